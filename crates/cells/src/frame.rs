@@ -1,0 +1,181 @@
+//! A small columnar frame: what `obs` and `var` are.
+
+/// One column of a [`Frame`]. Missing values are `None`, code −1 or NaN.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// Free text.
+    Text(Vec<Option<String>>),
+    /// Codes into `categories`; −1 is missing.
+    Categorical {
+        /// One code a row.
+        codes: Vec<i32>,
+        /// The distinct values, in the file's order.
+        categories: Vec<String>,
+        /// Whether the order of the categories means something.
+        ordered: bool,
+    },
+    /// Real numbers; NaN is missing.
+    Real(Vec<f64>),
+    /// Whole numbers.
+    Integer(Vec<Option<i64>>),
+    /// Truth values.
+    Boolean(Vec<Option<bool>>),
+}
+
+/// A column coded for a model: each row's level, by number.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Coded {
+    /// One code a row, an index into `levels`.
+    pub codes: Vec<u32>,
+    /// The names of the levels.
+    pub levels: Vec<String>,
+}
+
+impl Column {
+    /// Builds a categorical column; the categories are sorted, as pandas does.
+    pub fn categorical<S: AsRef<str>>(values: &[S]) -> Column {
+        let mut categories: Vec<String> = values.iter().map(|v| v.as_ref().to_owned()).collect();
+        categories.sort_unstable();
+        categories.dedup();
+        let codes = values
+            .iter()
+            .map(|v| categories.binary_search_by(|c| c.as_str().cmp(v.as_ref())).map_or(-1, |i| i as i32))
+            .collect();
+        Column::Categorical { codes, categories, ordered: false }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Column::Text(v) => v.len(),
+            Column::Categorical { codes, .. } => codes.len(),
+            Column::Real(v) => v.len(),
+            Column::Integer(v) => v.len(),
+            Column::Boolean(v) => v.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Row `i` as text; `None` where missing.
+    pub fn text(&self, i: usize) -> Option<String> {
+        match self {
+            Column::Text(v) => v[i].clone(),
+            Column::Categorical { codes, categories, .. } => {
+                usize::try_from(codes[i]).ok().and_then(|c| categories.get(c).cloned())
+            }
+            Column::Real(v) => (!v[i].is_nan()).then(|| v[i].to_string()),
+            Column::Integer(v) => v[i].map(|x| x.to_string()),
+            Column::Boolean(v) => v[i].map(|x| if x { "True".to_owned() } else { "False".to_owned() }),
+        }
+    }
+
+    /// Row `i` as a number, where the column has numbers.
+    pub fn number(&self, i: usize) -> Option<f64> {
+        match self {
+            Column::Real(v) => (!v[i].is_nan()).then_some(v[i]),
+            Column::Integer(v) => v[i].map(|x| x as f64),
+            Column::Boolean(v) => v[i].map(|x| f64::from(u8::from(x))),
+            Column::Text(_) | Column::Categorical { .. } => None,
+        }
+    }
+
+    /// Every row as text; `None` where missing.
+    pub fn texts(&self) -> Vec<Option<String>> {
+        (0..self.len()).map(|i| self.text(i)).collect()
+    }
+
+    /// The rows named, in the order named. Categories are kept, also those without a row.
+    pub fn select(&self, rows: &[usize]) -> Column {
+        match self {
+            Column::Text(v) => Column::Text(rows.iter().map(|&r| v[r].clone()).collect()),
+            Column::Categorical { codes, categories, ordered } => Column::Categorical {
+                codes: rows.iter().map(|&r| codes[r]).collect(),
+                categories: categories.clone(),
+                ordered: *ordered,
+            },
+            Column::Real(v) => Column::Real(rows.iter().map(|&r| v[r]).collect()),
+            Column::Integer(v) => Column::Integer(rows.iter().map(|&r| v[r]).collect()),
+            Column::Boolean(v) => Column::Boolean(rows.iter().map(|&r| v[r]).collect()),
+        }
+    }
+
+    /// Codes the column: levels sorted by name, only those that occur.
+    ///
+    /// # Errors
+    /// The rows that are missing, when there are any.
+    pub fn coded(&self) -> Result<Coded, Vec<usize>> {
+        let texts = self.texts();
+        let missing: Vec<usize> = (0..texts.len()).filter(|&i| texts[i].is_none()).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let mut levels: Vec<String> = texts.iter().flatten().cloned().collect();
+        levels.sort_unstable();
+        levels.dedup();
+        let codes = texts.iter().flatten().map(|t| levels.binary_search(t).unwrap_or(0) as u32).collect();
+        Ok(Coded { codes, levels })
+    }
+}
+
+/// A table with a name for every row: `obs` (rows are cells) or `var` (rows are genes).
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Frame {
+    /// Row names: cell barcodes, gene names.
+    pub index: Vec<String>,
+    /// The name of the index itself, when it has one.
+    pub index_name: Option<String>,
+    /// Columns in the file's order; every column has as many rows as `index`.
+    pub columns: Vec<(String, Column)>,
+}
+
+impl Frame {
+    /// A frame of row names only.
+    pub fn new(index: Vec<String>) -> Self {
+        Frame { index, index_name: None, columns: Vec::new() }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|(n, _)| n == name).map(|(_, c)| c)
+    }
+
+    /// The names of the columns, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(|(n, _)| n.as_str()).collect()
+    }
+
+    /// Sets a column, replacing one of the same name.
+    ///
+    /// # Panics
+    /// When the column has not one row for each row of the frame.
+    pub fn set(&mut self, name: &str, column: Column) {
+        assert_eq!(column.len(), self.len(), "column `{name}` against the rows of its frame");
+        match self.columns.iter_mut().find(|(n, _)| n == name) {
+            Some(slot) => slot.1 = column,
+            None => self.columns.push((name.to_owned(), column)),
+        }
+    }
+
+    /// The rows named, in the order named.
+    pub fn select(&self, rows: &[usize]) -> Frame {
+        Frame {
+            index: rows.iter().map(|&r| self.index[r].clone()).collect(),
+            index_name: self.index_name.clone(),
+            columns: self.columns.iter().map(|(n, c)| (n.clone(), c.select(rows))).collect(),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! scgraft
+fn main() {}
