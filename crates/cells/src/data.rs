@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Csr, Dense, Frame, Matrix};
+use crate::{Column, Csr, Dense, Frame, Matrix};
 
 /// An annotated expression matrix: cells × genes with tables about both.
 ///
@@ -78,6 +78,10 @@ pub enum Uns {
     Frame(Frame),
     /// A sparse matrix.
     Sparse(Csr),
+    /// One column by itself: categories, or numbers of which some are missing.
+    Column(Column),
+    /// Records with named fields, all of one length (scanpy keeps ranked genes so: a field a group).
+    Records(Vec<(String, Column)>),
     /// A dictionary.
     Map(BTreeMap<String, Uns>),
 }

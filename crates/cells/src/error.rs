@@ -44,8 +44,8 @@ pub enum CellsError {
     },
     /// A gene name stands for more than one gene.
     #[error(
-        "{slot}: {n} gene name(s) occur more than once: {} (for example rows {} and {}); \
-         make gene names unique or name a column of `var` that is unique",
+        "{slot}: {n} gene name(s) occur more than once: {} (for example positions {} and {}); \
+         make gene names unique, or name a column of `var` that is unique",
         shortened(names),
         example.0,
         example.1
@@ -57,8 +57,167 @@ pub enum CellsError {
         names: Vec<String>,
         /// How many names are repeated.
         n: usize,
-        /// Two positions of the first of them.
+        /// Two positions of the first of them, from 0.
         example: (usize, usize),
+    },
+    /// Genes without a name.
+    #[error(
+        "{slot}: {n} gene(s) have no name (the first at position {first}); \
+         name them, drop them, or name a column of `var` that is filled"
+    )]
+    EmptyGeneNames {
+        /// Where the names stand.
+        slot: String,
+        /// How many.
+        n: usize,
+        /// Position of the first, from 0.
+        first: usize,
+    },
+    /// The slot asked for is not there.
+    #[error("the data has no {slot}; it has: {}", listed(available))]
+    MissingSlot {
+        /// What was asked for.
+        slot: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// A matrix does not fit its tables.
+    #[error("{slot} is {} × {}, but its tables name {} cells and {} genes", found.0, found.1, expected.0, expected.1)]
+    Shape {
+        /// Which matrix.
+        slot: String,
+        /// Rows and columns the tables call for.
+        expected: (usize, usize),
+        /// Rows and columns there are.
+        found: (usize, usize),
+    },
+    /// There is no cell, or no gene.
+    #[error("there are no {what} to work with")]
+    Nothing {
+        /// `cells` or `genes`.
+        what: &'static str,
+    },
+    /// A table has no such column.
+    #[error("`{table}` has no column `{name}`; its columns, nearest name first: {}", listed(available))]
+    MissingColumn {
+        /// `obs`, `var`, `raw.var` or `obsm`.
+        table: String,
+        /// The column asked for.
+        name: String,
+        /// The columns there are, nearest name first.
+        available: Vec<String>,
+    },
+    /// A column that must be filled is empty for some cells.
+    #[error(
+        "column `{column}` of `obs` is empty for {n} cell(s): {}; fill them in, or drop these cells",
+        shortened(cells)
+    )]
+    MissingValues {
+        /// The column.
+        column: String,
+        /// How many cells.
+        n: usize,
+        /// The first of them.
+        cells: Vec<String>,
+    },
+    /// A continuous covariate holds something that is no number.
+    #[error(
+        "column `{column}` of `obs` holds no numbers (cell `{cell}`: `{value}`); use it as a categorical covariate"
+    )]
+    NotNumeric {
+        /// The column.
+        column: String,
+        /// The first such cell.
+        cell: String,
+        /// What it holds.
+        value: String,
+    },
+    /// Several columns joined would give one name to different conditions.
+    #[error(
+        "joined with `{separator}`, columns {columns:?} of `obs` give `{name}` to different conditions; rename the values"
+    )]
+    AmbiguousCondition {
+        /// The columns.
+        columns: Vec<String>,
+        /// What stands between their values.
+        separator: &'static str,
+        /// The name that stands for two conditions.
+        name: String,
+    },
+    /// A value that is not a number, or is infinite.
+    #[error("{slot} holds {value} at cell `{cell}`, gene `{gene}` ({n} such value(s)); replace or drop them")]
+    NotFinite {
+        /// Which matrix.
+        slot: String,
+        /// The first such cell.
+        cell: String,
+        /// The first such gene.
+        gene: String,
+        /// The value.
+        value: f32,
+        /// How many.
+        n: usize,
+    },
+    /// Raw counts were needed.
+    #[error(
+        "{slot} must hold raw counts (whole numbers, none negative), but cell `{cell}`, gene `{gene}` has {value} \
+         ({n} such value(s) among {n_stored} stored); {remedy}"
+    )]
+    NotCounts {
+        /// Which matrix.
+        slot: String,
+        /// The first such cell.
+        cell: String,
+        /// The first such gene.
+        gene: String,
+        /// The value.
+        value: f32,
+        /// How many.
+        n: usize,
+        /// Among how many.
+        n_stored: usize,
+        /// What to do.
+        remedy: String,
+    },
+    /// Too few genes of the model are in the data.
+    #[error(
+        "only {found} of the model's {n_model} genes ({:.1} %) are in the data; at least {:.0} % are required. \
+         Missing: {}. {hint}",
+        100.0 * *found as f64 / (*n_model).max(1) as f64,
+        100.0 * required,
+        shortened(missing)
+    )]
+    LowOverlap {
+        /// Genes of the model that the data has.
+        found: usize,
+        /// Genes of the model.
+        n_model: usize,
+        /// The share required.
+        required: f64,
+        /// The genes missing.
+        missing: Vec<String>,
+        /// What to try.
+        hint: String,
+    },
+    /// The covariates are not those the model was trained with.
+    #[error("the model was trained with the {what} covariates {expected:?}, not {found:?}; name the same, or none")]
+    CovariatesDiffer {
+        /// `categorical` or `continuous`.
+        what: &'static str,
+        /// The model's.
+        expected: Vec<String>,
+        /// Those asked for.
+        found: Vec<String>,
+    },
+    /// An option is out of its range.
+    #[error("{what} must be {expected}, not {found}")]
+    Option {
+        /// Which.
+        what: &'static str,
+        /// What is allowed.
+        expected: &'static str,
+        /// What was given.
+        found: String,
     },
 }
 
@@ -69,4 +228,12 @@ pub(crate) fn shortened<S: AsRef<str>>(names: &[S]) -> String {
         out.push(format!("and {} more", names.len() - out.len()));
     }
     out.join(", ")
+}
+
+/// Every name, quoted; `none` where there is none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }

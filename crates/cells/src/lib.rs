@@ -4,10 +4,17 @@ mod data;
 mod error;
 mod frame;
 mod matrix;
+mod nearest;
+mod prepare;
 mod programs;
+mod random;
 
 pub use data::{Array, Cells, Raw, Uns};
 pub use error::CellsError;
 pub use frame::{Coded, Column, Frame};
 pub use matrix::{Csr, Dense, Matrix};
+pub use prepare::{
+    CONDITION_SEPARATOR, ConditionSource, Kind, Known, Labels, Minibatches, PrepareOptions, PrepareReport, Prepared,
+    ProteinSource, Proteins, Slot, Split, Warning, split,
+};
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};

@@ -1,0 +1,147 @@
+//! What to take from the data, and where it stands.
+
+use std::fmt;
+
+use crate::{Cells, CellsError, Frame, Matrix};
+
+/// What the expression values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Raw counts: whole numbers, none negative. For NB, ZINB and Poisson models.
+    #[default]
+    Counts,
+    /// Log-normalised values, used as given. For MSE models.
+    LogNormalised,
+}
+
+/// Where the expression values stand.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Slot {
+    /// The main matrix.
+    #[default]
+    X,
+    /// A layer, by name.
+    Layer(String),
+    /// `raw.X`, with the genes of `raw.var`.
+    Raw,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slot::X => f.write_str("X"),
+            Slot::Layer(name) => write!(f, "layer `{name}`"),
+            Slot::Raw => f.write_str("raw.X"),
+        }
+    }
+}
+
+impl Slot {
+    /// The slots that hold a matrix, `X` first.
+    pub fn all(cells: &Cells) -> Vec<Slot> {
+        let x = cells.x.iter().map(|_| Slot::X);
+        let raw = cells.raw.iter().map(|_| Slot::Raw);
+        x.chain(cells.layers.keys().cloned().map(Slot::Layer)).chain(raw).collect()
+    }
+
+    /// The matrix in this slot with its table of genes and its name.
+    ///
+    /// # Errors
+    /// When it is not there, or does not fit its tables.
+    pub fn find<'a>(&self, cells: &'a Cells) -> Result<(&'a Matrix, &'a Frame, String), CellsError> {
+        let found = match self {
+            Slot::X => cells.x.as_ref().map(|m| (m, &cells.var)),
+            Slot::Layer(name) => cells.layers.get(name).map(|m| (m, &cells.var)),
+            Slot::Raw => cells.raw.as_ref().map(|r| (&r.x, &r.var)),
+        };
+        let Some((matrix, var)) = found else {
+            let available = Slot::all(cells).iter().map(ToString::to_string).collect();
+            return Err(CellsError::MissingSlot { slot: self.to_string(), available });
+        };
+        let expected = (cells.n_cells(), var.len());
+        if matrix.shape() != expected {
+            return Err(CellsError::Shape { slot: self.to_string(), expected, found: matrix.shape() });
+        }
+        Ok((matrix, var, self.to_string()))
+    }
+}
+
+/// Where a cell's condition (batch, study) comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConditionSource {
+    /// One or several columns of `obs`, joined with [`super::CONDITION_SEPARATOR`].
+    Columns(Vec<String>),
+    /// Every cell has this condition: a data set that is one batch.
+    Constant(String),
+}
+
+/// Where protein counts stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProteinSource {
+    /// The `obsm` entry, cells × proteins.
+    pub obsm: String,
+    /// The `uns` entry with the protein names, for an `obsm` entry without column names.
+    pub names: Option<String>,
+}
+
+/// What to take from the data.
+///
+/// ```
+/// use scgraft_cells::{ConditionSource, PrepareOptions, Slot};
+///
+/// let options = PrepareOptions {
+///     slot: Slot::Layer("counts".into()),
+///     condition: ConditionSource::Columns(vec!["study".into()]),
+///     ..PrepareOptions::default()
+/// };
+/// assert_eq!(options.min_overlap, 0.5);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrepareOptions {
+    /// Where the values stand.
+    pub slot: Slot,
+    /// What they must be.
+    pub kind: Kind,
+    /// The column of `var` with the gene names; `None` takes the row names of `var`.
+    pub gene_column: Option<String>,
+    /// Where the condition comes from.
+    pub condition: ConditionSource,
+    /// The column of `obs` with cell labels.
+    pub label: Option<String>,
+    /// The value of the label column that means "unlabelled". Empty values mean it always.
+    pub unlabelled: Option<String>,
+    /// Columns of `obs` with categorical covariates. For a query: none (the model's are taken) or the model's.
+    pub covariates: Vec<String>,
+    /// Columns of `obs` with continuous covariates. For a query: none (the model's are taken) or the model's.
+    pub continuous: Vec<String>,
+    /// Protein counts.
+    pub proteins: Option<ProteinSource>,
+    /// The least share of the model's genes that the data must have, 0 to 1. Below it the data is refused, below
+    /// [`PrepareOptions::GOOD_OVERLAP`] there is a warning. 0 allows everything.
+    pub min_overlap: f64,
+    /// A condition with fewer cells than this gives a warning.
+    pub few_cells: usize,
+}
+
+impl PrepareOptions {
+    /// A smaller share of the model's genes in the data than this gives a warning.
+    pub const GOOD_OVERLAP: f64 = 0.8;
+}
+
+impl Default for PrepareOptions {
+    fn default() -> Self {
+        PrepareOptions {
+            slot: Slot::X,
+            kind: Kind::Counts,
+            gene_column: None,
+            condition: ConditionSource::Constant("all".into()),
+            label: None,
+            unlabelled: None,
+            covariates: Vec::new(),
+            continuous: Vec::new(),
+            proteins: None,
+            min_overlap: 0.5,
+            few_cells: 10,
+        }
+    }
+}

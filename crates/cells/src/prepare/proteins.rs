@@ -1,0 +1,100 @@
+//! Protein counts, aligned with the model's proteins.
+
+use std::collections::HashMap;
+
+use super::{Known, PrepareReport, ProteinSource, Proteins, Warning};
+use crate::nearest::nearest_first;
+use crate::{Array, Cells, CellsError, Coded, Dense, Uns};
+
+/// Takes the proteins asked for, in the model's order where it has one.
+pub(super) fn prepare(
+    cells: &Cells,
+    known: Option<&Known>,
+    condition: &Coded,
+    source: Option<&ProteinSource>,
+    report: &mut PrepareReport,
+) -> Result<Option<Proteins>, CellsError> {
+    let model: &[String] = known.map_or(&[], |k| &k.proteins);
+    let found = source.map(|s| read(cells, s)).transpose()?;
+    let (names, counts) = match found {
+        None if model.is_empty() => return Ok(None),
+        None => (model.to_vec(), Dense::zeros(cells.n_cells(), model.len())),
+        Some(found) if model.is_empty() => found,
+        Some((names, counts)) => (model.to_vec(), align(model, &names, &counts, report)),
+    };
+    let mut present = vec![vec![false; names.len()]; condition.levels.len()];
+    for (i, &c) in condition.codes.iter().enumerate() {
+        for (seen, &count) in present[c as usize].iter_mut().zip(counts.row(i)) {
+            *seen |= count > 0.0;
+        }
+    }
+    Ok(Some(Proteins { names, counts, present }))
+}
+
+/// The proteins of the model among those found; 0 where one is not.
+fn align(model: &[String], names: &[String], counts: &Dense, report: &mut PrepareReport) -> Dense {
+    let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
+    let missing: Vec<String> = model.iter().filter(|n| !position.contains_key(n.as_str())).cloned().collect();
+    if !missing.is_empty() {
+        report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing });
+    }
+    let mut out = Dense::zeros(counts.n_rows, model.len());
+    for (j, source) in model.iter().enumerate().filter_map(|(j, n)| position.get(n.as_str()).map(|&s| (j, s))) {
+        for i in 0..counts.n_rows {
+            out.row_mut(i)[j] = counts.row(i)[source];
+        }
+    }
+    out
+}
+
+/// Reads names and counts, and checks that these are counts.
+fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), CellsError> {
+    let slot = format!("obsm `{}`", source.obsm);
+    let array = cells.obsm.get(&source.obsm).ok_or_else(|| {
+        let available: Vec<&str> = cells.obsm.keys().map(String::as_str).collect();
+        CellsError::MissingColumn {
+            table: "obsm".into(),
+            name: source.obsm.clone(),
+            available: nearest_first(&source.obsm, &available),
+        }
+    })?;
+    let (mut names, counts) = match array {
+        Array::Dense(m) => (None, m.clone()),
+        Array::Sparse(m) => (None, m.to_dense()),
+        Array::Frame(frame) => {
+            let names: Vec<String> = frame.columns.iter().map(|(n, _)| n.clone()).collect();
+            let mut counts = Dense::zeros(frame.len(), names.len());
+            for (j, (_, column)) in frame.columns.iter().enumerate() {
+                for i in 0..frame.len() {
+                    counts.row_mut(i)[j] = column.number(i).map_or(f32::NAN, |v| v as f32);
+                }
+            }
+            (Some(names), counts)
+        }
+    };
+    if let Some(key) = &source.names {
+        names = Some(match cells.uns.get(key) {
+            Some(Uns::Texts(texts)) => texts.clone(),
+            _ => {
+                let available = cells.uns.keys().cloned().collect();
+                return Err(CellsError::MissingSlot { slot: format!("list of protein names uns `{key}`"), available });
+            }
+        });
+    }
+    let names = names.unwrap_or_else(|| (0..counts.n_cols).map(|j| format!("protein_{j}")).collect());
+    let expected = (cells.n_cells(), names.len());
+    if (counts.n_rows, counts.n_cols) != expected {
+        return Err(CellsError::Shape { slot, expected, found: (counts.n_rows, counts.n_cols) });
+    }
+    let bad = |v: &f32| !v.is_finite() || *v < 0.0 || v.fract() != 0.0;
+    if let Some(first) = counts.values.iter().position(bad) {
+        let value = counts.values[first];
+        let cell = cells.obs.index[first / counts.n_cols].clone();
+        let gene = names[first % counts.n_cols].clone();
+        let n = counts.values.iter().filter(|v| bad(v)).count();
+        let n_stored = counts.values.len();
+        let remedy = "give raw protein counts, with no normalisation".into();
+        return Err(CellsError::NotCounts { slot, cell, gene, value, n, n_stored, remedy });
+    }
+    Ok((names, counts))
+}

@@ -1,0 +1,149 @@
+//! What preparation found on the way.
+
+use std::fmt;
+
+use crate::error::shortened;
+
+/// What was filled in, what is new, and what a user should know.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PrepareReport {
+    /// Genes of the model that the data lacks; they are 0.
+    pub missing_genes: Vec<String>,
+    /// Genes of the model.
+    pub n_model_genes: usize,
+    /// Genes of the data, in the slot used.
+    pub n_data_genes: usize,
+    /// Conditions of these cells that the model knows.
+    pub known_conditions: Vec<String>,
+    /// Conditions of these cells that are new; for a reference, all.
+    pub new_conditions: Vec<String>,
+    /// Things that are allowed but seldom meant.
+    pub warnings: Vec<Warning>,
+}
+
+impl PrepareReport {
+    /// The share of the model's genes that the data has, 0 to 1.
+    pub fn overlap(&self) -> f64 {
+        let found = self.n_model_genes - self.missing_genes.len();
+        found as f64 / self.n_model_genes.max(1) as f64
+    }
+}
+
+/// Something allowed but seldom meant. Names are those of the first few; `n` counts all.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Genes of the model that the data lacks.
+    MissingGenes {
+        /// How many.
+        n: usize,
+        /// Of how many genes of the model.
+        n_model: usize,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// Cells without a count in any gene of the model.
+    EmptyCells {
+        /// How many.
+        n: usize,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// A condition with few cells.
+    FewCells {
+        /// The condition.
+        condition: String,
+        /// Its cells.
+        n: usize,
+    },
+    /// Cell names that are not unique.
+    DuplicateCells {
+        /// How many names are repeated.
+        n: usize,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// Gene names of the data that are empty or repeated, none of which the model uses.
+    UnusedGeneNames {
+        /// How many.
+        n: usize,
+        /// Which matrix.
+        slot: String,
+    },
+    /// Labels the model does not know; these cells count as unlabelled.
+    UnknownLabels {
+        /// How many cells.
+        n: usize,
+        /// The labels.
+        names: Vec<String>,
+    },
+    /// Log-normalised values were asked for, but all values are whole numbers.
+    LooksLikeCounts {
+        /// Which matrix.
+        slot: String,
+        /// The largest value.
+        max: f32,
+    },
+    /// Log-normalised values were asked for, but some are negative, as after scaling.
+    Negative {
+        /// Which matrix.
+        slot: String,
+        /// How many.
+        n: usize,
+        /// The smallest.
+        min: f32,
+    },
+    /// Proteins of the model that the data lacks.
+    MissingProteins {
+        /// How many.
+        n: usize,
+        /// Some of them.
+        names: Vec<String>,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::MissingGenes { n, n_model, names } => write!(
+                f,
+                "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0: {}",
+                100.0 * *n as f64 / (*n_model).max(1) as f64,
+                shortened(names)
+            ),
+            Warning::EmptyCells { n, names } => {
+                write!(
+                    f,
+                    "{n} cell(s) have no count in any gene of the model: {}; consider dropping them",
+                    shortened(names)
+                )
+            }
+            Warning::FewCells { condition, n } => {
+                write!(f, "condition `{condition}` has only {n} cell(s); what is learnt for it will be uncertain")
+            }
+            Warning::DuplicateCells { n, names } => {
+                write!(f, "{n} cell name(s) occur more than once: {}; results are by row", shortened(names))
+            }
+            Warning::UnusedGeneNames { n, slot } => {
+                write!(f, "{slot} has {n} gene name(s) that are empty or repeated; the model uses none of them")
+            }
+            Warning::UnknownLabels { n, names } => write!(
+                f,
+                "{n} cell(s) have labels that the model does not know and count as unlabelled: {}",
+                shortened(names)
+            ),
+            Warning::LooksLikeCounts { slot, max } => write!(
+                f,
+                "{slot} was to hold log-normalised values but holds whole numbers up to {max}: these look like raw \
+                 counts; normalise them first, or use a model for counts"
+            ),
+            Warning::Negative { slot, n, min } => write!(
+                f,
+                "{slot} was to hold log-normalised values but {n} of them are negative (down to {min}), as after scaling"
+            ),
+            Warning::MissingProteins { n, names } => {
+                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names))
+            }
+        }
+    }
+}
