@@ -1,0 +1,45 @@
+//! Nearest neighbours: the object that label transfer, clustering, UMAP and the metrics share.
+
+mod exact;
+#[cfg(test)]
+mod tests;
+
+pub use exact::{knn, knn_self};
+
+/// The `k` nearest neighbours of each row, nearest first.
+///
+/// Row `i` stands at `i * k..(i + 1) * k` of both arrays. Neighbours at the same distance are in
+/// the order of their index, so the same data always gives the same neighbours.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Neighbours {
+    /// Neighbours of each row.
+    pub k: usize,
+    /// Rows of the reference, `n × k`.
+    pub indices: Vec<u32>,
+    /// Euclidean distances, `n × k`, ascending within a row.
+    pub distances: Vec<f32>,
+}
+
+impl Neighbours {
+    /// Number of rows that have neighbours here.
+    pub fn n_rows(&self) -> usize {
+        self.indices.len().checked_div(self.k).unwrap_or(0)
+    }
+
+    /// The neighbours of row `i` and their distances, nearest first.
+    pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
+        let span = i * self.k..(i + 1) * self.k;
+        (&self.indices[span.clone()], &self.distances[span])
+    }
+
+    /// The same rows with only their first `k` neighbours (all, where there are no more).
+    pub fn truncated(&self, k: usize) -> Neighbours {
+        let k = k.min(self.k);
+        let n = self.n_rows();
+        Neighbours {
+            k,
+            indices: (0..n).flat_map(|i| self.row(i).0[..k].iter().copied()).collect(),
+            distances: (0..n).flat_map(|i| self.row(i).1[..k].iter().copied()).collect(),
+        }
+    }
+}
