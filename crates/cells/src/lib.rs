@@ -8,6 +8,7 @@ mod nearest;
 mod prepare;
 mod programs;
 mod random;
+mod simulate;
 
 pub use data::{Array, Cells, Raw, Uns};
 pub use error::CellsError;
@@ -18,3 +19,4 @@ pub use prepare::{
     ProteinSource, Proteins, Slot, Split, Warning, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
