@@ -1,0 +1,159 @@
+//! Files that are there whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// A file written under a temporary name in the folder of its final one.
+///
+/// [`AtomicFile::commit`] puts it in place; when it is dropped before that, by an error or a panic,
+/// the temporary file is removed. A process that is killed may leave a file `.<name>.<…>.partial`
+/// behind, never one under the final name. A file that stood there before stays as it was until the
+/// new one is complete.
+///
+/// # Example
+/// ```
+/// use std::io::Write;
+/// # let folder = std::env::temp_dir().join(format!("scgraft-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let path = folder.join("result.txt");
+/// let mut file = scgraft_io::AtomicFile::create(&path)?;
+/// writeln!(file, "all of it").unwrap();
+/// assert!(!path.exists());
+/// file.commit()?;
+/// assert_eq!(std::fs::read_to_string(&path).unwrap(), "all of it\n");
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AtomicFile {
+    /// The name the user gave, for messages.
+    path: PathBuf,
+    /// Where the file goes: `path`, or what it links to.
+    target: PathBuf,
+    temporary: PathBuf,
+    writer: Option<BufWriter<File>>,
+    committed: bool,
+}
+
+impl AtomicFile {
+    /// Starts a file that will stand at `path`.
+    ///
+    /// # Errors
+    /// When no file can be made in that folder.
+    pub fn create(path: impl AsRef<Path>) -> Result<AtomicFile> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let path = path.as_ref();
+        // Through a link, the file it points at is the one to replace.
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if target.is_dir() {
+            let source = io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists");
+            return Err(Error::io(path, "write")(source));
+        }
+        let Some(name) = target.file_name() else {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file");
+            return Err(Error::io(path, "write")(source));
+        };
+        loop {
+            let mut temporary = OsString::from(".");
+            temporary.push(name);
+            temporary.push(format!(".{}-{}.partial", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+            let temporary = target.with_file_name(temporary);
+            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Ok(file) => {
+                    let writer = Some(BufWriter::with_capacity(1 << 18, file));
+                    return Ok(AtomicFile { path: path.to_owned(), target, temporary, writer, committed: false });
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io(path, "create")(e)),
+            }
+        }
+    }
+
+    /// The temporary file, for a library that wants a path to write to. It exists and is empty.
+    pub fn temporary_path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Brings what was written to the disk and puts the file in place.
+    ///
+    /// # Errors
+    /// When the disk is full or the file cannot be renamed; nothing is left under the final name then.
+    pub fn commit(mut self) -> Result<()> {
+        let fail = |action| Error::io(&self.path, action);
+        let file = match self.writer.take() {
+            Some(writer) => writer.into_inner().map_err(|e| fail("write")(e.into_error()))?,
+            None => return Ok(()),
+        };
+        file.sync_all().map_err(fail("write"))?;
+        drop(file);
+        if let Ok(before) = std::fs::metadata(&self.target) {
+            std::fs::set_permissions(&self.temporary, before.permissions()).map_err(fail("write"))?;
+        }
+        std::fs::rename(&self.temporary, &self.target).map_err(fail("rename"))?;
+        self.committed = true;
+        sync_folder(&self.target);
+        Ok(())
+    }
+}
+
+/// Makes the renaming itself last through a power cut, where the system can do that.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(folder).and_then(|f| f.sync_all()) {
+        tracing::debug!(folder = %folder.display(), %error, "the folder could not be synchronised");
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open()?.flush()
+    }
+}
+
+impl AtomicFile {
+    fn open(&mut self) -> io::Result<&mut BufWriter<File>> {
+        self.writer.as_mut().ok_or_else(|| io::Error::other("the file was committed"))
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.writer = None;
+            if let Err(error) = std::fs::remove_file(&self.temporary) {
+                tracing::warn!(file = %self.temporary.display(), %error, "a temporary file could not be removed");
+            }
+        }
+    }
+}
+
+/// Writes a file whole or not at all: `write` fills it, and only when it returns `Ok` is it put in place.
+///
+/// # Errors
+/// What `write` returned, or what kept the file from being made; nothing is left under the final name.
+///
+/// # Example
+/// ```no_run
+/// use std::io::Write;
+/// scgraft_io::atomic_write("scores.txt", |w| writeln!(w, "0.71"))?;
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+pub fn atomic_write<P, F>(path: P, write: F) -> Result<()>
+where
+    P: AsRef<Path>,
+    F: FnOnce(&mut AtomicFile) -> io::Result<()>,
+{
+    let path = path.as_ref();
+    let mut file = AtomicFile::create(path)?;
+    write(&mut file).map_err(Error::io(path, "write"))?;
+    file.commit()
+}

@@ -1,0 +1,119 @@
+//! What to read, and how to write.
+
+use std::ops::Range;
+
+/// Which of the named things in a slot to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Select {
+    /// Every one.
+    #[default]
+    All,
+    /// None.
+    Nothing,
+    /// Those named; one that is missing is an error.
+    Only(Vec<String>),
+}
+
+impl Select {
+    /// Those named.
+    pub fn only<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Select {
+        Select::Only(names.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Which slots of a file to read. The default is all of them.
+///
+/// # Example
+/// ```
+/// use scgraft_io::{ReadOptions, Select};
+/// // Counts and two columns of obs, nothing else.
+/// let options = ReadOptions {
+///     x: true,
+///     obs: Select::only(["study", "cell_type"]),
+///     ..ReadOptions::nothing()
+/// };
+/// assert_eq!(options.layers, Select::Nothing);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The main matrix.
+    pub x: bool,
+    /// Columns of `obs`; the names of the cells are always read.
+    pub obs: Select,
+    /// Columns of `var`; the names of the genes are always read.
+    pub var: Select,
+    /// Other matrices of the same shape.
+    pub layers: Select,
+    /// Arrays per cell.
+    pub obsm: Select,
+    /// Arrays per gene.
+    pub varm: Select,
+    /// Cell × cell matrices.
+    pub obsp: Select,
+    /// Gene × gene matrices.
+    pub varp: Select,
+    /// Top-level entries of `uns`.
+    pub uns: Select,
+    /// The matrix before genes were dropped.
+    pub raw: bool,
+    /// Only these cells, by row. Of a matrix stored by row (CSR or dense), only they are read from the disk.
+    pub rows: Option<Range<usize>>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        ReadOptions {
+            x: true,
+            obs: Select::All,
+            var: Select::All,
+            layers: Select::All,
+            obsm: Select::All,
+            varm: Select::All,
+            obsp: Select::All,
+            varp: Select::All,
+            uns: Select::All,
+            raw: true,
+            rows: None,
+        }
+    }
+}
+
+impl ReadOptions {
+    /// The names of cells and genes only: what to start from to read a few slots of a large file.
+    pub fn nothing() -> Self {
+        ReadOptions {
+            x: false,
+            obs: Select::Nothing,
+            var: Select::Nothing,
+            layers: Select::Nothing,
+            obsm: Select::Nothing,
+            varm: Select::Nothing,
+            obsp: Select::Nothing,
+            varp: Select::Nothing,
+            uns: Select::Nothing,
+            raw: false,
+            rows: None,
+        }
+    }
+
+    /// `obs` and `var` with all their columns, no matrix.
+    pub fn tables() -> Self {
+        ReadOptions { obs: Select::All, var: Select::All, ..ReadOptions::nothing() }
+    }
+}
+
+/// How to write a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Level of gzip compression, 1 (quick) to 9 (small); `None` for none.
+    pub compression: Option<u32>,
+    /// Whether `None` in `uns` is written. anndata reads it from 0.11 on; 0.10 and older refuse the
+    /// whole file because of it, so turn this off to write for them (a warning names what is left out).
+    pub nulls: bool,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        WriteOptions { compression: Some(4), nulls: true }
+    }
+}

@@ -1,0 +1,129 @@
+//! Writing an h5ad file in the encoding of anndata 0.8 and later.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use scgraft_cells::{Array, Cells};
+
+use super::frame::write_frame;
+use super::matrix::{write_csr, write_dense, write_matrix};
+use super::options::WriteOptions;
+use super::uns::write_uns;
+use super::{child, encoding};
+use crate::atomic::AtomicFile;
+use crate::error::{Error, Result};
+use crate::hdf5::{PureWriter, Writer};
+
+/// Numbers that are written at once.
+const BLOCK: usize = 1 << 20;
+
+/// Writes an `.h5ad` file that anndata 0.8 and later reads, whole or not at all.
+///
+/// Every slot is written as it is in memory; sparse matrices as CSR, numbers of matrices as
+/// `float32`. The file appears under its name only when it is complete ([`AtomicFile`]); large
+/// matrices are written in blocks, so little memory is needed beyond that of `cells`.
+///
+/// # Errors
+/// When the slots of `cells` do not fit together, a name holds a `/`, or the disk refuses; nothing is
+/// left under the final name then.
+///
+/// # Example
+/// ```no_run
+/// use scgraft_io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+/// let cells = read_h5ad("pbmc.h5ad", &ReadOptions::default())?;
+/// write_h5ad("copy.h5ad", &cells, &WriteOptions::default())?;
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions) -> Result<()> {
+    let path = path.as_ref();
+    check(path, cells)?;
+    let file = AtomicFile::create(path)?;
+    let mut writer = PureWriter::new(file.temporary_path(), options.compression.filter(|&l| l > 0), BLOCK);
+    write_anndata(&mut writer, cells, options)?;
+    writer.finish()?;
+    file.commit()
+}
+
+fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells, options: &WriteOptions) -> Result<()> {
+    w.group("", encoding("anndata", "0.1.0"))?;
+    if let Some(x) = &cells.x {
+        write_matrix(w, "X", x)?;
+    }
+    write_frame(w, "obs", &cells.obs)?;
+    write_frame(w, "var", &cells.var)?;
+    w.group("layers", encoding("dict", "0.1.0"))?;
+    for (name, layer) in &cells.layers {
+        write_matrix(w, &child("layers", name)?, layer)?;
+    }
+    write_arrays(w, "obsm", &cells.obsm)?;
+    write_arrays(w, "varm", &cells.varm)?;
+    for (slot, squares) in [("obsp", &cells.obsp), ("varp", &cells.varp)] {
+        w.group(slot, encoding("dict", "0.1.0"))?;
+        for (name, m) in squares {
+            write_csr(w, &child(slot, name)?, m)?;
+        }
+    }
+    w.group("uns", encoding("dict", "0.1.0"))?;
+    for (name, value) in &cells.uns {
+        write_uns(w, &child("uns", name)?, value, options)?;
+    }
+    if let Some(raw) = &cells.raw {
+        w.group("raw", encoding("raw", "0.1.0"))?;
+        write_matrix(w, "raw/X", &raw.x)?;
+        write_frame(w, "raw/var", &raw.var)?;
+        write_arrays(w, "raw/varm", &raw.varm)?;
+    }
+    Ok(())
+}
+
+fn write_arrays<'a>(w: &mut impl Writer<'a>, at: &str, arrays: &'a BTreeMap<String, Array>) -> Result<()> {
+    w.group(at, encoding("dict", "0.1.0"))?;
+    for (name, array) in arrays {
+        let at = child(at, name)?;
+        match array {
+            Array::Dense(m) => write_dense(w, &at, m)?,
+            Array::Sparse(m) => write_csr(w, &at, m)?,
+            Array::Frame(f) => write_frame(w, &at, f)?,
+        }
+    }
+    Ok(())
+}
+
+/// Every slot has to have the rows and columns that `obs` and `var` say.
+fn check(path: &Path, cells: &Cells) -> Result<()> {
+    let (n, g) = (cells.n_cells(), cells.n_genes());
+    let want = |slot: String, expected: (usize, usize), found: (usize, usize)| {
+        if expected == found {
+            return Ok(());
+        }
+        Err(Error::content(
+            path,
+            slot,
+            format!("{} × {}", expected.0, expected.1),
+            format!("{} × {}", found.0, found.1),
+        ))
+    };
+    if let Some(x) = &cells.x {
+        want("X".to_owned(), (n, g), x.shape())?;
+    }
+    for (name, layer) in &cells.layers {
+        want(format!("layers/{name}"), (n, g), layer.shape())?;
+    }
+    for (slot, arrays, rows) in [("obsm", &cells.obsm, n), ("varm", &cells.varm, g)] {
+        for (name, array) in arrays {
+            want(format!("{slot}/{name}"), (rows, 0), (array.n_rows(), 0))?;
+        }
+    }
+    for (slot, squares, rows) in [("obsp", &cells.obsp, n), ("varp", &cells.varp, g)] {
+        for (name, m) in squares {
+            want(format!("{slot}/{name}"), (rows, rows), (m.n_rows, m.n_cols))?;
+        }
+    }
+    if let Some(raw) = &cells.raw {
+        want("raw/X".to_owned(), (n, raw.var.len()), raw.x.shape())?;
+        for (name, array) in &raw.varm {
+            want(format!("raw/varm/{name}"), (raw.var.len(), 0), (array.n_rows(), 0))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! What this crate needs of HDF5, as two small traits, so that the library behind them can be changed.
+//!
+//! Objects are named by their path in the file (`obs/cell_type/codes`). The only implementations
+//! are [`read::PureReader`] and [`write::PureWriter`], over `hdf5-pure`.
+
+mod heap;
+mod read;
+mod types;
+mod write;
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::error::Result;
+
+pub(crate) use read::PureReader;
+pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Values};
+pub(crate) use write::PureWriter;
+
+/// Reading one HDF5 file. Every error names the file and the object.
+pub(crate) trait Reader: Sync {
+    /// The file.
+    fn path(&self) -> &Path;
+    /// What stands at that path, if anything.
+    fn kind(&self, at: &str) -> Result<Option<Kind>>;
+    /// The names in a group.
+    fn children(&self, at: &str) -> Result<Vec<String>>;
+    /// The attributes of a group or dataset.
+    fn attrs(&self, at: &str) -> Result<Attrs>;
+    /// Shape and type of a dataset, without its values.
+    fn info(&self, at: &str) -> Result<Info>;
+    /// Values of a dataset of any type; `rows` limits the first axis.
+    fn values(&self, at: &str, rows: Option<Range<usize>>) -> Result<Values>;
+    /// Numbers as `f32`, whatever their stored type.
+    fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>>;
+    /// Whole numbers as `u32`; a value that does not fit is an error.
+    fn u32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<u32>>;
+    /// Whole numbers as `usize`; a value that does not fit is an error.
+    fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>>;
+}
+
+/// Writing one new HDF5 file. Nothing need be on disk before [`Writer::finish`].
+///
+/// `'a` is the life of the large arrays, which are borrowed until then rather than copied.
+pub(crate) trait Writer<'a> {
+    /// Adds a group. Groups on the way to it are added when they are missing.
+    fn group(&mut self, at: &str, attrs: Vec<(&str, Attr)>) -> Result<()>;
+    /// Adds a dataset. The empty shape is a scalar.
+    fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()>;
+    /// Writes the file.
+    fn finish(self) -> Result<()>;
+}

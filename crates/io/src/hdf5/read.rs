@@ -1,0 +1,438 @@
+//! Reading with `hdf5-pure`, a window at a time, never the whole file at once.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::{
+    AttrValue, Dataset, Datatype, FileAccessProperties, FixedPointLayout, FormatError, MetadataCacheConfig,
+};
+use rayon::prelude::*;
+
+use super::heap::Heap;
+use super::types::{Attr, Attrs, Field, Info, Kind, Type, Values};
+use crate::error::{Error, Result};
+
+/// Elements decoded at once: large enough to be quick, small enough to cost little memory.
+const WINDOW: usize = 1 << 20;
+/// No compression that HDF5 knows shrinks data much more than deflate does (1032 : 1).
+const MOST_COMPRESSED: u64 = 1100;
+/// Datasets up to this size are read whatever their file's size says about them.
+const SMALL: u64 = 64 << 20;
+const WHOLE: &str = "/";
+const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
+
+/// An open HDF5 file.
+pub(crate) struct PureReader {
+    path: PathBuf,
+    file: hdf5_pure::File,
+}
+
+impl PureReader {
+    pub fn open(path: &Path) -> Result<PureReader> {
+        let metadata = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
+        if metadata.is_dir() {
+            return Err(not_hdf5(path, "a folder".to_owned()));
+        }
+        if !hdf5_pure::is_hdf5(path).map_err(Error::io(path, "read"))? {
+            return Err(not_hdf5(path, crate::sniff::describe(path)?));
+        }
+        let access = FileAccessProperties::new().with_metadata_cache(MetadataCacheConfig::new(16 << 20));
+        let file = hdf5_pure::File::open_streaming_with_options(path, access).map_err(|e| broken(path, WHOLE, e))?;
+        Ok(PureReader { path: path.to_owned(), file })
+    }
+
+    fn dataset(&self, at: &str) -> Result<Dataset> {
+        self.file.dataset(at).map_err(|e| broken(&self.path, at, e))
+    }
+
+    fn fail(&self, at: &str) -> impl Fn(hdf5_pure::Error) -> Error {
+        let (path, at) = (self.path.clone(), at.to_owned());
+        move |e| broken(&path, &at, e)
+    }
+
+    /// Describes a dataset, and refuses one that claims more bytes than its file can hold.
+    fn describe(&self, at: &str, dataset: &Dataset) -> Result<Info> {
+        let fail = self.fail(at);
+        let dims = dataset.shape().map_err(&fail)?;
+        let bytes = dims.iter().try_fold(dataset.element_size().map_err(&fail)?, |n, &d| n.checked_mul(d));
+        let most = SMALL.max(self.file.file_size().saturating_mul(MOST_COMPRESSED));
+        if bytes.is_none_or(|b| b > most) {
+            return Err(self.damaged(at, format!("it claims a shape of {dims:?}, more than its file can hold")));
+        }
+        let kind = describe_type(&dataset.datatype().map_err(&fail)?);
+        let chunk_rows = dataset.chunk_shape().map_err(&fail)?.and_then(|c| c.first().map(|&rows| rows as usize));
+        Ok(Info { shape: dims.iter().map(|&d| d as usize).collect(), kind, chunk_rows })
+    }
+
+    fn damaged(&self, at: &str, reason: String) -> Error {
+        Error::Damaged { path: self.path.clone(), slot: at.to_owned(), reason, remedy: REWRITE }
+    }
+
+    fn wrong(&self, at: &str, expected: &str, info: &Info) -> Error {
+        Error::content(&self.path, at, expected, format!("{} of shape {:?}", info.kind, info.shape))
+    }
+
+    /// Reads numbers in parallel windows of whole chunks, straight into place.
+    fn numbers<T, F>(&self, at: &str, info: &Info, rows: Option<Range<usize>>, read: F) -> Result<Vec<T>>
+    where
+        T: Copy + Default + Send,
+        F: Fn(u64, u64) -> Result<Vec<T>> + Sync,
+    {
+        let all = info.shape.first().copied().unwrap_or(1);
+        let rows = clamp(rows, all);
+        let per_row: usize = info.shape.iter().skip(1).product();
+        let len = rows.len() * per_row;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let chunk = info.chunk_rows.unwrap_or(1).max(1);
+        let window = (WINDOW / per_row.max(1)).max(1).div_ceil(chunk) * chunk;
+        // The first window ends where a chunk does, so that no chunk is decoded twice.
+        let head = (window - rows.start % window).min(rows.len());
+        let mut out = vec![T::default(); len];
+        let (first, rest) = out.split_at_mut(head * per_row);
+        let fill = |target: &mut [T], start: usize| -> Result<()> {
+            let values = read(start as u64, (target.len() / per_row) as u64)?;
+            if values.len() != target.len() {
+                return Err(self.damaged(at, format!("{} values where {} belong", values.len(), target.len())));
+            }
+            target.copy_from_slice(&values);
+            Ok(())
+        };
+        fill(first, rows.start)?;
+        rest.par_chunks_mut(window * per_row)
+            .enumerate()
+            .try_for_each(|(i, target)| fill(target, rows.start + head + i * window))?;
+        Ok(out)
+    }
+
+    fn wide(&self, at: &str, dataset: &Dataset, info: &Info, rows: Option<Range<usize>>) -> Result<Vec<i64>> {
+        let fail = self.fail(at);
+        self.numbers(at, info, rows, |start, count| match info.kind {
+            Type::Uint(8) => dataset
+                .read_u64_rows(start, count)
+                .map_err(&fail)?
+                .into_iter()
+                .map(|v| i64::try_from(v).map_err(|_| self.wrong(at, "whole numbers below 2^63", info)))
+                .collect(),
+            _ => dataset.read_i64_rows(start, count).map_err(&fail),
+        })
+    }
+
+    fn records(&self, at: &str, dataset: &Dataset, rows: Option<Range<usize>>) -> Result<Values> {
+        let fail = self.fail(at);
+        let datatype = dataset.datatype().map_err(&fail)?;
+        let Datatype::Compound { size, members } = &datatype else {
+            return Err(self.damaged(at, "records without fields".to_owned()));
+        };
+        let raw = match rows {
+            Some(rows) => dataset.read_raw_rows(rows.start as u64, rows.len() as u64),
+            None => dataset.read_raw(),
+        }
+        .map_err(&fail)?;
+        let superblock = self.file.superblock();
+        let mut heap =
+            Heap::open(&self.path, superblock.base_address.get(), superblock.offset_size, superblock.length_size)
+                .map_err(Error::io(&self.path, "read"))?;
+        let size = *size as usize;
+        if size == 0 {
+            return Err(self.damaged(at, "records of no bytes".to_owned()));
+        }
+        let mut fields = Vec::with_capacity(members.len());
+        for member in members {
+            let (datatype, shape) = match &member.datatype {
+                Datatype::Array { base_type, dimensions } => {
+                    (base_type.as_ref(), dimensions.iter().map(|&d| d as usize).collect())
+                }
+                plain => (plain, Vec::new()),
+            };
+            let count: usize = shape.iter().product();
+            let from = member.byte_offset as usize;
+            let width = element_size(datatype, &heap);
+            let span = width.checked_mul(count).and_then(|w| from.checked_add(w)).filter(|&end| end <= size);
+            let Some(end) = span else {
+                return Err(self.damaged(at, format!("field `{}` runs past its record", member.name)));
+            };
+            let cells: Vec<&[u8]> =
+                raw.chunks_exact(size).flat_map(|r| r[from..end].chunks_exact(width.max(1))).collect();
+            let values = decode(datatype, &cells, &mut heap)
+                .map_err(|reason| self.damaged(at, format!("field `{}`: {reason}", member.name)))?;
+            fields.push(Field { name: member.name.clone(), shape, values });
+        }
+        Ok(Values::Record(fields))
+    }
+}
+
+impl super::Reader for PureReader {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn kind(&self, at: &str) -> Result<Option<Kind>> {
+        if at.is_empty() || at == WHOLE {
+            return Ok(Some(Kind::Group));
+        }
+        match self.file.dataset(at) {
+            Ok(_) => return Ok(Some(Kind::Dataset)),
+            Err(hdf5_pure::Error::Format(FormatError::PathNotFound(_))) => return Ok(None),
+            Err(hdf5_pure::Error::NotAGroup(_)) => return Ok(None),
+            Err(hdf5_pure::Error::NotADataset(_)) => {}
+            Err(e) => return Err(broken(&self.path, at, e)),
+        }
+        match self.file.group(at) {
+            Ok(_) => Ok(Some(Kind::Group)),
+            Err(hdf5_pure::Error::NotAGroup(_)) => Ok(None),
+            Err(e) => Err(broken(&self.path, at, e)),
+        }
+    }
+
+    fn children(&self, at: &str) -> Result<Vec<String>> {
+        let fail = self.fail(at);
+        let group = if at.is_empty() { self.file.root() } else { self.file.group(at).map_err(&fail)? };
+        let mut names = group.groups().map_err(&fail)?;
+        names.extend(group.datasets().map_err(&fail)?);
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn attrs(&self, at: &str) -> Result<Attrs> {
+        let fail = self.fail(at);
+        let raw = match self.kind(at)? {
+            Some(Kind::Dataset) => self.dataset(at)?.attrs(),
+            Some(Kind::Group) if at.is_empty() => self.file.root().attrs(),
+            Some(Kind::Group) => self.file.group(at).map_err(&fail)?.attrs(),
+            None => return Ok(Attrs::default()),
+        }
+        .map_err(&fail)?;
+        Ok(Attrs(raw.into_iter().map(|(name, value)| (name, attr(&value))).collect()))
+    }
+
+    fn info(&self, at: &str) -> Result<Info> {
+        self.describe(at, &self.dataset(at)?)
+    }
+
+    fn values(&self, at: &str, rows: Option<Range<usize>>) -> Result<Values> {
+        let dataset = self.dataset(at)?;
+        let info = self.describe(at, &dataset)?;
+        let fail = self.fail(at);
+        let rows = rows.map(|r| clamp(Some(r), info.shape.first().copied().unwrap_or(1)));
+        Ok(match &info.kind {
+            Type::Float(4 | 8) => {
+                Values::Float(self.numbers(at, &info, rows, |s, n| dataset.read_f64_rows(s, n).map_err(&fail))?)
+            }
+            Type::Int(_) | Type::Uint(_) => Values::Int(self.wide(at, &dataset, &info, rows)?),
+            Type::Bool => Values::Bool(self.numbers(at, &info, rows, |s, n| {
+                Ok(dataset.read_i64_rows(s, n).map_err(&fail)?.into_iter().map(|v| v != 0).collect())
+            })?),
+            Type::Text => Values::Text(
+                match rows {
+                    Some(r) if !info.shape.is_empty() => dataset.read_string_rows(r.start as u64, r.len() as u64),
+                    _ => dataset.read_string(),
+                }
+                .map_err(&fail)?,
+            ),
+            Type::Record(_) => self.records(at, &dataset, rows)?,
+            Type::Float(_) | Type::Array(..) | Type::Other(_) => {
+                return Err(self.wrong(at, "numbers, truth values, text or records", &info));
+            }
+        })
+    }
+
+    fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>> {
+        let dataset = self.dataset(at)?;
+        let info = self.describe(at, &dataset)?;
+        let fail = self.fail(at);
+        match info.kind {
+            Type::Float(4 | 8) | Type::Bool | Type::Int(1 | 2) | Type::Uint(1 | 2) => {
+                self.numbers(at, &info, rows, |s, n| dataset.read_f32_rows(s, n).map_err(&fail))
+            }
+            Type::Int(_) | Type::Uint(_) => {
+                // Whole numbers past 2^24 are rounded: say so once, rather than not at all.
+                let rounded = std::sync::atomic::AtomicBool::new(false);
+                let out = self.numbers(at, &info, rows, |s, n| {
+                    let values = dataset.read_f64_rows(s, n).map_err(&fail)?;
+                    if values.iter().any(|&v| f64::from(v as f32) != v) {
+                        rounded.store(true, std::sync::atomic::Ordering::Relaxed);
+                    }
+                    Ok(values.into_iter().map(|v| v as f32).collect())
+                })?;
+                if rounded.into_inner() {
+                    tracing::warn!(file = %self.path.display(), slot = at, "whole numbers above 2^24 are rounded to f32");
+                }
+                Ok(out)
+            }
+            _ => Err(self.wrong(at, "numbers", &info)),
+        }
+    }
+
+    fn u32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<u32>> {
+        let dataset = self.dataset(at)?;
+        let info = self.describe(at, &dataset)?;
+        let fail = self.fail(at);
+        let bad = || self.wrong(at, "whole numbers from 0 to 2^32 - 1", &info);
+        match info.kind {
+            Type::Int(4) => self.numbers(at, &info, rows, |s, n| {
+                let values = dataset.read_i32_rows(s, n).map_err(&fail)?;
+                values.into_iter().map(|v| u32::try_from(v).map_err(|_| bad())).collect()
+            }),
+            Type::Int(_) | Type::Uint(_) => self.numbers(at, &info, rows, |s, n| {
+                let values = dataset.read_i64_rows(s, n).map_err(&fail)?;
+                values.into_iter().map(|v| u32::try_from(v).map_err(|_| bad())).collect()
+            }),
+            _ => Err(bad()),
+        }
+    }
+
+    fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>> {
+        let dataset = self.dataset(at)?;
+        let info = self.describe(at, &dataset)?;
+        let bad = || self.wrong(at, "whole numbers from 0", &info);
+        match info.kind {
+            Type::Int(_) | Type::Uint(_) => self
+                .wide(at, &dataset, &info, rows)?
+                .into_iter()
+                .map(|v| usize::try_from(v).map_err(|_| bad()))
+                .collect(),
+            _ => Err(bad()),
+        }
+    }
+}
+
+fn clamp(rows: Option<Range<usize>>, all: usize) -> Range<usize> {
+    rows.map_or(0..all, |r| r.start.min(all)..r.end.min(all).max(r.start.min(all)))
+}
+
+fn attr(value: &AttrValue) -> Attr {
+    if let Some(text) = value.as_str() {
+        Attr::Text(text.to_owned())
+    } else if let Some(texts) = value.as_strings() {
+        Attr::Texts(texts.to_vec())
+    } else if let Some(ints) = value.to_i64s() {
+        Attr::Ints(ints)
+    } else if value.to_f64s().is_some_and(|v| v.is_empty()) {
+        // h5py writes an empty list as an empty array of float64.
+        Attr::Ints(Vec::new())
+    } else {
+        Attr::Other
+    }
+}
+
+fn describe_type(datatype: &Datatype) -> Type {
+    match datatype {
+        Datatype::FloatingPoint { size, .. } => Type::Float(*size),
+        Datatype::FixedPoint { size, layout: FixedPointLayout { signed: true, .. }, .. } => Type::Int(*size),
+        Datatype::FixedPoint { size, .. } => Type::Uint(*size),
+        Datatype::String { .. } | Datatype::VariableLength { is_string: true, .. } => Type::Text,
+        Datatype::Enumeration { base_type, members, .. } => {
+            let mut names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
+            names.sort_unstable();
+            if names == ["FALSE", "TRUE"] { Type::Bool } else { describe_type(base_type) }
+        }
+        Datatype::Compound { members, .. } => {
+            Type::Record(members.iter().map(|m| (m.name.clone(), describe_type(&m.datatype))).collect())
+        }
+        Datatype::Array { base_type, dimensions } => {
+            Type::Array(Box::new(describe_type(base_type)), dimensions.iter().map(|&d| d as usize).collect())
+        }
+        other => Type::Other(other.to_string()),
+    }
+}
+
+fn element_size(datatype: &Datatype, heap: &Heap) -> usize {
+    match datatype {
+        Datatype::FixedPoint { size, .. }
+        | Datatype::FloatingPoint { size, .. }
+        | Datatype::String { size, .. }
+        | Datatype::Enumeration { size, .. } => *size as usize,
+        Datatype::VariableLength { .. } => heap.reference_size(),
+        _ => 0,
+    }
+}
+
+/// Decodes the elements of one field of records.
+fn decode(datatype: &Datatype, cells: &[&[u8]], heap: &mut Heap) -> std::result::Result<Values, String> {
+    use hdf5_pure::DatatypeByteOrder::LittleEndian;
+    let word = |cell: &[u8], little: bool| {
+        let mut bytes = [0u8; 8];
+        bytes[..cell.len()].copy_from_slice(cell);
+        if !little {
+            bytes[..cell.len()].reverse();
+        }
+        u64::from_le_bytes(bytes)
+    };
+    match datatype {
+        Datatype::FloatingPoint { size: 8, byte_order, .. } => {
+            let little = matches!(byte_order, LittleEndian);
+            Ok(Values::Float(cells.iter().map(|c| f64::from_bits(word(c, little))).collect()))
+        }
+        Datatype::FloatingPoint { size: 4, byte_order, .. } => {
+            let little = matches!(byte_order, LittleEndian);
+            Ok(Values::Float(cells.iter().map(|c| f64::from(f32::from_bits(word(c, little) as u32))).collect()))
+        }
+        Datatype::FixedPoint { size: size @ 1..=8, byte_order, layout } => {
+            let little = matches!(byte_order, LittleEndian);
+            let unused = 64 - 8 * size;
+            let values = cells.iter().map(|c| {
+                let bits = word(c, little) << unused;
+                if layout.signed { Ok((bits as i64) >> unused) } else { i64::try_from(bits >> unused) }
+            });
+            let values: std::result::Result<Vec<i64>, _> = values.collect();
+            values.map(Values::Int).map_err(|_| "a whole number above 2^63".to_owned())
+        }
+        Datatype::Enumeration { base_type, .. } => match (describe_type(datatype), decode(base_type, cells, heap)?) {
+            (Type::Bool, Values::Int(v)) => Ok(Values::Bool(v.into_iter().map(|v| v != 0).collect())),
+            (_, values) => Ok(values),
+        },
+        Datatype::String { padding, .. } => {
+            let spaces = matches!(padding, hdf5_pure::StringPadding::SpacePad);
+            let texts = cells.iter().map(|cell| {
+                let end = cell.iter().position(|&b| b == 0).unwrap_or(cell.len());
+                let text = std::str::from_utf8(&cell[..end]).map_err(|_| "a text is not UTF-8".to_owned())?;
+                Ok(if spaces { text.trim_end_matches(' ') } else { text }.to_owned())
+            });
+            Ok(Values::Text(texts.collect::<std::result::Result<_, String>>()?))
+        }
+        Datatype::VariableLength { is_string: true, .. } => {
+            let texts = cells.iter().map(|cell| heap.text(cell));
+            Ok(Values::Text(texts.collect::<std::result::Result<_, String>>()?))
+        }
+        other => Err(format!("values of type {other}")),
+    }
+}
+
+fn not_hdf5(path: &Path, found: String) -> Error {
+    Error::Format { path: path.to_owned(), expected: "an HDF5 file (such as .h5ad)", found }
+}
+
+fn broken(path: &Path, at: &str, error: hdf5_pure::Error) -> Error {
+    let (path, slot) = (path.to_owned(), at.to_owned());
+    match error {
+        hdf5_pure::Error::Io(source) => Error::Io { path, action: "read", source },
+        hdf5_pure::Error::Format(FormatError::UnsupportedFilter(id)) => {
+            Error::Compression { path, slot, filter: filter_name(id) }
+        }
+        hdf5_pure::Error::FileMarkedInUse { .. } => Error::Damaged {
+            path,
+            slot,
+            reason: "another program has the file open for writing, or stopped while writing it".to_owned(),
+            remedy: "close that program, or run `h5clear -s` on the file if there is none",
+        },
+        other => Error::Damaged { path, slot, reason: other.to_string(), remedy: REWRITE },
+    }
+}
+
+/// Filters registered with the HDF Group that single-cell files are met with.
+fn filter_name(id: u16) -> String {
+    let name = match id {
+        4 => "SZIP",
+        307 => "bzip2",
+        32001 => "Blosc",
+        32004 => "LZ4",
+        32008 => "Bitshuffle",
+        32013 => "ZFP",
+        32015 => "Zstandard",
+        32026 => "Blosc2",
+        _ => return format!("HDF5 filter {id}"),
+    };
+    name.to_owned()
+}

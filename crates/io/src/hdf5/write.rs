@@ -1,0 +1,407 @@
+//! Writing with `hdf5-pure`, in bounded memory.
+//!
+//! A first pass lays out the file with everything small; large lists are then appended block by
+//! block and large matrices added one at a time, so that never more than one copy of one matrix
+//! stands in memory beside the data itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::{
+    AttrValue, CharacterSet, CompoundTypeBuilder, DatasetBuilder, Datatype, EnumTypeBuilder, File,
+    FileAccessProperties, FileBuilder, GroupBuilder, H5Element, MaxExtent, StringPadding, SyncPolicy,
+};
+
+use super::types::{Attr, Data, RecordField};
+use crate::error::{Error, Result};
+
+/// Elements in a chunk: 256 KiB of `f32`.
+const CHUNK: usize = 1 << 16;
+
+enum Node<'a> {
+    Group { attrs: Vec<(String, Attr)>, children: BTreeMap<String, Node<'a>> },
+    Dataset { shape: Vec<usize>, data: Data<'a>, attrs: Vec<(String, Attr)> },
+}
+
+/// A file being put together.
+pub(crate) struct PureWriter<'a> {
+    path: PathBuf,
+    compression: Option<u32>,
+    /// Numeric datasets of more elements than this are written after the others, in blocks of as many.
+    block: usize,
+    root: Node<'a>,
+}
+
+impl<'a> PureWriter<'a> {
+    /// A new file at `path`, compressed with deflate at that level (1–9), or not.
+    pub fn new(path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
+        let root = Node::Group { attrs: Vec::new(), children: BTreeMap::new() };
+        PureWriter { path: path.to_owned(), compression, block: block.max(1), root }
+    }
+
+    fn place(&mut self, at: &str, node: Node<'a>) -> Result<()> {
+        if at.is_empty() {
+            if let (Node::Group { attrs, .. }, Node::Group { attrs: new, .. }) = (&mut self.root, node) {
+                attrs.extend(new);
+            }
+            return Ok(());
+        }
+        let (folder, name) = at.rsplit_once('/').unwrap_or(("", at));
+        let mut here = &mut self.root;
+        for part in folder.split('/').filter(|p| !p.is_empty()) {
+            let Node::Group { children, .. } = here else { return Err(self.clash(at)) };
+            here = children
+                .entry(part.to_owned())
+                .or_insert_with(|| Node::Group { attrs: Vec::new(), children: BTreeMap::new() });
+        }
+        let Node::Group { children, .. } = here else { return Err(self.clash(at)) };
+        match (children.get_mut(name), node) {
+            (None, node) => {
+                children.insert(name.to_owned(), node);
+                Ok(())
+            }
+            (Some(Node::Group { attrs, .. }), Node::Group { attrs: new, .. }) if attrs.is_empty() => {
+                attrs.extend(new);
+                Ok(())
+            }
+            _ => Err(self.clash(at)),
+        }
+    }
+
+    fn clash(&self, at: &str) -> Error {
+        Error::Duplicate {
+            path: self.path.clone(),
+            what: "slot",
+            name: at.to_owned(),
+            also: String::new(),
+            remedy: "rename one; a `/` in a name makes a folder in HDF5",
+        }
+    }
+}
+
+impl<'a> super::Writer<'a> for PureWriter<'a> {
+    fn group(&mut self, at: &str, attrs: Vec<(&str, Attr)>) -> Result<()> {
+        self.place(at, Node::Group { attrs: owned(attrs), children: BTreeMap::new() })
+    }
+
+    fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()> {
+        self.place(at, Node::Dataset { shape, data, attrs: owned(attrs) })
+    }
+
+    fn finish(self) -> Result<()> {
+        let PureWriter { path, compression, block, root } = self;
+        let plan = Plan { path: &path, compression, block };
+        let Node::Group { attrs, children } = root else { return Ok(()) };
+        let mut later = Vec::new();
+        let mut file = FileBuilder::new();
+        for (name, value) in &attrs {
+            file.set_attr(name, attr_value(value));
+        }
+        for (name, node) in children {
+            match node {
+                Node::Group { .. } => {
+                    let group = file.create_group(&name);
+                    file.add_group(plan.group(group, &name, node, &mut later)?.finish());
+                }
+                Node::Dataset { shape, data, attrs } if plan.is_later(&shape, &data) => {
+                    if plan.appends(&shape) {
+                        plan.empty(file.create_dataset(&name), &data, &attrs);
+                    }
+                    later.push((name, shape, data, attrs));
+                }
+                Node::Dataset { shape, data, attrs } => {
+                    plan.whole(file.create_dataset(&name), &name, &shape, &data, &attrs)?;
+                }
+            }
+        }
+        file.write(&path).map_err(|e| plan.fail("/", e))?;
+        if !later.is_empty() {
+            plan.write_later(later)?;
+        }
+        Ok(())
+    }
+}
+
+type Later<'a> = (String, Vec<usize>, Data<'a>, Vec<(String, Attr)>);
+
+struct Plan<'p> {
+    path: &'p Path,
+    compression: Option<u32>,
+    block: usize,
+}
+
+impl Plan<'_> {
+    fn fail(&self, at: &str, error: hdf5_pure::Error) -> Error {
+        match error {
+            hdf5_pure::Error::Io(source) => Error::Io { path: self.path.to_owned(), action: "write", source },
+            other => Error::Damaged {
+                path: self.path.to_owned(),
+                slot: at.to_owned(),
+                reason: format!("it could not be written: {other}"),
+                remedy: "leave the slot out",
+            },
+        }
+    }
+
+    fn is_later(&self, shape: &[usize], data: &Data) -> bool {
+        let numeric = matches!(
+            data,
+            Data::F32(_)
+                | Data::F64(_)
+                | Data::I64(_)
+                | Data::Codes(..)
+                | Data::Numbers32 { .. }
+                | Data::Offsets { .. }
+        );
+        numeric && shape.iter().product::<usize>() > self.block
+    }
+
+    /// Lists can be appended to; matrices are written whole.
+    fn appends(&self, shape: &[usize]) -> bool {
+        shape.len() == 1
+    }
+
+    fn group<'a>(
+        &self,
+        mut group: GroupBuilder,
+        at: &str,
+        node: Node<'a>,
+        later: &mut Vec<Later<'a>>,
+    ) -> Result<GroupBuilder> {
+        let Node::Group { attrs, children } = node else { return Ok(group) };
+        for (name, value) in &attrs {
+            group.set_attr(name, attr_value(value));
+        }
+        for (name, node) in children {
+            let path = format!("{at}/{name}");
+            match node {
+                Node::Group { .. } => {
+                    let inner = group.create_group(&name);
+                    group.add_group(self.group(inner, &path, node, later)?.finish());
+                }
+                Node::Dataset { shape, data, attrs } if self.is_later(&shape, &data) => {
+                    if self.appends(&shape) {
+                        self.empty(group.create_dataset(&name), &data, &attrs);
+                    }
+                    later.push((path, shape, data, attrs));
+                }
+                Node::Dataset { shape, data, attrs } => {
+                    self.whole(group.create_dataset(&name), &path, &shape, &data, &attrs)?;
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    /// A list of no elements yet.
+    fn empty(&self, dataset: &mut DatasetBuilder, data: &Data, attrs: &[(String, Attr)]) {
+        blocks(data, 0..0, &mut |block| block.put(dataset));
+        dataset.with_shape(&[0]).with_maxshape(&[MaxExtent::Unlimited]);
+        self.chunk(dataset, &[CHUNK as u64]);
+        set_attrs(dataset, attrs);
+    }
+
+    fn chunk(&self, dataset: &mut DatasetBuilder, chunks: &[u64]) {
+        dataset.with_chunks(chunks);
+        if let Some(level) = self.compression {
+            dataset.with_shuffle().with_deflate(level);
+        }
+    }
+
+    fn whole(
+        &self,
+        dataset: &mut DatasetBuilder,
+        at: &str,
+        shape: &[usize],
+        data: &Data,
+        attrs: &[(String, Attr)],
+    ) -> Result<()> {
+        let len: usize = shape.iter().product();
+        let mut compress = len > 16;
+        match data {
+            Data::Bool(values) => {
+                let datatype = bool_type().map_err(|e| self.fail(at, e.into()))?;
+                let bytes = values.iter().map(|&v| u8::from(v)).collect();
+                dataset.with_raw_data(datatype, bytes, len as u64);
+            }
+            Data::Text(values) => {
+                // Only references would be compressed, not the text.
+                compress = false;
+                dataset.with_vlen_strings(values);
+            }
+            Data::Record(fields) => {
+                let (datatype, bytes) = records(fields, len).map_err(|e| self.fail(at, e.into()))?;
+                dataset.with_raw_data(datatype, bytes, len as u64);
+            }
+            numbers => blocks(numbers, 0..len, &mut |block| block.put(dataset)),
+        }
+        let dims: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
+        dataset.with_shape(&dims);
+        if compress && self.compression.is_some() {
+            let per_row: usize = shape.iter().skip(1).product();
+            let mut chunks = dims;
+            chunks[0] = chunks[0].min((CHUNK / per_row.max(1)).max(1) as u64);
+            self.chunk(dataset, &chunks);
+        }
+        set_attrs(dataset, attrs);
+        Ok(())
+    }
+
+    fn write_later(&self, later: Vec<Later>) -> Result<()> {
+        let access = FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose);
+        let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
+        for (at, shape, data, attrs) in &later {
+            if self.appends(shape) {
+                let mut dataset = file.dataset(at).map_err(|e| self.fail(at, e))?;
+                let mut start = 0;
+                while start < shape[0] {
+                    let end = shape[0].min(start + self.block);
+                    let mut result = Ok(());
+                    blocks(data, start..end, &mut |block| result = block.append(&mut dataset));
+                    result.map_err(|e| self.fail(at, e))?;
+                    start = end;
+                }
+            } else {
+                let mut result = Ok(());
+                file.root()
+                    .create_dataset(at, |dataset| result = self.whole(dataset, at, shape, data, attrs))
+                    .map_err(|e| self.fail(at, e))?;
+                result?;
+                file.commit().map_err(|e| self.fail(at, e))?;
+            }
+        }
+        file.close().map_err(|e| self.fail("/", e))
+    }
+}
+
+/// A stretch of numbers in the type they are stored as.
+enum Block<'b> {
+    F32(&'b [f32]),
+    F64(&'b [f64]),
+    I64(&'b [i64]),
+    I32(&'b [i32]),
+    I16(&'b [i16]),
+    I8(&'b [i8]),
+}
+
+impl Block<'_> {
+    fn put(&self, dataset: &mut DatasetBuilder) {
+        fn put<T: H5Element>(dataset: &mut DatasetBuilder, values: &[T]) {
+            dataset.with_data(values);
+        }
+        match self {
+            Block::F32(v) => put(dataset, v),
+            Block::F64(v) => put(dataset, v),
+            Block::I64(v) => put(dataset, v),
+            Block::I32(v) => put(dataset, v),
+            Block::I16(v) => put(dataset, v),
+            Block::I8(v) => put(dataset, v),
+        }
+    }
+
+    fn append(&self, dataset: &mut hdf5_pure::Dataset) -> std::result::Result<(), hdf5_pure::Error> {
+        match self {
+            Block::F32(v) => dataset.append(v),
+            Block::F64(v) => dataset.append(v),
+            Block::I64(v) => dataset.append(v),
+            Block::I32(v) => dataset.append(v),
+            Block::I16(v) => dataset.append(v),
+            Block::I8(v) => dataset.append(v),
+        }
+    }
+}
+
+/// Hands the numbers of a range to `take`, converted to the type they are stored as.
+fn blocks(data: &Data, range: std::ops::Range<usize>, take: &mut dyn FnMut(Block)) {
+    match data {
+        Data::F32(v) => take(Block::F32(&v[range])),
+        Data::F64(v) => take(Block::F64(&v[range])),
+        Data::I64(v) => take(Block::I64(&v[range])),
+        Data::Codes(v, n) if *n <= i8::MAX as usize => {
+            take(Block::I8(&v[range].iter().map(|&c| c as i8).collect::<Vec<_>>()));
+        }
+        Data::Codes(v, n) if *n <= i16::MAX as usize => {
+            take(Block::I16(&v[range].iter().map(|&c| c as i16).collect::<Vec<_>>()));
+        }
+        Data::Codes(v, _) => take(Block::I32(&v[range])),
+        Data::Numbers32 { values, wide: true } => {
+            take(Block::I64(&values[range].iter().map(|&c| i64::from(c)).collect::<Vec<_>>()));
+        }
+        Data::Numbers32 { values, wide: false } => {
+            take(Block::I32(&values[range].iter().map(|&c| c as i32).collect::<Vec<_>>()));
+        }
+        Data::Offsets { values, wide: true } => {
+            take(Block::I64(&values[range].iter().map(|&c| c as i64).collect::<Vec<_>>()));
+        }
+        Data::Offsets { values, wide: false } => {
+            take(Block::I32(&values[range].iter().map(|&c| c as i32).collect::<Vec<_>>()));
+        }
+        Data::Bool(_) | Data::Text(_) | Data::Record(_) => {}
+    }
+}
+
+fn owned(attrs: Vec<(&str, Attr)>) -> Vec<(String, Attr)> {
+    attrs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn set_attrs(dataset: &mut DatasetBuilder, attrs: &[(String, Attr)]) {
+    for (name, value) in attrs {
+        dataset.set_attr(name, attr_value(value));
+    }
+}
+
+fn attr_value(value: &Attr) -> AttrValue {
+    match value {
+        Attr::Text(text) => AttrValue::VarLenString(text.clone()),
+        Attr::Texts(texts) => AttrValue::VarLenStringArray(texts.clone()),
+        Attr::Ints(ints) => AttrValue::I64Array(ints.clone()),
+        Attr::Bool(truth) => AttrValue::U8(u8::from(*truth)),
+        Attr::Other => AttrValue::I64Array(Vec::new()),
+    }
+}
+
+/// h5py's truth values: an enumeration over `i8`.
+fn bool_type() -> std::result::Result<Datatype, hdf5_pure::FormatError> {
+    EnumTypeBuilder::with_base(hdf5_pure::make_i8_type()).value("FALSE", 0).value("TRUE", 1).build()
+}
+
+/// Records row by row: numbers as 8 bytes, text as fixed-length strings as long as the longest.
+fn records(
+    fields: &[(&str, RecordField)],
+    len: usize,
+) -> std::result::Result<(Datatype, Vec<u8>), hdf5_pure::FormatError> {
+    let mut builder = CompoundTypeBuilder::new();
+    for (name, field) in fields {
+        builder = match field {
+            RecordField::F64(_) => builder.f64_field(name),
+            RecordField::I64(_) => builder.i64_field(name),
+            RecordField::Bool(_) => builder.field(name, bool_type()?),
+            RecordField::Text(v) => {
+                let charset = if v.iter().all(|s| s.is_ascii()) { CharacterSet::Ascii } else { CharacterSet::Utf8 };
+                builder.field(
+                    name,
+                    Datatype::String { size: text_width(v) as u32, padding: StringPadding::NullPad, charset },
+                )
+            }
+        };
+    }
+    let mut bytes = Vec::new();
+    for i in 0..len {
+        for (_, field) in fields {
+            match field {
+                RecordField::F64(v) => bytes.extend_from_slice(&v[i].to_le_bytes()),
+                RecordField::I64(v) => bytes.extend_from_slice(&v[i].to_le_bytes()),
+                RecordField::Bool(v) => bytes.push(u8::from(v[i])),
+                RecordField::Text(v) => {
+                    bytes.extend_from_slice(v[i].as_bytes());
+                    bytes.resize(bytes.len() + text_width(v) - v[i].len(), 0);
+                }
+            }
+        }
+    }
+    Ok((builder.build()?, bytes))
+}
+
+fn text_width(values: &[&str]) -> usize {
+    values.iter().map(|s| s.len()).max().unwrap_or(0).max(1)
+}
