@@ -197,6 +197,7 @@ fn read_records(r: &dyn Reader, at: &str, select: &Select, rows: Option<Range<us
         };
         if i == index_at {
             frame.index = index_of(r, &slot, &column)?;
+            frame.index_name = (name != "_index").then_some(name);
         } else if wanted.contains(&name) {
             rest.push((name, column));
         }

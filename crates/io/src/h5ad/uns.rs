@@ -65,6 +65,8 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str) -> Result<Option<Uns>> {
                 Values::Float(v) => Uns::Floats(shape, v),
                 Values::Int(v) => Uns::Ints(shape, v),
                 Values::Bool(v) => Uns::Bools(shape, v),
+                // anndata before 0.7 wrote a text as a list of one.
+                Values::Text(mut v) if encoding.is_empty() && shape == [1] => Uns::Text(v.swap_remove(0)),
                 Values::Text(v) if shape.len() == 1 => Uns::Texts(v),
                 Values::Text(_) => return left_out("texts in more than one dimension"),
                 Values::Record(fields) => {

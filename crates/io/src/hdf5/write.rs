@@ -15,8 +15,9 @@ use hdf5_pure::{
 use super::types::{Attr, Data, RecordField};
 use crate::error::{Error, Result};
 
-/// Elements in a chunk: 256 KiB of `f32`.
-const CHUNK: usize = 1 << 16;
+/// Elements in a chunk, and the longest axis of one. From 2^16 on, `hdf5-pure` 0.47 writes the length
+/// of a chunk in a width that HDF5 2.0 refuses.
+const CHUNK: usize = 1 << 15;
 
 enum Node<'a> {
     Group { attrs: Vec<(String, Attr)>, children: BTreeMap<String, Node<'a>> },
@@ -238,9 +239,13 @@ impl Plan<'_> {
         let dims: Vec<u64> = shape.iter().map(|&d| d as u64).collect();
         dataset.with_shape(&dims);
         if compress && self.compression.is_some() {
-            let per_row: usize = shape.iter().skip(1).product();
+            let mut room = CHUNK;
             let mut chunks = dims;
-            chunks[0] = chunks[0].min((CHUNK / per_row.max(1)).max(1) as u64);
+            for length in chunks.iter_mut().rev() {
+                let taken = (*length as usize).min(room).max(1);
+                *length = taken as u64;
+                room /= taken;
+            }
             self.chunk(dataset, &chunks);
         }
         set_attrs(dataset, attrs);
