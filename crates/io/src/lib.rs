@@ -6,10 +6,13 @@
 
 mod atomic;
 mod error;
+mod gmt;
+mod gzip;
 mod h5ad;
 mod hdf5;
 mod sniff;
 
 pub use atomic::{AtomicFile, atomic_write};
 pub use error::{Error, Result};
+pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
 pub use h5ad::{ReadOptions, Select, WriteOptions, read_h5ad, write_h5ad};

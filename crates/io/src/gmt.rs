@@ -1,0 +1,252 @@
+//! GMT: gene sets, one a line, fields separated by tabs.
+//!
+//! The first field is the name; the second is a description, often an address, which some files
+//! leave out; the rest are genes
+//! (<https://software.broadinstitute.org/cancer/software/gsea/wiki/index.php/Data_formats>).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use scgraft_cells::GeneSet;
+
+use crate::error::{Error, Result};
+use crate::gzip::lines;
+
+/// Whether the second field of a line is a description or already a gene.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DescriptionField {
+    /// Told for each file from its second fields. They are descriptions when most of them are empty, hold
+    /// a space, a colon or a slash, are the name of their set again or the placeholder `na`, or stand in
+    /// more than half of the lines; or when, in a file of 20 sets or more, none of them occurs as a gene.
+    /// Otherwise they are genes: one that is none finds no match in the data, while a gene taken for a
+    /// description would be lost.
+    #[default]
+    Detect,
+    /// Every line has one.
+    Present,
+    /// No line has one: genes follow the name.
+    Absent,
+}
+
+/// What to do when two sets have one name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicateSets {
+    /// An error that names both files.
+    #[default]
+    Refuse,
+    /// Sets whose name occurs in several files get the name of their file in front: `hallmark:APOPTOSIS`.
+    /// Two of one name in one file stay an error.
+    PrefixFile,
+}
+
+/// How GMT files are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GmtOptions {
+    /// Whether lines have a description.
+    pub description: DescriptionField,
+    /// What to do about two sets of one name.
+    pub duplicates: DuplicateSets,
+}
+
+/// Reads gene sets from one or several GMT files, packed with gzip or not, in the order of the files and lines.
+///
+/// Names are kept whole. Genes are kept as written, without the spaces around them; a gene that occurs
+/// twice in a set is kept once, and blank fields and lines are skipped.
+///
+/// # Errors
+/// When a file cannot be read or is no text; a line without genes; a set without a name; two sets of one name,
+/// unless [`DuplicateSets::PrefixFile`] tells them apart; no set in a file.
+///
+/// # Example
+/// ```no_run
+/// use scgraft_io::{GmtOptions, read_gmt};
+/// let sets = read_gmt(&["reactome.gmt", "hallmark.gmt.gz"], &GmtOptions::default())?;
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec<GeneSet>> {
+    let mut sets: Vec<(usize, GeneSet)> = Vec::new();
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut shared: Vec<String> = Vec::new();
+    for (file, path) in paths.iter().enumerate() {
+        let path = path.as_ref();
+        for set in read_one(path, options)? {
+            match first.get(&set.name).copied() {
+                None => {
+                    first.insert(set.name.clone(), file);
+                }
+                Some(before) if before != file && options.duplicates == DuplicateSets::PrefixFile => {
+                    shared.push(set.name.clone());
+                }
+                Some(before) => {
+                    let other = paths[before].as_ref();
+                    return Err(Error::Duplicate {
+                        path: path.to_owned(),
+                        what: "gene set",
+                        name: set.name,
+                        also: if before == file { String::new() } else { format!(" (also in {})", other.display()) },
+                        remedy: "rename one, or have names of several files prefixed with the file's",
+                    });
+                }
+            }
+            sets.push((file, set));
+        }
+    }
+    for (file, set) in &mut sets {
+        if shared.contains(&set.name) {
+            set.name = format!("{}:{}", stem(paths[*file].as_ref()), set.name);
+        }
+    }
+    Ok(sets.into_iter().map(|(_, set)| set).collect())
+}
+
+/// The name of a file without folders, `.gz` and `.gmt`.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    name.strip_suffix(".gmt").unwrap_or(name).to_owned()
+}
+
+fn read_one(path: &Path, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+    let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
+    lines(path, |number, line| {
+        if !line.trim().is_empty() {
+            rows.push((number, line.split('\t').map(|field| field.trim().to_owned()).collect()));
+        }
+        Ok(true)
+    })?;
+    let described = match options.description {
+        DescriptionField::Present => true,
+        DescriptionField::Absent => false,
+        DescriptionField::Detect => has_descriptions(&rows),
+    };
+    if rows.is_empty() {
+        return Err(Error::Format {
+            path: path.to_owned(),
+            expected: "a GMT file (one gene set a line)",
+            found: "no line with text".to_owned(),
+        });
+    }
+    rows.into_iter().map(|(number, fields)| gene_set(path, number, fields, described)).collect()
+}
+
+fn gene_set(path: &Path, line: usize, fields: Vec<String>, described: bool) -> Result<GeneSet> {
+    let bad = |expected: &str, found: String| Error::Line {
+        path: path.to_owned(),
+        line,
+        expected: expected.to_owned(),
+        found,
+    };
+    let mut fields = fields.into_iter();
+    let name = fields.next().unwrap_or_default();
+    if name.is_empty() {
+        return Err(bad("the name of a gene set", "an empty first field".to_owned()));
+    }
+    let description = if described { fields.next().filter(|d| !d.is_empty()) } else { None };
+    let mut seen = std::collections::HashSet::new();
+    let genes: Vec<String> = fields.filter(|g| !g.is_empty() && seen.insert(g.clone())).collect();
+    if genes.is_empty() {
+        let shown: String = name.chars().take(60).collect();
+        return Err(bad("tabs between a name, perhaps a description, and genes", format!("no gene after `{shown}`")));
+    }
+    Ok(GeneSet { name, description, genes })
+}
+
+fn has_descriptions(rows: &[(usize, Vec<String>)]) -> bool {
+    const MANY: usize = 20;
+    let seconds: Vec<(&str, &str)> =
+        rows.iter().filter(|(_, f)| f.len() > 1).map(|(_, f)| (f[0].as_str(), f[1].as_str())).collect();
+    let mut lines_with: HashMap<&str, usize> = HashMap::new();
+    for (_, second) in &seconds {
+        *lines_with.entry(second).or_default() += 1;
+    }
+    let telling = |&&(name, second): &&(&str, &str)| {
+        second.is_empty()
+            || second.contains([' ', ':', '/'])
+            || second == name
+            || second.eq_ignore_ascii_case("na")
+            || (lines_with[second] > 1 && lines_with[second] > seconds.len() / 2)
+    };
+    if seconds.iter().filter(telling).count() * 2 > seconds.len() {
+        return true;
+    }
+    let genes: std::collections::HashSet<&str> =
+        rows.iter().flat_map(|(_, fields)| fields.iter().skip(2)).map(String::as_str).collect();
+    seconds.len() >= MANY && !genes.is_empty() && !seconds.iter().any(|(_, second)| genes.contains(second))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn read(text: &str, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sets.gmt");
+        std::fs::write(&path, text).unwrap();
+        read_gmt(&[path], options)
+    }
+
+    #[test]
+    fn an_address_in_the_second_field_is_a_description() {
+        let sets = read("A\thttp://x/A\tG1\tG2\r\n\r\nB\thttp://x/B\tG2\tG2\t\r\n", &GmtOptions::default()).unwrap();
+        assert_eq!(sets.len(), 2);
+        assert_eq!(sets[0].description.as_deref(), Some("http://x/A"));
+        assert_eq!(sets[0].genes, ["G1", "G2"]);
+        assert_eq!(sets[1].genes, ["G2"]);
+    }
+
+    #[test]
+    fn genes_in_the_second_field_are_kept_as_genes() {
+        let text = "A\tG1\tG2\nB\tG2\tG3\tG1\n";
+        let sets = read(text, &GmtOptions::default()).unwrap();
+        assert_eq!(sets[0].genes, ["G1", "G2"]);
+        assert_eq!(sets[0].description, None);
+        let forced = GmtOptions { description: DescriptionField::Present, ..GmtOptions::default() };
+        let sets = read(text, &forced).unwrap();
+        assert_eq!((sets[0].description.as_deref(), sets[0].genes.len()), (Some("G1"), 1));
+        let forced = GmtOptions { description: DescriptionField::Absent, ..GmtOptions::default() };
+        assert_eq!(read("A\tnote on A\tG1\n", &forced).unwrap()[0].genes, ["note on A", "G1"]);
+    }
+
+    #[test]
+    fn identifiers_that_are_never_genes_are_descriptions_in_a_file_of_many_sets() {
+        let line = |i: usize| format!("SET{i}\tR-HSA-{i}\tG{i}\tG{}\n", i + 1);
+        let few = read(&(0..3).map(line).collect::<String>(), &GmtOptions::default()).unwrap();
+        assert_eq!(few[0].genes, ["R-HSA-0", "G0", "G1"]);
+        let many = read(&(0..30).map(line).collect::<String>(), &GmtOptions::default()).unwrap();
+        assert_eq!((many[0].description.as_deref(), many[0].genes.len()), (Some("R-HSA-0"), 2));
+    }
+
+    #[test]
+    fn long_names_are_kept_whole() {
+        let name = "REACTOME_".repeat(20);
+        assert_eq!(read(&format!("{name}\tna\tG1\n"), &GmtOptions::default()).unwrap()[0].name, name);
+    }
+
+    #[test]
+    fn a_name_in_two_files_is_refused_or_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("one.gmt"), folder.path().join("two.gmt.gz"));
+        std::fs::write(&a, "S\tna\tG1\nT\tna\tG2\n").unwrap();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"S\tna\tG3\n").unwrap();
+        std::fs::write(&b, packed.finish().unwrap()).unwrap();
+        let message = read_gmt(&[&a, &b], &GmtOptions::default()).unwrap_err().to_string();
+        assert!(message.contains("two.gmt.gz") && message.contains("one.gmt") && message.contains("`S`"), "{message}");
+        let options = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
+        let sets = read_gmt(&[&a, &b], &options).unwrap();
+        let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["one:S", "T", "two:S"]);
+        std::fs::write(&a, "S\tna\tG1\nS\tna\tG2\n").unwrap();
+        assert!(matches!(read_gmt(&[&a], &options), Err(Error::Duplicate { .. })));
+    }
+
+    #[test]
+    fn a_line_without_genes_is_named() {
+        let message = read("A\tna\tG1\nB without tabs\n", &GmtOptions::default()).unwrap_err().to_string();
+        assert!(message.contains("sets.gmt:2:") && message.contains("`B without tabs`"), "{message}");
+        assert!(matches!(read("\n \n", &GmtOptions::default()), Err(Error::Format { .. })));
+        assert!(matches!(read("A\tna\tG\u{0}1\n\tna\tG2\n", &GmtOptions::default()), Err(Error::Line { line: 2, .. })));
+    }
+}
