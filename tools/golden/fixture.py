@@ -1,7 +1,7 @@
 """What the golden scripts share: the file writer, the simulated counts, provenance.
 
 A golden file is one safetensors file. Numbers that came out of a model are
-float64; counts and codes are int32. Scenario settings and the versions of the
+float64; counts, codes and flags are int32, noise is float32. Scenario settings and the versions of the
 packages that made the numbers are in the `__metadata__` of its header.
 """
 
@@ -17,10 +17,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "crates" / "models" / "tests" / "
 DTYPES = {
     np.dtype("float64"): "F64",
     np.dtype("float32"): "F32",
-    np.dtype("int64"): "I64",
     np.dtype("int32"): "I32",
-    np.dtype("uint8"): "U8",
-    np.dtype("bool"): "BOOL",
 }
 
 
@@ -28,12 +25,14 @@ def as_array(value):
     """A C-ordered numpy array of a torch tensor, an array or a number."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
-    value = np.asarray(value)
-    return np.array(value, order="C", copy=True)
+    value = np.array(value, order="C", copy=True)
+    if value.dtype in (np.dtype("int64"), np.dtype("bool")):
+        value = value.astype(np.int32)
+    return value
 
 
 def write(name, tensors, settings, packages, script):
-    """Write `name`.safetensors with its tensors in alphabetical order."""
+    """Write `name`.safetensors; wider types first, so that every tensor is aligned."""
     header = {
         "__metadata__": {
             "scenario": name,
@@ -45,10 +44,9 @@ def write(name, tensors, settings, packages, script):
         }
     }
     blob = bytearray()
-    for key in sorted(tensors):
-        array = as_array(tensors[key])
-        if array.dtype == np.int64:
-            array = array.astype(np.int32)
+    arrays = {key: as_array(value) for key, value in tensors.items()}
+    for key in sorted(arrays, key=lambda k: (-arrays[k].dtype.itemsize, k)):
+        array = arrays[key]
         data = array.tobytes()
         header[key] = {
             "dtype": DTYPES[array.dtype],
