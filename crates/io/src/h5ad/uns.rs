@@ -69,6 +69,9 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str) -> Result<Option<Uns>> {
                 Values::Text(mut v) if encoding.is_empty() && shape == [1] => Uns::Text(v.swap_remove(0)),
                 Values::Text(v) if shape.len() == 1 => Uns::Texts(v),
                 Values::Text(_) => return left_out("texts in more than one dimension"),
+                Values::Record(fields) if fields.iter().map(|f| f.name.as_str()).eq(["r", "i"]) => {
+                    return left_out("complex numbers");
+                }
                 Values::Record(fields) => {
                     let mut columns = Vec::with_capacity(fields.len());
                     for field in fields {

@@ -1,0 +1,95 @@
+//! Files are there whole or not at all.
+
+use std::io::{self, Write};
+
+use scgraft_io::{AtomicFile, Error, atomic_write};
+
+fn entries(folder: &std::path::Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_error_inside_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let broken = |w: &mut AtomicFile| {
+        w.write_all(b"half")?;
+        Err(io::Error::other("stopped"))
+    };
+    let error = atomic_write(&path, broken).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("stopped"), "{error}");
+    assert!(entries(folder.path()).is_empty());
+    std::fs::write(&path, "before").unwrap();
+    assert!(atomic_write(&path, broken).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"before");
+    atomic_write(&path, |w| w.write_all(b"after")).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"after");
+    assert_eq!(entries(folder.path()), ["model"]);
+}
+
+#[test]
+fn a_panic_inside_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let result = std::panic::catch_unwind(|| atomic_write(&path, |_| panic!("on purpose")));
+    assert!(result.is_err());
+    assert!(entries(folder.path()).is_empty());
+}
+
+/// The test starts itself again as a child that writes without end, and kills it.
+#[test]
+fn a_killed_process_leaves_no_final_file() {
+    const CHILD: &str = "SCGRAFT_IO_TEST_CHILD";
+    if let Ok(path) = std::env::var(CHILD) {
+        let result = atomic_write(path, |w| {
+            loop {
+                w.write_all(&[7; 4096])?;
+                w.flush()?;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        panic!("the child went on: {result:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_process_leaves_no_final_file"])
+        .env(CHILD, &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = std::time::Instant::now();
+    while entries(folder.path()).is_empty() {
+        assert!(started.elapsed().as_secs() < 60, "the child never began to write");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!path.exists());
+    assert!(entries(folder.path()).iter().all(|n| n.ends_with(".partial")));
+}
+
+#[cfg(unix)]
+#[test]
+fn permissions_and_links_are_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    std::fs::write(&file, "before").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    atomic_write(&link, |w| w.write_all(b"after")).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read(&file).unwrap(), b"after");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(AtomicFile::create(folder.path().join("no/where")), Err(Error::Io { action: "create", .. })));
+    assert!(matches!(AtomicFile::create(folder.path()), Err(Error::Io { .. })));
+}
