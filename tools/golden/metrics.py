@@ -152,7 +152,7 @@ def main():
     seen = np.isin(types, [0, 1, 2])
     reference = ~query & seen
     t["mapping.label"], t["mapping.unseen_label"], t["mapping.unseen_cell"] = label_distances(
-        after[reference].astype(float), types[reference], after[query].astype(float), types[query]
+        after[reference, :3].astype(float), types[reference], after[query, :3].astype(float), types[query]
     )
     for name in list(t):
         t[name] = np.asarray(t[name])
