@@ -3,17 +3,12 @@
 //! Everything here takes arrays and labels and knows no model. Matrices are [`scgraft_cells::Dense`], one row a
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
-pub mod cluster;
-mod eigen;
 pub mod error;
-pub mod metrics;
 pub mod neighbours;
-pub mod pca;
 pub mod random;
-mod stream;
 #[cfg(test)]
 mod testing;
-pub mod umap;
+pub mod transfer;
 
 pub use error::{Error, Result};
 pub use neighbours::{Neighbours, knn, knn_self};

@@ -4,6 +4,7 @@ mod exact;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use exact::squared_distance;
 pub use exact::{knn, knn_self};
 
 /// The `k` nearest neighbours of each row, nearest first.

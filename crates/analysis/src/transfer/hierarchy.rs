@@ -1,0 +1,77 @@
+//! Labels at several depths: where the fine label is uncertain, its parent may not be.
+
+use std::collections::BTreeMap;
+
+use scgraft_cells::Coded;
+
+use super::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
+use crate::Neighbours;
+use crate::error::{Error, Result};
+
+/// Labels carried over at several depths, and the finest one that is certain for each cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HierarchicalTransfer {
+    /// The transfer at each depth, finest first.
+    pub depths: Vec<LabelTransfer>,
+    /// For each cell the depth (index into `depths`) of the finest certain label; `None`: unknown at every depth.
+    pub depth: Vec<Option<u32>>,
+}
+
+impl HierarchicalTransfer {
+    /// The label of cell `i`: at the finest depth that is certain, or [`UNKNOWN`].
+    pub fn label(&self, i: usize) -> &str {
+        self.depth[i].map_or(UNKNOWN, |d| self.depths[d as usize].label(i))
+    }
+
+    /// The uncertainty of that label; of the coarsest one where all are unknown.
+    pub fn uncertainty(&self, i: usize) -> f64 {
+        let depth = self.depth[i].map_or(self.depths.len() - 1, |d| d as usize);
+        self.depths[depth].uncertainty[i]
+    }
+}
+
+/// Carries over labels that are nested, `columns` from the finest to the coarsest, and falls back to the parent
+/// where a label is uncertain.
+///
+/// The probability of a parent is the sum of those of its children, so the fallback never contradicts a certain
+/// child.
+///
+/// # Errors
+/// As [`transfer_labels`]; no column; a level with two parents (named, with both).
+pub fn transfer_hierarchy(
+    neighbours: &Neighbours,
+    columns: &[(&str, &Coded)],
+    options: &TransferOptions,
+) -> Result<HierarchicalTransfer> {
+    if columns.is_empty() {
+        return Err(Error::Parameter {
+            name: "columns",
+            value: "none".to_owned(),
+            expected: "at least one label column, finest first",
+        });
+    }
+    let depths = transfer_labels(neighbours, columns, options)?;
+    for pair in columns.windows(2) {
+        check_nested(pair[0], pair[1])?;
+    }
+    let depth = (0..neighbours.n_rows()).map(|i| depths.iter().position(|d| !d.unknown[i]).map(|d| d as u32)).collect();
+    Ok(HierarchicalTransfer { depths, depth })
+}
+
+fn check_nested((fine_name, fine): (&str, &Coded), (coarse_name, coarse): (&str, &Coded)) -> Result<()> {
+    let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
+    for (&child, &parent) in fine.codes.iter().zip(&coarse.codes) {
+        let first = *parents.entry(child).or_insert(parent);
+        if first != parent {
+            return Err(Error::Inconsistent {
+                what: format!("level `{}` of `{fine_name}`", fine.levels[child as usize]),
+                problem: format!(
+                    "it has two parents in `{coarse_name}`, `{}` and `{}`; give columns from the finest to the \
+                     coarsest, each level within one parent",
+                    coarse.levels[first as usize], coarse.levels[parent as usize]
+                ),
+            });
+        }
+    }
+    Ok(())
+}

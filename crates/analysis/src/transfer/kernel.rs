@@ -1,0 +1,51 @@
+//! Weights of a cell's neighbours from their distances.
+
+/// How a neighbour's weight falls with its distance d.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Kernel {
+    /// w = exp(−d / (2/s)²) with s = √(Σ d²/k), as the scArches paper prints it.
+    ///
+    /// Not free of scale: in an embedding with distances far below 1 all weights are nearly equal.
+    #[default]
+    Paper,
+    /// The same with s the standard deviation of the k distances about their mean, as the scArches code has it.
+    Compat,
+    /// All neighbours weigh the same: p is a share of the k neighbours.
+    Uniform,
+    /// w = exp(−d² / (2 s²)) with s = √(Σ d²/k): the same weights whatever the unit of the embedding.
+    Gaussian,
+}
+
+impl Kernel {
+    /// Writes the weights of one cell's neighbours, which sum to one, from their ascending distances.
+    ///
+    /// The nearest distance is taken off first, which cancels in the normalisation: far from the reference the
+    /// weights do not all underflow to zero.
+    pub fn weights(self, distances: &[f32], weights: &mut [f64]) {
+        let k = distances.len() as f64;
+        let squares = |centre: f64| distances.iter().map(|&d| (f64::from(d) - centre).powi(2)).sum::<f64>() / k;
+        let nearest = f64::from(distances[0]);
+        let exponent: &dyn Fn(f64) -> f64 = match self {
+            Kernel::Paper => &{
+                let rate = squares(0.0) / 4.0;
+                move |d| (nearest - d) * rate
+            },
+            Kernel::Compat => &{
+                let rate = squares(distances.iter().map(|&d| f64::from(d)).sum::<f64>() / k) / 4.0;
+                move |d| (nearest - d) * rate
+            },
+            Kernel::Uniform => &|_| 0.0,
+            Kernel::Gaussian => &{
+                let twice = 2.0 * squares(0.0);
+                // All distances zero: all neighbours are the cell itself, and weigh the same.
+                move |d| if twice > 0.0 { (nearest * nearest - d * d) / twice } else { 0.0 }
+            },
+        };
+        let mut total = 0.0;
+        for (w, &d) in weights.iter_mut().zip(distances) {
+            *w = exponent(f64::from(d)).exp();
+            total += *w;
+        }
+        weights.iter_mut().for_each(|w| *w /= total);
+    }
+}
