@@ -19,7 +19,7 @@ import fixture
 warnings.filterwarnings("ignore")
 fixture.FOLDER = Path(__file__).resolve().parents[2] / "crates" / "cells" / "tests" / "golden"
 
-CELLS, GENES, BATCHES, TOP, SPAN = 150, 300, 3, 60, 0.3
+CELLS, GENES, BATCHES, TOP, SPAN = 150, 300, 3, 50, 0.3
 FLAVORS = ["seurat_v3", "seurat_v3_paper", "seurat", "cell_ranger"]
 PACKAGES = ["scanpy", "scikit-misc", "anndata", "numpy", "pandas", "scipy"]
 

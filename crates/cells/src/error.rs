@@ -209,6 +209,19 @@ pub enum CellsError {
         /// Those asked for.
         found: Vec<String>,
     },
+    /// Too few cells or genes to rank genes by their variability.
+    #[error(
+        "batch `{batch}` ({n_cells} cell(s), {n_genes} gene(s) that vary) is too small to rank genes in; \
+         leave its cells out, or choose variable genes without batches"
+    )]
+    TooSmallToRank {
+        /// The batch.
+        batch: String,
+        /// Its cells.
+        n_cells: usize,
+        /// Genes that vary in it.
+        n_genes: usize,
+    },
     /// An option is out of its range.
     #[error("{what} must be {expected}, not {found}")]
     Option {

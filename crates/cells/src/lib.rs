@@ -3,8 +3,10 @@
 mod data;
 mod error;
 mod frame;
+mod hvg;
 mod matrix;
 mod nearest;
+mod normalize;
 mod prepare;
 mod programs;
 mod random;
@@ -13,7 +15,9 @@ mod simulate;
 pub use data::{Array, Cells, Raw, Uns};
 pub use error::CellsError;
 pub use frame::{Coded, Column, Frame};
+pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
+pub use normalize::{log1p, normalize_total, size_factors};
 pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Kind, Known, Labels, Minibatches, PrepareOptions, PrepareReport, Prepared,
     ProteinSource, Proteins, Slot, Split, Warning, split,
