@@ -15,4 +15,7 @@ mod sniff;
 pub use atomic::{AtomicFile, atomic_write};
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
-pub use h5ad::{ReadOptions, Select, WriteOptions, read_h5ad, write_h5ad};
+pub use h5ad::{
+    ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad,
+    write_h5ad,
+};

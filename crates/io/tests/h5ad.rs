@@ -4,7 +4,7 @@ mod common;
 
 use common::{content, expected, fixture};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix};
-use scgraft_io::{Error, ReadOptions, Select, WriteOptions, read_h5ad, write_h5ad};
+use scgraft_io::{Error, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad, write_h5ad};
 
 const FIXTURES: [&str; 11] = [
     "layout_0.6",
@@ -169,4 +169,33 @@ fn files_that_are_no_hdf5_are_told_apart() {
     }
     let missing = read_h5ad(folder.path().join("none.h5ad"), &ReadOptions::default()).unwrap_err();
     assert!(matches!(missing, Error::Io { action: "open", .. }), "{missing}");
+}
+
+#[test]
+fn inspection_lists_what_reading_finds() {
+    for name in FIXTURES {
+        let cells = read(name);
+        let found = inspect_h5ad(fixture(&format!("{name}.h5ad"))).unwrap();
+        assert_eq!((found.n_cells, found.n_genes), (cells.n_cells(), cells.n_genes()), "{name}");
+        assert_eq!(found.x.map(|x| (x.n_rows, x.n_cols)), cells.x.as_ref().map(Matrix::shape), "{name}");
+        for (columns, frame) in [(&found.obs, &cells.obs), (&found.var, &cells.var)] {
+            assert_eq!(columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), frame.names(), "{name}");
+            for column in columns {
+                let levels = match frame.column(&column.name) {
+                    Some(Column::Categorical { categories, .. }) => Some(categories.len()),
+                    _ => None,
+                };
+                assert_eq!(column.levels, levels, "{name} {}", column.name);
+            }
+        }
+        let raw_arrays = cells.raw.as_ref().map_or(0, |raw| 1 + raw.varm.len());
+        let arrays = cells.layers.len() + cells.obsm.len() + cells.varm.len() + cells.obsp.len() + cells.varp.len();
+        assert_eq!(found.arrays.len(), arrays + raw_arrays, "{name}");
+    }
+    let text = inspect_h5ad(fixture("tables_0.12.h5ad")).unwrap().to_string();
+    assert!(
+        text.contains("tables_0.12.h5ad: 6 cells × 5 genes") && text.contains("stage: categorical, 4 levels"),
+        "{text}"
+    );
+    assert!(text.contains("X: 6 × 5 CSR float32, 13 stored (43.3 %)"), "{text}");
 }

@@ -7,6 +7,10 @@ use scgraft_cells::{Csr, Dense, Matrix};
 use crate::error::{Error, Result};
 use crate::hdf5::{Attr, Data, Kind, Reader, Writer};
 
+/// Turning CSC into CSR takes memory for every row, whether it has entries or not: a damaged shape
+/// must not take all there is.
+const MOST_ROWS_BY_COLUMN: usize = 1 << 27;
+
 /// How a matrix is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -53,6 +57,10 @@ pub(crate) fn read_matrix(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
     match stored {
         Stored::Csr => Ok(Matrix::Sparse(read_compressed(r, at, n_rows, n_cols, rows)?)),
         Stored::Csc => {
+            if n_rows > MOST_ROWS_BY_COLUMN {
+                let expected = format!("at most {MOST_ROWS_BY_COLUMN} rows in a matrix stored by column (CSC)");
+                return Err(Error::content(r.path(), at, expected, n_rows.to_string()));
+            }
             // Columns of a matrix are rows of its transpose.
             let m = read_compressed(r, at, n_cols, n_rows, None)?.transpose();
             Ok(Matrix::Sparse(match rows {

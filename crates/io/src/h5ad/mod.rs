@@ -6,12 +6,14 @@
 //! some of these, files from before 0.7 all of them; what they hold is told from its shape and place.
 
 mod frame;
+mod inspect;
 mod matrix;
 mod options;
 mod read;
 mod uns;
 mod write;
 
+pub use inspect::{ArrayInfo, ColumnInfo, Inspection, MatrixInfo, inspect_h5ad};
 pub use options::{ReadOptions, Select, WriteOptions};
 pub use read::read_h5ad;
 pub use write::write_h5ad;

@@ -203,6 +203,7 @@ fn squares(
 
 fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Result<BTreeMap<String, Uns>> {
     let mut out = BTreeMap::new();
+    let mut count = 0;
     let old = matches!(r.kind("obs")?, Some(Kind::Dataset));
     for name in entries(r, at, select)? {
         let entry = format!("{at}/{name}");
@@ -211,7 +212,7 @@ fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Res
         if old && (spent(&cells.obs) || spent(&cells.var)) {
             continue;
         }
-        if let Some(value) = read_uns(r, &entry)? {
+        if let Some(value) = read_uns(r, &entry, &mut count)? {
             out.insert(name, value);
         }
     }

@@ -11,8 +11,18 @@ use super::options::{Select, WriteOptions};
 use crate::error::{Error, Result};
 use crate::hdf5::{Data, Kind, Reader, RecordField, Values, Writer};
 
-/// Reads one entry. `None` (after a warning) when it cannot be represented.
-pub(crate) fn read_uns(r: &dyn Reader, at: &str) -> Result<Option<Uns>> {
+/// Deepest nesting that is followed: a link to a group above it would lead on forever.
+const MOST_DEPTH: usize = 32;
+/// Most entries that are read, for the same reason.
+const MOST_ENTRIES: usize = 200_000;
+
+/// Reads one entry. `None` (after a warning) when it cannot be represented. `entries` counts those read.
+pub(crate) fn read_uns(r: &dyn Reader, at: &str, entries: &mut usize) -> Result<Option<Uns>> {
+    *entries += 1;
+    if at.split('/').count() > MOST_DEPTH || *entries > MOST_ENTRIES {
+        let found = format!("{} entries, this one {} deep; does a link lead back?", *entries, at.split('/').count());
+        return Err(Error::content(r.path(), at, format!("at most {MOST_ENTRIES} entries, {MOST_DEPTH} deep"), found));
+    }
     let attrs = r.attrs(at)?;
     let encoding = attrs.text("encoding-type").unwrap_or("");
     let left_out = |why: &str| {
@@ -35,7 +45,7 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str) -> Result<Option<Uns>> {
                 }
                 let mut map = BTreeMap::new();
                 for name in r.children(at)? {
-                    if let Some(value) = read_uns(r, &format!("{at}/{name}"))? {
+                    if let Some(value) = read_uns(r, &format!("{at}/{name}"), entries)? {
                         map.insert(name, value);
                     }
                 }

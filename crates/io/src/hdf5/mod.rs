@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::error::Result;
 
 pub(crate) use read::PureReader;
-pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Values};
+pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Type, Values};
 pub(crate) use write::PureWriter;
 
 /// Reading one HDF5 file. Every error names the file and the object.

@@ -80,13 +80,14 @@ impl PureReader {
     {
         let all = info.shape.first().copied().unwrap_or(1);
         let rows = clamp(rows, all);
-        let per_row: usize = info.shape.iter().skip(1).product();
-        let len = rows.len() * per_row;
-        if len == 0 {
+        // `describe` saw to it that this fits, unless there is no row.
+        let per_row = info.shape.iter().skip(1).fold(1, |n: usize, &d| n.saturating_mul(d));
+        if rows.is_empty() || per_row == 0 {
             return Ok(Vec::new());
         }
+        let len = rows.len() * per_row;
         let chunk = info.chunk_rows.unwrap_or(1).max(1);
-        let window = (WINDOW / per_row.max(1)).max(1).div_ceil(chunk) * chunk;
+        let window = (WINDOW / per_row.max(1)).max(1).div_ceil(chunk).saturating_mul(chunk);
         // The first window ends where a chunk does, so that no chunk is decoded twice.
         let head = (window - rows.start % window).min(rows.len());
         let mut out = vec![T::default(); len];
@@ -100,7 +101,7 @@ impl PureReader {
             Ok(())
         };
         fill(first, rows.start)?;
-        rest.par_chunks_mut(window * per_row)
+        rest.par_chunks_mut(window.saturating_mul(per_row))
             .enumerate()
             .try_for_each(|(i, target)| fill(target, rows.start + head + i * window))?;
         Ok(out)
@@ -146,7 +147,7 @@ impl PureReader {
                 }
                 plain => (plain, Vec::new()),
             };
-            let count: usize = shape.iter().product();
+            let count = shape.iter().fold(1, |n: usize, &d: &usize| n.saturating_mul(d));
             let from = member.byte_offset as usize;
             let width = element_size(datatype, &heap);
             let span = width.checked_mul(count).and_then(|w| from.checked_add(w)).filter(|&end| end <= size);

@@ -34,9 +34,9 @@ pub(crate) enum Type {
 impl std::fmt::Display for Type {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Type::Float(bytes) => write!(f, "float{}", bytes * 8),
-            Type::Int(bytes) => write!(f, "int{}", bytes * 8),
-            Type::Uint(bytes) => write!(f, "uint{}", bytes * 8),
+            Type::Float(bytes) => write!(f, "float{}", u64::from(*bytes) * 8),
+            Type::Int(bytes) => write!(f, "int{}", u64::from(*bytes) * 8),
+            Type::Uint(bytes) => write!(f, "uint{}", u64::from(*bytes) * 8),
             Type::Bool => f.write_str("bool"),
             Type::Text => f.write_str("text"),
             Type::Record(fields) => write!(f, "records of {} fields", fields.len()),
