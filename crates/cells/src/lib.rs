@@ -19,8 +19,8 @@ pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};
 pub use prepare::{
-    CONDITION_SEPARATOR, ConditionSource, Kind, Known, Labels, Minibatches, PrepareOptions, PrepareReport, Prepared,
-    ProteinSource, Proteins, Slot, Split, Warning, split,
+    CONDITION_SEPARATOR, ConditionSource, GeneChoice, Kind, Known, Labels, Minibatches, PrepareOptions, PrepareReport,
+    Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};

@@ -50,8 +50,7 @@ fn vertices(points: &[(f64, f64)], most: usize) -> Vec<f64> {
         if last - first < most {
             continue;
         }
-        // Points are counted from one here, or odd cells would be cut on the other side of the middle.
-        let middle = (first + 1 + last + 1) / 2 - 1;
+        let middle = (first + last) / 2;
         let at = break_near(points, first, last, middle);
         let cut = points[at].0;
         if cut == below || cut == above {

@@ -63,6 +63,9 @@ pub struct HighlyVariable {
 
 /// Chooses highly variable genes.
 ///
+/// Genes that tie go by position. (In scanpy the order of such genes, rare ones in small batches, depends on the sort
+/// of the machine: two releases differ in several of 2,000 genes.)
+///
 /// `x` holds raw counts for `SeuratV3` and `SeuratV3Paper`, log1p-normalised values for `Seurat` and `CellRanger`
 /// (see [`crate::normalize_total`] and [`crate::log1p`]). `batch` has one code a row of `x`.
 ///

@@ -3,10 +3,12 @@
 //! [`Prepared`] is made here and nowhere else, so whatever holds one need not check again: its genes are the
 //! model's, in the model's order; its counts are counts; every cell has a condition.
 //!
+//! - [`choose_genes`] to choose the genes and programs of a reference,
 //! - [`Prepared::reference`] for training a reference,
 //! - [`Prepared::query`] for mapping onto one, against what the model already knows ([`Known`]).
 
 mod batches;
+mod choose;
 mod columns;
 mod genes;
 mod options;
@@ -18,6 +20,7 @@ mod values;
 use crate::{Cells, CellsError, Coded, Csr, Dense};
 
 pub use batches::Minibatches;
+pub use choose::{GeneChoice, choose_genes};
 pub use options::{ConditionSource, Kind, PrepareOptions, ProteinSource, Slot};
 pub use report::{PrepareReport, Warning};
 pub use split::{Split, split};

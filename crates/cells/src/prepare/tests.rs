@@ -327,3 +327,31 @@ fn the_split_is_not_in_file_order() {
     assert_ne!(split(&p, 0.9, 2).unwrap(), s);
     assert!(split(&p, 0.0, 1).is_err());
 }
+
+#[test]
+fn chosen_genes_are_variable_and_in_programs_that_stay_large_enough() {
+    let simulated =
+        crate::simulate(&crate::SimulateOptions { n_reference: 400, n_query: 10, ..crate::SimulateOptions::default() })
+            .unwrap();
+    let (cells, sets) = (&simulated.reference, &simulated.gene_sets);
+    let options =
+        PrepareOptions { condition: ConditionSource::Columns(texts(&["batch"])), ..PrepareOptions::default() };
+    let (all, programs) = choose_genes(cells, sets, &options, &GeneChoice::default()).unwrap();
+    assert_eq!((all.len(), programs.len()), (programs.genes_in_programs().len(), 40));
+    for flavor in [crate::HvgFlavor::SeuratV3, crate::HvgFlavor::Seurat] {
+        let variable = Some(crate::HvgOptions { n_top: 400, flavor, ..crate::HvgOptions::default() });
+        let choice = GeneChoice { variable, ..GeneChoice::default() };
+        let (genes, programs) = choose_genes(cells, sets, &options, &choice).unwrap();
+        assert!(genes.len() <= 400 && genes.len() > 200, "{}", genes.len());
+        assert!(programs.members.iter().all(|m| m.len() >= crate::PAPER_MIN_GENES));
+        assert!(programs.genes_in_no_program().is_empty() && programs.genes == genes);
+        // What responds to nothing varies less: programs of decoys lose more genes than those of cell types.
+        assert!(programs.names.iter().any(|n| n.starts_with("CELL_")), "{:?}", programs.names);
+        assert!(programs.names.iter().filter(|n| n.starts_with("DECOY_")).count() < 9, "{:?}", programs.names);
+        assert!(Prepared::reference(cells, Some(&genes), &options).unwrap().report.missing_genes.is_empty());
+        let outside = GeneChoice { keep_outside_programs: true, ..choice.clone() };
+        assert_eq!(choose_genes(cells, sets, &options, &outside).unwrap().0.len(), 400);
+        let logged = PrepareOptions { kind: Kind::LogNormalised, ..options.clone() };
+        assert_eq!(choose_genes(cells, sets, &logged, &choice).is_err(), flavor == crate::HvgFlavor::SeuratV3);
+    }
+}

@@ -16,10 +16,10 @@ fn scores(cells: &Cells, truth: &Truth) -> Dense {
     let dense = x.to_dense();
     let programs: Vec<&TrueProgram> = truth.programs.iter().chain([&truth.hidden]).collect();
     let mut out = Dense::zeros(cells.n_cells(), programs.len());
-    for i in 0..cells.n_cells() {
+    for (i, total) in library.iter().enumerate() {
         for (j, program) in programs.iter().enumerate() {
             let sum: f32 =
-                program.loadings.iter().map(|&(g, _)| (1e4 * dense.row(i)[g as usize] / library[i]).ln_1p()).sum();
+                program.loadings.iter().map(|&(g, _)| (1e4 * dense.row(i)[g as usize] / total).ln_1p()).sum();
             out.row_mut(i)[j] = sum / program.loadings.len().max(1) as f32;
         }
     }
