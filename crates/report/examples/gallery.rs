@@ -1,0 +1,303 @@
+//! Draws every picture from simulated data, at its natural size and small, as PNG and SVG.
+//!
+//! `cargo run -p scgraft-report --example gallery -- folder`
+
+use std::path::{Path, PathBuf};
+
+use scgraft_report::scene::Size;
+use scgraft_report::*;
+
+/// Uniform and normal numbers from a seed (splitmix64, Box–Muller).
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        let (u, v) = (1.0 - self.uniform(), self.uniform());
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+}
+
+const CELL_TYPES: [&str; 30] = [
+    "CD4+ naive T",
+    "CD4+ central memory T",
+    "CD4+ effector memory T",
+    "Regulatory T",
+    "CD8+ naive T",
+    "CD8+ effector memory T",
+    "CD8+ TEMRA",
+    "MAIT",
+    "γδ T",
+    "CD56dim NK",
+    "CD56bright NK",
+    "ILC2/3",
+    "Naive B",
+    "Transitional B",
+    "Memory B",
+    "Atypical memory B",
+    "Plasmablast",
+    "CD14+ monocyte",
+    "CD16+ monocyte",
+    "Intermediate monocyte",
+    "cDC1",
+    "cDC2",
+    "AXL+ SIGLEC6+ dendritic cell",
+    "Plasmacytoid DC",
+    "Megakaryocyte",
+    "Erythrocyte",
+    "Haematopoietic stem and progenitor cell",
+    "Granulocyte–monocyte progenitor",
+    "Neutrophil",
+    "Doublet",
+];
+
+const PROGRAMS: [&str; 16] = [
+    "INTERFERON_ALPHA_BETA_SIGNALING",
+    "INTERFERON_SIGNALING",
+    "CYTOKINE_SIGNALING_IN_IMMUNE_SYSTEM",
+    "ANTIVIRAL_MECHANISM_BY_IFN_STIMULATED_GENES",
+    "INTERFERON_GAMMA_SIGNALING",
+    "RIG_I_MDA5_MEDIATED_INDUCTION",
+    "SIGNALLING_BY_NGF",
+    "TCR_SIGNALING",
+    "TRANSLATION",
+    "CELL_CYCLE",
+    "METABOLISM_OF_PROTEINS",
+    "GPCR_SIGNALING",
+    "TOLL_LIKE_RECEPTOR_CASCADES",
+    "ANTIGEN_PROCESSING_CROSS_PRESENTATION",
+    "COMPLEMENT_CASCADE",
+    "HEMOSTASIS",
+];
+
+fn strings(names: &[&str]) -> Vec<String> {
+    names.iter().map(|s| (*s).to_owned()).collect()
+}
+
+/// Cells in blobs; the code of each is its blob.
+fn blobs(n: usize, kinds: usize, random: &mut Random) -> (Vec<f32>, Vec<f32>, Vec<i32>) {
+    let centre: Vec<(f64, f64, f64)> = (0..kinds)
+        .map(|i| {
+            let turn = i as f64 * 2.399;
+            let far = 1.9 * (i as f64 + 0.6).sqrt();
+            (far * turn.cos(), far * turn.sin(), 0.35 + 0.45 * random.uniform())
+        })
+        .collect();
+    let (mut x, mut y, mut codes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..n {
+        let kind = ((random.uniform().powf(1.6)) * kinds as f64) as usize;
+        let (cx, cy, sd) = centre[kind];
+        let (a, b) = (random.normal(), random.normal());
+        x.push((cx + sd * a + 0.3 * sd * b) as f32);
+        y.push((cy + sd * b) as f32);
+        codes.push(kind as i32);
+    }
+    (x, y, codes)
+}
+
+fn main() -> Result<(), ReportError> {
+    let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));
+    std::fs::create_dir_all(&folder).map_err(|source| ReportError::Write { path: folder.clone(), source })?;
+    let mut random = Random(7);
+    embeddings(&folder, &mut random)?;
+    programs(&folder, &mut random)?;
+    training(&folder, &mut random)?;
+    transfer(&folder, &mut random)?;
+    tables(&folder, &mut random)
+}
+
+/// Writes a picture at its natural size (PNG, SVG) and at a small one (PNG).
+fn both(folder: &Path, name: &str, picture: &dyn Picture, small: Size) -> Result<(), ReportError> {
+    let natural = picture.draw(picture.natural_size())?;
+    natural.save(&folder.join(format!("{name}.png")), 2.0)?;
+    natural.save(&folder.join(format!("{name}.svg")), 2.0)?;
+    picture.draw(small)?.save(&folder.join(format!("{name}_small.png")), 2.0)
+}
+
+fn embeddings(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+    let levels = strings(&CELL_TYPES);
+    for (name, n, kinds) in [("umap_30", 20_000, 30), ("umap_8", 3_000, 8), ("umap_million", 1_000_000, 12)] {
+        let (x, y, mut codes) = blobs(n, kinds, random);
+        for code in codes.iter_mut().step_by(50) {
+            *code = -1;
+        }
+        let color = Coloring::categories("cell_type", codes, levels[..kinds].to_vec());
+        both(folder, name, &Embedding::umap("Reference and query", &x, &y, &color), Size::new(320.0, 420.0))?;
+    }
+    let (x, y, codes) = blobs(20_000, 12, random);
+    let score: Vec<f32> = codes.iter().map(|&c| (f64::from(c % 4) - 1.0 + 0.6 * random.normal()) as f32).collect();
+    let color = Coloring::signed_scores(PROGRAMS[0], score.clone());
+    both(folder, "umap_score", &Embedding::umap("", &x, &y, &color), Size::new(300.0, 260.0))?;
+    let color = Coloring::scores("uncertainty", score.iter().map(|s| s.abs().min(1.0)).collect());
+    both(folder, "umap_uncertainty", &Embedding::umap("", &x, &y, &color), Size::new(300.0, 260.0))?;
+    let other: Vec<f32> = codes.iter().map(|&c| (f64::from(c % 3) + 0.5 * random.normal()) as f32).collect();
+    let color = Coloring::categories("cell_type", codes, levels[..12].to_vec());
+    let pair = Embedding::programs("", (PROGRAMS[0], &score), (PROGRAMS[7], &other), &color);
+    both(folder, "programs", &pair, Size::new(320.0, 380.0))
+}
+
+fn programs(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+    let (_, _, codes) = blobs(6_000, 14, random);
+    let condition: Vec<i32> = codes.iter().map(|_| i32::from(random.uniform() > 0.5)).collect();
+    let values: Vec<f32> = codes
+        .iter()
+        .zip(&condition)
+        .map(|(&g, &c)| (random.normal() * 0.5 + f64::from(g % 3) * 0.4 + 1.2 * f64::from(c)) as f32)
+        .collect();
+    let conditions = strings(&["control", "stimulated"]);
+    let groups = strings(&CELL_TYPES[..14]);
+    let split = Split { name: "condition", codes: &condition, levels: &conditions };
+    let mut violins =
+        Violins { title: "", value: PROGRAMS[0], values: &values, codes: &codes, groups: &groups, split: Some(split) };
+    both(folder, "violins_split", &violins, Size::new(320.0, 420.0))?;
+    violins.split = None;
+    both(folder, "violins_long", &violins, Size::new(320.0, 300.0))?;
+    let few = strings(&["B", "NK", "CD4 T", "CD8 T", "Mono", "DC"]);
+    let codes: Vec<i32> = codes.iter().map(|c| c % 6).collect();
+    let short = Violins { codes: &codes, groups: &few, ..violins };
+    both(folder, "violins", &short, Size::new(320.0, 240.0))?;
+
+    let tested = (0..282).map(|i| {
+        let strong = if i < 9 { 4.6 - 0.28 * i as f64 } else { 0.75 * random.normal() };
+        let log_bf = if i == 20 {
+            -2.9
+        } else if i == 21 {
+            -2.4
+        } else {
+            strong
+        };
+        let name = PROGRAMS.get(i).map_or_else(|| format!("PROGRAM_{i}"), |s| (*s).to_owned());
+        ProgramBayesFactor { name, log_bf, se: None }
+    });
+    let test = BayesFactors {
+        title: "Kang: stimulated against control".into(),
+        group: "stimulated".into(),
+        comparison: "control".into(),
+        programs: tested.collect(),
+        ..BayesFactors::default()
+    };
+    both(folder, "bayes", &test, Size::new(320.0, 300.0))?;
+    let mut few = test.clone();
+    few.programs.truncate(12);
+    for p in &mut few.programs {
+        p.se = Some(0.2);
+    }
+    both(folder, "bayes_few", &few, Size::new(320.0, 300.0))
+}
+
+fn training(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+    let curve = |name: &str, start: f64, end: f64, rise: bool, random: &mut Random| {
+        let mut at = |shift: f64| -> Vec<f64> {
+            (0..240)
+                .map(|i| {
+                    let t = f64::from(i);
+                    let fall = if rise { 1.0 - (-t / 30.0).exp() } else { 1.0 - (-t / 12.0).exp() };
+                    start + (end - start) * fall + shift * (t / 240.0) + random.normal() * end * 0.004
+                })
+                .collect()
+        };
+        LossCurve { name: name.into(), train: at(0.0), validation: at(0.03 * end) }
+    };
+    let fit = Training {
+        title: "Reference, expiMap".into(),
+        curves: vec![
+            curve("loss", 1400.0, 420.0, false, random),
+            curve("reconstruction", 1380.0, 395.0, false, random),
+            curve("KL", 2.0, 48.0, true, random),
+            curve("group lasso", 90.0, 31.0, false, random),
+            curve("HSIC", 0.3, 0.02, false, random),
+        ],
+        best_epoch: Some(187),
+    };
+    both(folder, "training", &fit, Size::new(320.0, 560.0))
+}
+
+fn transfer(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+    for (name, kinds) in [("8", 8usize), ("30", 30)] {
+        let labels = strings(&CELL_TYPES[..kinds]);
+        let mut transferred = labels.clone();
+        transferred.push("unknown".into());
+        let given: Vec<i32> = (0..5_000).map(|_| (random.uniform().powf(1.5) * kinds as f64) as i32).collect();
+        let got: Vec<i32> = given
+            .iter()
+            .map(|&g| match random.uniform() {
+                u if u < 0.78 => g,
+                u if u < 0.88 => (g + 1) % kinds as i32,
+                u if u < 0.92 => (g / 3) * 3,
+                _ => kinds as i32,
+            })
+            .collect();
+        let table = Confusion::from_codes((&given, &labels), (&got, &transferred))?;
+        both(folder, &format!("confusion_{name}"), &table, Size::new(330.0, 360.0))?;
+        both(folder, &format!("sankey_{name}"), &Sankey(&table), Size::new(330.0, 420.0))?;
+    }
+    let bins = (0..10)
+        .map(|i| {
+            let confidence = 0.05 + 0.1 * f64::from(i);
+            ReliabilityBin { confidence, accuracy: confidence.powf(1.3), cells: 20 + 30 * (i as u64).pow(2) }
+        })
+        .collect();
+    let curve = Reliability { title: "Label transfer".into(), bins, ece: Some(0.043) };
+    both(folder, "reliability", &curve, Size::new(260.0, 280.0))
+}
+
+fn tables(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+    let genes = [
+        "ISG15", "IFI6", "MX1", "IFIT3", "ISG20", "LY6E", "OAS1", "IRF7", "IFIT1", "STAT1", "XAF1", "PSMB8", "IFITM3",
+        "B2M", "HLA-A", "SOCS1", "JAK1", "TYK2",
+    ];
+    let weight = |i: usize| if i == 15 || i == 12 { -0.3 } else { 1.4 * 0.86f64.powi(i as i32) };
+    let genes =
+        genes.iter().enumerate().map(|(i, g)| GeneWeight { name: (*g).into(), weight: weight(i), added: i % 5 == 3 });
+    let bars = GeneBars { title: PROGRAMS[0].into(), genes: genes.collect() };
+    both(folder, "genes", &bars, Size::new(260.0, 320.0))?;
+
+    let map = Heatmap {
+        title: "Mean score".into(),
+        rows: strings(&PROGRAMS),
+        columns: strings(&CELL_TYPES[..12]),
+        values: (0..16 * 12).map(|i| if i == 30 { f64::NAN } else { random.normal() }).collect(),
+        value: "mean score".into(),
+        diverging: true,
+    };
+    both(folder, "heatmap", &map, Size::new(340.0, 360.0))?;
+    let shares = (0..16 * 12).map(|_| random.uniform()).collect();
+    let dots = DotPlot { colors: Heatmap { diverging: false, ..map }, shares, share: "cells above 0".into() };
+    both(folder, "dots", &dots, Size::new(340.0, 380.0))?;
+
+    use MetricGroup::{Batch, Bio, Score};
+    let names = [
+        ("NMI", Bio),
+        ("ARI", Bio),
+        ("Cell type ASW", Bio),
+        ("Isolated label F1", Bio),
+        ("Isolated label silhouette", Bio),
+        ("Graph cLISI", Bio),
+        ("PC regression", Batch),
+        ("Batch ASW", Batch),
+        ("Graph iLISI", Batch),
+        ("Graph connectivity", Batch),
+        ("kBET", Batch),
+        ("Bio", Score),
+        ("Batch", Score),
+        ("Overall", Score),
+    ];
+    let methods = ["scgraft expiMap", "scArches expiMap", "scVI", "Harmony", "Symphony", "PCA"];
+    let n = names.len() * methods.len();
+    let table = Metrics {
+        title: "PBMC, 5 studies".into(),
+        methods: strings(&methods),
+        metrics: names.into_iter().map(|(name, group)| Metric { name: name.into(), group }).collect(),
+        values: (0..n)
+            .map(|i| if i == 17 { f64::NAN } else { (0.9 - 0.006 * i as f64 + 0.1 * random.normal()).clamp(0.0, 1.0) })
+            .collect(),
+    };
+    both(folder, "metrics", &table, Size::new(330.0, 300.0))
+}

@@ -1,0 +1,159 @@
+//! What cells are coloured by.
+
+use serde::{Deserialize, Serialize};
+
+use super::nullable;
+use crate::ReportError;
+use crate::axis::limits;
+use crate::color::{MISSING, Rgb, Scale, category};
+use crate::density::quantile;
+use crate::error::{same_length, valid_codes};
+use crate::legend::Entry;
+
+/// A named column of cells to colour by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Coloring {
+    /// Name of the column: `cell_type`, a program.
+    pub name: String,
+    /// The column.
+    pub values: ColorValues,
+}
+
+/// Categories or scores, one a cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ColorValues {
+    /// Names.
+    Categories {
+        /// One code a cell, an index into `levels`; −1 is missing.
+        codes: Vec<i32>,
+        /// The names.
+        levels: Vec<String>,
+    },
+    /// Numbers.
+    Scores {
+        /// One value a cell; NaN is missing.
+        #[serde(with = "nullable")]
+        values: Vec<f32>,
+        /// Whether the sign matters: blue below zero, vermilion above.
+        diverging: bool,
+    },
+}
+
+/// Colours of cells, resolved: an index into a palette each, the order to paint them in, and what the legend needs.
+pub(crate) struct Resolved {
+    pub color: Vec<u16>,
+    pub palette: Vec<Rgb>,
+    pub order: Vec<u32>,
+    pub key: Key,
+}
+
+/// What the legend shows.
+pub(crate) enum Key {
+    Categories(Vec<Entry>),
+    Scale { scale: Scale, lo: f64, hi: f64, beyond: (bool, bool) },
+}
+
+/// Mixes the bits of a row number (splitmix64), for an order that does not depend on how cells are sorted.
+fn mixed(row: usize) -> u64 {
+    let mut z = (row as u64).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+impl Coloring {
+    /// Categories from codes and names.
+    pub fn categories(name: impl Into<String>, codes: Vec<i32>, levels: Vec<String>) -> Coloring {
+        Coloring { name: name.into(), values: ColorValues::Categories { codes, levels } }
+    }
+
+    /// Scores without a natural middle.
+    pub fn scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
+        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: false } }
+    }
+
+    /// Scores whose sign matters, such as latent programs.
+    pub fn signed_scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
+        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: true } }
+    }
+
+    /// Refuses another number of cells than `cells`, and codes without a name.
+    pub(crate) fn check(&self, what: &str, cells: usize) -> Result<(), ReportError> {
+        let what = format!("{what}, colour {:?}", self.name);
+        match &self.values {
+            ColorValues::Categories { codes, levels } => {
+                same_length(&what, "cell", cells, codes.len())?;
+                valid_codes(&what, codes, levels.len())
+            }
+            ColorValues::Scores { values, .. } => same_length(&what, "cell", cells, values.len()),
+        }
+    }
+
+    /// Limits of the colour scale: the 0.5th and 99.5th percentile, so that a few cells do not take all the colour;
+    /// symmetric around zero where the sign matters. Also whether values lie beyond.
+    pub(crate) fn score_limits(values: &[f32], diverging: bool) -> (f64, f64, (bool, bool)) {
+        let mut sorted: Vec<f64> = values.iter().filter(|v| v.is_finite()).map(|&v| f64::from(v)).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let (least, most) = (quantile(&sorted, 0.0), quantile(&sorted, 1.0));
+        let (mut lo, mut hi) = (quantile(&sorted, 0.005), quantile(&sorted, 0.995));
+        if hi <= lo {
+            (lo, hi) = (least, most);
+        }
+        if diverging {
+            hi = lo.abs().max(hi.abs());
+            lo = -hi;
+        }
+        if lo.is_nan() || hi <= lo {
+            (lo, hi) = limits([lo, hi].into_iter(), 0.0);
+        }
+        let hair = (hi - lo) * 1e-6;
+        (lo, hi, (least < lo - hair, most > hi + hair))
+    }
+
+    /// Missing cells are painted first; then categories in mixed order, scores from low to high (or mixed, where low
+    /// values matter as much as high ones).
+    pub(crate) fn resolve(&self) -> Resolved {
+        match &self.values {
+            ColorValues::Categories { codes, levels } => {
+                let mut used = vec![false; levels.len()];
+                for &c in codes.iter().filter(|c| **c >= 0) {
+                    used[c as usize] = true;
+                }
+                let missing = levels.len() as u16;
+                let color = codes.iter().map(|&c| if c < 0 { missing } else { c as u16 }).collect();
+                let palette = (0..levels.len()).map(category).chain([MISSING]).collect();
+                let mut order: Vec<u32> = (0..codes.len() as u32).collect();
+                order.sort_by_cached_key(|&i| (codes[i as usize] >= 0, mixed(i as usize)));
+                let named = levels.iter().enumerate().filter(|(i, _)| used[*i]);
+                let mut entries: Vec<Entry> =
+                    named.map(|(i, name)| Entry { name: name.clone(), color: category(i) }).collect();
+                if codes.iter().any(|&c| c < 0) {
+                    entries.push(Entry { name: "missing".to_owned(), color: MISSING });
+                }
+                Resolved { color, palette, order, key: Key::Categories(entries) }
+            }
+            ColorValues::Scores { values, diverging } => {
+                const SHADES: usize = 256;
+                let scale = if *diverging { Scale::Diverging } else { Scale::Viridis };
+                let (lo, hi, beyond) = Coloring::score_limits(values, *diverging);
+                let shade = |v: f32| {
+                    if v.is_nan() {
+                        return SHADES as u16;
+                    }
+                    let t = ((f64::from(v) - lo) / (hi - lo)).clamp(0.0, 1.0);
+                    (t * (SHADES - 1) as f64).round() as u16
+                };
+                let color: Vec<u16> = values.iter().map(|&v| shade(v)).collect();
+                let palette = (0..SHADES).map(|i| scale.at(i as f64 / (SHADES - 1) as f64)).chain([MISSING]).collect();
+                let mut order: Vec<u32> = (0..values.len() as u32).collect();
+                order.sort_by_cached_key(|&i| {
+                    let c = color[i as usize];
+                    let height = if *diverging { 0 } else { c };
+                    (usize::from(c) != SHADES, height, mixed(i as usize))
+                });
+                Resolved { color, palette, order, key: Key::Scale { scale, lo, hi, beyond } }
+            }
+        }
+    }
+}

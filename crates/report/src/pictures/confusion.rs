@@ -1,0 +1,259 @@
+//! Transferred against given labels: as a matrix and as flows.
+
+use serde::{Deserialize, Serialize};
+
+use super::grid::grid;
+use super::{Picture, start};
+use crate::ReportError;
+use crate::axis::{Area, heading, number};
+use crate::color::{Scale, category};
+use crate::error::same_length;
+use crate::legend::{self, Bar};
+use crate::place::spread;
+use crate::scene::{Paint, Scene, Shape, Size, Step, Text, Weight};
+
+/// How many cells of each given label got each transferred label.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// Title; may be empty.
+    pub title: String,
+    /// Labels the cells came with: the rows.
+    pub given: Vec<String>,
+    /// Labels transferred to them: the columns.
+    pub transferred: Vec<String>,
+    /// Number of cells, row after row.
+    pub counts: Vec<u64>,
+}
+
+/// The same table as flows from given (left) to transferred labels (right).
+#[derive(Clone, Copy, Debug)]
+pub struct Sankey<'a>(pub &'a Confusion);
+
+impl Confusion {
+    /// Counts pairs of labels; cells where either is missing (−1) are left out.
+    ///
+    /// # Errors
+    /// Codes without a name, or different numbers of cells.
+    pub fn from_codes(given: (&[i32], &[String]), transferred: (&[i32], &[String])) -> Result<Confusion, ReportError> {
+        same_length("confusion, transferred", "cell", given.0.len(), transferred.0.len())?;
+        crate::error::valid_codes("confusion, given", given.0, given.1.len())?;
+        crate::error::valid_codes("confusion, transferred", transferred.0, transferred.1.len())?;
+        let mut counts = vec![0; given.1.len() * transferred.1.len()];
+        for (&a, &b) in given.0.iter().zip(transferred.0) {
+            if a >= 0 && b >= 0 {
+                counts[a as usize * transferred.1.len() + b as usize] += 1;
+            }
+        }
+        Ok(Confusion { title: String::new(), given: given.1.to_vec(), transferred: transferred.1.to_vec(), counts })
+    }
+
+    fn check(&self) -> Result<(), ReportError> {
+        same_length(
+            "confusion, counts",
+            "pair of labels",
+            self.given.len() * self.transferred.len(),
+            self.counts.len(),
+        )?;
+        if self.counts.iter().sum::<u64>() == 0 {
+            return Err(ReportError::Empty { what: "confusion".into(), hint: "pass cells that have both labels" });
+        }
+        Ok(())
+    }
+
+    fn row(&self, i: usize) -> &[u64] {
+        &self.counts[i * self.transferred.len()..(i + 1) * self.transferred.len()]
+    }
+
+    /// Rows that have cells, and columns in an order that puts like beside like: those named as a row in the rows'
+    /// order, then the others that have cells.
+    fn shown(&self) -> (Vec<usize>, Vec<usize>) {
+        let rows: Vec<usize> = (0..self.given.len()).filter(|&i| self.row(i).iter().any(|&c| c > 0)).collect();
+        let filled = |j: &usize| (0..self.given.len()).any(|i| self.row(i)[*j] > 0);
+        let mut columns: Vec<usize> = rows
+            .iter()
+            .filter_map(|&i| self.transferred.iter().position(|t| *t == self.given[i]))
+            .filter(filled)
+            .collect();
+        let rest: Vec<usize> = (0..self.transferred.len()).filter(filled).filter(|j| !columns.contains(j)).collect();
+        columns.extend(rest);
+        (rows, columns)
+    }
+}
+
+impl Picture for Confusion {
+    fn natural_size(&self) -> Size {
+        let cell = if self.given.len().max(self.transferred.len()) > 15 { 24.0 } else { 32.0 };
+        Size::new(
+            (300.0 + cell * self.transferred.len() as f64).clamp(420.0, 1100.0),
+            (180.0 + cell * self.given.len() as f64).clamp(320.0, 1100.0),
+        )
+    }
+
+    fn draw(&self, size: Size) -> Result<Scene, ReportError> {
+        self.check()?;
+        let what = if self.title.is_empty() { "Transferred against given labels" } else { &self.title };
+        let (mut scene, area) = start(what, size, Size::new(240.0, 200.0))?;
+        let area = heading(&mut scene, area, &self.title);
+        let bar = Bar { scale: Scale::Blues, lo: 0.0, hi: 100.0, beyond: (false, false), title: "% of row" };
+        let width = legend::bar_width(&scene, &bar).max(48.0);
+        let place = Area { x: area.right() - width, y: area.y, w: width, h: (area.h * 0.5).min(150.0) };
+        legend::color_bar(&mut scene, &bar, place);
+
+        let (rows, columns) = self.shown();
+        let row_names: Vec<String> = rows.iter().map(|&i| self.given[i].clone()).collect();
+        let column_names: Vec<String> = columns.iter().map(|&j| self.transferred[j].clone()).collect();
+        let totals: Vec<u64> = rows.iter().map(|&i| self.row(i).iter().sum()).collect();
+        let total_names: Vec<String> = totals.iter().map(|&t| number(t as f64, 0)).collect();
+        let with_totals = area.w >= 360.0;
+        let totals_w = if with_totals { scene.widest(&total_names, 9.5, Weight::Regular).max(24.0) + 6.0 } else { 0.0 };
+        let area = area.inside(0.0, if with_totals { 14.0 } else { 0.0 }, width + 14.0 + totals_w, 0.0);
+        let g = grid(&mut scene, area, &row_names, &column_names, ("given", "transferred"));
+        if with_totals {
+            scene.text(Text::new(g.area.right() + 6.0, g.area.y - 5.0, "cells").size(9.5).paint(Paint::Muted));
+        }
+        let font = (g.cell_h * 0.42).min(g.cell_w * 0.38).min(10.5);
+        for (r, &i) in rows.iter().enumerate() {
+            for (c, &j) in columns.iter().enumerate() {
+                let share = self.row(i)[j] as f64 / totals[r] as f64;
+                let fill = Scale::Blues.at(share);
+                let (x, y) = g.corner(r, c);
+                scene.rect(x, y, g.cell_w - 1.0, g.cell_h - 1.0, fill);
+                let percent = number(100.0 * share, 1);
+                scene.tip(format!(
+                    "{} → {}: {} of {} cells ({percent} %)",
+                    self.given[i],
+                    self.transferred[j],
+                    self.row(i)[j],
+                    totals[r]
+                ));
+                if share >= 0.005 && font >= 7.0 {
+                    let (x, y) = g.middle(r, c);
+                    let text = Text::new(x - 0.5, y - 0.5, number(100.0 * share, 0)).size(font);
+                    scene.text(text.middle().centered().paint(fill.text_on()));
+                }
+            }
+            if with_totals && g.cell_h >= 8.5 {
+                let text = Text::new(g.area.right() + 6.0, g.middle(r, 0).1, &total_names[r]).size(9.5);
+                scene.text(text.centered().paint(Paint::Muted));
+            }
+        }
+        Ok(scene)
+    }
+}
+
+impl Picture for Sankey<'_> {
+    fn natural_size(&self) -> Size {
+        let most = self.0.given.len().max(self.0.transferred.len()) as f64;
+        Size::new(640.0, (110.0 + 24.0 * most).clamp(320.0, 1000.0))
+    }
+
+    fn draw(&self, size: Size) -> Result<Scene, ReportError> {
+        let table = self.0;
+        table.check()?;
+        let what = if table.title.is_empty() { "From given to transferred labels" } else { &table.title };
+        let (mut scene, area) = start(what, size, Size::new(240.0, 200.0))?;
+        let area = heading(&mut scene, area, &table.title);
+        scene.text(Text::new(area.x, area.y + 10.0, "given").bold());
+        scene.text(Text::new(area.right(), area.y + 10.0, "transferred").bold().end());
+        let area = area.inside(0.0, 20.0, 0.0, 2.0);
+
+        let (rows, columns) = table.shown();
+        let all = table.counts.iter().sum::<u64>() as f64;
+        let row_sum: Vec<f64> = rows.iter().map(|&i| table.row(i).iter().sum::<u64>() as f64).collect();
+        let column_sum: Vec<f64> =
+            columns.iter().map(|&j| rows.iter().map(|&i| table.row(i)[j]).sum::<u64>() as f64).collect();
+        let gap = (area.h * 0.25 / (rows.len().max(columns.len())) as f64).min(6.0);
+        let unit = (area.h - gap * (rows.len().max(columns.len()) - 1) as f64) / all;
+        let tops = |sums: &[f64]| -> Vec<f64> {
+            let used = sums.iter().sum::<f64>() * unit + gap * (sums.len() - 1) as f64;
+            let mut y = area.y + (area.h - used) / 2.0;
+            sums.iter()
+                .map(|s| {
+                    let top = y;
+                    y += s * unit + gap;
+                    top
+                })
+                .collect()
+        };
+        let (row_top, column_top) = (tops(&row_sum), tops(&column_sum));
+
+        // One colour a label, the same on both sides.
+        let color_of = |name: &str, other: usize| table.given.iter().position(|g| g == name).unwrap_or(other);
+        let names = |which: &[usize], from: &[String], sums: &[f64]| -> Vec<String> {
+            which.iter().zip(sums).map(|(&i, s)| format!("{} ({})", from[i], number(*s, 0))).collect()
+        };
+        let row_names = names(&rows, &table.given, &row_sum);
+        let column_names = names(&columns, &table.transferred, &column_sum);
+        const FONT: f64 = 10.5;
+        let room = |names: &[String]| scene.widest(names, FONT, Weight::Regular).min(area.w * 0.34);
+        let (left, right) = (room(&row_names) + 8.0, room(&column_names) + 8.0);
+        const NODE: f64 = 9.0;
+        let (x0, x1) = (area.x + left + NODE, area.right() - right - NODE);
+
+        let (mut from, mut to) = (row_top.clone(), column_top.clone());
+        for (r, &i) in rows.iter().enumerate() {
+            for (c, &j) in columns.iter().enumerate() {
+                let count = table.row(i)[j];
+                if count == 0 {
+                    continue;
+                }
+                let (h, middle) = (count as f64 * unit, (x0 + x1) / 2.0);
+                let (a, b) = (from[r], to[c]);
+                scene.shapes.push(Shape::Path {
+                    steps: vec![
+                        Step::Move(x0, a),
+                        Step::Curve(middle, a, middle, b, x1, b),
+                        Step::Line(x1, b + h),
+                        Step::Curve(middle, b + h, middle, a + h, x0, a + h),
+                        Step::Close,
+                    ],
+                    fill: Some(category(i).into()),
+                    fill_opacity: 0.5,
+                    stroke: None,
+                    tip: Some(format!("{} → {}: {count} cells", table.given[i], table.transferred[j])),
+                });
+                from[r] += h;
+                to[c] += h;
+            }
+        }
+        let sides =
+            [(x0 - NODE, &row_top, &row_sum, &row_names, true), (x1, &column_top, &column_sum, &column_names, false)];
+        for (x, top, sums, names, is_left) in sides {
+            let middles: Vec<f64> = top.iter().zip(sums).map(|(t, s)| t + s * unit / 2.0).collect();
+            let placed = spread(&middles, 12.5, area.y + 5.0, area.bottom() - 5.0);
+            for (k, name) in names.iter().enumerate() {
+                let label = if is_left { &table.given[rows[k]] } else { &table.transferred[columns[k]] };
+                let color = category(color_of(label, table.given.len() + k));
+                scene.rect(x, top[k], NODE, (sums[k] * unit).max(1.0), color);
+                scene.tip(name);
+                let words =
+                    scene.fit(name, FONT, Weight::Regular, if is_left { left } else { right } - 8.0).into_owned();
+                let text = Text::new(if is_left { x - 6.0 } else { x + NODE + 6.0 }, placed[k], words);
+                let text = text.size(FONT).centered();
+                scene.text(if is_left { text.end() } else { text });
+            }
+        }
+        Ok(scene)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_follow_the_rows() {
+        let s = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let (given, transferred) = (s(&["B", "empty", "NK"]), s(&["NK", "unknown", "B", "never"]));
+        let table = Confusion::from_codes((&[0, 0, 2, 2, -1], &given), (&[2, 2, 0, 1, 0], &transferred)).unwrap();
+        assert_eq!(table.counts.iter().sum::<u64>(), 4);
+        assert_eq!(table.shown(), (vec![0, 2], vec![2, 0, 1]));
+    }
+
+    #[test]
+    fn a_code_without_a_name_is_an_error() {
+        let names = vec!["B".to_owned()];
+        let error = Confusion::from_codes((&[0, 3], &names), (&[0, 0], &names)).unwrap_err();
+        assert!(matches!(error, ReportError::Code { code: 3, row: 1, levels: 1, .. }), "{error}");
+    }
+}

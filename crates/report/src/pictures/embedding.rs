@@ -1,0 +1,266 @@
+//! Cells in the plane: a UMAP, or one latent program against another.
+
+use super::coloring::{Key, Resolved};
+use super::{ColorValues, Coloring, Picture, start};
+use crate::ReportError;
+use crate::axis::{self, Area, Axis, Map, heading, limits};
+use crate::error::same_length;
+use crate::legend::{self, Bar};
+use crate::place::{Label, repel};
+use crate::scene::{Dots, Paint, Scene, Shape, Size, Step, Stroke, Text, Weight};
+
+/// How the axes of an [`Embedding`] are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Axes {
+    /// Two short arrows, the same scale on both: distances count, numbers do not (UMAP, t-SNE).
+    #[default]
+    Arrows,
+    /// Numbers on both axes, each with its own scale (latent programs, principal components).
+    Numbers,
+}
+
+/// Cells in the plane, coloured by a category or a score.
+#[derive(Clone, Debug)]
+pub struct Embedding<'a> {
+    /// Title; may be empty.
+    pub title: &'a str,
+    /// First coordinate, one a cell.
+    pub x: &'a [f32],
+    /// Second coordinate, one a cell.
+    pub y: &'a [f32],
+    /// Name of the first coordinate.
+    pub x_title: &'a str,
+    /// Name of the second coordinate.
+    pub y_title: &'a str,
+    /// How the axes are drawn.
+    pub axes: Axes,
+    /// What the cells are coloured by.
+    pub color: &'a Coloring,
+    /// Radius of a dot in px; `None` fits it to the number of cells.
+    pub radius: Option<f64>,
+    /// Whether category names are written onto the cells.
+    pub names_on_cells: bool,
+}
+
+impl<'a> Embedding<'a> {
+    /// A UMAP, with category names on the cells.
+    pub fn umap(title: &'a str, x: &'a [f32], y: &'a [f32], color: &'a Coloring) -> Embedding<'a> {
+        let (x_title, y_title) = ("UMAP 1", "UMAP 2");
+        Embedding { title, x, y, x_title, y_title, axes: Axes::Arrows, color, radius: None, names_on_cells: true }
+    }
+
+    /// The latent score of one program against that of another; each is (name, one score a cell).
+    pub fn programs(title: &'a str, x: (&'a str, &'a [f32]), y: (&'a str, &'a [f32]), color: &'a Coloring) -> Self {
+        Embedding {
+            title,
+            x: x.1,
+            y: y.1,
+            x_title: x.0,
+            y_title: y.0,
+            axes: Axes::Numbers,
+            color,
+            radius: None,
+            names_on_cells: false,
+        }
+    }
+
+    fn check(&self) -> Result<(), ReportError> {
+        if self.x.is_empty() {
+            return Err(ReportError::Empty { what: "embedding".into(), hint: "pass at least one cell" });
+        }
+        same_length("embedding, y", "cell", self.x.len(), self.y.len())?;
+        for (what, values) in [("embedding, x", self.x), ("embedding, y", self.y)] {
+            if let Some(row) = values.iter().position(|v| !v.is_finite()) {
+                return Err(ReportError::Value {
+                    what: what.into(),
+                    row,
+                    value: values[row].into(),
+                    expected: "a finite coordinate",
+                });
+            }
+        }
+        self.color.check("embedding", self.x.len())
+    }
+}
+
+impl Picture for Embedding<'_> {
+    fn natural_size(&self) -> Size {
+        match &self.color.values {
+            // Up to 34 names in one column.
+            ColorValues::Categories { levels, .. } => {
+                Size::new(680.0, 480f64.max(70.0 + 16.0 * (levels.len().min(34) + 1) as f64))
+            }
+            ColorValues::Scores { .. } => Size::new(560.0, 480.0),
+        }
+    }
+
+    fn draw(&self, size: Size) -> Result<Scene, ReportError> {
+        self.check()?;
+        let what = if self.title.is_empty() { &self.color.name } else { self.title };
+        let (mut scene, area) = start(what, size, Size::new(180.0, 180.0))?;
+        let area = heading(&mut scene, area, self.title);
+        let resolved = self.color.resolve();
+        let area = key(&mut scene, area, &resolved.key, &self.color.name)?;
+        let (x, y, inner) = self.axes(&mut scene, area);
+        dots(&mut scene, self, &resolved, x, y, inner);
+        if self.names_on_cells {
+            names(&mut scene, self, x, y, inner);
+        }
+        Ok(scene)
+    }
+}
+
+impl Embedding<'_> {
+    /// Draws the axes; gives the two maps and the area of the dots.
+    fn axes(&self, scene: &mut Scene, area: Area) -> (Map, Map, Area) {
+        let numbers = |v: &[f32]| limits(v.iter().map(|&v| f64::from(v)), 0.03);
+        let ((x_lo, x_hi), (y_lo, y_hi)) = (numbers(self.x), numbers(self.y));
+        if self.axes == Axes::Numbers {
+            let x = Axis::new((x_lo, x_hi), self.x_title);
+            let y = Axis::new((y_lo, y_hi), self.y_title);
+            let frame = axis::frame(scene, area, &x, &y);
+            return (frame.x, frame.y, frame.area);
+        }
+        let inner = area.inside(14.0, 0.0, 0.0, 14.0);
+        let unit = (inner.w / (x_hi - x_lo)).min(inner.h / (y_hi - y_lo));
+        let (dx, dy) = ((inner.w - (x_hi - x_lo) * unit) / 2.0, (inner.h - (y_hi - y_lo) * unit) / 2.0);
+        let x = Map::new(x_lo, x_hi, inner.x + dx, inner.right() - dx);
+        let y = Map::new(y_lo, y_hi, inner.bottom() - dy, inner.y + dy);
+
+        let (left, bottom, length) = (area.x + 4.0, area.bottom() - 4.0, 52.0);
+        let stroke = Some(Stroke::new(Paint::Ink, 1.2));
+        scene.path(
+            vec![Step::Move(left, bottom - length), Step::Line(left, bottom), Step::Line(left + length, bottom)],
+            None,
+            stroke,
+        );
+        for (tip, a, b) in [
+            ((left, bottom - length - 3.0), (-3.0, 5.0), (3.0, 5.0)),
+            ((left + length + 3.0, bottom), (-5.0, -3.0), (-5.0, 3.0)),
+        ] {
+            let head = vec![
+                Step::Move(tip.0, tip.1),
+                Step::Line(tip.0 + a.0, tip.1 + a.1),
+                Step::Line(tip.0 + b.0, tip.1 + b.1),
+                Step::Close,
+            ];
+            scene.path(head, Some(Paint::Ink), None);
+        }
+        let halo = |t: Text| t.size(10.0).halo();
+        scene.text(halo(Text::new(left + 5.0, bottom - 5.0, self.x_title)));
+        scene.text(halo(Text::new(left + 12.0, bottom - 18.0, self.y_title).turn(-90.0)));
+        (x, y, inner)
+    }
+}
+
+/// Draws the legend beside the cells, or below them where there is no room; gives the area left.
+fn key(scene: &mut Scene, area: Area, key: &Key, title: &str) -> Result<Area, ReportError> {
+    match key {
+        Key::Scale { scale, lo, hi, beyond } => {
+            let bar = Bar { scale: *scale, lo: *lo, hi: *hi, beyond: *beyond, title };
+            let narrow = legend::bar_width(scene, &bar);
+            let width = narrow.max(scene.width_of(title, 11.0, Weight::SemiBold).min(110.0).min(area.w * 0.3));
+            let height = (area.h * 0.5).clamp(90.0, 190.0).min(area.h);
+            let place = Area { x: area.right() - width, y: area.y, w: width, h: height };
+            legend::color_bar(scene, &bar, place);
+            Ok(area.inside(0.0, 0.0, width + 14.0, 0.0))
+        }
+        Key::Categories(entries) => {
+            let plan = legend::below(scene, entries, title, area.w, area.h * 0.4);
+            if let Some(beside) = legend::beside(scene, entries, title, area.w * 0.6, area.h) {
+                // Wherever the cells get the larger square.
+                let square = |w: f64, h: f64| w.min(h);
+                let right = square(area.w - beside.width - 14.0, area.h);
+                if right >= square(area.w, area.h - plan.height - 10.0) * 0.9 {
+                    legend::draw(scene, &beside, entries, title, area.right() - beside.width, area.y);
+                    return Ok(area.inside(0.0, 0.0, beside.width + 14.0, 0.0));
+                }
+            }
+            let left = area.h - plan.height - 10.0;
+            if left < 110.0 {
+                let needed = scene.size.height - left + 110.0;
+                return Err(ReportError::TooSmall {
+                    what: format!("{title} with its legend"),
+                    width: scene.size.width,
+                    height: scene.size.height,
+                    min_width: scene.size.width,
+                    min_height: needed.ceil(),
+                });
+            }
+            legend::draw(scene, &plan, entries, title, area.x, area.y + left + 10.0);
+            Ok(area.inside(0.0, 0.0, 0.0, plan.height + 10.0))
+        }
+    }
+}
+
+fn dots(scene: &mut Scene, e: &Embedding, resolved: &Resolved, x: Map, y: Map, area: Area) {
+    let n = e.x.len() as f64;
+    let radius = e.radius.unwrap_or_else(|| (0.5 * (area.w * area.h * 0.35 / n).sqrt()).clamp(0.45, 3.2));
+    let place = |i: u32| {
+        let i = i as usize;
+        [x.at(e.x[i].into()) as f32, y.at(e.y[i].into()) as f32]
+    };
+    scene.shapes.push(Shape::Dots(Dots {
+        at: resolved.order.iter().map(|&i| place(i)).collect(),
+        color: resolved.order.iter().map(|&i| resolved.color[i as usize]).collect(),
+        palette: resolved.palette.clone(),
+        radius,
+        alpha: if n > 200_000.0 { 0.6 } else { 0.85 },
+    }));
+}
+
+/// Writes each category's name where its cells are densest.
+fn names(scene: &mut Scene, e: &Embedding, x: Map, y: Map, area: Area) {
+    let ColorValues::Categories { codes, levels } = &e.color.values else { return };
+    let font = if levels.len() > 20 || area.w < 320.0 { 9.5 } else { 11.0 };
+    let mut labels = Vec::new();
+    let mut words = Vec::new();
+    for (level, name) in levels.iter().enumerate() {
+        let at: Vec<(f64, f64)> = (0..codes.len())
+            .filter(|&i| codes[i] == level as i32)
+            .map(|i| (x.at(e.x[i].into()), y.at(e.y[i].into())))
+            .collect();
+        let Some((cx, cy)) = densest(&at, area) else { continue };
+        let short = scene.fit(name, font, Weight::SemiBold, (area.w * 0.45).min(150.0)).into_owned();
+        let half_width = scene.width_of(&short, font, Weight::SemiBold) / 2.0 + 2.0;
+        labels.push(Label { x: cx, y: cy, half_width, half_height: font * 0.62 });
+        words.push(short);
+    }
+    let covered: f64 = labels.iter().map(|l| 4.0 * l.half_width * l.half_height).sum();
+    if covered > 0.3 * area.w * area.h || area.w < 220.0 {
+        // The names would hide the cells; the legend has them all.
+        return;
+    }
+    repel(&mut labels, (area.x, area.y, area.right(), area.bottom()));
+    for (label, word) in labels.iter().zip(words) {
+        scene.text(Text::new(label.x, label.y, word).size(font).bold().middle().centered().halo());
+    }
+}
+
+/// Mean position of the points in the fullest 3 × 3 cells of a 24 × 24 grid.
+fn densest(at: &[(f64, f64)], area: Area) -> Option<(f64, f64)> {
+    const CELLS: usize = 24;
+    let cell = |p: &(f64, f64)| {
+        let one = |v: f64, from: f64, span: f64| (((v - from) / span * CELLS as f64).max(0.0) as usize).min(CELLS - 1);
+        (one(p.0, area.x, area.w), one(p.1, area.y, area.h))
+    };
+    let mut count = vec![0usize; CELLS * CELLS];
+    for p in at {
+        let (i, j) = cell(p);
+        count[j * CELLS + i] += 1;
+    }
+    let around = |v: usize| v.saturating_sub(1)..=(v + 1).min(CELLS - 1);
+    let sum = |i: usize, j: usize| -> usize {
+        around(j).flat_map(|b| around(i).map(move |a| b * CELLS + a)).map(|k| count[k]).sum()
+    };
+    let best = (0..CELLS * CELLS).max_by_key(|k| sum(k % CELLS, k / CELLS))?;
+    let near: Vec<&(f64, f64)> = at
+        .iter()
+        .filter(|p| {
+            let (i, j) = cell(p);
+            i.abs_diff(best % CELLS) <= 1 && j.abs_diff(best / CELLS) <= 1
+        })
+        .collect();
+    let n = near.len() as f64;
+    (n > 0.0).then(|| (near.iter().map(|p| p.0).sum::<f64>() / n, near.iter().map(|p| p.1).sum::<f64>() / n))
+}

@@ -1,0 +1,235 @@
+//! Methods by metrics: circles for metrics, bars for the scores that sum them up.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Picture, nullable, start};
+use crate::ReportError;
+use crate::axis::{heading, number};
+use crate::color::{MISSING, Scale};
+use crate::error::same_length;
+use crate::scene::{Paint, Scene, Shape, Size, Stroke, Text, Weight};
+
+/// What a metric is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricGroup {
+    /// Biology kept.
+    Bio,
+    /// Batches mixed.
+    Batch,
+    /// A score over several metrics, drawn as a bar.
+    Score,
+}
+
+impl MetricGroup {
+    /// Heading over the metrics of this kind.
+    pub fn title(self) -> &'static str {
+        match self {
+            MetricGroup::Bio => "Bio conservation",
+            MetricGroup::Batch => "Batch correction",
+            MetricGroup::Score => "Score",
+        }
+    }
+
+    pub(crate) fn scale(self) -> Scale {
+        match self {
+            MetricGroup::Bio => Scale::Blues,
+            MetricGroup::Batch => Scale::Greens,
+            MetricGroup::Score => Scale::Oranges,
+        }
+    }
+}
+
+/// A column of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// What it is about.
+    pub group: MetricGroup,
+}
+
+/// Integration metrics of several embeddings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Title; may be empty.
+    pub title: String,
+    /// Names of the rows, in the order to draw: the best first.
+    pub methods: Vec<String>,
+    /// The columns; those of a group stand together.
+    pub metrics: Vec<Metric>,
+    /// Values from 0 to 1, method after method; NaN where a metric was not computed.
+    #[serde(with = "nullable")]
+    pub values: Vec<f64>,
+}
+
+impl Metrics {
+    /// The greatest value of a column; `None` where it has no value.
+    pub(crate) fn best(&self, column: usize) -> Option<f64> {
+        let column = self.values.iter().skip(column).step_by(self.metrics.len()).copied();
+        column.filter(|v| !v.is_nan()).max_by(f64::total_cmp)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ReportError> {
+        if self.methods.is_empty() || self.metrics.is_empty() {
+            return Err(ReportError::Empty {
+                what: "metric table".into(),
+                hint: "pass at least one method and metric",
+            });
+        }
+        let expected = self.methods.len() * self.metrics.len();
+        same_length("metric table, values", "method and metric", expected, self.values.len())?;
+        match self.values.iter().position(|v| v.is_infinite()) {
+            None => Ok(()),
+            Some(row) => Err(ReportError::Value {
+                what: "metric table, values".into(),
+                row,
+                value: self.values[row],
+                expected: "a number from 0 to 1, or NaN",
+            }),
+        }
+    }
+}
+
+/// Breaks a name into lines of at most `room` px, at spaces and underscores, shortening words that are too long.
+fn wrap(scene: &Scene, name: &str, size: f64, room: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split([' ', '_']).filter(|w| !w.is_empty()) {
+        if let Some(last) = lines.last_mut() {
+            let longer = format!("{last} {word}");
+            if scene.width_of(&longer, size, Weight::Regular) <= room {
+                *last = longer;
+                continue;
+            }
+        }
+        lines.push(scene.fit(word, size, Weight::Regular, room).into_owned());
+    }
+    lines
+}
+
+impl Picture for Metrics {
+    fn natural_size(&self) -> Size {
+        let names = self.methods.iter().map(|m| m.chars().count()).max().unwrap_or(0) as f64 * 7.0;
+        let width = names.min(220.0) + 50.0 + 64.0 * self.metrics.len() as f64;
+        Size::new(width.clamp(360.0, 1400.0), 120.0 + 36.0 * self.methods.len() as f64)
+    }
+
+    fn draw(&self, size: Size) -> Result<Scene, ReportError> {
+        self.check()?;
+        let what = if self.title.is_empty() { "Metrics" } else { &self.title };
+        let (mut scene, area) = start(what, size, Size::new(240.0, 140.0))?;
+        let area = heading(&mut scene, area, &self.title);
+        let left = scene.widest(&self.methods, 11.5, Weight::Regular).min(area.w * 0.3) + 10.0;
+        let starts: Vec<usize> =
+            (0..self.metrics.len()).filter(|&j| j == 0 || self.metrics[j].group != self.metrics[j - 1].group).collect();
+        const GAP: f64 = 12.0;
+        let column_w = (area.w - left - GAP * (starts.len() - 1) as f64) / self.metrics.len() as f64;
+        let x_of = |j: usize| {
+            let gaps = starts.iter().filter(|&&s| s <= j && s > 0).count() as f64;
+            area.x + left + j as f64 * column_w + gaps * GAP
+        };
+
+        // Headings: the group, then the metrics; turned where the columns are narrow.
+        let wide = column_w >= 40.0;
+        let names: Vec<Vec<String>> = if wide {
+            self.metrics.iter().map(|m| wrap(&scene, &m.name, 10.0, column_w - 4.0)).collect()
+        } else {
+            self.metrics.iter().map(|m| vec![scene.fit(&m.name, 9.5, Weight::Regular, 92.0).into_owned()]).collect()
+        };
+        let head = if wide {
+            12.0 * names.iter().map(Vec::len).max().unwrap_or(1) as f64 + 8.0
+        } else {
+            names.iter().map(|n| scene.width_of(&n[0], 9.5, Weight::Regular)).fold(0.0, f64::max) + 8.0
+        };
+        for (k, &s) in starts.iter().enumerate() {
+            let end = starts.get(k + 1).copied().unwrap_or(self.metrics.len());
+            let (x0, x1) = (x_of(s), x_of(end - 1) + column_w);
+            let group = self.metrics[s].group;
+            let words = scene.fit(group.title(), 11.0, Weight::SemiBold, x1 - x0 + GAP - 4.0).into_owned();
+            scene.text(Text::new((x0 + x1) / 2.0, area.y + 10.0, words).bold().middle());
+            scene.rect(x0 + 2.0, area.y + 16.0, x1 - x0 - 4.0, 2.0, group.scale().at(0.75));
+        }
+        let top = area.y + 22.0 + head;
+        for (j, lines) in names.iter().enumerate() {
+            let x = x_of(j) + column_w / 2.0;
+            for (i, line) in lines.iter().enumerate() {
+                let y = top - 8.0 - 12.0 * (lines.len() - 1 - i) as f64;
+                if wide {
+                    scene.text(Text::new(x, y, line).size(10.0).middle().paint(Paint::Muted));
+                } else {
+                    let text = Text::new(x + 3.5, top - 4.0, line).size(9.5).turn(-90.0);
+                    scene.text(text.paint(Paint::Muted));
+                }
+            }
+        }
+
+        let row_h = (area.bottom() - top) / self.methods.len() as f64;
+        if row_h < 10.0 {
+            return Err(ReportError::TooSmall {
+                what: format!("metric table of {} methods", self.methods.len()),
+                width: size.width,
+                height: size.height,
+                min_width: size.width,
+                min_height: (size.height + (10.0 - row_h) * self.methods.len() as f64).ceil(),
+            });
+        }
+        for (i, method) in self.methods.iter().enumerate() {
+            let y = top + (i as f64 + 0.5) * row_h;
+            scene.line((area.x, y - row_h / 2.0), (area.right(), y - row_h / 2.0), Stroke::new(Paint::Grid, 1.0));
+            let font = 11.5f64.min(row_h * 0.9);
+            let words = scene.fit(method, font, Weight::Regular, left - 10.0).into_owned();
+            scene.text(Text::new(area.x, y, words).size(font).centered());
+            for j in 0..self.metrics.len() {
+                self.cell(&mut scene, (i, j), (x_of(j), y), (column_w, row_h));
+            }
+        }
+        Ok(scene)
+    }
+}
+
+impl Metrics {
+    fn cell(&self, scene: &mut Scene, (i, j): (usize, usize), (left, y): (f64, f64), (w, h): (f64, f64)) {
+        let value = self.values[i * self.metrics.len() + j];
+        let metric = &self.metrics[j];
+        let tip = |words: &str| format!("{}, {}: {words}", self.methods[i], metric.name);
+        if value.is_nan() {
+            scene.circle(left + w / 2.0, y, 2.0, MISSING);
+            scene.tip(tip("not computed"));
+            return;
+        }
+        let (share, words) = (value.clamp(0.0, 1.0), number(value, 2));
+        let best = self.best(j) == Some(value) && self.methods.len() > 1;
+        let fill = metric.group.scale().at(0.15 + 0.75 * share);
+        let font = (w * 0.26).min(h * 0.36).min(10.5);
+        let written = |x: f64| {
+            let text = Text::new(x, y, words.as_str()).size(font).centered();
+            if best { text.bold() } else { text }
+        };
+        if metric.group == MetricGroup::Score {
+            let (full, height) = (w - 8.0, (h * 0.62).min(24.0));
+            scene.shapes.push(Shape::Rect {
+                x: left + 4.0,
+                y: y - height / 2.0,
+                width: (full * share).max(1.0),
+                height,
+                radius: 2.0,
+                fill: Some(fill.into()),
+                stroke: None,
+                tip: Some(tip(&words)),
+            });
+            if font >= 7.5 {
+                let room = scene.width_of(&words, font, Weight::SemiBold) + 8.0;
+                let inside = full * share >= room;
+                let text = written(if inside { left + 8.0 } else { left + 8.0 + full * share });
+                scene.text(if inside { text.paint(fill.text_on()) } else { text });
+            }
+            return;
+        }
+        let radius = (w.min(h) * 0.46).min(17.0);
+        scene.circle(left + w / 2.0, y, radius, fill);
+        scene.tip(tip(&words));
+        if font >= 7.5 && radius > 11.0 {
+            scene.text(written(left + w / 2.0).middle().paint(fill.text_on()));
+        }
+    }
+}

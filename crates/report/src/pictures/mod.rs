@@ -1,0 +1,70 @@
+//! The pictures, one file each.
+
+mod bayes;
+mod coloring;
+mod confusion;
+mod embedding;
+mod genes;
+mod grid;
+mod heatmap;
+mod metrics;
+pub(crate) mod nullable;
+mod reliability;
+mod training;
+mod violin;
+
+use std::path::Path;
+
+pub use bayes::{BayesFactors, ENRICHED, ProgramBayesFactor};
+pub use coloring::{ColorValues, Coloring};
+pub use confusion::{Confusion, Sankey};
+pub use embedding::{Axes, Embedding};
+pub use genes::{GeneBars, GeneWeight};
+pub use heatmap::{DotPlot, Heatmap};
+pub use metrics::{Metric, MetricGroup, Metrics};
+pub use reliability::{Reliability, ReliabilityBin};
+pub use training::{LossCurve, Training};
+pub use violin::{Split, Violins};
+
+use crate::ReportError;
+use crate::axis::Area;
+use crate::scene::{Scene, Size};
+
+/// Something that can be drawn at any size.
+pub trait Picture {
+    /// The size at which it reads best.
+    fn natural_size(&self) -> Size;
+
+    /// Lays the picture out at a size in px.
+    ///
+    /// # Errors
+    /// Input that does not fit together, nothing to draw, or a size too small ([`ReportError`] says which and where).
+    fn draw(&self, size: Size) -> Result<Scene, ReportError>;
+
+    /// Draws at the natural size and writes a `.png` (2 pixels a px) or `.svg` file.
+    ///
+    /// # Errors
+    /// As [`Picture::draw`] and [`Scene::save`].
+    fn save(&self, path: &Path) -> Result<(), ReportError> {
+        self.draw(self.natural_size())?.save(path, 2.0)
+    }
+}
+
+/// Margin around every picture.
+const MARGIN: f64 = 12.0;
+
+/// A scene and the area inside its margins, or an error when the size is below the least.
+fn start(what: &str, size: Size, least: Size) -> Result<(Scene, Area), ReportError> {
+    // Not `<`: a NaN size is refused too.
+    if !(size.width >= least.width && size.height >= least.height) {
+        return Err(ReportError::TooSmall {
+            what: what.to_owned(),
+            width: size.width,
+            height: size.height,
+            min_width: least.width,
+            min_height: least.height,
+        });
+    }
+    let area = Area { x: 0.0, y: 0.0, w: size.width, h: size.height }.inside(MARGIN, MARGIN, MARGIN, MARGIN);
+    Ok((Scene::new(size, what)?, area))
+}
