@@ -3,8 +3,11 @@
 //! Everything here takes arrays and labels and knows no model. Matrices are [`scgraft_cells::Dense`], one row a
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
+pub mod auroc;
 pub mod error;
 pub mod neighbours;
+pub mod normal;
+pub mod programs;
 pub mod random;
 #[cfg(test)]
 mod testing;

@@ -7,3 +7,44 @@ pub fn mix(seed: u64, counter: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+/// A whole number below `n`, evenly to within n / 2⁶⁴.
+pub fn below(seed: u64, counter: u64, n: u64) -> u64 {
+    ((u128::from(mix(seed, counter)) * u128::from(n)) >> 64) as u64
+}
+
+/// `n` different whole numbers below `total`, ascending (all of them when `n >= total`), every choice equally likely.
+///
+/// Floyd's algorithm (Bentley & Floyd 1987, doi:10.1145/30401.315746).
+pub fn sample(seed: u64, n: usize, total: usize) -> Vec<usize> {
+    if n >= total {
+        return (0..total).collect();
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    for top in total - n..total {
+        let pick = below(seed, top as u64, top as u64 + 1) as usize;
+        if !chosen.insert(pick) {
+            chosen.insert(top);
+        }
+    }
+    chosen.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_different_and_even() {
+        let mut counts = [0usize; 10];
+        for seed in 0..3000 {
+            let s = sample(mix(7, seed), 3, 10);
+            assert_eq!(s.len(), 3);
+            assert!(s.windows(2).all(|w| w[0] < w[1]));
+            s.iter().for_each(|&i| counts[i] += 1);
+        }
+        // 3000 draws of 3 in 10: 900 each, standard deviation 25.
+        assert!(counts.iter().all(|&c| (800..1000).contains(&c)), "{counts:?}");
+        assert_eq!(sample(1, 5, 5), [0, 1, 2, 3, 4]);
+    }
+}

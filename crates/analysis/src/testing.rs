@@ -57,10 +57,4 @@ impl Golden {
         assert_eq!(tensor.dtype(), safetensors::Dtype::I32, "{name}");
         tensor.data().chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as u32).collect()
     }
-
-    /// A tensor of truth values.
-    pub(crate) fn bools(&self, name: &str) -> Vec<bool> {
-        let file = safetensors::SafeTensors::deserialize(&self.0).unwrap();
-        file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().iter().map(|&b| b != 0).collect()
-    }
 }

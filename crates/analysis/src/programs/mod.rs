@@ -1,0 +1,13 @@
+//! Gene programs: which differ between groups of cells, in which direction, and through which genes.
+
+mod direction;
+mod importance;
+mod superiority;
+mod test;
+
+pub use direction::{DirectionMethod, Directions, directions};
+pub use importance::{GeneImportance, ProgramGenes, active_programs, gene_importance};
+pub use test::{
+    Comparison, ENRICHED, Latent, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow, SkippedComparison,
+    test_programs,
+};

@@ -1,0 +1,437 @@
+//! Which programs differ between groups of cells: the Bayes-factor test of the expiMap paper.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use scgraft_cells::{Coded, Dense};
+
+use super::superiority::{Placements, Posteriors, log_mean_cdf, log_mean_superiority, placements, z_of};
+use crate::error::{Error, Result, check_labels, check_levels, check_matrix, level_sizes};
+use crate::normal::cdf;
+use crate::random::{below, mix};
+
+/// |log Bayes factor| from which the paper calls a program enriched.
+pub const ENRICHED: f64 = 2.3;
+
+/// What each group is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Comparison {
+    /// All other cells.
+    #[default]
+    Rest,
+    /// The cells of these groups; they are not tested themselves.
+    Groups(Vec<String>),
+}
+
+/// Which pairs of cells the mean runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Pairs {
+    /// Every cell of the group with every cell of the comparison, exact to 1e-13 at any number of cells.
+    #[default]
+    All,
+    /// Pairs drawn with replacement, as upstream does, but with a seed.
+    Sampled {
+        /// Number of pairs.
+        n: usize,
+        /// The same seed draws the same pairs.
+        seed: u64,
+    },
+}
+
+/// Settings of the program test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramTestOptions {
+    /// What each group is compared with.
+    pub comparison: Comparison,
+    /// The groups tested; all of them when `None`.
+    pub groups: Option<Vec<String>>,
+    /// Which pairs of cells the mean runs over.
+    pub pairs: Pairs,
+    /// Fewest cells on either side.
+    pub min_cells: usize,
+    /// Bayes factors as the scArches code gives them: ln(p + 1e-12) − ln(1 − p + 1e-12), and 0 for a program whose means
+    /// are all 0 on one side.
+    pub compat: bool,
+}
+
+impl Default for ProgramTestOptions {
+    fn default() -> Self {
+        ProgramTestOptions {
+            comparison: Comparison::Rest,
+            groups: None,
+            pairs: Pairs::All,
+            min_cells: 2,
+            compat: false,
+        }
+    }
+}
+
+/// One program in one comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramTestRow {
+    /// The group tested.
+    pub group: String,
+    /// What it was compared with: `rest`, or the groups' names joined by a comma.
+    pub comparison: String,
+    /// The level within which both were taken, if any.
+    pub stratum: Option<String>,
+    /// The program, as an index into the columns of the latent.
+    pub program: usize,
+    /// The program's name.
+    pub name: String,
+    /// P(z_group > z_comparison), of scores times direction.
+    pub p_h0: f64,
+    /// 1 − p_h0, with its own precision.
+    pub p_h1: f64,
+    /// ln(p_h0 / p_h1); above 0: higher in the group, which means up where `direction` is not 0.
+    pub log_bayes_factor: f64,
+    /// Standard error of `p_h0`. All pairs: how far it would vary if other cells of the same populations had been
+    /// measured (variance of the cells' mean probabilities over their number, both sides added; DeLong et al. 1988,
+    /// doi:10.2307/2531595); NaN where a side has a single cell. Sampled pairs: of the sampling.
+    pub standard_error: f64,
+    /// The sign the scores were multiplied with; 0: unknown, scores as they are.
+    pub direction: i8,
+    /// Cells in the group.
+    pub n_group: usize,
+    /// Cells it was compared with.
+    pub n_comparison: usize,
+}
+
+impl ProgramTestRow {
+    /// Whether |log Bayes factor| reaches the paper's threshold.
+    pub fn enriched(&self) -> bool {
+        self.log_bayes_factor.abs() >= ENRICHED
+    }
+
+    /// Standard error of the log Bayes factor, to first order: SE(p) / (p (1 − p)).
+    pub fn log_bayes_factor_error(&self) -> f64 {
+        self.standard_error / (self.p_h0 * self.p_h1)
+    }
+}
+
+/// A comparison that was left out for lack of cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedComparison {
+    /// The group.
+    pub group: String,
+    /// The stratum.
+    pub stratum: String,
+    /// Cells of the group in it.
+    pub n_group: usize,
+    /// Cells to compare with in it.
+    pub n_comparison: usize,
+}
+
+/// Result of the program test.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ProgramTest {
+    /// By stratum, by group, then by falling |log Bayes factor|.
+    pub rows: Vec<ProgramTestRow>,
+    /// Comparisons left out, in strata where a side has too few cells.
+    pub skipped: Vec<SkippedComparison>,
+}
+
+/// What the test looks at: posteriors of the latent programs, one row a cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Latent<'a> {
+    /// Posterior means μ, cells × programs.
+    pub mean: &'a Dense,
+    /// Posterior variances σ², cells × programs; zeros for scores that are known exactly.
+    pub variance: &'a Dense,
+    /// A name for each program.
+    pub programs: &'a [String],
+    /// −1, 0 or 1 for each program ([`super::directions`]); `None` tests the scores as they are.
+    pub directions: Option<&'a [i8]>,
+}
+
+/// Tests every program for a difference between groups of cells.
+///
+/// For group a, comparison b and program i
+///
+/// p(H₀) = mean over pairs of Φ((μₐ − μ_b) / √(σ²ₐ + σ²_b)), log K = ln p(H₀) − ln(1 − p(H₀))
+///
+/// (Lotfollahi et al. 2023, doi:10.1038/s41556-022-01072-x, *Differential testing for GPs*; |log K| ≥ 2.3 is called
+/// enriched). Cells are not replicates: where there are donors, look at [the donor summary] as well.
+///
+/// `groups` names and labels the cells; with `within`, the test is made inside each level of that column.
+///
+/// # Errors
+/// Arrays that disagree in shape, values that are not finite, a negative variance, labels with fewer than two groups,
+/// an unknown group, a group or a comparison with fewer than `min_cells` cells (with `within`: skipped and listed).
+pub fn test_programs(
+    latent: Latent,
+    groups: (&str, &Coded),
+    within: Option<(&str, &Coded)>,
+    options: &ProgramTestOptions,
+) -> Result<ProgramTest> {
+    check_latent(&latent)?;
+    let n = latent.mean.n_rows;
+    let (column, labels) = groups;
+    check_labels(column, labels, n)?;
+    check_levels(column, labels, 2)?;
+    let against = match &options.comparison {
+        Comparison::Rest => None,
+        Comparison::Groups(names) => Some(find_levels(column, labels, names)?),
+    };
+    let mut tested = match &options.groups {
+        None => (0..labels.levels.len()).collect(),
+        Some(names) => find_levels(column, labels, names)?,
+    };
+    let sizes = level_sizes(labels);
+    if options.groups.is_none() {
+        tested.retain(|&g| sizes[g] > 0);
+    }
+    if let Some(against) = &against {
+        tested.retain(|g| !against.contains(g));
+    }
+    let mut out = ProgramTest::default();
+    let strata: Vec<(Option<String>, Vec<usize>)> = match within {
+        None => vec![(None, (0..n).collect())],
+        Some((name, strata)) => {
+            check_labels(name, strata, n)?;
+            let mut cells = vec![Vec::new(); strata.levels.len()];
+            strata.codes.iter().enumerate().for_each(|(i, &s)| cells[s as usize].push(i));
+            strata.levels.iter().cloned().map(Some).zip(cells).filter(|(_, cells)| !cells.is_empty()).collect()
+        }
+    };
+    for (index, (stratum, cells)) in strata.iter().enumerate() {
+        let mut comparisons = Vec::new();
+        let in_stratum = |g: usize| cells.iter().filter(|&&i| labels.codes[i] as usize == g).count();
+        for &g in &tested {
+            let others: Vec<usize> = match &against {
+                Some(a) => a.clone(),
+                None => (0..labels.levels.len()).filter(|&h| h != g).collect(),
+            };
+            let (n_group, n_comparison) = (in_stratum(g), others.iter().map(|&h| in_stratum(h)).sum::<usize>());
+            let least = options.min_cells.max(1);
+            if n_group >= least && n_comparison >= least {
+                comparisons.push((g, others));
+            } else if let Some(stratum) = stratum {
+                let (group, stratum) = (labels.levels[g].clone(), stratum.clone());
+                out.skipped.push(SkippedComparison { group, stratum, n_group, n_comparison });
+            } else {
+                let small_group = n_group < least;
+                return Err(Error::SmallGroup {
+                    column: column.to_owned(),
+                    group: if small_group { labels.levels[g].clone() } else { comparison_name(options) },
+                    found: if small_group { n_group } else { n_comparison },
+                    needed: least,
+                });
+            }
+        }
+        let seed_of_stratum = index as u64;
+        let scene = Scene::new(&latent, labels, cells, comparisons);
+        out.rows.extend(scene.test(stratum.as_deref(), seed_of_stratum, options));
+    }
+    Ok(out)
+}
+
+fn comparison_name(options: &ProgramTestOptions) -> String {
+    match &options.comparison {
+        Comparison::Rest => "rest".to_owned(),
+        Comparison::Groups(names) => names.join(","),
+    }
+}
+
+fn check_latent(latent: &Latent) -> Result<()> {
+    check_matrix("latent means", latent.mean)?;
+    check_matrix("latent variances", latent.variance)?;
+    let length = |what: &str, expected: usize, found: usize| {
+        if expected == found { Ok(()) } else { Err(Error::Length { what: what.to_owned(), expected, found }) }
+    };
+    length("rows of the latent variances", latent.mean.n_rows, latent.variance.n_rows)?;
+    length("columns of the latent variances", latent.mean.n_cols, latent.variance.n_cols)?;
+    length("program names", latent.mean.n_cols, latent.programs.len())?;
+    if let Some(directions) = latent.directions {
+        length("directions", latent.mean.n_cols, directions.len())?;
+    }
+    match latent.variance.values.iter().position(|&v| v < 0.0) {
+        None => Ok(()),
+        Some(at) => Err(Error::Inconsistent {
+            what: format!("latent variances, row {}, column {}", at / latent.mean.n_cols, at % latent.mean.n_cols),
+            problem: format!("{} is negative; give variances, not their logarithms", latent.variance.values[at]),
+        }),
+    }
+}
+
+fn find_levels(column: &str, labels: &Coded, names: &[String]) -> Result<Vec<usize>> {
+    names
+        .iter()
+        .map(|name| {
+            labels.levels.iter().position(|l| l == name).ok_or_else(|| Error::UnknownGroup {
+                column: column.to_owned(),
+                group: name.clone(),
+                levels: labels.levels.join(", "),
+            })
+        })
+        .collect()
+}
+
+/// The cells of one stratum, ordered by group, and what is compared.
+struct Scene<'a> {
+    latent: &'a Latent<'a>,
+    levels: &'a [String],
+    cells: Vec<usize>,
+    ranges: Vec<Range<usize>>,
+    comparisons: Vec<(usize, Vec<usize>)>,
+}
+
+/// What one program gives in one comparison, before direction and names.
+struct Outcome {
+    p: f64,
+    q: f64,
+    log_ratio: f64,
+    standard_error: f64,
+}
+
+impl<'a> Scene<'a> {
+    fn new(latent: &'a Latent<'a>, labels: &'a Coded, cells: &[usize], comparisons: Vec<(usize, Vec<usize>)>) -> Self {
+        let mut cells = cells.to_vec();
+        cells.sort_by_key(|&i| labels.codes[i]);
+        let start = |g: usize| cells.partition_point(|&i| (labels.codes[i] as usize) < g);
+        let ranges = (0..labels.levels.len()).map(|g| start(g)..start(g + 1)).collect();
+        Scene { latent, levels: &labels.levels, cells, ranges, comparisons }
+    }
+
+    fn test(&self, stratum: Option<&str>, stream: u64, options: &ProgramTestOptions) -> Vec<ProgramTestRow> {
+        let outcomes: Vec<Vec<Outcome>> =
+            (0..self.latent.mean.n_cols).into_par_iter().map(|j| self.program(j, stream, options)).collect();
+        let mut rows = Vec::new();
+        for (at, (g, others)) in self.comparisons.iter().enumerate() {
+            let mut of_group: Vec<ProgramTestRow> = outcomes
+                .iter()
+                .enumerate()
+                .map(|(program, outcomes)| {
+                    let o = &outcomes[at];
+                    let direction = self.latent.directions.map_or(0, |d| d[program].signum());
+                    let flip = direction < 0;
+                    ProgramTestRow {
+                        group: self.levels[*g].clone(),
+                        comparison: comparison_name(options),
+                        stratum: stratum.map(str::to_owned),
+                        program,
+                        name: self.latent.programs[program].clone(),
+                        p_h0: if flip { o.q } else { o.p },
+                        p_h1: if flip { o.p } else { o.q },
+                        log_bayes_factor: if flip { -o.log_ratio } else { o.log_ratio },
+                        standard_error: o.standard_error,
+                        direction,
+                        n_group: self.ranges[*g].len(),
+                        n_comparison: others.iter().map(|&h| self.ranges[h].len()).sum(),
+                    }
+                })
+                .collect();
+            // Stable: equal Bayes factors stay in the order of the programs.
+            of_group.sort_by(|a, b| b.log_bayes_factor.abs().total_cmp(&a.log_bayes_factor.abs()));
+            rows.extend(of_group);
+        }
+        rows
+    }
+
+    fn program(&self, j: usize, stream: u64, options: &ProgramTestOptions) -> Vec<Outcome> {
+        let column = |m: &Dense| self.cells.iter().map(|&i| f64::from(m.row(i)[j])).collect::<Vec<f64>>();
+        let (mean, variance) = (column(self.latent.mean), column(self.latent.variance));
+        let posteriors = Posteriors { mean: &mean, variance: &variance, groups: &self.ranges };
+        let mut outcomes: Vec<Outcome> = match options.pairs {
+            Pairs::All => {
+                let compared = |g: usize, h: usize| {
+                    self.comparisons.iter().any(|(a, b)| (*a == g && b.contains(&h)) || (*a == h && b.contains(&g)))
+                };
+                let sums = placements(&posteriors, &compared);
+                self.comparisons.iter().map(|(g, others)| self.all_pairs(&posteriors, &sums, *g, others)).collect()
+            }
+            Pairs::Sampled { n, seed } => self
+                .comparisons
+                .iter()
+                .map(|(g, others)| {
+                    let seed = mix(mix(seed, stream), *g as u64);
+                    self.sampled_pairs(&posteriors, *g, others, n.max(1), seed)
+                })
+                .collect(),
+        };
+        if options.compat {
+            for (outcome, (g, others)) in outcomes.iter_mut().zip(&self.comparisons) {
+                let flat = |range: &Range<usize>| mean[range.clone()].iter().all(|&m| m == 0.0);
+                let dead = flat(&self.ranges[*g]) || others.iter().all(|&h| flat(&self.ranges[h]));
+                *outcome = compat_outcome(outcome, dead);
+            }
+        }
+        outcomes
+    }
+
+    fn all_pairs(&self, posteriors: &Posteriors, sums: &Placements, g: usize, others: &[usize]) -> Outcome {
+        let n_group = self.ranges[g].len() as f64;
+        let n_others: f64 = others.iter().map(|&h| self.ranges[h].len() as f64).sum();
+        let over = |i: usize, of: &dyn Fn(usize, usize) -> f64| others.iter().map(|&h| of(i, h)).sum::<f64>();
+        let mut p = 0.0;
+        let mut q = 0.0;
+        let mut of_cells = Vec::with_capacity(self.ranges[g].len());
+        for i in self.ranges[g].clone() {
+            let above = over(i, &|i, h| sums.above(i, h));
+            p += above;
+            q += over(i, &|i, h| sums.below(i, h));
+            of_cells.push(above / n_others);
+        }
+        let of_others: Vec<f64> =
+            others.iter().flat_map(|&h| self.ranges[h].clone()).map(|i| sums.below(i, g) / n_group).collect();
+        let total = n_group * n_others;
+        let (p, q) = ((p / total).max(sums.floor), (q / total).max(sums.floor));
+        let others: Vec<Range<usize>> = others.iter().map(|&h| self.ranges[h].clone()).collect();
+        let negated: Vec<f64> = posteriors.mean.iter().map(|m| -m).collect();
+        let log = |probability: f64, mean: &[f64]| {
+            if probability > 1e-280 {
+                probability.ln()
+            } else {
+                let posteriors = Posteriors { mean, ..*posteriors };
+                log_mean_superiority(&posteriors, self.ranges[g].clone(), &others)
+            }
+        };
+        Outcome {
+            p,
+            q,
+            log_ratio: log(p, posteriors.mean) - log(q, &negated),
+            standard_error: (variance_of_mean(&of_cells) + variance_of_mean(&of_others)).sqrt(),
+        }
+    }
+
+    fn sampled_pairs(&self, posteriors: &Posteriors, g: usize, others: &[usize], n: usize, seed: u64) -> Outcome {
+        let group: Vec<usize> = self.ranges[g].clone().collect();
+        let rest: Vec<usize> = others.iter().flat_map(|&h| self.ranges[h].clone()).collect();
+        let draw = |from: &[usize], counter: u64| from[below(seed, counter, from.len() as u64) as usize];
+        let pairs = (0..n as u64).map(|c| (draw(&group, 2 * c), draw(&rest, 2 * c + 1)));
+        of_pairs(posteriors.mean, posteriors.variance, pairs)
+    }
+}
+
+/// Mean over given pairs.
+fn of_pairs(mean: &[f64], variance: &[f64], pairs: impl Iterator<Item = (usize, usize)>) -> Outcome {
+    let z: Vec<f64> = pairs.map(|(i, j)| z_of(mean[i] - mean[j], variance[i] + variance[j])).collect();
+    let above: Vec<f64> = z.iter().map(|&z| cdf(z)).collect();
+    let n = z.len() as f64;
+    Outcome {
+        p: above.iter().sum::<f64>() / n,
+        q: z.iter().map(|&z| cdf(-z)).sum::<f64>() / n,
+        log_ratio: log_mean_cdf(z.iter().copied()) - log_mean_cdf(z.iter().map(|z| -z)),
+        standard_error: variance_of_mean(&above).sqrt(),
+    }
+}
+
+fn compat_outcome(outcome: &Outcome, dead: bool) -> Outcome {
+    if dead {
+        return Outcome { p: 0.0, q: 0.0, log_ratio: 0.0, standard_error: outcome.standard_error };
+    }
+    let (p, q) = (outcome.p, 1.0 - outcome.p);
+    let log_ratio = (p + 1e-12).ln() - (q + 1e-12).ln();
+    Outcome { p, q, log_ratio, standard_error: outcome.standard_error }
+}
+
+/// Sample variance over the number of values; NaN for a single one, whose spread is not known.
+fn variance_of_mean(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / ((n - 1.0) * n)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
