@@ -9,7 +9,8 @@
 //! (log-normal, with a factor of the batch).
 //!
 //! Reference and query come from different batches. The query has a cell type that the reference lacks, and half
-//! of its cells are stimulated: programs go up, one goes down, and a hidden one, in no gene set, comes on.
+//! of its cells are stimulated: programs go up, one goes down, and a hidden one comes on that is no gene set (its
+//! genes are strewn over the sets).
 
 mod plan;
 
@@ -44,7 +45,7 @@ pub struct SimulateOptions {
     pub n_programs: usize,
     /// Genes that respond to each program.
     pub genes_per_program: usize,
-    /// Genes that stand in each gene set without responding.
+    /// Genes that stand in each gene set without responding to its program.
     pub guests_per_program: usize,
     /// Cell types in both reference and query; two share a lineage. The query has one type more.
     pub n_cell_types: usize,
@@ -89,7 +90,7 @@ pub struct Simulated {
     pub reference: Cells,
     /// Raw counts; the same columns and genes; `condition` is `control` or `stimulated`.
     pub query: Cells,
-    /// What a user would be given; the hidden program is not among them.
+    /// What a user would be given: no set is the hidden program.
     pub gene_sets: Vec<GeneSet>,
     /// What was planted.
     pub truth: Truth,

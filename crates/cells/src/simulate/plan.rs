@@ -11,9 +11,9 @@ pub enum Role {
     CellType(String),
     /// On in two related cell types.
     Lineage(Vec<String>),
-    /// On in stimulated cells; a little, and varying, in all others.
+    /// On in stimulated cells, and now and then in others.
     StimulationUp,
-    /// Off in stimulated cells, on in all others.
+    /// Off in stimulated cells, on in most others.
     StimulationDown,
     /// On to a varying degree in every cell.
     Background,
@@ -37,7 +37,7 @@ pub struct TrueProgram {
 pub struct Truth {
     /// One program a gene set, in their order.
     pub programs: Vec<TrueProgram>,
-    /// The program that is in no gene set: on in stimulated query cells only.
+    /// The program that is no gene set: on in stimulated query cells only. Its genes are strewn over the sets.
     pub hidden: TrueProgram,
     /// The cell type that only the query has.
     pub novel_type: String,
@@ -47,8 +47,9 @@ pub struct Truth {
     pub query_activity: Dense,
 }
 
-/// Lineages that the novel type half belongs to, so that it lies between known types.
-const NOVEL_LINEAGES: usize = 2;
+/// Share of cells left alone that nevertheless show a response to the stimulation: without them no reference could
+/// learn the programs of it.
+const SPONTANEOUS: f64 = 0.2;
 
 /// Everything drawn before the cells.
 pub(super) struct Plan {
@@ -86,25 +87,23 @@ impl Plan {
             let loadings = if role == Role::Decoy { Vec::new() } else { respond(&mut random) };
             programs.push(TrueProgram { name, role, loadings });
         }
-        // Hidden genes are in no set; guests and decoys come from everywhere else, the last fifth of what responds
-        // to nothing is left in no set either.
+        // Guests and decoys come from genes that respond to nothing, of which a fifth is left in no set. The genes of
+        // the hidden program stand in sets as well, or a model of the genes in programs would not have them; but
+        // apart, one a set as long as there are sets.
         let n_active = programs.iter().filter(|p| p.role != Role::Decoy).count();
         let free = &pool[(1 + n_active) * k..];
         let silent = &free[..free.len() - free.len() / 5];
-        let given = &pool[k..pool.len() - free.len() / 5];
-        let members = programs
-            .iter()
-            .map(|program| {
-                let mut genes: Vec<u32> = program.loadings.iter().map(|&(g, _)| g).collect();
-                if program.role == Role::Decoy {
-                    add(&mut genes, silent, k, &mut random);
-                }
-                let size = genes.len() + options.guests_per_program;
-                add(&mut genes, given, size, &mut random);
-                genes.sort_unstable();
-                genes
-            })
-            .collect();
+        let mut hosts: Vec<usize> = (0..programs.len()).collect();
+        random.shuffle(&mut hosts);
+        let mut members: Vec<Vec<u32>> =
+            programs.iter().map(|p| p.loadings.iter().map(|&(g, _)| g).collect()).collect();
+        for (&(gene, _), &host) in hidden.loadings.iter().zip(hosts.iter().cycle()) {
+            members[host].push(gene);
+        }
+        for genes in &mut members {
+            add(genes, silent, k + options.guests_per_program, &mut random);
+            genes.sort_unstable();
+        }
         let width = options.n_genes.to_string().len();
         Ok(Plan {
             genes: (1..=options.n_genes).map(|g| format!("GENE{g:0width$}")).collect(),
@@ -143,7 +142,6 @@ impl Plan {
     pub(super) fn activity(&self, random: &mut Random, cell_type: usize, stimulated: bool) -> Vec<f64> {
         let name = &self.type_names[cell_type];
         let novel = cell_type == self.type_names.len() - 1;
-        let mut lineages = 0;
         let mut activity: Vec<f64> = self
             .programs
             .iter()
@@ -157,21 +155,26 @@ impl Plan {
                             0.0
                         }
                     }
-                    Role::Lineage(types) => {
-                        lineages += 1;
-                        if types.contains(name) {
-                            on(1.0, random)
-                        } else if novel && lineages <= NOVEL_LINEAGES {
+                    Role::Lineage(types) if types.contains(name) => on(1.0, random),
+                    // The novel type lies between the known ones.
+                    Role::Lineage(_) => {
+                        if novel {
                             on(0.5, random)
                         } else {
                             0.0
                         }
                     }
-                    // The reference must show the program at work, or no model could learn it.
-                    Role::StimulationUp if stimulated => on(1.2, random),
-                    Role::StimulationUp => (0.15 + 0.25 * random.normal()).max(0.0),
-                    Role::StimulationDown if stimulated => (0.15 * random.normal()).max(0.0),
-                    Role::StimulationDown => (1.0 + 0.3 * random.normal()).max(0.0),
+                    Role::StimulationUp | Role::StimulationDown => {
+                        let response = if stimulated {
+                            on(1.2, random)
+                        } else if random.uniform() < SPONTANEOUS {
+                            0.4 + 0.8 * random.uniform()
+                        } else {
+                            0.0
+                        };
+                        let up = program.role == Role::StimulationUp;
+                        if up { response } else { (1.0 - response).max(0.0) }
+                    }
                     Role::Background => 0.6 * random.normal(),
                     Role::Decoy => 0.0,
                 }
