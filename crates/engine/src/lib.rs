@@ -1,1 +1,25 @@
-//! scgraft engine
+//! Numbers only: fused, differentiable operations for small models on sparse counts.
+//!
+//! Knows no cells and no genes beyond the names of axes. A model writes its forward pass on a
+//! [`Tape`]; the tape walks back and leaves gradients in [`Grads`]; an [`Adam`] changes the rows of
+//! the [`Params`] table that may change. Same inputs, same bits, on any number of threads.
+
+mod adam;
+mod batch;
+mod gemm;
+mod isa;
+mod math;
+mod ops;
+mod params;
+mod prox;
+mod rng;
+mod tape;
+
+pub use adam::{Adam, AdamConfig};
+pub use batch::{Codes, InputScale, LANES, SparseBatch};
+pub use isa::{Level, level};
+pub use ops::{Link, Mask, ProgramWeights, product};
+pub use params::{Axis, Init, Param, ParamId, Params};
+pub use prox::{group_lasso, soft_threshold, soft_threshold_outside};
+pub use rng::Key;
+pub use tape::{Grads, Layout, Noise, Shape, Tape, Var, Workspace};

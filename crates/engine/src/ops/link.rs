@@ -1,0 +1,221 @@
+//! From the decoder's linear predictor h to the mean μ of the likelihood, [gene × cell] in lanes.
+//!
+//! softmax: μ = ℓ e^h / Σ_genes e^h (ℓ: library size); exp, softplus, ReLU: gene by gene.
+
+use rayon::prelude::*;
+
+use crate::batch::LANES;
+use crate::isa::kernel;
+use crate::math;
+use crate::tape::{Back, Backward, Layout, Tape, Var};
+
+/// The output function of a decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// ℓ · softmax(h) over genes.
+    Softmax,
+    /// e^h
+    Exp,
+    /// ln(1 + e^h)
+    Softplus,
+    /// max(h, 0)
+    Relu,
+    /// h
+    Identity,
+}
+
+struct Mean<'a> {
+    h: Var,
+    mu: Var,
+    link: Link,
+    library: &'a [f32],
+}
+
+impl<'a> Tape<'a> {
+    /// μ = link(h), in lanes. `library` has one size a cell; only softmax reads it.
+    pub fn mean_of(&mut self, h: Var, link: Link, library: &'a [f32]) -> Var {
+        if link == Link::Identity {
+            return h;
+        }
+        let shape = self.shape(h);
+        debug_assert_eq!(shape.layout, Layout::Lanes);
+        let mut out = self.buffer(shape.len());
+        let size = shape.features * LANES;
+        out.par_chunks_mut(size).zip(self.value(h).par_chunks(size)).enumerate().for_each(
+            |(block, (o, h))| match link {
+                Link::Softmax => softmax(h, &lanes_from(library, block), o),
+                Link::Exp => exp(h, o),
+                Link::Softplus => softplus(h, o),
+                Link::Relu => o.iter_mut().zip(h).for_each(|(o, &h)| *o = h.max(0.0)),
+                Link::Identity => o.copy_from_slice(h),
+            },
+        );
+        let mu = self.push(shape, out, self.needs(h));
+        if self.needs(mu) {
+            self.record(Mean { h, mu, link, library });
+        }
+        mu
+    }
+}
+
+impl Backward for Mean<'_> {
+    fn backward(self: Box<Self>, back: &mut Back<'_>) {
+        let Some(mut g) = back.take(self.mu) else { return };
+        let size = back.shape(self.mu).features * LANES;
+        let mu = back.value(self.mu);
+        g.par_chunks_mut(size).zip(mu.par_chunks(size)).enumerate().for_each(|(block, (g, mu))| match self.link {
+            Link::Softmax => softmax_backward(mu, &lanes_from(self.library, block), g),
+            Link::Exp => g.iter_mut().zip(mu).for_each(|(g, &m)| *g *= m),
+            Link::Softplus => softplus_backward(mu, g),
+            Link::Relu => g.iter_mut().zip(mu).for_each(|(g, &m)| *g = if m > 0.0 { *g } else { 0.0 }),
+            Link::Identity => {}
+        });
+        let (mut gh, fresh) = back.take_or_fresh(self.h);
+        if fresh {
+            back.recycle(gh);
+            back.put(self.h, g);
+        } else {
+            gh.iter_mut().zip(&g).for_each(|(o, &v)| *o += v);
+            back.put(self.h, gh);
+            back.recycle(g);
+        }
+    }
+}
+
+/// The values of a block's cells; 0 past the last.
+pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    let first = block * LANES;
+    let last = values.len().min(first + LANES);
+    if first < last {
+        out[..last - first].copy_from_slice(&values[first..last]);
+    }
+    out
+}
+
+/// Genes whose sums are kept apart before they are added up, for accuracy.
+const GROUP: usize = 64;
+
+kernel! {
+fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
+    let mut top = [f32::NEG_INFINITY; LANES];
+    for row in h.chunks_exact(LANES) {
+        for l in 0..LANES {
+            top[l] = if row[l] > top[l] { row[l] } else { top[l] };
+        }
+    }
+    let mut total = [0f32; LANES];
+    for (h, o) in h.chunks(GROUP * LANES).zip(out.chunks_mut(GROUP * LANES)) {
+        let mut sum = [0f32; LANES];
+        for (h, o) in h.chunks_exact(LANES).zip(o.chunks_exact_mut(LANES)) {
+            for l in 0..LANES {
+                o[l] = math::exp(s, h[l] - top[l]);
+                sum[l] += o[l];
+            }
+        }
+        for l in 0..LANES {
+            total[l] += sum[l];
+        }
+    }
+    let mut scale = [0f32; LANES];
+    for l in 0..LANES {
+        scale[l] = library[l] / total[l];
+    }
+    for o in out.chunks_exact_mut(LANES) {
+        for l in 0..LANES {
+            o[l] *= scale[l];
+        }
+    }
+}
+}
+
+kernel! {
+/// dh = μ (dμ − Σ_genes μ dμ / ℓ); no gradient where ℓ = 0.
+fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
+    let mut total = [0f32; LANES];
+    for (mu, g) in mu.chunks(GROUP * LANES).zip(g.chunks(GROUP * LANES)) {
+        let mut sum = [0f32; LANES];
+        for (mu, g) in mu.chunks_exact(LANES).zip(g.chunks_exact(LANES)) {
+            for l in 0..LANES {
+                sum[l] = s.fma(mu[l], g[l], sum[l]);
+            }
+        }
+        for l in 0..LANES {
+            total[l] += sum[l];
+        }
+    }
+    for l in 0..LANES {
+        total[l] = if library[l] > 0.0 { total[l] / library[l] } else { 0.0 };
+    }
+    for (mu, g) in mu.chunks_exact(LANES).zip(g.chunks_exact_mut(LANES)) {
+        for l in 0..LANES {
+            g[l] = mu[l] * (g[l] - total[l]);
+        }
+    }
+}
+}
+
+kernel! {
+fn exp(s, h: &[f32], out: &mut [f32]) {
+    for (o, &h) in out.iter_mut().zip(h) {
+        *o = math::exp(s, h);
+    }
+}
+}
+
+kernel! {
+/// max(h, 0) + ln(1 + e^−|h|)
+fn softplus(s, h: &[f32], out: &mut [f32]) {
+    for (o, &h) in out.iter_mut().zip(h) {
+        *o = h.max(0.0) + math::ln_1p(s, math::exp(s, -h.abs()));
+    }
+}
+}
+
+kernel! {
+/// The slope is 1 − e^−μ.
+fn softplus_backward(s, mu: &[f32], g: &mut [f32]) {
+    for (g, &m) in g.iter_mut().zip(mu) {
+        *g *= 1.0 - math::exp(s, -m);
+    }
+}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::Check;
+    use crate::tape::Shape;
+
+    #[test]
+    fn every_link_and_its_gradient() {
+        let (cells, genes) = (40, 7);
+        let library: Vec<f32> = (0..cells).map(|c| if c == 3 { 0.0 } else { 5.0 + c as f32 }).collect();
+        for link in [Link::Softmax, Link::Exp, Link::Softplus, Link::Relu, Link::Identity] {
+            let mut check = Check::new();
+            let h = check.input("h", Shape::lanes(genes, cells));
+            let sizes = library.clone();
+            check.twin(move |v| {
+                let h = v.input(h);
+                let mut out = vec![0.0; h.len()];
+                for at in 0..h.len() {
+                    let (block, lane) = (at / (genes * LANES), at % LANES);
+                    let cell = block * LANES + lane;
+                    out[at] = match link {
+                        Link::Softmax => {
+                            let gene = |g: usize| h[block * genes * LANES + g * LANES + lane].exp();
+                            let total: f64 = (0..genes).map(gene).sum();
+                            f64::from(sizes.get(cell).copied().unwrap_or(0.0)) * h[at].exp() / total
+                        }
+                        Link::Exp => h[at].exp(),
+                        Link::Softplus => h[at].exp().ln_1p(),
+                        Link::Relu => h[at].max(0.0),
+                        Link::Identity => h[at],
+                    };
+                }
+                out
+            });
+            check.run(|t, v| t.mean_of(v.input(h), link, &library));
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! The linear decoder of gene programs.  h = Σ_segments W z + L[s],  z: program × cell, h: gene × cell.
+//!
+//! A segment is a run of programs whose weights are stored alike: *masked* (only the weights of
+//! member genes exist) or *dense* (every gene; soft membership and new programs). L holds a row of
+//! genes for each condition: the decoder's part of an adaptor.
+
+use rayon::prelude::*;
+
+use crate::batch::{Codes, LANES};
+use crate::gemm::{View, gemm};
+use crate::isa::kernel;
+use crate::params::ParamId;
+use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
+
+/// Which genes belong to which programs: the pattern of a masked segment's weights.
+///
+/// Weights are stored program after program, genes increasing within a program.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Mask {
+    n_genes: usize,
+    /// Gene of each entry.
+    pub(crate) genes: Vec<u32>,
+    /// First entry of each program, and past the last.
+    pub(crate) program_starts: Vec<u32>,
+    /// First of `gene_entries` of each gene, and past the last.
+    gene_starts: Vec<u32>,
+    /// (program, entry) pairs ordered by gene.
+    gene_entries: Vec<(u32, u32)>,
+}
+
+impl Mask {
+    /// From each program's member genes, which must be increasing and below `n_genes`.
+    pub fn new(n_genes: usize, members: &[Vec<u32>]) -> Self {
+        let mut program_starts = vec![0u32];
+        let mut genes = Vec::new();
+        let mut gene_starts = vec![0u32; n_genes + 1];
+        for program in members {
+            debug_assert!(program.windows(2).all(|w| w[0] < w[1]), "members in increasing order");
+            genes.extend_from_slice(program);
+            program_starts.push(genes.len() as u32);
+            program.iter().for_each(|&g| gene_starts[g as usize + 1] += 1);
+        }
+        for g in 0..n_genes {
+            gene_starts[g + 1] += gene_starts[g];
+        }
+        let mut next = gene_starts.clone();
+        let mut gene_entries = vec![(0, 0); genes.len()];
+        for (program, span) in program_starts.windows(2).enumerate() {
+            for entry in span[0]..span[1] {
+                let at = &mut next[genes[entry as usize] as usize];
+                gene_entries[*at as usize] = (program as u32, entry);
+                *at += 1;
+            }
+        }
+        Mask { n_genes, genes, program_starts, gene_starts, gene_entries }
+    }
+
+    /// Number of programs.
+    pub fn n_programs(&self) -> usize {
+        self.program_starts.len() - 1
+    }
+
+    /// Number of stored weights.
+    pub fn n_entries(&self) -> usize {
+        self.genes.len()
+    }
+
+    /// The span of a program's weights.
+    pub fn entries(&self, program: usize) -> std::ops::Range<usize> {
+        self.program_starts[program] as usize..self.program_starts[program + 1] as usize
+    }
+
+    /// The member genes of a program, in the order of its weights.
+    pub fn genes(&self, program: usize) -> &[u32] {
+        &self.genes[self.entries(program)]
+    }
+}
+
+/// A segment of the decoder.
+#[derive(Clone, Copy, Debug)]
+pub enum ProgramWeights<'a> {
+    /// Weights of member genes only: a tensor of [`Mask::n_entries`] values.
+    Masked(ParamId, &'a Mask),
+    /// Weights of every gene: a tensor [program × gene].
+    Dense(ParamId),
+}
+
+struct Decode<'a> {
+    z: Var,
+    h: Var,
+    segments: Vec<ProgramWeights<'a>>,
+    condition: Option<(ParamId, &'a Codes)>,
+    /// z in blocks of lanes, [block × program × lane].
+    blocks: Vec<f32>,
+}
+
+impl ProgramWeights<'_> {
+    fn n_programs(&self, tape: &crate::params::Params) -> usize {
+        match self {
+            ProgramWeights::Masked(_, mask) => mask.n_programs(),
+            ProgramWeights::Dense(w) => tape.get(*w).rows(),
+        }
+    }
+
+    fn tensor(&self) -> ParamId {
+        match *self {
+            ProgramWeights::Masked(w, _) | ProgramWeights::Dense(w) => w,
+        }
+    }
+}
+
+impl<'a> Tape<'a> {
+    /// h = Σ W z + L[s], in lanes; `z` is [program × cell], segments cover its programs in order,
+    /// `condition` is L, [condition × gene], with each cell's condition.
+    pub fn decode_programs(
+        &mut self,
+        z: Var,
+        n_genes: usize,
+        segments: Vec<ProgramWeights<'a>>,
+        condition: Option<(ParamId, &'a Codes)>,
+    ) -> Var {
+        let Shape { cells, features: programs, layout } = self.shape(z);
+        debug_assert_eq!(layout, Layout::ByFeature);
+        let mut blocks = self.buffer(Shape::lanes(programs, cells).len());
+        to_lanes(self.value(z), programs, cells, &mut blocks);
+        let shape = Shape::lanes(n_genes, cells);
+        let mut h = self.buffer(shape.len());
+        let params = self.params();
+
+        let masked: Vec<_> = with_first_program(&segments, params)
+            .filter_map(|(first, s)| match s {
+                ProgramWeights::Masked(w, mask) => Some((first, params.values(*w), *mask)),
+                ProgramWeights::Dense(_) => None,
+            })
+            .collect();
+        let offsets = condition.map(|(l, codes)| (params.values(l), codes));
+        let tasks = h.par_chunks_mut(n_genes * LANES).zip(blocks.par_chunks(programs * LANES));
+        tasks.enumerate().for_each(|(block, (h, z))| {
+            let runs: Vec<_> =
+                offsets.iter().flat_map(|o| o.1.runs_within(block * LANES, (block + 1) * LANES)).collect();
+            start_block(offsets.map(|o| o.0), &runs, n_genes, h);
+            for &(first, weights, mask) in &masked {
+                masked_block(weights, mask, &z[first * LANES..], h);
+            }
+        });
+        // Dense segments: one product for all cells, then added block by block.
+        for (first, segment) in with_first_program(&segments, params) {
+            if let ProgramWeights::Dense(w) = segment {
+                let count = params.get(*w).rows();
+                let mut product = self.buffer(n_genes * cells);
+                let z_rows = &self.value(z)[first * cells..(first + count) * cells];
+                let weights = View::rows(params.values(*w), count, n_genes);
+                gemm(&mut product, false, false, weights.t(), View::rows(z_rows, count, cells));
+                add_to_lanes(&product, n_genes, cells, &mut h);
+                self.recycle(product);
+            }
+        }
+
+        let needs = self.needs(z)
+            || segments.iter().any(|s| self.trains(s.tensor()))
+            || condition.is_some_and(|(l, _)| self.trains(l));
+        let h = self.push(shape, h, needs);
+        if self.needs(h) {
+            self.record(Decode { z, h, segments, condition, blocks });
+        } else {
+            self.recycle(blocks);
+        }
+        h
+    }
+}
+
+fn with_first_program<'s, 'a>(
+    segments: &'s [ProgramWeights<'a>],
+    params: &'s crate::params::Params,
+) -> impl Iterator<Item = (usize, &'s ProgramWeights<'a>)> {
+    let mut first = 0;
+    segments.iter().map(move |s| {
+        let here = first;
+        first += s.n_programs(params);
+        (here, s)
+    })
+}
+
+/// One program's share of the way back through a masked segment.
+struct Task<'t> {
+    program: usize,
+    gz: Option<&'t mut [f32]>,
+    gw: Option<&'t mut [f32]>,
+}
+
+impl Backward for Decode<'_> {
+    fn backward(self: Box<Self>, back: &mut Back<'_>) {
+        let Some(gh) = back.take(self.h) else { return };
+        let Shape { cells, features: n_genes, .. } = back.shape(self.h);
+        let programs = back.shape(self.z).features;
+        let params = back.params;
+        let z_needs = back.needs(self.z);
+        let (mut gz, fresh) = if z_needs { back.take_or_fresh(self.z) } else { (Vec::new(), false) };
+        if fresh {
+            gz.fill(0.0);
+        }
+        let any_dense = self.segments.iter().any(|s| matches!(s, ProgramWeights::Dense(_)));
+        let mut gh_rows = Vec::new();
+        if any_dense {
+            gh_rows = back.buffer(n_genes * cells);
+            from_lanes(&gh, n_genes, cells, &mut gh_rows);
+        }
+        for (first, segment) in with_first_program(&self.segments, params) {
+            match *segment {
+                ProgramWeights::Masked(w, mask) => {
+                    let count = mask.n_programs();
+                    let gw = back.trains(w).then(|| back.tensor(w));
+                    let gz_rows = z_needs.then(|| &mut gz[first * cells..(first + count) * cells]);
+                    let z = (&self.blocks[..], programs, first);
+                    masked_backward(params.values(w), mask, z, &gh, n_genes, cells, gw, gz_rows);
+                }
+                ProgramWeights::Dense(w) => {
+                    let count = params.get(w).rows();
+                    let gh = View::rows(&gh_rows, n_genes, cells);
+                    if back.trains(w) {
+                        let z_rows = &back.value(self.z)[first * cells..(first + count) * cells];
+                        let (gw, fresh) = back.tensor_or_fresh(w);
+                        gemm(gw, false, !fresh, View::rows(z_rows, count, cells), gh.t());
+                    }
+                    if z_needs {
+                        let gz_rows = &mut gz[first * cells..(first + count) * cells];
+                        gemm(gz_rows, false, true, View::rows(params.values(w), count, n_genes), gh);
+                    }
+                }
+            }
+        }
+        if z_needs {
+            back.put(self.z, gz);
+        }
+        if let Some((l, codes)) = self.condition.filter(|c| back.trains(c.0)) {
+            let trainable = params.get(l).trainable.clone();
+            let gl = back.tensor(l);
+            for block in 0..cells.div_ceil(LANES) {
+                let last = cells.min((block + 1) * LANES);
+                let gh = &gh[block * n_genes * LANES..][..n_genes * LANES];
+                for (from, to, code) in codes.runs_within(block * LANES, last) {
+                    if trainable.iter().any(|r| r.contains(&code)) {
+                        let out = &mut gl[code * n_genes..(code + 1) * n_genes];
+                        out.par_chunks_mut(512)
+                            .zip(gh.par_chunks(512 * LANES))
+                            .for_each(|(o, g)| sum_lanes(g, from, to, o));
+                    }
+                }
+            }
+        }
+        back.recycle(gh_rows);
+        back.recycle(gh);
+        back.recycle(self.blocks);
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn masked_backward(
+    weights: &[f32],
+    mask: &Mask,
+    z: (&[f32], usize, usize),
+    gh: &[f32],
+    n_genes: usize,
+    cells: usize,
+    mut gw: Option<&mut [f32]>,
+    gz: Option<&mut [f32]>,
+) {
+    let mut gz_rows = gz.map(|g| g.chunks_exact_mut(cells));
+    let mut tasks = Vec::with_capacity(mask.n_programs());
+    for program in 0..mask.n_programs() {
+        let own = gw.take().map(|rest| rest.split_at_mut(mask.entries(program).len()));
+        let mine = own.map(|(mine, rest)| {
+            gw = Some(rest);
+            mine
+        });
+        tasks.push(Task { program, gz: gz_rows.as_mut().and_then(Iterator::next), gw: mine });
+    }
+    let (blocks, programs, first) = z;
+    tasks.par_chunks_mut(8).for_each(|chunk| {
+        for task in chunk {
+            let entries = mask.entries(task.program);
+            let mut none: [f32; 0] = [];
+            let gw = task.gw.as_deref_mut().unwrap_or(&mut none);
+            let mut no_z: [f32; 0] = [];
+            let gz = task.gz.as_deref_mut().unwrap_or(&mut no_z);
+            let at = first + task.program;
+            program_backward(
+                &weights[entries.clone()],
+                &mask.genes[entries],
+                blocks,
+                programs,
+                at,
+                gh,
+                n_genes,
+                cells,
+                gw,
+                gz,
+            );
+        }
+    });
+}
+
+/// [feature × cell] to [block × feature × lane]; lanes past the last cell become zero.
+fn to_lanes(rows: &[f32], features: usize, cells: usize, out: &mut [f32]) {
+    for (block, out) in out.chunks_exact_mut(features * LANES).enumerate() {
+        let first = block * LANES;
+        let count = LANES.min(cells - first);
+        for (row, o) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)) {
+            o[..count].copy_from_slice(&row[first..first + count]);
+            o[count..].fill(0.0);
+        }
+    }
+}
+
+/// [block × feature × lane] to [feature × cell].
+pub(crate) fn from_lanes(lanes: &[f32], features: usize, cells: usize, out: &mut [f32]) {
+    for (block, lanes) in lanes.chunks_exact(features * LANES).enumerate() {
+        let first = block * LANES;
+        let count = LANES.min(cells - first);
+        for (row, l) in out.chunks_exact_mut(cells).zip(lanes.chunks_exact(LANES)) {
+            row[first..first + count].copy_from_slice(&l[..count]);
+        }
+    }
+}
+
+fn add_to_lanes(rows: &[f32], features: usize, cells: usize, out: &mut [f32]) {
+    out.par_chunks_mut(features * LANES).enumerate().for_each(|(block, out)| {
+        let first = block * LANES;
+        let count = LANES.min(cells - first);
+        for (row, o) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)) {
+            o.iter_mut().zip(&row[first..first + count]).for_each(|(o, &v)| *o += v);
+        }
+    });
+}
+
+/// h = L[s], or 0.
+fn start_block(offsets: Option<&[f32]>, runs: &[(usize, usize, usize)], n_genes: usize, h: &mut [f32]) {
+    let Some(offsets) = offsets else {
+        h.fill(0.0);
+        return;
+    };
+    for (g, h) in h.chunks_exact_mut(LANES).enumerate() {
+        if let [(_, _, code)] = runs {
+            h.fill(offsets[code * n_genes + g]);
+        } else {
+            h.fill(0.0);
+            for &(from, to, code) in runs {
+                h[from..to].fill(offsets[code * n_genes + g]);
+            }
+        }
+    }
+}
+
+fn lanes_of(values: &[f32], row: usize) -> &[f32; LANES] {
+    values[row * LANES..].first_chunk().unwrap_or(&[0.0; LANES])
+}
+
+kernel! {
+/// h[g, :] += Σ_entries w z[program, :] for a block of lanes.
+fn masked_block(s, weights: &[f32], mask: &Mask, z: &[f32], h: &mut [f32]) {
+    for (g, h) in h.chunks_exact_mut(LANES).enumerate() {
+        let mut sum = *lanes_of(h, 0);
+        for &(program, entry) in &mask.gene_entries[mask.gene_starts[g] as usize..mask.gene_starts[g + 1] as usize] {
+            let (w, z) = (weights[entry as usize], lanes_of(z, program as usize));
+            for l in 0..LANES {
+                sum[l] = s.fma(w, z[l], sum[l]);
+            }
+        }
+        h.copy_from_slice(&sum);
+    }
+}
+}
+
+kernel! {
+/// One program: gz += Σ_genes w gh[gene, :], gw = Σ_cells z gh[gene, :].
+fn program_backward(
+    s, weights: &[f32], genes: &[u32], blocks: &[f32], programs: usize, program: usize,
+    gh: &[f32], n_genes: usize, cells: usize, gw: &mut [f32], gz: &mut [f32],
+) {
+    for (block, gh) in gh.chunks_exact(n_genes * LANES).enumerate() {
+        let z = lanes_of(blocks, block * programs + program);
+        let mut back = [0f32; LANES];
+        for (e, (&g, &w)) in genes.iter().zip(weights).enumerate() {
+            let gh = lanes_of(gh, g as usize);
+            let mut part = [0f32; LANES];
+            for l in 0..LANES {
+                back[l] = s.fma(w, gh[l], back[l]);
+                part[l] = z[l] * gh[l];
+            }
+            if let Some(gw) = gw.get_mut(e) {
+                *gw += add_up(&part);
+            }
+        }
+        let first = block * LANES;
+        let last = cells.min(first + LANES).min(gz.len());
+        if first < last {
+            gz[first..last].iter_mut().zip(&back).for_each(|(o, &v)| *o += v);
+        }
+    }
+}
+}
+
+/// The sum of the lanes, halving.
+#[inline(always)]
+pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
+    let mut a = [0f32; 16];
+    for l in 0..16 {
+        a[l] = lanes[l] + lanes[l + 16];
+    }
+    for l in 0..8 {
+        a[l] += a[l + 8];
+    }
+    for l in 0..4 {
+        a[l] += a[l + 4];
+    }
+    (a[0] + a[2]) + (a[1] + a[3])
+}
+
+kernel! {
+/// out[g] += Σ over lanes `from..to`.
+fn sum_lanes(s, gh: &[f32], from: usize, to: usize, out: &mut [f32]) {
+    if (from, to) == (0, LANES) {
+        for (o, g) in out.iter_mut().zip(gh.chunks_exact(LANES)) {
+            *o += add_up(lanes_of(g, 0));
+        }
+    } else {
+        for (o, g) in out.iter_mut().zip(gh.chunks_exact(LANES)) {
+            *o += g[from..to].iter().sum::<f32>();
+        }
+    }
+}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::Check;
+    use crate::params::Axis;
+
+    /// 40 cells (so that a block is broken), 5 genes, 2 masked + 2 dense + 1 masked programs.
+    fn check(train_first: bool) {
+        let (cells, genes) = (40, 5);
+        let masks = [Mask::new(genes, &[vec![0, 2, 3], vec![1, 2]]), Mask::new(genes, &[vec![4]])];
+        let codes = Codes::new((0..cells as u32).map(|c| (c / 9) % 3).collect());
+        let mut check = Check::new();
+        let z = check.input("z", Shape::by_feature(5, cells));
+        let w0 = check.param("w0", &[(Axis::Entry, 5)]);
+        let w1 = check.param("w1", &[(Axis::Program, 2), (Axis::Gene, genes)]);
+        let w2 = check.param("w2", &[(Axis::Entry, 1)]);
+        let l = check.param("l", &[(Axis::Condition, 3), (Axis::Gene, genes)]);
+        if !train_first {
+            check.freeze(w0);
+            check.train_rows(l, 2..3);
+        }
+        let (m, c) = (masks.clone(), codes.clone());
+        check.twin(move |v| {
+            let mut w = vec![0.0; 5 * genes]; // program × gene
+            for (values, mask, first) in [(v.param(w0), &m[0], 0), (v.param(w2), &m[1], 4)] {
+                for p in 0..mask.n_programs() {
+                    for (e, &g) in mask.entries(p).zip(mask.genes(p)) {
+                        w[(first + p) * genes + g as usize] = values[e];
+                    }
+                }
+            }
+            w[2 * genes..4 * genes].copy_from_slice(v.param(w1));
+            let z = v.input(z);
+            let mut h = vec![0.0; 64 * genes];
+            for cell in 0..cells {
+                for g in 0..genes {
+                    let sum: f64 = (0..5).map(|p| w[p * genes + g] * z[p * cells + cell]).sum();
+                    let offset = v.param(l)[c.codes[cell] as usize * genes + g];
+                    h[(cell / LANES) * genes * LANES + g * LANES + cell % LANES] = sum + offset;
+                }
+            }
+            h
+        });
+        check.run(|t, v| {
+            let segments = vec![
+                ProgramWeights::Masked(v.param(w0), &masks[0]),
+                ProgramWeights::Dense(v.param(w1)),
+                ProgramWeights::Masked(v.param(w2), &masks[1]),
+            ];
+            t.decode_programs(v.input(z), genes, segments, Some((v.param(l), &codes)))
+        });
+    }
+
+    #[test]
+    fn gradients_of_segments_and_conditions() {
+        check(true);
+        check(false);
+    }
+}

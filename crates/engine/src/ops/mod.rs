@@ -1,0 +1,22 @@
+//! Operations, one file each: what is computed, the fast way forward and back, an `f64` twin, and
+//! a test that holds both against the twin and against finite differences.
+
+mod activation;
+mod add_rows;
+mod gaussian;
+mod hsic;
+mod layer_norm;
+mod linear;
+mod link;
+mod masked_linear;
+mod mean;
+mod mse;
+mod nb;
+mod sparse_linear;
+
+pub use link::Link;
+pub use masked_linear::{Mask, ProgramWeights};
+pub use sparse_linear::product;
+
+#[cfg(test)]
+pub(crate) mod check;

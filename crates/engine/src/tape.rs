@@ -1,0 +1,435 @@
+//! The tape: a model's forward pass, remembered so that it can be walked backwards.
+//!
+//! An operation computes at once and, when something before it is trainable, leaves a note of how
+//! to send gradients back. Buffers come from a [`Workspace`] and return to it, so that steps of
+//! the same shape allocate no memory.
+
+use std::collections::HashMap;
+
+use crate::batch::LANES;
+use crate::params::{ParamId, Params};
+use crate::rng::Key;
+
+/// How an activation lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Row per cell: [cell × feature]. Dense layers, norms.
+    ByCell,
+    /// Row per feature: [feature × cell]. Latent variables.
+    ByFeature,
+    /// Cells in blocks of [`LANES`], in a block a row per feature: [block × feature × lane].
+    /// Likelihoods: a block stays in cache, and its lanes are a processor's vector lanes. Lanes
+    /// past the last cell hold zeros or anything finite, and never count.
+    Lanes,
+}
+
+/// An activation on the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Var(pub(crate) u32);
+
+/// Size and layout of an activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Number of cells.
+    pub cells: usize,
+    /// Number of features a cell.
+    pub features: usize,
+    /// Order in memory.
+    pub layout: Layout,
+}
+
+impl Shape {
+    /// [cell × feature]
+    pub fn by_cell(cells: usize, features: usize) -> Self {
+        Shape { cells, features, layout: Layout::ByCell }
+    }
+
+    /// [feature × cell]
+    pub fn by_feature(features: usize, cells: usize) -> Self {
+        Shape { cells, features, layout: Layout::ByFeature }
+    }
+
+    /// [block × feature × lane]
+    pub fn lanes(features: usize, cells: usize) -> Self {
+        Shape { cells, features, layout: Layout::Lanes }
+    }
+
+    /// Number of values stored.
+    pub fn len(&self) -> usize {
+        match self.layout {
+            Layout::Lanes => self.cells.div_ceil(LANES) * LANES * self.features,
+            Layout::ByCell | Layout::ByFeature => self.cells * self.features,
+        }
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Buffers kept from step to step.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    free: HashMap<usize, Vec<Vec<f32>>>,
+    held: usize,
+}
+
+impl Workspace {
+    /// An empty workspace.
+    pub fn new() -> Self {
+        Workspace::default()
+    }
+
+    /// Values in all buffers ever handed out, times four bytes.
+    pub fn bytes(&self) -> usize {
+        self.held * 4
+    }
+
+    /// A buffer of `len` values of any content.
+    pub(crate) fn take(&mut self, len: usize) -> Vec<f32> {
+        match self.free.get_mut(&len).and_then(Vec::pop) {
+            Some(buffer) => buffer,
+            None => {
+                self.held += len;
+                vec![0.0; len]
+            }
+        }
+    }
+
+    /// Gives a buffer back.
+    pub(crate) fn give(&mut self, buffer: Vec<f32>) {
+        if !buffer.is_empty() {
+            self.free.entry(buffer.len()).or_default().push(buffer);
+        }
+    }
+}
+
+/// The gradient of each tensor's trainable part; zero elsewhere.
+#[derive(Debug, Default)]
+pub struct Grads {
+    slots: Vec<Grad>,
+}
+
+#[derive(Debug, Default)]
+struct Grad {
+    values: Vec<f32>,
+    fresh: bool,
+}
+
+impl Grads {
+    /// Zero gradients for a table.
+    pub fn new(params: &Params) -> Self {
+        let slots = params
+            .iter()
+            .map(|p| Grad {
+                values: if p.is_trainable() { vec![0.0; p.values.len()] } else { Vec::new() },
+                fresh: true,
+            })
+            .collect();
+        Grads { slots }
+    }
+
+    /// The gradient of a tensor, of its full shape; empty when the tensor is frozen.
+    pub fn get(&self, id: ParamId) -> &[f32] {
+        &self.slots[id.0 as usize].values
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|s| s.values.len() * 4).sum()
+    }
+
+    /// The sum of squares of all gradients, in `f64`.
+    pub fn norm_squared(&self) -> f64 {
+        self.slots.iter().flat_map(|s| &s.values).map(|&g| f64::from(g) * f64::from(g)).sum()
+    }
+
+    /// Multiplies every gradient by `factor`.
+    pub fn scale(&mut self, factor: f32) {
+        self.slots.iter_mut().flat_map(|s| &mut s.values).for_each(|g| *g *= factor);
+    }
+
+    /// Every gradient may be overwritten by its next writer.
+    fn renew(&mut self) {
+        self.slots.iter_mut().for_each(|s| s.fresh = true);
+    }
+
+    /// Zeroes those that nobody has written.
+    fn settle(&mut self) {
+        for s in self.slots.iter_mut().filter(|s| s.fresh) {
+            s.values.fill(0.0);
+        }
+    }
+}
+
+/// The way back through one operation.
+pub(crate) trait Backward: Send {
+    /// Adds to the gradients of what the operation read, given that of what it made.
+    fn backward(self: Box<Self>, back: &mut Back<'_>);
+}
+
+/// A forward pass in the making.
+pub struct Tape<'a> {
+    params: &'a Params,
+    workspace: &'a mut Workspace,
+    shapes: Vec<Shape>,
+    values: Vec<Vec<f32>>,
+    needs: Vec<bool>,
+    nodes: Vec<Box<dyn Backward + 'a>>,
+    training: bool,
+    noise: Noise,
+    draws: u64,
+}
+
+/// Where random numbers come from.
+#[derive(Clone, Debug)]
+pub enum Noise {
+    /// Drawn from a key.
+    Key(Key),
+    /// Given in advance, for each Gaussian sample in the order of the forward pass (parity tests).
+    Given(Vec<Vec<f32>>),
+    /// None: samples equal their means.
+    Zero,
+}
+
+impl<'a> Tape<'a> {
+    /// An empty tape. With `training`, dropout drops, batch statistics are the batch's, and
+    /// operations remember the way back.
+    pub fn new(params: &'a Params, workspace: &'a mut Workspace, noise: Noise, training: bool) -> Self {
+        Tape {
+            params,
+            workspace,
+            shapes: Vec::new(),
+            values: Vec::new(),
+            needs: Vec::new(),
+            nodes: Vec::new(),
+            training,
+            noise,
+            draws: 0,
+        }
+    }
+
+    /// The parameter table.
+    pub fn params(&self) -> &'a Params {
+        self.params
+    }
+
+    /// Whether this pass trains.
+    pub fn training(&self) -> bool {
+        self.training
+    }
+
+    /// Size and layout of an activation.
+    pub fn shape(&self, v: Var) -> Shape {
+        self.shapes[v.0 as usize]
+    }
+
+    /// The values of an activation.
+    pub fn value(&self, v: Var) -> &[f32] {
+        &self.values[v.0 as usize]
+    }
+
+    /// The single value of an activation of one value.
+    pub fn scalar(&self, v: Var) -> f32 {
+        self.value(v)[0]
+    }
+
+    /// Puts given values on the tape; no gradient flows into them.
+    pub fn constant(&mut self, shape: Shape, values: &[f32]) -> Var {
+        let mut buffer = self.buffer(shape.len());
+        buffer.copy_from_slice(values);
+        self.push(shape, buffer, false)
+    }
+
+    /// A buffer for an operation's result.
+    pub(crate) fn buffer(&mut self, len: usize) -> Vec<f32> {
+        self.workspace.take(len)
+    }
+
+    /// Gives back a buffer that an operation used and no longer needs.
+    pub(crate) fn recycle(&mut self, buffer: Vec<f32>) {
+        self.workspace.give(buffer);
+    }
+
+    /// Puts an operation's result on the tape.
+    pub(crate) fn push(&mut self, shape: Shape, values: Vec<f32>, needs: bool) -> Var {
+        debug_assert_eq!(shape.len(), values.len());
+        self.shapes.push(shape);
+        self.values.push(values);
+        self.needs.push(needs && self.training);
+        Var(self.shapes.len() as u32 - 1)
+    }
+
+    /// Remembers the way back through an operation.
+    pub(crate) fn record(&mut self, node: impl Backward + 'a) {
+        self.nodes.push(Box::new(node));
+    }
+
+    /// Whether gradients are wanted for an activation.
+    pub(crate) fn needs(&self, v: Var) -> bool {
+        self.needs[v.0 as usize]
+    }
+
+    /// Whether gradients are wanted for a tensor.
+    pub(crate) fn trains(&self, p: ParamId) -> bool {
+        self.training && self.params.get(p).is_trainable()
+    }
+
+    /// Fills `out` with the next Gaussian draw of this pass; false when samples equal their means.
+    pub(crate) fn draw_normal(&mut self, out: &mut [f32]) -> bool {
+        let draw = self.draws;
+        self.draws += 1;
+        match &self.noise {
+            Noise::Key(key) => {
+                key.fold(draw).fill_normal(out);
+                true
+            }
+            Noise::Given(draws) => {
+                out.copy_from_slice(&draws[draw as usize]);
+                true
+            }
+            Noise::Zero => {
+                out.fill(0.0);
+                false
+            }
+        }
+    }
+
+    /// The key of the next dropout mask; `None` when nothing is dropped.
+    pub(crate) fn dropout_key(&mut self) -> Option<Key> {
+        match (&self.noise, self.training) {
+            (Noise::Key(key), true) => {
+                self.draws += 1;
+                Some(key.fold(self.draws - 1))
+            }
+            _ => None,
+        }
+    }
+
+    /// Walks back from weighted one-value activations, Σ weight · value, and gives the gradient of
+    /// every trainable tensor. The tape's buffers return to the workspace.
+    pub fn backward(mut self, roots: &[(Var, f32)], grads: &mut Grads) {
+        grads.renew();
+        let mut back = Back {
+            params: self.params,
+            values: &self.values,
+            shapes: &self.shapes,
+            needs: &self.needs,
+            grads: vec![Vec::new(); self.values.len()],
+            tensors: grads,
+            workspace: self.workspace,
+        };
+        for &(root, weight) in roots {
+            if back.needs(root) {
+                let mut g = back.take_or_zero(root);
+                g.iter_mut().for_each(|v| *v += weight);
+                back.put(root, g);
+            }
+        }
+        for node in std::mem::take(&mut self.nodes).into_iter().rev() {
+            node.backward(&mut back);
+        }
+        for g in std::mem::take(&mut back.grads) {
+            back.workspace.give(g);
+        }
+        grads.settle();
+        self.finish();
+    }
+
+    /// Ends a pass without walking back; buffers return to the workspace.
+    pub fn finish(self) {
+        for v in self.values {
+            self.workspace.give(v);
+        }
+    }
+}
+
+/// What an operation sees on the way back.
+pub(crate) struct Back<'t> {
+    pub(crate) params: &'t Params,
+    values: &'t [Vec<f32>],
+    shapes: &'t [Shape],
+    needs: &'t [bool],
+    grads: Vec<Vec<f32>>,
+    tensors: &'t mut Grads,
+    workspace: &'t mut Workspace,
+}
+
+impl<'t> Back<'t> {
+    /// The values of an activation.
+    pub(crate) fn value(&self, v: Var) -> &'t [f32] {
+        &self.values[v.0 as usize]
+    }
+
+    /// Size and layout of an activation.
+    pub(crate) fn shape(&self, v: Var) -> Shape {
+        self.shapes[v.0 as usize]
+    }
+
+    /// Whether gradients are wanted for an activation.
+    pub(crate) fn needs(&self, v: Var) -> bool {
+        self.needs[v.0 as usize]
+    }
+
+    /// Whether gradients are wanted for a tensor.
+    pub(crate) fn trains(&self, p: ParamId) -> bool {
+        self.params.get(p).is_trainable()
+    }
+
+    /// Takes the gradient that has gathered for an operation's own result; `None` when no later
+    /// operation sent any. Hand it back with [`Back::recycle`].
+    pub(crate) fn take(&mut self, v: Var) -> Option<Vec<f32>> {
+        let g = std::mem::take(&mut self.grads[v.0 as usize]);
+        (!g.is_empty()).then_some(g)
+    }
+
+    /// Takes the gradient of an operation's input to add to it: zeros when nothing is there yet.
+    /// Hand it back with [`Back::put`].
+    pub(crate) fn take_or_zero(&mut self, v: Var) -> Vec<f32> {
+        let (mut g, fresh) = self.take_or_fresh(v);
+        if fresh {
+            g.fill(0.0);
+        }
+        g
+    }
+
+    /// As [`Back::take_or_zero`], but a first writer gets a buffer of any content and `true`:
+    /// it must overwrite every value.
+    pub(crate) fn take_or_fresh(&mut self, v: Var) -> (Vec<f32>, bool) {
+        let g = std::mem::take(&mut self.grads[v.0 as usize]);
+        if g.is_empty() { (self.workspace.take(self.shapes[v.0 as usize].len()), true) } else { (g, false) }
+    }
+
+    /// Puts the gradient of an input back.
+    pub(crate) fn put(&mut self, v: Var, g: Vec<f32>) {
+        self.grads[v.0 as usize] = g;
+    }
+
+    /// A buffer for an operation's own use.
+    pub(crate) fn buffer(&mut self, len: usize) -> Vec<f32> {
+        self.workspace.take(len)
+    }
+
+    /// Gives a buffer back to the workspace.
+    pub(crate) fn recycle(&mut self, buffer: Vec<f32>) {
+        self.workspace.give(buffer);
+    }
+
+    /// The gradient of a tensor to add to (all of its shape).
+    pub(crate) fn tensor(&mut self, p: ParamId) -> &mut [f32] {
+        let slot = &mut self.tensors.slots[p.0 as usize];
+        if std::mem::take(&mut slot.fresh) {
+            slot.values.fill(0.0);
+        }
+        &mut slot.values
+    }
+
+    /// As [`Back::tensor`], but a first writer gets any content and `true`: it must overwrite
+    /// every value.
+    pub(crate) fn tensor_or_fresh(&mut self, p: ParamId) -> (&mut [f32], bool) {
+        let slot = &mut self.tensors.slots[p.0 as usize];
+        let fresh = std::mem::take(&mut slot.fresh);
+        (&mut slot.values, fresh)
+    }
+}
