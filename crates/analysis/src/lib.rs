@@ -4,14 +4,20 @@
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
 pub mod auroc;
+pub mod donors;
+pub mod enrichment;
 pub mod error;
+pub mod markers;
+mod multiple_testing;
 pub mod neighbours;
 pub mod normal;
 pub mod programs;
 pub mod random;
+pub mod student;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
 
 pub use error::{Error, Result};
+pub use multiple_testing::benjamini_hochberg;
 pub use neighbours::{Neighbours, knn, knn_self};
