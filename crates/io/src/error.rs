@@ -139,10 +139,17 @@ fn available<S: AsRef<str>>(name: &str, names: &[S]) -> String {
         return "there is none".to_owned();
     }
     let wanted = name.to_lowercase();
-    let mut ranked: Vec<(usize, &str)> =
-        names.iter().map(|n| (distance(&wanted, &n.as_ref().to_lowercase()), n.as_ref())).collect();
-    ranked.sort_by_key(|&(d, _)| d);
-    let close = ranked.first().is_some_and(|&(d, _)| d <= 2.max(wanted.chars().count() / 3));
+    let length = wanted.chars().count();
+    let mut ranked: Vec<((usize, bool), &str)> = names
+        .iter()
+        .map(|n| {
+            let candidate = n.as_ref().to_lowercase();
+            let apart = !candidate.contains(&wanted) && !wanted.contains(&candidate);
+            ((distance(&wanted, &candidate), apart), n.as_ref())
+        })
+        .collect();
+    ranked.sort_by_key(|&(score, _)| score);
+    let close = ranked.first().is_some_and(|&((d, apart), _)| !apart || (d < length && d <= 2.max(length / 3)));
     let list: Vec<String> = ranked.iter().take(SHOWN).map(|(_, n)| format!("`{n}`")).collect();
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
     if close {

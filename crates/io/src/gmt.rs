@@ -4,7 +4,7 @@
 //! leave out; the rest are genes
 //! (<https://software.broadinstitute.org/cancer/software/gsea/wiki/index.php/Data_formats>).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use scgraft_cells::GeneSet;
@@ -28,14 +28,14 @@ pub enum DescriptionField {
     Absent,
 }
 
-/// What to do when two sets have one name.
+/// What to do when sets of several files have one name. (In one file, the second of a name is numbered,
+/// `APOPTOSIS (2)`, with a warning: published files have such.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DuplicateSets {
     /// An error that names both files.
     #[default]
     Refuse,
     /// Sets whose name occurs in several files get the name of their file in front: `hallmark:APOPTOSIS`.
-    /// Two of one name in one file stay an error.
     PrefixFile,
 }
 
@@ -44,7 +44,7 @@ pub enum DuplicateSets {
 pub struct GmtOptions {
     /// Whether lines have a description.
     pub description: DescriptionField,
-    /// What to do about two sets of one name.
+    /// What to do about sets of one name in several files.
     pub duplicates: DuplicateSets,
 }
 
@@ -54,8 +54,8 @@ pub struct GmtOptions {
 /// twice in a set is kept once, and blank fields and lines are skipped.
 ///
 /// # Errors
-/// When a file cannot be read or is no text; a line without genes; a set without a name; two sets of one name,
-/// unless [`DuplicateSets::PrefixFile`] tells them apart; no set in a file.
+/// When a file cannot be read or is no text; a line without genes; a set without a name; sets of one name in
+/// two files, unless [`DuplicateSets::PrefixFile`] tells them apart; no set in a file.
 ///
 /// # Example
 /// ```no_run
@@ -74,17 +74,14 @@ pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec
                 None => {
                     first.insert(set.name.clone(), file);
                 }
-                Some(before) if before != file && options.duplicates == DuplicateSets::PrefixFile => {
-                    shared.push(set.name.clone());
-                }
+                Some(_) if options.duplicates == DuplicateSets::PrefixFile => shared.push(set.name.clone()),
                 Some(before) => {
-                    let other = paths[before].as_ref();
                     return Err(Error::Duplicate {
                         path: path.to_owned(),
                         what: "gene set",
                         name: set.name,
-                        also: if before == file { String::new() } else { format!(" (also in {})", other.display()) },
-                        remedy: "rename one, or have names of several files prefixed with the file's",
+                        also: format!(" (also in {})", paths[before].as_ref().display()),
+                        remedy: "rename one, or have such names prefixed with their file's",
                     });
                 }
             }
@@ -126,7 +123,29 @@ fn read_one(path: &Path, options: &GmtOptions) -> Result<Vec<GeneSet>> {
             found: "no line with text".to_owned(),
         });
     }
-    rows.into_iter().map(|(number, fields)| gene_set(path, number, fields, described)).collect()
+    let sets: Result<Vec<GeneSet>> =
+        rows.into_iter().map(|(number, fields)| gene_set(path, number, fields, described)).collect();
+    sets.map(|sets| numbered(path, sets))
+}
+
+/// Numbers the second and later sets of one name.
+fn numbered(path: &Path, mut sets: Vec<GeneSet>) -> Vec<GeneSet> {
+    let mut taken: HashSet<String> = sets.iter().map(|set| set.name.clone()).collect();
+    let mut seen = HashSet::new();
+    for set in &mut sets {
+        if seen.insert(set.name.clone()) {
+            continue;
+        }
+        let mut n = 2;
+        while taken.contains(&format!("{} ({n})", set.name)) {
+            n += 1;
+        }
+        let name = format!("{} ({n})", set.name);
+        tracing::warn!(file = %path.display(), set = set.name, name, "a second gene set of this name: numbered");
+        taken.insert(name.clone());
+        set.name = name;
+    }
+    sets
 }
 
 fn gene_set(path: &Path, line: usize, fields: Vec<String>, described: bool) -> Result<GeneSet> {
@@ -142,7 +161,7 @@ fn gene_set(path: &Path, line: usize, fields: Vec<String>, described: bool) -> R
         return Err(bad("the name of a gene set", "an empty first field".to_owned()));
     }
     let description = if described { fields.next().filter(|d| !d.is_empty()) } else { None };
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     let genes: Vec<String> = fields.filter(|g| !g.is_empty() && seen.insert(g.clone())).collect();
     if genes.is_empty() {
         let shown: String = name.chars().take(60).collect();
@@ -169,8 +188,7 @@ fn has_descriptions(rows: &[(usize, Vec<String>)]) -> bool {
     if seconds.iter().filter(telling).count() * 2 > seconds.len() {
         return true;
     }
-    let genes: std::collections::HashSet<&str> =
-        rows.iter().flat_map(|(_, fields)| fields.iter().skip(2)).map(String::as_str).collect();
+    let genes: HashSet<&str> = rows.iter().flat_map(|(_, fields)| fields.iter().skip(2)).map(String::as_str).collect();
     seconds.len() >= MANY && !genes.is_empty() && !seconds.iter().any(|(_, second)| genes.contains(second))
 }
 
@@ -238,8 +256,15 @@ mod tests {
         let sets = read_gmt(&[&a, &b], &options).unwrap();
         let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["one:S", "T", "two:S"]);
-        std::fs::write(&a, "S\tna\tG1\nS\tna\tG2\n").unwrap();
-        assert!(matches!(read_gmt(&[&a], &options), Err(Error::Duplicate { .. })));
+    }
+
+    #[test]
+    fn a_name_twice_in_one_file_is_numbered() {
+        let text = "S\tna\tG1\nS (2)\tna\tG2\nS\tna\tG3\nS\tna\tG4\n";
+        let sets = read(text, &GmtOptions::default()).unwrap();
+        let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["S", "S (2)", "S (3)", "S (4)"]);
+        assert_eq!(sets[3].genes, ["G4"]);
     }
 
     #[test]

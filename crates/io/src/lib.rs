@@ -1,21 +1,33 @@
 //! Single-cell files in and out.
 //!
-//! [`read_h5ad`] and [`write_h5ad`] exchange [`scgraft_cells::Cells`] with AnnData.
+//! [`read_h5ad`] and [`write_h5ad`] exchange [`scgraft_cells::Cells`] with AnnData; [`read_cells`] reads
+//! every other format too; [`inspect_h5ad`] lists what a file holds without loading it; [`read_gmt`] reads
+//! gene sets; [`read_table`] and [`write_table`] are for CSV and TSV.
+//!
 //! Every error names the file, the slot in it, what was expected, what was found and what to do. Nothing is
 //! ever written half: see [`AtomicFile`].
 
 mod atomic;
+mod cells;
 mod error;
 mod gmt;
 mod gzip;
 mod h5ad;
+mod h5mu;
 mod hdf5;
+mod loom;
+mod mtx;
+mod names;
 mod sniff;
+mod table;
+mod tenx;
 
 pub use atomic::{AtomicFile, atomic_write};
+pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
 pub use h5ad::{
     ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad,
     write_h5ad,
 };
+pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};

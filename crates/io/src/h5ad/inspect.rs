@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::frame::{frame_names, old_categories};
 use super::matrix::{Stored, describe};
 use crate::error::{Error, Result};
-use crate::hdf5::{Kind, PureReader, Reader, Type};
+use crate::hdf5::{self, Kind, Reader, Type};
 
 /// What an h5ad file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,7 @@ pub struct ColumnInfo {
 pub fn inspect_h5ad(path: impl AsRef<Path>) -> Result<Inspection> {
     let path = path.as_ref();
     let file_size = std::fs::metadata(path).map_err(Error::io(path, "open"))?.len();
-    let r = PureReader::open(path)?;
+    let r = hdf5::open(path)?;
     let (n_cells, obs) = table(&r, "obs")?;
     let (n_genes, var) = table(&r, "var")?;
     let x = if r.kind("X")?.is_some() { matrix(&r, "X")? } else { None };

@@ -70,12 +70,24 @@ pub(crate) fn read_matrix(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
         }
         Stored::Dense => {
             let values = r.f32s(at, rows.clone())?;
-            Ok(Matrix::Dense(Dense::new(rows.map_or(n_rows, |r| r.len()), n_cols, values)))
+            let n_rows = rows.map_or(n_rows, |r| r.len());
+            if n_rows.checked_mul(n_cols) != Some(values.len()) {
+                let found = format!("{} values", values.len());
+                return Err(Error::content(r.path(), at, format!("{n_rows} rows of {n_cols} values"), found));
+            }
+            Ok(Matrix::Dense(Dense::new(n_rows, n_cols, values)))
         }
     }
 }
 
-fn read_compressed(r: &dyn Reader, at: &str, n_rows: usize, n_cols: usize, rows: Option<Range<usize>>) -> Result<Csr> {
+/// Reads the three lists of a matrix stored by row.
+pub(crate) fn read_compressed(
+    r: &dyn Reader,
+    at: &str,
+    n_rows: usize,
+    n_cols: usize,
+    rows: Option<Range<usize>>,
+) -> Result<Csr> {
     let rows = rows.unwrap_or(0..n_rows);
     let bad = |expected: &str, found: String| Error::content(r.path(), at, expected, found);
     if n_cols > u32::MAX as usize {
@@ -106,7 +118,7 @@ fn read_compressed(r: &dyn Reader, at: &str, n_rows: usize, n_cols: usize, rows:
 }
 
 /// Sorts the entries of each row; entries at one place are added, as scipy takes them.
-fn sorted(m: Csr) -> Csr {
+pub(crate) fn sorted(m: Csr) -> Csr {
     let increasing = |i: usize| m.row(i).0.windows(2).all(|w| w[0] < w[1]);
     if (0..m.n_rows).all(increasing) {
         return m;

@@ -13,8 +13,11 @@ mod read;
 mod uns;
 mod write;
 
+pub(crate) use frame::read_frame;
 pub use inspect::{ArrayInfo, ColumnInfo, Inspection, MatrixInfo, inspect_h5ad};
+pub(crate) use matrix::{read_compressed, sorted};
 pub use options::{ReadOptions, Select, WriteOptions};
+pub(crate) use read::read_anndata;
 pub use read::read_h5ad;
 pub use write::write_h5ad;
 

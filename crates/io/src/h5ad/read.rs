@@ -11,7 +11,7 @@ use super::matrix::{describe, read_matrix};
 use super::options::{ReadOptions, Select};
 use super::uns::read_uns;
 use crate::error::{Error, Result};
-use crate::hdf5::{Kind, PureReader, Reader, Values};
+use crate::hdf5::{self, Kind, Reader, Values};
 
 /// Everything this reader knows at the top of a file.
 const SLOTS: [&str; 13] =
@@ -36,7 +36,7 @@ const SLOTS: [&str; 13] =
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
 pub fn read_h5ad(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells> {
-    let reader = PureReader::open(path.as_ref())?;
+    let reader = hdf5::open(path.as_ref())?;
     read_anndata(&reader, "", options)
 }
 

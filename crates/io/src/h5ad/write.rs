@@ -12,7 +12,7 @@ use super::uns::write_uns;
 use super::{child, encoding};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::hdf5::{PureWriter, Writer};
+use crate::hdf5::{self, Writer};
 
 /// Numbers that are written at once.
 const BLOCK: usize = 1 << 20;
@@ -38,7 +38,7 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     let path = path.as_ref();
     check(path, cells)?;
     let file = AtomicFile::create(path)?;
-    let mut writer = PureWriter::new(file.temporary_path(), options.compression.filter(|&l| l > 0), BLOCK);
+    let mut writer = hdf5::create(file.temporary_path(), options.compression.filter(|&l| l > 0), BLOCK);
     write_anndata(&mut writer, cells, options)?;
     writer.finish()?;
     file.commit()

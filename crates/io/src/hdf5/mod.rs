@@ -1,7 +1,8 @@
 //! What this crate needs of HDF5, as two small traits, so that the library behind them can be changed.
 //!
 //! Objects are named by their path in the file (`obs/cell_type/codes`). The only implementations
-//! are [`read::PureReader`] and [`write::PureWriter`], over `hdf5-pure`.
+//! are [`read::PureReader`] and [`write::PureWriter`], over `hdf5-pure`; nothing outside this folder
+//! names them or that library.
 
 mod heap;
 mod read;
@@ -13,9 +14,23 @@ use std::path::Path;
 
 use crate::error::Result;
 
-pub(crate) use read::PureReader;
 pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Type, Values};
-pub(crate) use write::PureWriter;
+
+/// Whether a file begins as an HDF5 file does.
+pub(crate) fn is_hdf5(path: &Path) -> Result<bool> {
+    read::is_hdf5(path)
+}
+
+/// Opens a file to read.
+pub(crate) fn open(path: &Path) -> Result<impl Reader + use<>> {
+    read::PureReader::open(path)
+}
+
+/// Starts a new file, compressed with deflate at that level (1–9), or not. Numeric datasets of more elements
+/// than `block` are written in blocks of as many.
+pub(crate) fn create<'a>(path: &Path, compression: Option<u32>, block: usize) -> impl Writer<'a> + use<'a> {
+    write::PureWriter::new(path, compression, block)
+}
 
 /// Reading one HDF5 file. Every error names the file and the object.
 pub(crate) trait Reader: Sync {

@@ -22,7 +22,7 @@ const WHOLE: &str = "/";
 const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
 
 /// An open HDF5 file.
-pub(crate) struct PureReader {
+pub(super) struct PureReader {
     path: PathBuf,
     file: hdf5_pure::File,
 }
@@ -33,7 +33,7 @@ impl PureReader {
         if metadata.is_dir() {
             return Err(not_hdf5(path, "a folder".to_owned()));
         }
-        if !hdf5_pure::is_hdf5(path).map_err(Error::io(path, "read"))? {
+        if !is_hdf5(path)? {
             return Err(not_hdf5(path, crate::sniff::describe(path)?));
         }
         let access = FileAccessProperties::new().with_metadata_cache(MetadataCacheConfig::new(16 << 20));
@@ -297,6 +297,10 @@ impl super::Reader for PureReader {
             _ => Err(bad()),
         }
     }
+}
+
+pub(super) fn is_hdf5(path: &Path) -> Result<bool> {
+    hdf5_pure::is_hdf5(path).map_err(Error::io(path, "read"))
 }
 
 fn clamp(rows: Option<Range<usize>>, all: usize) -> Range<usize> {

@@ -25,7 +25,7 @@ enum Node<'a> {
 }
 
 /// A file being put together.
-pub(crate) struct PureWriter<'a> {
+pub(super) struct PureWriter<'a> {
     path: PathBuf,
     compression: Option<u32>,
     /// Numeric datasets of more elements than this are written after the others, in blocks of as many.
@@ -34,7 +34,6 @@ pub(crate) struct PureWriter<'a> {
 }
 
 impl<'a> PureWriter<'a> {
-    /// A new file at `path`, compressed with deflate at that level (1–9), or not.
     pub fn new(path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
         let root = Node::Group { attrs: Vec::new(), children: BTreeMap::new() };
         PureWriter { path: path.to_owned(), compression, block: block.max(1), root }

@@ -1,0 +1,121 @@
+//! One door for every format.
+
+use std::path::Path;
+
+use scgraft_cells::Cells;
+
+use crate::error::{Error, Result};
+use crate::h5ad::{ReadOptions, Select, read_anndata};
+use crate::h5mu::read_h5mu;
+use crate::hdf5::{self, Kind, Reader};
+use crate::loom::read_loom;
+use crate::sniff;
+use crate::tenx;
+
+/// Reads cells from a file or folder of any known format, told from what it holds, not from its name:
+///
+/// - `.h5ad`, as [`read_h5ad`](crate::read_h5ad) does;
+/// - `.h5mu` (MuData): the expression modality, with the counts of the protein modality as a table in
+///   `obsm["protein_expression"]`;
+/// - 10x Genomics `.h5`, of Cell Ranger 2 or later; genes by symbol (repeated ones numbered as scanpy does)
+///   with `gene_ids` in `var`, antibody counts in `obsm["protein_expression"]`;
+/// - a folder with `matrix.mtx`, `barcodes.tsv` and `features.tsv` or `genes.tsv`, packed or not, or the
+///   path of such a matrix itself;
+/// - `.loom`.
+///
+/// Of formats other than h5ad the whole file is read before `options` are applied.
+///
+/// # Errors
+/// As [`read_h5ad`](crate::read_h5ad); also when the format is none of these.
+///
+/// # Example
+/// ```no_run
+/// use scgraft_io::{ReadOptions, read_cells};
+/// let cells = read_cells("filtered_feature_bc_matrix", &ReadOptions::default())?;
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+pub fn read_cells(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells> {
+    let path = path.as_ref();
+    if path.is_dir() {
+        if [".zattrs", ".zgroup", "zarr.json"].iter().any(|name| path.join(name).exists()) {
+            return Err(unknown(path, "a zarr store; write it as .h5ad with anndata's `write_h5ad`".to_owned()));
+        }
+        return narrow(path, tenx::read_folder(path)?, options);
+    }
+    let head = sniff::head(path, 64)?;
+    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
+    if head.starts_with(b"%%MatrixMarket") || name.ends_with(".mtx.gz") {
+        return narrow(path, tenx::read_folder(path)?, options);
+    }
+    if !hdf5::is_hdf5(path)? {
+        return Err(unknown(path, sniff::describe(path)?));
+    }
+    let r = hdf5::open(path)?;
+    if r.kind("obs")?.is_some() && r.kind("var")?.is_some() && r.kind("mod")?.is_none() {
+        return read_anndata(&r, "", options);
+    }
+    if r.kind("mod")? == Some(Kind::Group) {
+        return read_h5mu(&r, options);
+    }
+    if r.kind("matrix")? == Some(Kind::Dataset) && r.kind("row_attrs")?.is_some() {
+        return narrow(path, read_loom(&r)?, options);
+    }
+    match tenx::find_h5(&r)? {
+        Some(group) => narrow(path, tenx::read_h5(&r, &group)?, options),
+        None => Err(unknown(path, format!("an HDF5 file with {:?}", r.children("")?))),
+    }
+}
+
+fn unknown(path: &Path, found: String) -> Error {
+    Error::Format {
+        path: path.to_owned(),
+        expected: "cells (.h5ad, .h5mu, 10x .h5, .loom, or a folder with matrix.mtx)",
+        found,
+    }
+}
+
+/// Leaves what `options` ask for.
+fn narrow(path: &Path, mut cells: Cells, options: &ReadOptions) -> Result<Cells> {
+    fn keep<T>(path: &Path, slot: &str, select: &Select, entries: &mut Vec<(String, T)>) -> Result<()> {
+        let Select::Only(wanted) = select else {
+            if *select == Select::Nothing {
+                entries.clear();
+            }
+            return Ok(());
+        };
+        let names: Vec<String> = entries.iter().map(|(name, _)| name.clone()).collect();
+        if let Some(missing) = wanted.iter().find(|w| !names.contains(w)) {
+            return Err(Error::missing(path, format!("entry of `{slot}`"), missing, &names));
+        }
+        entries.retain(|(name, _)| wanted.contains(name));
+        Ok(())
+    }
+    fn keep_map<T>(
+        path: &Path,
+        slot: &str,
+        select: &Select,
+        map: &mut std::collections::BTreeMap<String, T>,
+    ) -> Result<()> {
+        let mut entries = std::mem::take(map).into_iter().collect();
+        keep(path, slot, select, &mut entries)?;
+        *map = entries.into_iter().collect();
+        Ok(())
+    }
+    if let Some(rows) = &options.rows {
+        let n = cells.n_cells();
+        if rows.start > rows.end || rows.end > n {
+            let found = format!("rows {} to {}", rows.start, rows.end);
+            return Err(Error::content(path, "obs", format!("a range within {n} rows"), found));
+        }
+        cells = cells.select_cells(&rows.clone().collect::<Vec<_>>());
+    }
+    if !options.x {
+        cells.x = None;
+    }
+    keep(path, "obs", &options.obs, &mut cells.obs.columns)?;
+    keep(path, "var", &options.var, &mut cells.var.columns)?;
+    keep_map(path, "layers", &options.layers, &mut cells.layers)?;
+    keep_map(path, "obsm", &options.obsm, &mut cells.obsm)?;
+    keep_map(path, "varm", &options.varm, &mut cells.varm)?;
+    Ok(cells)
+}
