@@ -4,19 +4,25 @@
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
 pub mod auroc;
+pub mod cluster;
 pub mod donors;
+mod eigen;
 pub mod enrichment;
 pub mod error;
 pub mod markers;
+pub mod metrics;
 mod multiple_testing;
 pub mod neighbours;
 pub mod normal;
+pub mod pca;
 pub mod programs;
 pub mod random;
+mod stream;
 pub mod student;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
+pub mod umap;
 
 pub use error::{Error, Result};
 pub use multiple_testing::benjamini_hochberg;

@@ -1,0 +1,222 @@
+//! Clusters of the neighbour graph: Leiden and Louvain, at one resolution or several.
+//!
+//! Both look for the partition with the largest modularity
+//! Q = Σ_c [e_c / m − γ (K_c / 2m)²] (e_c: weight inside c, K_c: degree of c, m: all weight, γ: resolution).
+//! Sources: Blondel et al. 2008 (Louvain); Traag, Waltman & van Eck, *Sci Rep* 2019 (Leiden, which
+//! also keeps every cluster connected). The graph is that of
+//! [`connectivities`](crate::umap::connectivities), as in scanpy.
+
+use leiden_rs::{GraphData, GraphDataBuilder, LeidenConfig};
+use rayon::prelude::*;
+use scgraft_cells::Csr;
+
+use crate::error::{Error, Result};
+
+/// The resolutions that metrics look through: 0.2, 0.4, … 2.0, as scib-metrics does.
+pub const RESOLUTIONS: [f64; 10] = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0];
+
+/// Passes over the graph; each starts from the clusters of the one before.
+const PASSES: usize = 2;
+
+/// A partition of the cells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clustering {
+    /// Cluster of each cell; numbered by size, the largest 0 (of equal size, the one with the first cell).
+    pub codes: Vec<u32>,
+    /// Number of clusters.
+    pub n_clusters: usize,
+    /// Modularity at this resolution.
+    pub modularity: f64,
+    /// Resolution γ.
+    pub resolution: f64,
+}
+
+/// Which of the two algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Leiden,
+    Louvain,
+}
+
+/// Leiden clusters of a symmetric, weighted graph.
+///
+/// The same graph, resolution and seed give the same clusters, on any number of threads.
+///
+/// # Errors
+/// A matrix that is not square, an empty one, weights that are negative or not finite, a negative resolution.
+pub fn leiden(graph: &Csr, resolution: f64, seed: u64) -> Result<Clustering> {
+    run(&convert(graph)?, graph, Algorithm::Leiden, resolution, seed)
+}
+
+/// Louvain clusters of a symmetric, weighted graph.
+///
+/// # Errors
+/// As [`leiden`].
+pub fn louvain(graph: &Csr, resolution: f64, seed: u64) -> Result<Clustering> {
+    run(&convert(graph)?, graph, Algorithm::Louvain, resolution, seed)
+}
+
+/// Leiden at each of several resolutions, computed in parallel; in the order given.
+///
+/// # Errors
+/// As [`leiden`].
+pub fn resolution_sweep(graph: &Csr, resolutions: &[f64], seed: u64) -> Result<Vec<Clustering>> {
+    let data = convert(graph)?;
+    resolutions.par_iter().map(|&r| run(&data, graph, Algorithm::Leiden, r, seed)).collect()
+}
+
+/// Modularity of a partition of a symmetric, weighted graph at resolution γ.
+///
+/// # Errors
+/// As [`leiden`]; a partition of another length.
+pub fn modularity(graph: &Csr, codes: &[u32], resolution: f64) -> Result<f64> {
+    check(graph)?;
+    if codes.len() != graph.n_rows {
+        return Err(Error::Length { what: "clusters".to_owned(), expected: graph.n_rows, found: codes.len() });
+    }
+    let n = codes.iter().max().map_or(0, |&m| m as usize + 1);
+    let (mut inside, mut degree) = (vec![0f64; n], vec![0f64; n]);
+    for (i, &c) in codes.iter().enumerate() {
+        let (at, weights) = graph.row(i);
+        for (&j, &w) in at.iter().zip(weights) {
+            degree[c as usize] += f64::from(w);
+            if codes[j as usize] == c {
+                inside[c as usize] += f64::from(w);
+            }
+        }
+    }
+    let all: f64 = degree.iter().sum();
+    if all <= 0.0 {
+        return Ok(0.0);
+    }
+    Ok(inside.iter().zip(&degree).map(|(e, k)| e / all - resolution * (k / all).powi(2)).sum())
+}
+
+fn check(graph: &Csr) -> Result<()> {
+    if graph.n_rows == 0 || graph.n_rows != graph.n_cols {
+        return Err(Error::Inconsistent {
+            what: "neighbour graph".to_owned(),
+            problem: format!("{} × {}; expected cells × cells, at least one", graph.n_rows, graph.n_cols),
+        });
+    }
+    Ok(())
+}
+
+fn convert(graph: &Csr) -> Result<GraphData> {
+    check(graph)?;
+    let mut builder = GraphDataBuilder::new(graph.n_rows);
+    for i in 0..graph.n_rows {
+        let (at, weights) = graph.row(i);
+        // The graph is symmetric; each edge is given once.
+        for (&j, &w) in at.iter().zip(weights).filter(|&(&j, _)| j as usize > i) {
+            builder.add_edge(i, j as usize, f64::from(w)).map_err(foreign)?;
+        }
+    }
+    builder.build().map_err(foreign)
+}
+
+fn foreign(error: leiden_rs::LeidenError) -> Error {
+    Error::Inconsistent { what: "neighbour graph".to_owned(), problem: error.to_string() }
+}
+
+fn run(data: &GraphData, graph: &Csr, algorithm: Algorithm, resolution: f64, seed: u64) -> Result<Clustering> {
+    if !resolution.is_finite() || resolution < 0.0 {
+        return Err(Error::Parameter {
+            name: "resolution",
+            value: resolution.to_string(),
+            expected: "a finite number of at least 0",
+        });
+    }
+    let config = LeidenConfig {
+        resolution,
+        seed: Some(seed),
+        // The library's parallel paths give other clusters than its sequential ones: not used.
+        parallel_local_moving_threshold: Some(usize::MAX),
+        parallel_aggregation_threshold: Some(usize::MAX),
+        skip_refinement: algorithm == Algorithm::Louvain,
+        ..LeidenConfig::default()
+    };
+    let solver = leiden_rs::Leiden::new(config);
+    let mut found = solver.run(data).map_err(foreign)?;
+    for _ in 1..PASSES {
+        let again = solver.run_with_initial_partition(data, found.partition.clone()).map_err(foreign)?;
+        if again.quality <= found.quality {
+            break;
+        }
+        found = again;
+    }
+    let (codes, n_clusters) = by_size(found.partition.as_slice());
+    Ok(Clustering { modularity: modularity(graph, &codes, resolution)?, codes, n_clusters, resolution })
+}
+
+/// Renumbers clusters by size.
+fn by_size(codes: &[usize]) -> (Vec<u32>, usize) {
+    let n = codes.iter().max().map_or(0, |&m| m + 1);
+    let mut first = vec![usize::MAX; n];
+    let mut size = vec![0usize; n];
+    for (i, &c) in codes.iter().enumerate() {
+        first[c] = first[c].min(i);
+        size[c] += 1;
+    }
+    let mut order: Vec<usize> = (0..n).filter(|&c| size[c] > 0).collect();
+    order.sort_unstable_by_key(|&c| (std::cmp::Reverse(size[c]), first[c]));
+    let mut renamed = vec![0u32; n];
+    for (new, &old) in order.iter().enumerate() {
+        renamed[old] = new as u32;
+    }
+    (codes.iter().map(|&c| renamed[c]).collect(), order.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `groups` complete graphs of `size` nodes in a ring, joined by one edge each.
+    fn cliques(groups: usize, size: usize) -> Csr {
+        let n = groups * size;
+        let mut dense = scgraft_cells::Dense::zeros(n, n);
+        for i in 0..n {
+            for j in 0..n {
+                if i != j && i / size == j / size {
+                    dense.row_mut(i)[j] = 1.0;
+                }
+            }
+        }
+        for g in 0..groups {
+            let (a, b) = (g * size, (g * size + size + 1) % n);
+            dense.row_mut(a)[b] = 1.0;
+            dense.row_mut(b)[a] = 1.0;
+        }
+        dense.to_csr()
+    }
+
+    #[test]
+    fn cliques_are_found_by_both() {
+        let graph = cliques(6, 8);
+        let truth: Vec<u32> = (0..48).map(|i| i / 8).collect();
+        for c in [leiden(&graph, 1.0, 1).unwrap(), louvain(&graph, 1.0, 1).unwrap()] {
+            assert_eq!(c.codes, truth);
+            assert_eq!(c.n_clusters, 6);
+            // 6 (28 inside of 174 edges) and degree 58 of 348 each.
+            let expected = 6.0 * (56.0 / 348.0 - (58.0f64 / 348.0).powi(2));
+            assert!((c.modularity - expected).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn resolution_orders_the_number_of_clusters() {
+        let graph = cliques(12, 5);
+        let sweep = resolution_sweep(&graph, &[0.05, 1.0, 30.0], 4).unwrap();
+        assert!(sweep[0].n_clusters < sweep[1].n_clusters && sweep[1].n_clusters < sweep[2].n_clusters);
+        assert_eq!(sweep[1], leiden(&graph, 1.0, 4).unwrap());
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        assert!(matches!(leiden(&Csr::zeros(3, 2), 1.0, 0), Err(Error::Inconsistent { .. })));
+        assert!(matches!(leiden(&cliques(2, 3), -1.0, 0), Err(Error::Parameter { .. })));
+        let mut graph = cliques(2, 3);
+        graph.values[0] = f32::NAN;
+        assert!(matches!(leiden(&graph, 1.0, 0), Err(Error::Inconsistent { .. })));
+    }
+}

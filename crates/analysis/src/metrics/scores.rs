@@ -1,0 +1,343 @@
+//! All metrics of several embeddings in one table, with the means of their categories.
+//!
+//! Source: Luecken et al., *Nat Methods* 2022; the metrics are those of Lotfollahi et al., *Nat
+//! Biotechnol* 2022 and *Nat Cell Biol* 2023.
+
+use scgraft_cells::{Coded, Dense};
+
+use super::agreement::best_agreement;
+use super::batch_entropy::batch_entropy;
+use super::graph_connectivity::graph_connectivity;
+use super::isolated::{isolated_label_f1, with_cell_type_asw};
+use super::kbet::kbet_per_label;
+use super::knn_accuracy::knn_accuracy;
+use super::knn_purity::knn_purity;
+use super::pc_regression::pc_regression_comparison;
+use super::silhouette::{batch_asw, bras};
+use super::{Groups, lisi, mean};
+use crate::cluster::{RESOLUTIONS, resolution_sweep};
+use crate::error::{Error, Result, check_matrix};
+use crate::neighbours::{Neighbours, knn_self};
+use crate::umap::connectivities;
+
+/// Weights of the two categories in the overall score.
+const BATCH_WEIGHT: f64 = 0.4;
+const BIOLOGY_WEIGHT: f64 = 0.6;
+/// Neighbours of each kind of metric; the cell itself is one of them.
+const GRAPH: usize = 15;
+const KBET: usize = 50;
+const LISI: usize = 90;
+/// Neighbours where the paper does not count the cell itself.
+const AROUND: usize = 15;
+
+/// What a metric judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Whether cell types stay recognisable.
+    Biology,
+    /// Whether batches are mixed.
+    Batch,
+}
+
+/// One metric of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name to show.
+    pub name: &'static str,
+    /// What it judges.
+    pub category: Category,
+    /// Whether it is part of its category's mean. BRAS stands beside batch ASW, which measures the same;
+    /// kNN purity falls with every correction, wanted or not.
+    pub in_mean: bool,
+}
+
+/// The columns of the table, in order.
+pub const METRICS: [Metric; 15] = {
+    const fn metric(name: &'static str, category: Category, in_mean: bool) -> Metric {
+        Metric { name, category, in_mean }
+    }
+    use Category::{Batch, Biology};
+    [
+        metric("NMI", Biology, true),
+        metric("ARI", Biology, true),
+        metric("Cell-type ASW", Biology, true),
+        metric("Isolated-label F1", Biology, true),
+        metric("Isolated-label silhouette", Biology, true),
+        metric("Graph cLISI", Biology, true),
+        metric("kNN accuracy", Biology, true),
+        metric("kNN purity", Biology, false),
+        metric("PC regression", Batch, true),
+        metric("Batch ASW", Batch, true),
+        metric("BRAS", Batch, false),
+        metric("Graph connectivity", Batch, true),
+        metric("kBET", Batch, true),
+        metric("Graph iLISI", Batch, true),
+        metric("Entropy of batch mixing", Batch, true),
+    ]
+};
+
+/// Settings of [`evaluate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateOptions {
+    /// Resolutions of the clusterings for NMI, ARI and isolated-label F1.
+    pub resolutions: Vec<f64>,
+    /// Level of kBET's test.
+    pub kbet_alpha: f64,
+    /// Seed of the clusterings.
+    pub seed: u64,
+}
+
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        EvaluateOptions { resolutions: RESOLUTIONS.to_vec(), kbet_alpha: 0.05, seed: 0 }
+    }
+}
+
+/// The scores of one embedding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The embedding's name.
+    pub embedding: String,
+    /// One value for each of [`METRICS`]; `None` where [`Scores::left_out`] says why.
+    pub values: Vec<Option<f64>>,
+    /// Mean of the biology metrics.
+    pub biology: Option<f64>,
+    /// Mean of the batch metrics.
+    pub batch: Option<f64>,
+    /// 0.4 · batch + 0.6 · biology.
+    pub overall: Option<f64>,
+}
+
+/// The table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// One row an embedding, in the order given.
+    pub rows: Vec<Row>,
+    /// Metrics that could not be computed for every embedding, and why; they are in no mean.
+    pub left_out: Vec<(&'static str, String)>,
+}
+
+impl Scores {
+    /// The rows, best overall score first.
+    pub fn ranked(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        let key = |row: &Row| row.overall.unwrap_or(f64::NEG_INFINITY);
+        rows.sort_by(|a, b| key(b).total_cmp(&key(a)));
+        rows
+    }
+
+    /// The value of a metric for an embedding.
+    pub fn value(&self, embedding: &str, metric: &str) -> Option<f64> {
+        let column = METRICS.iter().position(|m| m.name == metric)?;
+        self.rows.iter().find(|r| r.embedding == embedding)?.values[column]
+    }
+}
+
+/// Scores embeddings of the same cells by every metric of the papers.
+///
+/// `before` is the data before integration (PCA of log-normalised expression, say), for PC regression
+/// and kNN purity; without it these two are left out. A metric that the data cannot have (no cell
+/// type in two batches, say) is left out for all embeddings, with the reason in the table, so that means
+/// compare like with like. Neighbours are exact: 15 for the graph metrics and accuracy, 50 for kBET, 90 for
+/// LISI, fewer when there are fewer cells.
+///
+/// # Errors
+/// Values that are not finite (with the row), lengths that differ, a single batch or cell type, no embedding,
+/// two embeddings of one name, fewer than 5 cells.
+pub fn evaluate(
+    embeddings: &[(&str, &Dense)],
+    batch: &Coded,
+    cell_types: &Coded,
+    before: Option<&Dense>,
+    options: &EvaluateOptions,
+) -> Result<Scores> {
+    check(embeddings, batch, cell_types, before)?;
+    let near_before = before.map(|x| knn_self(x, neighbours_of(x, AROUND + 1), true)).transpose()?;
+    let mut columns = Vec::new();
+    for &(name, x) in embeddings {
+        columns.push((name, score(x, batch, cell_types, before, near_before.as_ref(), options)));
+    }
+    let mut left_out = Vec::new();
+    for (m, metric) in METRICS.iter().enumerate() {
+        let reason = columns.iter().find_map(|(name, values)| match &values[m] {
+            Err(reason) => Some(format!("{name}: {reason}")),
+            Ok(v) if !v.is_finite() => Some(format!("{name}: the value is not a number")),
+            Ok(_) => None,
+        });
+        left_out.extend(reason.map(|r| (metric.name, r)));
+    }
+    let rows = columns.into_iter().map(|(name, values)| row(name, values, &left_out)).collect();
+    Ok(Scores { rows, left_out })
+}
+
+fn check(embeddings: &[(&str, &Dense)], batch: &Coded, cell_types: &Coded, before: Option<&Dense>) -> Result<()> {
+    let Some(&(_, first)) = embeddings.first() else {
+        return Err(Error::Empty { what: "list of embeddings".to_owned(), n_rows: 0, n_cols: 0 });
+    };
+    let n = first.n_rows;
+    let named = embeddings.iter().map(|&(name, x)| (format!("embedding `{name}`"), x));
+    for (what, x) in named.chain(before.map(|x| ("data before integration".to_owned(), x))) {
+        check_matrix(&what, x)?;
+        if x.n_rows != n {
+            return Err(Error::Length { what, expected: n, found: x.n_rows });
+        }
+    }
+    for (i, &(name, _)) in embeddings.iter().enumerate() {
+        if embeddings[..i].iter().any(|&(other, _)| other == name) {
+            return Err(Error::Inconsistent {
+                what: format!("embedding `{name}`"),
+                problem: "two embeddings have this name; give each its own".to_owned(),
+            });
+        }
+    }
+    if n < 5 {
+        return Err(Error::Inconsistent {
+            what: "embeddings".to_owned(),
+            problem: format!("{n} cells; metrics need at least 5"),
+        });
+    }
+    Groups::new("batch", batch, n, 2)?;
+    Groups::new("cell type", cell_types, n, 2)?;
+    Ok(())
+}
+
+fn neighbours_of(x: &Dense, k: usize) -> usize {
+    k.min(x.n_rows)
+}
+
+/// One value, or the reason there is none, for each of [`METRICS`].
+fn score(
+    x: &Dense,
+    batch: &Coded,
+    cell_types: &Coded,
+    before: Option<&Dense>,
+    near_before: Option<&Neighbours>,
+    options: &EvaluateOptions,
+) -> Vec<Result<f64>> {
+    let near = match knn_self(x, neighbours_of(x, LISI), true) {
+        Ok(near) => near,
+        Err(e) => return METRICS.iter().map(|_| Err(e.clone())).collect(),
+    };
+    let graph_near = near.truncated(GRAPH);
+    let around = near.truncated(AROUND + 1);
+    let clusterings =
+        connectivities(&graph_near).and_then(|g| resolution_sweep(&g, &options.resolutions, options.seed));
+    let with_clusters = |f: &dyn Fn(&[crate::cluster::Clustering]) -> Result<f64>| match &clusterings {
+        Ok(c) => f(c),
+        Err(e) => Err(e.clone()),
+    };
+    let silhouettes = with_cell_type_asw(x, cell_types, batch);
+    let lisis = lisi::both(&near, batch, cell_types);
+    let part = |pair: &Result<(f64, f64)>, first: bool| match pair {
+        Ok((a, b)) => Ok(if first { *a } else { *b }),
+        Err(e) => Err(e.clone()),
+    };
+    let needs_before = || Error::Inconsistent {
+        what: "data before integration".to_owned(),
+        problem: "not given; this metric compares with it".to_owned(),
+    };
+    vec![
+        with_clusters(&|c| best_agreement(c, cell_types).map(|a| a.nmi)),
+        with_clusters(&|c| best_agreement(c, cell_types).map(|a| a.ari)),
+        part(&silhouettes, true),
+        with_clusters(&|c| isolated_label_f1(c, cell_types, batch, None)),
+        part(&silhouettes, false),
+        part(&lisis, false),
+        knn_accuracy(&around, cell_types),
+        near_before.ok_or_else(needs_before).and_then(|b| knn_purity(b, &around)),
+        before.ok_or_else(needs_before).and_then(|b| pc_regression_comparison(b, x, batch)),
+        batch_asw(x, cell_types, batch),
+        bras(x, cell_types, batch),
+        graph_connectivity(&graph_near, cell_types),
+        kbet_per_label(&near.truncated(KBET), batch, cell_types, options.kbet_alpha),
+        part(&lisis, true),
+        batch_entropy(&around, batch),
+    ]
+}
+
+fn row(name: &str, values: Vec<Result<f64>>, left_out: &[(&'static str, String)]) -> Row {
+    let category = |category: Category| {
+        let counted: Vec<f64> = METRICS
+            .iter()
+            .zip(&values)
+            .filter(|(m, _)| m.category == category && m.in_mean && left_out.iter().all(|(n, _)| *n != m.name))
+            .filter_map(|(_, v)| v.as_ref().ok().copied())
+            .collect();
+        (!counted.is_empty()).then(|| mean(counted))
+    };
+    let (biology, batch) = (category(Category::Biology), category(Category::Batch));
+    Row {
+        embedding: name.to_owned(),
+        overall: biology.zip(batch).map(|(bio, batch)| BATCH_WEIGHT * batch + BIOLOGY_WEIGHT * bio),
+        biology,
+        batch,
+        values: values.into_iter().map(|v| v.ok().filter(|x| x.is_finite())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{coded, normals};
+
+    /// Three types in two batches; `shift` parts the batches.
+    fn cells(n: usize, shift: f32, seed: u64) -> (Dense, Coded, Coded) {
+        let noise = normals(n * 4, seed);
+        let (types, batch): (Vec<u32>, Vec<u32>) = (0..n as u32).map(|i| (i % 3, (i / 3) % 2)).unzip();
+        let values = (0..n * 4)
+            .map(|at| {
+                let (i, j) = (at / 4, at % 4);
+                let centre = if j as u32 == types[i] { 8.0 } else { 0.0 };
+                noise[at] as f32 + centre + if j == 3 { shift * batch[i] as f32 } else { 0.0 }
+            })
+            .collect();
+        (Dense::new(n, 4, values), coded(&batch, 2), coded(&types, 3))
+    }
+
+    #[test]
+    fn the_better_embedding_wins_and_means_are_means() {
+        let (mixed, batch, types) = cells(360, 0.0, 1);
+        let (apart, _, _) = cells(360, 12.0, 2);
+        let noise = crate::testing::normal_matrix(360, 4, 3);
+        let all = [("apart", &apart), ("noise", &noise), ("mixed", &mixed)];
+        let s = evaluate(&all, &batch, &types, Some(&apart), &EvaluateOptions::default()).unwrap();
+        assert!(s.left_out.is_empty(), "{:?}", s.left_out);
+        assert_eq!(s.ranked()[0].embedding, "mixed");
+        let best = s.ranked()[0];
+        assert!(best.values.iter().flatten().all(|v| (-1e-9..=1.0 + 1e-9).contains(v)), "{:?}", best.values);
+        assert!(best.biology.unwrap() > 0.9 && best.batch.unwrap() > 0.8, "{best:?}");
+        let bio = (0..7).map(|i| best.values[i].unwrap()).sum::<f64>() / 7.0;
+        assert!((bio - best.biology.unwrap()).abs() < 1e-12);
+        let weighed = 0.4 * best.batch.unwrap() + 0.6 * best.biology.unwrap();
+        assert!((best.overall.unwrap() - weighed).abs() < 1e-12);
+        assert!(s.value("noise", "NMI").unwrap() < 0.2 && s.value("apart", "kBET").unwrap() < 0.1);
+        // Alone, each embedding has the scores it has in company.
+        let alone = evaluate(&all[2..], &batch, &types, Some(&apart), &EvaluateOptions::default()).unwrap();
+        assert_eq!(&alone.rows[0], best);
+    }
+
+    #[test]
+    fn what_cannot_be_computed_is_left_out_with_its_reason() {
+        let (x, _, types) = cells(120, 0.0, 4);
+        // Every type in a batch of its own: nothing about mixing within types.
+        let batch = coded(&types.codes, 3);
+        let s = evaluate(&[("x", &x)], &batch, &types, None, &EvaluateOptions::default()).unwrap();
+        let names: Vec<&str> = s.left_out.iter().map(|l| l.0).collect();
+        assert_eq!(names, ["kNN purity", "PC regression", "Batch ASW", "BRAS", "kBET"]);
+        assert!(s.value("x", "kBET").is_none() && s.rows[0].batch.is_some());
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let (mut x, batch, types) = cells(60, 0.0, 5);
+        let options = EvaluateOptions::default();
+        let one = coded(&[0; 60], 1);
+        assert!(matches!(evaluate(&[("x", &x)], &one, &types, None, &options), Err(Error::TooFewLevels { .. })));
+        assert!(matches!(evaluate(&[], &batch, &types, None, &options), Err(Error::Empty { .. })));
+        let twice = [("x", &x), ("x", &x)];
+        assert!(matches!(evaluate(&twice, &batch, &types, None, &options), Err(Error::Inconsistent { .. })));
+        x.row_mut(7)[2] = f32::INFINITY;
+        let found = evaluate(&[("x", &x)], &batch, &types, None, &options);
+        assert!(matches!(found, Err(Error::NotFinite { row: 7, column: 2, .. })));
+    }
+}

@@ -1,0 +1,289 @@
+//! UMAP: a picture of an embedding, and of a query in the reference's picture.
+//!
+//! Cells are laid out so that the fuzzy graph of the picture resembles the one of the embedding:
+//! edges pull with the gradient of ln φ, random pairs push with that of ln(1 − φ), where
+//! φ = 1 / (1 + a d^{2b}). Source: McInnes, Healy & Melville 2018; settings and their defaults
+//! are umap-learn's, `min_dist` is scanpy's.
+//!
+//! Seeded, and the same bits on any number of threads: cells are moved in eight interleaved
+//! groups, in parallel within a group, each seeing the others where they were when its group's
+//! turn began (umap-learn gives up either parallelism or reproducibility).
+
+mod curve;
+mod fuzzy;
+mod layout;
+mod trust;
+
+use scgraft_cells::{Csr, Dense};
+
+pub use curve::curve;
+pub use fuzzy::connectivities;
+pub use trust::trustworthiness;
+
+use crate::Neighbours;
+use crate::eigen::{Search, largest};
+use crate::error::{Error, Result, check_matrix};
+use crate::metrics::graph_connectivity::strong_components;
+use crate::pca::pca;
+use crate::stream::Stream;
+
+/// Epochs for up to this many cells, and for more.
+const SMALL_DATA: usize = 10_000;
+const EPOCHS: (usize, usize) = (500, 200);
+const QUERY_EPOCHS: (usize, usize) = (100, 30);
+/// Extent of the picture before it is optimised.
+const EXTENT: f64 = 10.0;
+const JITTER: f64 = 1e-4;
+
+/// Where the cells start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Eigenvectors of the graph; PCA instead when the graph is not in one piece, since
+    /// eigenvectors then say nothing about how the pieces lie.
+    Spectral,
+    /// The first principal components of the embedding.
+    Pca,
+}
+
+/// Settings of [`umap`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct UmapOptions {
+    /// Dimensions of the picture, 2 or 3.
+    pub n_components: usize,
+    /// How tightly cells may be packed.
+    pub min_dist: f64,
+    /// The scale of the picture.
+    pub spread: f64,
+    /// Rounds over the edges; `None`: 500 for up to 10,000 cells, 200 for more.
+    pub n_epochs: Option<usize>,
+    /// First step size; it falls linearly to 0.
+    pub learning_rate: f64,
+    /// Random cells pushed away for every edge pulled.
+    pub negative_samples: usize,
+    /// Weight of the pushes.
+    pub repulsion: f64,
+    /// Where the cells start.
+    pub start: Start,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for UmapOptions {
+    fn default() -> Self {
+        UmapOptions {
+            n_components: 2,
+            min_dist: 0.5,
+            spread: 1.0,
+            n_epochs: None,
+            learning_rate: 1.0,
+            negative_samples: 5,
+            repulsion: 1.0,
+            start: Start::Spectral,
+            seed: 0,
+        }
+    }
+}
+
+/// A finished picture, in which other cells can be placed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Umap {
+    /// Cells × 2 (or 3).
+    pub embedding: Dense,
+    /// The settings it was made with.
+    pub options: UmapOptions,
+    /// a and b of the curve 1 / (1 + a d^{2b}).
+    pub curve: (f64, f64),
+}
+
+/// Lays out cells in 2 or 3 dimensions.
+///
+/// `data` is the embedding, cells × dimensions; `neighbours` those of its cells among themselves
+/// (15, the cell itself counted, is usual).
+///
+/// # Errors
+/// Values that are not finite, neighbours of other cells, settings out of range, fewer than 4 cells.
+pub fn umap(data: &Dense, neighbours: &Neighbours, options: &UmapOptions) -> Result<Umap> {
+    check_matrix("embedding", data)?;
+    check_options(options)?;
+    if neighbours.n_rows() != data.n_rows {
+        return Err(Error::Length { what: "neighbours".to_owned(), expected: data.n_rows, found: neighbours.n_rows() });
+    }
+    if data.n_rows < 4 {
+        return Err(Error::Inconsistent {
+            what: "embedding".to_owned(),
+            problem: format!("{} cells; a picture needs at least 4", data.n_rows),
+        });
+    }
+    let graph = connectivities(neighbours)?;
+    let (a, b) = curve(options.min_dist, options.spread)?;
+    let start = start(data, &graph, options)?;
+    let n_epochs = options.n_epochs.unwrap_or(if data.n_rows <= SMALL_DATA { EPOCHS.0 } else { EPOCHS.1 });
+    let settings = layout::Settings::new(a, b, options, n_epochs);
+    let embedding = match options.n_components {
+        2 => layout::fit::<2>(&graph, start, &settings),
+        _ => layout::fit::<3>(&graph, start, &settings),
+    };
+    Ok(Umap { embedding, options: options.clone(), curve: (a, b) })
+}
+
+impl Umap {
+    /// Places other cells in this picture; the picture itself does not move.
+    ///
+    /// `neighbours` are those of each new cell among the cells of the picture, in the embedding
+    /// space ([`knn`](crate::knn)); 15 are usual. Each new cell starts at the weighted mean of its neighbours.
+    ///
+    /// # Errors
+    /// Neighbours that are not cells of the picture.
+    pub fn transform(&self, neighbours: &Neighbours) -> Result<Dense> {
+        let n = self.embedding.n_rows;
+        if let Some(at) = neighbours.indices.iter().position(|&j| j as usize >= n) {
+            return Err(Error::Inconsistent {
+                what: format!("neighbours of query cell {}", at / neighbours.k),
+                problem: format!("index {} but the picture has {n} cells", neighbours.indices[at]),
+            });
+        }
+        if neighbours.k == 0 {
+            return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
+        }
+        let epochs = if neighbours.n_rows() <= SMALL_DATA { QUERY_EPOCHS.0 } else { QUERY_EPOCHS.1 };
+        let n_epochs = self.options.n_epochs.map_or(epochs, |e| e / 3);
+        let mut settings = layout::Settings::new(self.curve.0, self.curve.1, &self.options, n_epochs);
+        // A new cell starts near its place: umap-learn's smaller first step.
+        settings.learning_rate /= 4.0;
+        let weights = fuzzy::memberships(neighbours);
+        Ok(match self.options.n_components {
+            2 => layout::place::<2>(&self.embedding, neighbours, &weights, &settings),
+            _ => layout::place::<3>(&self.embedding, neighbours, &weights, &settings),
+        })
+    }
+}
+
+fn check_options(o: &UmapOptions) -> Result<()> {
+    let wrong = |name, value: f64, expected| Err(Error::Parameter { name, value: value.to_string(), expected });
+    if o.n_components != 2 && o.n_components != 3 {
+        return wrong("n_components", o.n_components as f64, "2 or 3");
+    }
+    if !(o.learning_rate > 0.0 && o.learning_rate.is_finite()) {
+        return wrong("learning_rate", o.learning_rate, "a positive number");
+    }
+    if !(o.repulsion >= 0.0 && o.repulsion.is_finite()) {
+        return wrong("repulsion", o.repulsion, "a number of at least 0");
+    }
+    Ok(())
+}
+
+/// Starting positions, scaled to 0 … 10 along each axis, with a little noise to part equal cells.
+fn start(data: &Dense, graph: &Csr, options: &UmapOptions) -> Result<Vec<f32>> {
+    let (n, c) = (data.n_rows, options.n_components);
+    let connected = || strong_components(&graph.indptr, &graph.indices).iter().all(|&x| x == 0);
+    let mut at: Vec<f64> = if options.start == Start::Spectral && connected() {
+        spectral(graph, c, options.seed)?
+    } else {
+        let k = c.min(data.n_cols).min(n);
+        let scores = pca(data, k)?.scores;
+        (0..n)
+            .flat_map(|i| (0..c).map(move |j| (i, j)))
+            .map(|(i, j)| if j < k { f64::from(scores.row(i)[j]) } else { 0.0 })
+            .collect()
+    };
+    let largest = at.iter().fold(0f64, |m, v| m.max(v.abs()));
+    let expansion = if largest > 0.0 { EXTENT / largest } else { 1.0 };
+    let mut noise = Stream::new(options.seed, 1);
+    at.iter_mut().for_each(|v| *v = *v * expansion + JITTER * noise.normal());
+    for j in 0..c {
+        let column = || at.iter().skip(j).step_by(c);
+        let (low, high) = column().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+        let scale = if high > low { EXTENT / (high - low) } else { 1.0 };
+        at.iter_mut().skip(j).step_by(c).for_each(|v| *v = (*v - low) * scale);
+    }
+    Ok(at.into_iter().map(|v| v as f32).collect())
+}
+
+/// Eigenvectors 2 … c + 1 of D^{-1/2} W D^{-1/2}, n × c.
+fn spectral(graph: &Csr, c: usize, seed: u64) -> Result<Vec<f64>> {
+    let n = graph.n_rows;
+    let degree: Vec<f64> = (0..n).map(|i| graph.row(i).1.iter().map(|&w| f64::from(w)).sum()).collect();
+    let mut values = Vec::with_capacity(graph.nnz());
+    for i in 0..n {
+        let (at, weights) = graph.row(i);
+        values.extend(at.iter().zip(weights).map(|(&j, &w)| f64::from(w) / (degree[i] * degree[j as usize]).sqrt()));
+    }
+    let search = Search { k: c + 1, block: 4, tolerance: 1e-3, most_restarts: 12, seed };
+    let found = largest(n, &search, &|v, p, out| crate::metrics::kbet::multiply(graph, &values, v, p, out))?;
+    Ok(found.vectors.chunks_exact(c + 1).flat_map(|row| row[1..].to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{knn, knn_self};
+
+    /// Five clouds in eight dimensions.
+    fn clouds(n: usize, seed: u64) -> Dense {
+        let mut s = Stream::new(seed, 0);
+        let values = (0..n).flat_map(|i| (0..8).map(move |j| (i, j)));
+        let values = values.map(|(i, j)| (s.normal() + if i % 5 == j { 9.0 } else { 0.0 }) as f32).collect();
+        Dense::new(n, 8, values)
+    }
+
+    fn nearest_cloud(at: &[f32], centres: &[[f32; 2]]) -> usize {
+        let d = |c: &[f32; 2]| (at[0] - c[0]).powi(2) + (at[1] - c[1]).powi(2);
+        (0..centres.len()).min_by(|&a, &b| d(&centres[a]).total_cmp(&d(&centres[b]))).unwrap()
+    }
+
+    fn centres(picture: &Dense) -> Vec<[f32; 2]> {
+        (0..5)
+            .map(|c| {
+                let rows: Vec<&[f32]> = (c..picture.n_rows).step_by(5).map(|i| picture.row(i)).collect();
+                [0, 1].map(|d| rows.iter().map(|r| r[d]).sum::<f32>() / rows.len() as f32)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn clouds_stay_apart_and_queries_land_in_theirs() {
+        let x = clouds(500, 1);
+        for start in [Start::Spectral, Start::Pca] {
+            let options = UmapOptions { start, n_epochs: Some(200), ..UmapOptions::default() };
+            let u = umap(&x, &knn_self(&x, 15, true).unwrap(), &options).unwrap();
+            let centres = centres(&u.embedding);
+            let right = (0..500).filter(|&i| nearest_cloud(u.embedding.row(i), &centres) == i % 5).count();
+            assert!(right > 495, "{right} of 500");
+            assert!(trustworthiness(&x, &u.embedding, 15).unwrap() > 0.85);
+            let query = clouds(100, 2);
+            let placed = u.transform(&knn(&x, &query, 15).unwrap()).unwrap();
+            let right = (0..100).filter(|&i| nearest_cloud(placed.row(i), &centres) == i % 5).count();
+            assert!(right > 98, "{right} of 100");
+        }
+    }
+
+    #[test]
+    fn bits_depend_on_the_seed_and_not_on_threads() {
+        let x = clouds(600, 3);
+        let neighbours = knn_self(&x, 10, false).unwrap();
+        let run = |threads, seed| {
+            let options = UmapOptions { seed, n_epochs: Some(30), n_components: 3, ..UmapOptions::default() };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let u = umap(&x, &neighbours, &options).unwrap();
+                let placed = u.transform(&knn(&x, &clouds(50, 9), 10).unwrap()).unwrap();
+                (u, placed)
+            })
+        };
+        assert_eq!(run(1, 5), run(3, 5));
+        assert_ne!(run(1, 5).0, run(1, 6).0);
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let x = clouds(20, 4);
+        let near = knn_self(&x, 5, true).unwrap();
+        let options = UmapOptions { n_components: 4, ..UmapOptions::default() };
+        assert!(matches!(umap(&x, &near, &options), Err(Error::Parameter { name: "n_components", .. })));
+        let fewer = knn_self(&clouds(19, 4), 5, true).unwrap();
+        assert!(matches!(
+            umap(&x, &fewer, &UmapOptions::default()),
+            Err(Error::Length { expected: 20, found: 19, .. })
+        ));
+    }
+}
