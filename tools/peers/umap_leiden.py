@@ -1,7 +1,7 @@
 """UMAP and Leiden of the Python peers on an embedding: seconds, trustworthiness, modularity.
 
-    python tools/peers/umap.py layout arrays.safetensors [--threads 1] [--picture ours.f32]
-    python tools/peers/umap.py leiden arrays.safetensors
+    python tools/peers/umap_leiden.py layout arrays.safetensors [--threads 1] [--picture ours.f32]
+    python tools/peers/umap_leiden.py leiden arrays.safetensors
 
 The arrays come from metrics.py. `layout` runs umap-learn (15 neighbours, min_dist 0.1, spectral start, the
 usual number of epochs) with compiled code warmed up on a few cells first, and judges its picture, and one of
@@ -11,12 +11,7 @@ umap-learn, leidenalg, igraph, scikit-learn and safetensors.
 """
 
 import argparse
-import sys
 import time
-from pathlib import Path
-
-# This file has the name of the package.
-sys.path = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]
 
 import numpy as np
 from safetensors.numpy import load_file
