@@ -4,6 +4,9 @@ use super::Prepared;
 use crate::CellsError;
 use crate::random::Random;
 
+/// Streams of random numbers from here on are the split's; those below are the minibatches'.
+const STREAMS: u64 = 1 << 60;
+
 /// Rows for training and rows for validation; increasing, apart, together all.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Split {
@@ -29,7 +32,8 @@ pub fn split(prepared: &Prepared, train_fraction: f64, seed: u64) -> Result<Spli
         });
     }
     let mut out = Split::default();
-    for (stream, mut rows) in (0u64..).zip(rows_by_level(&prepared.condition.codes, prepared.condition.levels.len())) {
+    for (stream, mut rows) in (STREAMS..).zip(rows_by_level(&prepared.condition.codes, prepared.condition.levels.len()))
+    {
         Random::new(seed, stream).shuffle(&mut rows);
         let n_validation = (rows.len() as f64 * (1.0 - train_fraction)).round() as usize;
         let (validation, train) = rows.split_at(n_validation.min(rows.len().saturating_sub(1)));

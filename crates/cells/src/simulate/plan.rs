@@ -47,6 +47,10 @@ pub struct Truth {
     pub query_activity: Dense,
 }
 
+/// Activity of the programs that make a cell type, against 1 for a response to the stimulation: types differ more
+/// than states of one type.
+const IDENTITY: f64 = 1.4;
+
 /// Share of cells left alone that nevertheless show a response to the stimulation: without them no reference could
 /// learn the programs of it.
 const SPONTANEOUS: f64 = 0.2;
@@ -150,16 +154,16 @@ impl Plan {
                 match &program.role {
                     Role::CellType(t) => {
                         if t == name {
-                            on(1.0, random)
+                            on(IDENTITY, random)
                         } else {
                             0.0
                         }
                     }
-                    Role::Lineage(types) if types.contains(name) => on(1.0, random),
+                    Role::Lineage(types) if types.contains(name) => on(IDENTITY, random),
                     // The novel type lies between the known ones.
                     Role::Lineage(_) => {
                         if novel {
-                            on(0.5, random)
+                            on(0.5 * IDENTITY, random)
                         } else {
                             0.0
                         }
