@@ -127,6 +127,19 @@ fn large_matrices_are_written_in_blocks() {
 }
 
 #[test]
+fn a_table_of_very_many_columns_survives() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.h5ad");
+    let names = Frame::new(vec!["c".into()]);
+    let mut wide = names.clone();
+    wide.columns = (0..5000).map(|j| (format!("protein {j}"), Column::Real(vec![f64::from(j)]))).collect();
+    let mut cells = Cells::empty(names, Frame::new(vec!["g".into()]));
+    cells.obsm.insert("wide".to_owned(), Array::Frame(wide));
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    assert_eq!(read_h5ad(&path, &ReadOptions::default()).unwrap(), cells);
+}
+
+#[test]
 fn empty_data_survives() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("empty.h5ad");

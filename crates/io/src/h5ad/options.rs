@@ -107,8 +107,8 @@ impl ReadOptions {
 pub struct WriteOptions {
     /// Level of gzip compression, 1 (quick) to 9 (small); `None` for none.
     pub compression: Option<u32>,
-    /// Whether `None` in `uns` is written. anndata reads it from 0.11 on; 0.10 and older refuse the
-    /// whole file because of it, so turn this off to write for them (a warning names what is left out).
+    /// Whether `None` in `uns` is written. anndata 0.12 reads it; 0.10 refuses the whole file because of
+    /// it, so turn this off to write for old versions (a warning names what is left out).
     pub nulls: bool,
 }
 

@@ -1,10 +1,13 @@
 //! Reading with `hdf5-pure`, a window at a time, never the whole file at once.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{
-    AttrValue, Dataset, Datatype, FileAccessProperties, FixedPointLayout, FormatError, MetadataCacheConfig,
+    AttrValue, ChunkCacheConfig, Dataset, Datatype, FileAccessProperties, FixedPointLayout, FormatError, Group,
+    MetadataCacheConfig,
 };
 use rayon::prelude::*;
 
@@ -25,6 +28,17 @@ const REWRITE: &str = "copy the file again from its source, or write it anew wit
 pub(super) struct PureReader {
     path: PathBuf,
     file: hdf5_pure::File,
+    /// What stands in the groups that were looked into. Opening one object by its path walks through all
+    /// links of its group, so that a table of many columns would take a time that grows with their square.
+    folders: Mutex<HashMap<String, Arc<Folder>>>,
+}
+
+type Folder = BTreeMap<String, Object>;
+
+#[derive(Clone)]
+enum Object {
+    Group(Group),
+    Dataset(Dataset),
 }
 
 impl PureReader {
@@ -36,13 +50,47 @@ impl PureReader {
         if !is_hdf5(path)? {
             return Err(not_hdf5(path, crate::sniff::describe(path)?));
         }
-        let access = FileAccessProperties::new().with_metadata_cache(MetadataCacheConfig::new(16 << 20));
+        // Reading goes through the chunks once and in order: only where they are is worth keeping.
+        let access = FileAccessProperties::new()
+            .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
+            .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
         let file = hdf5_pure::File::open_streaming_with_options(path, access).map_err(|e| broken(path, WHOLE, e))?;
-        Ok(PureReader { path: path.to_owned(), file })
+        Ok(PureReader { path: path.to_owned(), file, folders: Mutex::default() })
+    }
+
+    /// What stands in a group, read once.
+    fn folder(&self, at: &str) -> Result<Option<Arc<Folder>>> {
+        let folders = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = folders().get(at) {
+            return Ok(Some(Arc::clone(folder)));
+        }
+        let group = match self.find(at)? {
+            Some(Object::Group(group)) => group,
+            Some(Object::Dataset(_)) | None => return Ok(None),
+        };
+        let fail = self.fail(at);
+        let mut folder = Folder::new();
+        folder.extend(group.iter_groups().map_err(&fail)?.map(|(name, group)| (name, Object::Group(group))));
+        folder.extend(group.iter_datasets().map_err(&fail)?.map(|(name, set)| (name, Object::Dataset(set))));
+        let folder = Arc::new(folder);
+        folders().insert(at.to_owned(), Arc::clone(&folder));
+        Ok(Some(folder))
+    }
+
+    fn find(&self, at: &str) -> Result<Option<Object>> {
+        if at.is_empty() {
+            return Ok(Some(Object::Group(self.file.root())));
+        }
+        let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
+        Ok(self.folder(parent)?.and_then(|folder| folder.get(name).cloned()))
     }
 
     fn dataset(&self, at: &str) -> Result<Dataset> {
-        self.file.dataset(at).map_err(|e| broken(&self.path, at, e))
+        match self.find(at)? {
+            Some(Object::Dataset(dataset)) => Ok(dataset),
+            Some(Object::Group(_)) => Err(Error::content(&self.path, at, "values", "a group")),
+            None => Err(Error::content(&self.path, at, "values", "nothing")),
+        }
     }
 
     fn fail(&self, at: &str) -> impl Fn(hdf5_pure::Error) -> Error {
@@ -170,41 +218,26 @@ impl super::Reader for PureReader {
     }
 
     fn kind(&self, at: &str) -> Result<Option<Kind>> {
-        if at.is_empty() || at == WHOLE {
-            return Ok(Some(Kind::Group));
-        }
-        match self.file.dataset(at) {
-            Ok(_) => return Ok(Some(Kind::Dataset)),
-            Err(hdf5_pure::Error::Format(FormatError::PathNotFound(_))) => return Ok(None),
-            Err(hdf5_pure::Error::NotAGroup(_)) => return Ok(None),
-            Err(hdf5_pure::Error::NotADataset(_)) => {}
-            Err(e) => return Err(broken(&self.path, at, e)),
-        }
-        match self.file.group(at) {
-            Ok(_) => Ok(Some(Kind::Group)),
-            Err(hdf5_pure::Error::NotAGroup(_)) => Ok(None),
-            Err(e) => Err(broken(&self.path, at, e)),
-        }
+        Ok(self.find(at)?.map(|object| match object {
+            Object::Group(_) => Kind::Group,
+            Object::Dataset(_) => Kind::Dataset,
+        }))
     }
 
     fn children(&self, at: &str) -> Result<Vec<String>> {
-        let fail = self.fail(at);
-        let group = if at.is_empty() { self.file.root() } else { self.file.group(at).map_err(&fail)? };
-        let mut names = group.groups().map_err(&fail)?;
-        names.extend(group.datasets().map_err(&fail)?);
-        names.sort_unstable();
-        Ok(names)
+        match self.folder(at)? {
+            Some(folder) => Ok(folder.keys().cloned().collect()),
+            None => Err(Error::content(&self.path, at, "a group", "something else or nothing")),
+        }
     }
 
     fn attrs(&self, at: &str) -> Result<Attrs> {
-        let fail = self.fail(at);
-        let raw = match self.kind(at)? {
-            Some(Kind::Dataset) => self.dataset(at)?.attrs(),
-            Some(Kind::Group) if at.is_empty() => self.file.root().attrs(),
-            Some(Kind::Group) => self.file.group(at).map_err(&fail)?.attrs(),
+        let raw = match self.find(at)? {
+            Some(Object::Dataset(dataset)) => dataset.attrs(),
+            Some(Object::Group(group)) => group.attrs(),
             None => return Ok(Attrs::default()),
         }
-        .map_err(&fail)?;
+        .map_err(self.fail(at))?;
         Ok(Attrs(raw.into_iter().map(|(name, value)| (name, attr(&value))).collect()))
     }
 
@@ -218,6 +251,9 @@ impl super::Reader for PureReader {
         let fail = self.fail(at);
         let rows = rows.map(|r| clamp(Some(r), info.shape.first().copied().unwrap_or(1)));
         Ok(match &info.kind {
+            Type::Float(2) => Values::Float(self.numbers(at, &info, rows, |s, n| {
+                Ok(halves(&dataset, s, n).map_err(&fail)?.into_iter().map(f64::from).collect())
+            })?),
             Type::Float(4 | 8) => {
                 Values::Float(self.numbers(at, &info, rows, |s, n| dataset.read_f64_rows(s, n).map_err(&fail))?)
             }
@@ -247,6 +283,7 @@ impl super::Reader for PureReader {
             Type::Float(4 | 8) | Type::Bool | Type::Int(1 | 2) | Type::Uint(1 | 2) => {
                 self.numbers(at, &info, rows, |s, n| dataset.read_f32_rows(s, n).map_err(&fail))
             }
+            Type::Float(2) => self.numbers(at, &info, rows, |s, n| halves(&dataset, s, n).map_err(&fail)),
             Type::Int(_) | Type::Uint(_) => {
                 // Whole numbers past 2^24 are rounded: say so once, rather than not at all.
                 let rounded = std::sync::atomic::AtomicBool::new(false);
@@ -305,6 +342,29 @@ pub(super) fn is_hdf5(path: &Path) -> Result<bool> {
 
 fn clamp(rows: Option<Range<usize>>, all: usize) -> Range<usize> {
     rows.map_or(0..all, |r| r.start.min(all)..r.end.min(all).max(r.start.min(all)))
+}
+
+/// Reads rows of 2-byte floats, which the library does not decode.
+fn halves(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<f32>, hdf5_pure::Error> {
+    let little = !matches!(
+        dataset.datatype()?,
+        Datatype::FloatingPoint { byte_order: hdf5_pure::DatatypeByteOrder::BigEndian, .. }
+    );
+    let raw = dataset.read_raw_rows(start, count)?;
+    let word = |b: &[u8]| if little { u16::from_le_bytes([b[0], b[1]]) } else { u16::from_be_bytes([b[0], b[1]]) };
+    Ok(raw.chunks_exact(2).map(|b| half(word(b))).collect())
+}
+
+/// An IEEE 754 binary16 number: 1 bit of sign, 5 of exponent, 10 of fraction.
+fn half(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    let size = match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        e => (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
+    };
+    if bits >> 15 == 1 { -size } else { size }
 }
 
 fn attr(value: &AttrValue) -> Attr {
