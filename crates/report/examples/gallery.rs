@@ -4,103 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
+mod simulated;
+
 use scgraft_report::scene::Size;
 use scgraft_report::*;
-
-/// Uniform and normal numbers from a seed (splitmix64, Box–Muller).
-struct Random(u64);
-
-impl Random {
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn normal(&mut self) -> f64 {
-        let (u, v) = (1.0 - self.uniform(), self.uniform());
-        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
-    }
-}
-
-const CELL_TYPES: [&str; 30] = [
-    "CD4+ naive T",
-    "CD4+ central memory T",
-    "CD4+ effector memory T",
-    "Regulatory T",
-    "CD8+ naive T",
-    "CD8+ effector memory T",
-    "CD8+ TEMRA",
-    "MAIT",
-    "γδ T",
-    "CD56dim NK",
-    "CD56bright NK",
-    "ILC2/3",
-    "Naive B",
-    "Transitional B",
-    "Memory B",
-    "Atypical memory B",
-    "Plasmablast",
-    "CD14+ monocyte",
-    "CD16+ monocyte",
-    "Intermediate monocyte",
-    "cDC1",
-    "cDC2",
-    "AXL+ SIGLEC6+ dendritic cell",
-    "Plasmacytoid DC",
-    "Megakaryocyte",
-    "Erythrocyte",
-    "Haematopoietic stem and progenitor cell",
-    "Granulocyte–monocyte progenitor",
-    "Neutrophil",
-    "Doublet",
-];
-
-const PROGRAMS: [&str; 16] = [
-    "INTERFERON_ALPHA_BETA_SIGNALING",
-    "INTERFERON_SIGNALING",
-    "CYTOKINE_SIGNALING_IN_IMMUNE_SYSTEM",
-    "ANTIVIRAL_MECHANISM_BY_IFN_STIMULATED_GENES",
-    "INTERFERON_GAMMA_SIGNALING",
-    "RIG_I_MDA5_MEDIATED_INDUCTION",
-    "SIGNALLING_BY_NGF",
-    "TCR_SIGNALING",
-    "TRANSLATION",
-    "CELL_CYCLE",
-    "METABOLISM_OF_PROTEINS",
-    "GPCR_SIGNALING",
-    "TOLL_LIKE_RECEPTOR_CASCADES",
-    "ANTIGEN_PROCESSING_CROSS_PRESENTATION",
-    "COMPLEMENT_CASCADE",
-    "HEMOSTASIS",
-];
-
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|s| (*s).to_owned()).collect()
-}
-
-/// Cells in blobs; the code of each is its blob.
-fn blobs(n: usize, kinds: usize, random: &mut Random) -> (Vec<f32>, Vec<f32>, Vec<i32>) {
-    let centre: Vec<(f64, f64, f64)> = (0..kinds)
-        .map(|i| {
-            let turn = i as f64 * 2.399;
-            let far = 1.9 * (i as f64 + 0.6).sqrt();
-            (far * turn.cos(), far * turn.sin(), 0.35 + 0.45 * random.uniform())
-        })
-        .collect();
-    let (mut x, mut y, mut codes) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..n {
-        let kind = ((random.uniform().powf(1.6)) * kinds as f64) as usize;
-        let (cx, cy, sd) = centre[kind];
-        let (a, b) = (random.normal(), random.normal());
-        x.push((cx + sd * a + 0.3 * sd * b) as f32);
-        y.push((cy + sd * b) as f32);
-        codes.push(kind as i32);
-    }
-    (x, y, codes)
-}
+use simulated::{CELL_TYPES, PROGRAMS, Random, blobs, strings};
 
 fn main() -> Result<(), ReportError> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));

@@ -26,7 +26,7 @@ mod density;
 mod error;
 mod file;
 mod font;
-// HTML
+pub mod html;
 mod legend;
 pub mod pictures;
 mod place;

@@ -226,8 +226,10 @@ impl Picture for Sankey<'_> {
                 let color = category(color_of(label, table.given.len() + k));
                 scene.rect(x, top[k], NODE, (sums[k] * unit).max(1.0), color);
                 scene.tip(name);
-                let words =
-                    scene.fit(name, FONT, Weight::Regular, if is_left { left } else { right } - 8.0).into_owned();
+                // The count is kept whole; the name gives way.
+                let count = format!(" ({})", number(sums[k], 0));
+                let room = if is_left { left } else { right } - 8.0 - scene.width_of(&count, FONT, Weight::Regular);
+                let words = format!("{}{count}", scene.fit(label, FONT, Weight::Regular, room));
                 let text = Text::new(if is_left { x - 6.0 } else { x + NODE + 6.0 }, placed[k], words);
                 let text = text.size(FONT).centered();
                 scene.text(if is_left { text.end() } else { text });

@@ -145,7 +145,11 @@ impl Picture for Metrics {
             let end = starts.get(k + 1).copied().unwrap_or(self.metrics.len());
             let (x0, x1) = (x_of(s), x_of(end - 1) + column_w);
             let group = self.metrics[s].group;
-            let words = scene.fit(group.title(), 11.0, Weight::SemiBold, x1 - x0 + GAP - 4.0).into_owned();
+            let room = x1 - x0 + GAP - 4.0;
+            let fits = scene.width_of(group.title(), 11.0, Weight::SemiBold) <= room;
+            // "Bio", "Batch" where the columns are narrow.
+            let words = if fits { group.title() } else { group.title().split(' ').next().unwrap_or_default() };
+            let words = scene.fit(words, 11.0, Weight::SemiBold, room).into_owned();
             scene.text(Text::new((x0 + x1) / 2.0, area.y + 10.0, words).bold().middle());
             scene.rect(x0 + 2.0, area.y + 16.0, x1 - x0 - 4.0, 2.0, group.scale().at(0.75));
         }

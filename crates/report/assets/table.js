@@ -1,0 +1,121 @@
+// Tables: sorting by their headings, the filter of the programs, genes on request.
+
+function startTables() {
+  for (const table of document.querySelectorAll("table.sorted")) {
+    table.querySelectorAll("button.sort").forEach((button) => {
+      button.addEventListener("click", () => sortBy(table, button.closest("th")));
+    });
+  }
+  startPrograms();
+}
+
+// Numbers start with the greatest, words with the first; empty cells stay last either way.
+function sortBy(table, head) {
+  const column = head.cellIndex;
+  const numeric = head.classList.contains("num");
+  const before = head.getAttribute("aria-sort");
+  const down = before ? before === "ascending" : numeric;
+  table.querySelectorAll("[aria-sort]").forEach((h) => h.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const body = table.tBodies[0];
+  body.querySelectorAll("tr.more").forEach((row) => close(row.previousElementSibling));
+  const value = (row) => {
+    const cell = row.cells[column];
+    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+    return numeric ? NaN : cell.textContent.trim();
+  };
+  const rows = [...body.rows].map((row) => [value(row), row]);
+  rows.sort(([a], [b]) => {
+    const none = Number.isNaN(a) - Number.isNaN(b);
+    if (none) return none;
+    const order = typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
+    return down ? -order : order;
+  });
+  body.append(...rows.map(([, row]) => row));
+}
+
+function close(row) {
+  row.querySelector("button.open").setAttribute("aria-expanded", "false");
+  if (row.nextElementSibling?.classList.contains("more")) row.nextElementSibling.remove();
+}
+
+// All genes of a program as bars, and a way to see its score on the map.
+function open(row) {
+  const genes = data.genes[Number(row.dataset.i)];
+  const button = row.querySelector("button.open");
+  button.setAttribute("aria-expanded", "true");
+  const more = make("tr", "more");
+  const cell = make("td");
+  cell.colSpan = row.cells.length;
+  const name = button.textContent;
+  data.maps.forEach((map, m) => {
+    const c = map.colors.findIndex((color) => color.name === name);
+    if (c < 0) return;
+    const show = make("button", "", data.maps.length > 1 ? `Show on ${map.name}` : "Show on the map");
+    show.type = "button";
+    show.addEventListener("click", () => {
+      byId("map-name").value = String(m);
+      fillColors(m);
+      byId("map-color").value = String(c);
+      choose(m, c);
+      byId("cells").scrollIntoView();
+      byId("map-color").focus({ preventScroll: true });
+    });
+    cell.append(show);
+  });
+  const most = Math.max(...genes.map((g) => Math.abs(g[1])), 1e-12);
+  const bars = make("div", "bars");
+  for (const [gene, weight, added] of genes) {
+    const line = make("div", added ? "added" : "");
+    const bar = make("span");
+    const fill = make("i");
+    fill.style.width = `${(100 * Math.abs(weight)) / most}%`;
+    bar.append(fill);
+    line.append(make("span", "", gene), bar, make("span", "num", written(weight)));
+    if (added) line.firstChild.append(make("span", "said", " (added)"));
+    bars.append(line);
+  }
+  cell.append(bars);
+  more.append(cell);
+  row.after(more);
+}
+
+function startPrograms() {
+  const table = byId("program-table");
+  if (!table) return;
+  const rows = [...table.tBodies[0].rows];
+  const words = rows.map((row) => {
+    const i = Number(row.dataset.i);
+    return `${row.cells[0].textContent} ${data.genes[i].map((g) => g[0]).join(" ")}`.toLowerCase();
+  });
+  const threshold = Number(byId("program-strong")?.dataset.threshold ?? 0);
+  const strongest = (row) => {
+    const factors = [...row.cells].slice(4, -1).map((c) => Math.abs(Number(c.dataset.v ?? 0)));
+    return Math.max(0, ...factors);
+  };
+  const filter = () => {
+    const wanted = byId("program-filter").value.trim().toLowerCase();
+    let shown = 0;
+    rows.forEach((row, i) => {
+      const keep =
+        words[i].includes(wanted) &&
+        (!byId("program-active").checked || row.dataset.active === "1") &&
+        (!byId("program-strong")?.checked || strongest(row) >= threshold);
+      if (!keep) close(row);
+      row.hidden = !keep;
+      shown += keep;
+    });
+    byId("program-count").textContent = `${shown} of ${rows.length} programs`;
+  };
+  byId("program-filter").addEventListener("input", filter);
+  byId("program-active").addEventListener("change", filter);
+  byId("program-strong")?.addEventListener("change", filter);
+  table.addEventListener("click", (event) => {
+    const button = event.target.closest("button.open");
+    if (!button) return;
+    const row = button.closest("tr");
+    if (button.getAttribute("aria-expanded") === "true") close(row);
+    else open(row);
+  });
+  filter();
+}

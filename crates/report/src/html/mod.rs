@@ -1,0 +1,12 @@
+//! One HTML file that shows a whole run and needs no network.
+//!
+//! Fill a [`Report`] and [`Report::write`] it. Every part but the title and the run may be empty; empty parts leave no
+//! trace on the page. All names are escaped; a content security policy in the page forbids it to load anything.
+
+mod model;
+mod pack;
+mod page;
+mod sections;
+mod tables;
+
+pub use model::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};

@@ -1,0 +1,148 @@
+//! The sections that hold pictures.
+
+use super::model::Report;
+use super::tables;
+use crate::axis::number;
+use crate::scene::{Scene, Size};
+use crate::svg::escape;
+use crate::{Picture, ReportError, Sankey};
+
+/// A section of the page.
+pub(super) struct Section {
+    pub id: &'static str,
+    pub title: &'static str,
+    pub html: String,
+}
+
+/// Draws at a width, as high as it naturally is or as it has to be.
+fn at_width(picture: &dyn Picture, width: f64) -> Result<Scene, ReportError> {
+    let mut size = Size::new(width, picture.natural_size().height);
+    for _ in 0..4 {
+        match picture.draw(size) {
+            Err(ReportError::TooSmall { min_height, .. }) if min_height > size.height => size.height = min_height + 1.0,
+            other => return other,
+        }
+    }
+    picture.draw(size)
+}
+
+/// A picture for narrow and one for wide places; the style sheet shows the one that fits.
+fn figure(picture: &dyn Picture, wide: f64, caption: &str) -> Result<String, ReportError> {
+    let narrow = at_width(picture, 326.0)?.to_inline_svg()?;
+    let wide = at_width(picture, wide)?.to_inline_svg()?;
+    let caption =
+        if caption.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", escape(caption)) };
+    Ok(format!("<figure><div class=\"narrow\">{narrow}</div><div class=\"wide\">{wide}</div>{caption}</figure>"))
+}
+
+fn card(class: &str, html: &str) -> String {
+    format!("<div class=\"card {class}\">{html}</div>")
+}
+
+/// A few large numbers: what there is to see.
+pub(super) fn overview(report: &Report) -> Section {
+    let mut tiles = Vec::new();
+    let mut tile = |value: String, what: &str| {
+        tiles.push(format!("<div class=\"tile\"><b>{}</b><span>{}</span></div>", escape(&value), escape(what)));
+    };
+    if let Some(map) = report.embeddings.first() {
+        tile(number(map.x.len() as f64, 0), "cells on the map");
+    }
+    if let Some(transfer) = &report.transfer {
+        let (cells, unknown) = transfer.labels.iter().fold((0, 0), |(c, u), l| (c + l.cells, u + l.unknown));
+        if cells > 0 {
+            tile(number(cells as f64, 0), "cells labelled");
+            tile(format!("{} %", number(100.0 * unknown as f64 / cells as f64, 1)), "of them unknown");
+        }
+    }
+    if !report.programs.is_empty() {
+        let active = report.programs.iter().filter(|p| p.active).count();
+        tile(format!("{active} of {}", report.programs.len()), "programs active");
+    }
+    for test in report.tests.iter().take(2) {
+        let n = test.programs.iter().filter(|p| p.log_bf.abs() >= test.threshold).count();
+        let title = if test.title.is_empty() { "test" } else { &test.title };
+        tile(number(n as f64, 0), &format!("programs enriched: {title}"));
+    }
+    let mut facts = tables::facts(&report.run.data);
+    if let Some(seed) = report.run.seed {
+        facts += &format!("<p class=\"quiet\">Seed {seed}. Settings, versions and methods are at the end.</p>");
+    }
+    let html = format!("<div class=\"tiles\">{}</div>{facts}", tiles.concat());
+    Section { id: "overview", title: "Overview", html }
+}
+
+/// The interactive map; without a script only its frame shows.
+pub(super) fn cells(report: &Report) -> Result<Option<Section>, ReportError> {
+    if report.embeddings.is_empty() {
+        return Ok(None);
+    }
+    report.embeddings.iter().try_for_each(|m| m.check())?;
+    let html = include_str!("../../assets/cells.html").to_owned();
+    Ok(Some(Section { id: "cells", title: "Cells", html }))
+}
+
+pub(super) fn transfer(report: &Report) -> Result<Option<Section>, ReportError> {
+    let Some(transfer) = &report.transfer else { return Ok(None) };
+    let mut html = format!("<p>{}</p>", escape(&transfer.method));
+    let mut cards = String::new();
+    if let Some(confusion) = &transfer.confusion {
+        cards += &card("", &figure(&Sankey(confusion), 560.0, "From the given labels to the transferred ones.")?);
+        let wide = confusion.natural_size().width.min(640.0);
+        let caption = "Transferred against given labels, in % of the cells of each given label.";
+        cards += &card("", &figure(confusion, wide, caption)?);
+    }
+    if let Some(reliability) = &transfer.reliability {
+        cards += &card("", &figure(reliability, 420.0, "How often a label is right, by its stated probability.")?);
+    }
+    if !transfer.labels.is_empty() {
+        cards += &card("", &tables::labels(transfer));
+    }
+    html += &format!("<div class=\"cards\">{cards}</div>");
+    Ok(Some(Section { id: "transfer", title: "Label transfer", html }))
+}
+
+pub(super) fn tests(report: &Report) -> Result<Option<Section>, ReportError> {
+    if report.tests.is_empty() {
+        return Ok(None);
+    }
+    let threshold = number(report.tests[0].threshold, 1);
+    let mut html = format!(
+        "<p>Log Bayes factors of the programs: above +{threshold} the score is higher in the group, below −{threshold} \
+         in what it is compared with (dashed lines).</p>"
+    );
+    if report.tests.len() > 4 {
+        // Many tests: one at a time; all of them on paper and without a script.
+        let options: String = report
+            .tests
+            .iter()
+            .enumerate()
+            .map(|(i, t)| format!("<option value=\"{i}\">{}</option>", escape(&t.title)))
+            .collect();
+        html += &format!("<p class=\"controls\"><label>Test <select id=\"test\">{options}</select></label></p>");
+    }
+    html += "<div class=\"cards\" id=\"tests-all\">";
+    for test in &report.tests {
+        html += &card("test", &figure(test, 580.0, "")?);
+    }
+    html += "</div>";
+    Ok(Some(Section { id: "tests", title: "Program tests", html }))
+}
+
+pub(super) fn metrics(report: &Report) -> Result<Option<Section>, ReportError> {
+    let Some(metrics) = &report.metrics else { return Ok(None) };
+    let wide = metrics.natural_size().width.min(1060.0);
+    let picture = figure(metrics, wide, "Higher is better; the best of each column is bold.")?;
+    let html = format!("{}{}", card("full", &picture), tables::metrics(metrics));
+    Ok(Some(Section { id: "metrics", title: "Metrics", html }))
+}
+
+pub(super) fn training(report: &Report) -> Result<Option<Section>, ReportError> {
+    if report.training.is_empty() {
+        return Ok(None);
+    }
+    let cards: Result<String, ReportError> =
+        report.training.iter().map(|t| Ok(card("", &figure(t, 580.0, "")?))).collect();
+    let html = format!("<div class=\"cards\">{}</div>", cards?);
+    Ok(Some(Section { id: "training", title: "Training", html }))
+}
