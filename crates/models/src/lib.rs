@@ -1,1 +1,21 @@
-//! scgraft models
+//! Base models, one file each, over one contract: a [`Network`] writes inference, generation and
+//! loss on the tape; everything else (files, surgery, adaptors) is the same for all of them.
+
+mod adaptor;
+mod batch;
+mod error;
+mod expimap;
+mod file;
+mod header;
+mod model;
+mod network;
+mod registry;
+
+pub use adaptor::Adaptor;
+pub use batch::Batch;
+pub use error::ModelError;
+pub use expimap::{ExpimapConfig, Likelihood, Norm};
+pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
+pub use model::{Granularity, Model, NewPrograms, Surgery};
+pub use network::{Loss, Network, Posterior, Step, Term};
+pub use registry::{ModelEntry, find, registry};

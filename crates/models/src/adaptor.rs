@@ -1,0 +1,144 @@
+//! Adaptors: what a graft added to a reference, as a small thing of its own.
+//!
+//! A reference and a set of adaptors make the same model in whatever order the adaptors are
+//! attached: their rows stand in the order of their names.
+
+use std::collections::BTreeMap;
+
+use scgraft_engine::Axis;
+
+use crate::{Model, ModelError, Origin, Segment};
+
+/// The weights that one graft added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adaptor {
+    /// What the graft added.
+    pub origin: Origin,
+    /// Its segments of new programs.
+    pub segments: Vec<Segment>,
+    /// The reference it belongs to ([`Model::reference_hash`]).
+    pub reference: String,
+    /// The base model's name.
+    pub model: String,
+    /// New rows of each tensor that grew, and each new tensor whole, by name.
+    pub tensors: BTreeMap<String, Vec<f32>>,
+}
+
+impl Model {
+    /// The reference hash that a graft must keep; call before surgery, hand to [`Model::adaptors`].
+    ///
+    /// All adaptors of the model, in the order of their names.
+    ///
+    /// # Errors
+    /// When `reference`, the hash before surgery, is not this model's: then shared layers were trained,
+    /// and only the whole model can be saved.
+    pub fn adaptors(&self, reference: &str) -> Result<Vec<Adaptor>, ModelError> {
+        let now = self.reference_hash();
+        if now != reference {
+            return Err(ModelError::Surgery(
+                "shared layers were trained, so the graft is no adaptor of the reference; save the whole model".into(),
+            ));
+        }
+        let (mut condition, mut program) = self.base_rows();
+        let mut out = Vec::new();
+        for origin in &self.header.grafts {
+            let conditions = condition..condition + origin.conditions.len();
+            let programs = program..program + origin.n_programs;
+            (condition, program) = (conditions.end, programs.end);
+            let mut tensors = BTreeMap::new();
+            for p in self.params.iter() {
+                let rows = match p.axes[0] {
+                    Axis::Condition => conditions.clone(),
+                    Axis::Latent => programs.clone(),
+                    _ if self.grafted_tensor(&p.name) == Some(&origin.name) => 0..p.rows(),
+                    _ => continue,
+                };
+                if !rows.is_empty() {
+                    let width = p.row_len();
+                    tensors.insert(p.name.clone(), p.values[rows.start * width..rows.end * width].to_vec());
+                }
+            }
+            let own = |s: &&Segment| s.origin.as_deref() == Some(&origin.name);
+            out.push(Adaptor {
+                origin: origin.clone(),
+                segments: self.header.segments.iter().filter(own).cloned().collect(),
+                reference: now.clone(),
+                model: self.entry.name.to_owned(),
+                tensors,
+            });
+        }
+        out.sort_by(|a, b| a.origin.name.cmp(&b.origin.name));
+        Ok(out)
+    }
+
+    /// The reference with these adaptors and those it has, in the order of their names.
+    ///
+    /// # Errors
+    /// When an adaptor belongs to another reference, or two share a name or a condition.
+    pub fn attach(&self, adaptors: &[Adaptor]) -> Result<Model, ModelError> {
+        let hash = self.reference_hash();
+        let mut all = self.adaptors(&hash)?;
+        for a in adaptors {
+            if a.reference != hash || a.model != self.entry.name {
+                return Err(ModelError::OtherReference {
+                    adaptor: a.origin.name.clone(),
+                    wanted: a.reference.clone(),
+                    found: hash,
+                });
+            }
+            if let Some(twin) = all.iter().find(|b| b.origin.name == a.origin.name) {
+                return Err(ModelError::Surgery(format!("the model already has a graft named `{}`", twin.origin.name)));
+            }
+            if let Some(c) = a.origin.conditions.iter().find(|&c| self.header.conditions.contains(c)) {
+                return Err(ModelError::Surgery(format!(
+                    "adaptor `{}` brings condition `{c}`, which the model knows already",
+                    a.origin.name
+                )));
+            }
+            all.push(a.clone());
+        }
+        all.sort_by(|a, b| a.origin.name.cmp(&b.origin.name));
+
+        let base = self.base_rows();
+        let mut header = self.header.clone();
+        header.conditions.truncate(base.0);
+        header.segments.retain(|s| s.origin.is_none());
+        header.grafts.clear();
+        for a in &all {
+            header.conditions.extend_from_slice(&a.origin.conditions);
+            header.segments.extend_from_slice(&a.segments);
+            header.grafts.push(a.origin.clone());
+        }
+        let mut out = Model::new(self.entry.name, &self.network.config(), header, 0)?;
+        out.provenance = self.provenance.clone();
+        for p in out.params.iter_mut() {
+            let mut values = Vec::with_capacity(p.values.len());
+            if let Some(id) = self.params.id(&p.name).filter(|_| !all.iter().any(|a| is_whole(a, &p.name))) {
+                let rows = match p.axes[0] {
+                    Axis::Condition => base.0,
+                    Axis::Latent => base.1,
+                    _ => p.rows(),
+                };
+                values.extend_from_slice(&self.params.values(id)[..rows * p.row_len()]);
+            }
+            for a in &all {
+                values.extend_from_slice(a.tensors.get(&p.name).map_or(&[][..], |v| v));
+            }
+            if values.len() != p.values.len() {
+                return Err(ModelError::Surgery(format!(
+                    "tensor `{}` has {} values where {} are needed: an adaptor is damaged",
+                    p.name,
+                    values.len(),
+                    p.values.len()
+                )));
+            }
+            p.values = values;
+        }
+        Ok(out)
+    }
+}
+
+/// Whether a tensor is one that the adaptor brings whole.
+fn is_whole(a: &Adaptor, name: &str) -> bool {
+    a.segments.iter().any(|s| s.tensor() == name)
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with a model or its file.
+
+use std::path::PathBuf;
+
+/// An error of this crate: where, what was expected, what was found, what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A model name that is not registered.
+    #[error("no model is called `{name}`; there are: {known}")]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The registered names.
+        known: String,
+    },
+    /// A setting outside what the model can do.
+    #[error("{model}: {what}: expected {expected}, found {found}")]
+    Config {
+        /// The model.
+        model: &'static str,
+        /// The setting.
+        what: String,
+        /// What would do.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// The data lacks something the model needs.
+    #[error("{model} needs {what}: {remedy}")]
+    Needs {
+        /// The model.
+        model: &'static str,
+        /// What is missing.
+        what: String,
+        /// How to give it.
+        remedy: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is not a scgraft model or adaptor, or is damaged.
+    #[error("{}: not a readable scgraft file: {what}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Surgery that makes no sense.
+    #[error("surgery: {0}")]
+    Surgery(String),
+    /// An adaptor that does not belong to this reference.
+    #[error(
+        "adaptor `{adaptor}` was made for another reference (its hash {wanted}, this reference's {found}); attach it \
+         to the reference it was trained on"
+    )]
+    OtherReference {
+        /// The adaptor's name.
+        adaptor: String,
+        /// The hash it was made for.
+        wanted: String,
+        /// The hash of the reference at hand.
+        found: String,
+    },
+}

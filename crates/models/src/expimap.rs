@@ -1,0 +1,436 @@
+//! expiMap: a conditional variational autoencoder whose latent dimensions are gene programs.
+//!
+//! Lotfollahi et al., *Biologically informed deep learning to query gene programs in single-cell
+//! atlases*, Nature Cell Biology 2023.
+//!
+//! Use it when the question is which programs differ. It needs gene sets that cover the biology of
+//! interest; what they do not cover is lost, or goes into new programs. The decoder is linear, so
+//! interactions between programs are not modelled.
+//!
+//! Inference
+//! 1. a₁ = log(1 + X) Uᵀ + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
+//! 2. hᵢ = dropout(relu(norm(aᵢ)))
+//! 3. m = h Mᵀ + b_m,   λ = h Λᵀ + b_λ,   q(z) = N(m, exp(λ) + 10⁻⁴)
+//!
+//! Generation
+//! 4. h = W z + L[s]
+//! 5. μ = ℓ softmax(h)   (or exp, softplus, relu of h; identity for squared error)
+//! 6. x ~ NB(μ, θ),  θ = exp(Θ[s])   (or squared error)
+//!
+//! Loss
+//! 7. E[−ln p(x | z)] + w_kl KL(q ‖ N(0, 1)) + w_hsic Σ_new √HSIC(z_new, z_rest)
+//! 8. after each step of size η: soft threshold η·w_l1 outside soft gene sets; group lasso
+//!    η·w_lasso on each reference program; soft threshold η·w_new on free programs
+//!
+//! | paper | meaning | tensor | shape | upstream name |
+//! |---|---|---|---|---|
+//! | – | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
+//! | – | condition in the encoder | `encoder.input.condition` | condition × hidden | `encoder.FC.L0.cond_L` |
+//! | – | further layers | `encoder.<i>.weight`, `.bias` | hidden × hidden | `encoder.FC.L<i>` |
+//! | – | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden | `encoder.mean_encoder`, `expand_mean_encoder` |
+//! | – | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden | `encoder.log_var_encoder`, `expand_var_encoder` |
+//! | W | program weights | `decoder.programs…` | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
+//! | L | condition in the decoder | `decoder.condition` | condition × gene | `decoder.L0.cond_L` |
+//! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
+
+use scgraft_engine::{
+    Axis, Init, InputScale, Key, Layout, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var, group_lasso,
+    soft_threshold, soft_threshold_outside,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Batch, Header, Loss, Membership, ModelEntry, ModelError, Network, Posterior, Segment, Step, Term};
+
+pub(crate) const ENTRY: ModelEntry = ModelEntry {
+    name: "expimap",
+    summary: "conditional VAE whose latent dimensions are gene programs, with a masked linear decoder",
+    needs: "gene programs (GMT)",
+    gives: "program scores, program tests, gene importance, new programs in surgery",
+    when: "the question is which biological programs differ",
+    build,
+};
+
+/// Settings of expiMap; the defaults are the published ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExpimapConfig {
+    /// Sizes of the encoder's hidden layers.
+    pub hidden: Vec<usize>,
+    /// Dropout rate of the hidden layers; 0 in surgery.
+    pub dropout: f32,
+    /// Normalisation of the hidden layers.
+    pub norm: Norm,
+    /// Likelihood of the data.
+    pub likelihood: Likelihood,
+    /// Output function; by default softmax for counts, identity for squared error.
+    pub output: Option<Output>,
+    /// Weight of the KL term (upstream `alpha_kl`).
+    pub kl_weight: f32,
+    /// Weight of the group lasso on reference programs (upstream `alpha`).
+    pub lasso_weight: f32,
+    /// Weight of L1 outside soft gene sets (upstream `alpha_l1`).
+    pub l1_weight: f32,
+    /// Weight of L1 on free programs (upstream `gamma_ext`).
+    pub new_l1_weight: f32,
+    /// Epochs over which `new_l1_weight` rises from near 0 (upstream `gamma_epoch_anneal`); 0 for at once.
+    pub new_l1_anneal: usize,
+    /// Weight of HSIC between free programs and the rest (upstream `beta`).
+    pub hsic_weight: f32,
+    /// HSIC of all free programs jointly, instead of one against all.
+    pub hsic_joint: bool,
+}
+
+impl Default for ExpimapConfig {
+    fn default() -> Self {
+        ExpimapConfig {
+            hidden: vec![256, 256, 256],
+            dropout: 0.05,
+            norm: Norm::Layer,
+            likelihood: Likelihood::Nb,
+            output: None,
+            kl_weight: 0.5,
+            lasso_weight: 0.7,
+            l1_weight: 0.9,
+            new_l1_weight: 0.7,
+            new_l1_anneal: 50,
+            hsic_weight: 3.0,
+            hsic_joint: false,
+        }
+    }
+}
+
+/// Normalisation of hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Over a cell's hidden units, without affine terms.
+    Layer,
+    /// None.
+    None,
+}
+
+/// Likelihood of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Likelihood {
+    /// Negative binomial, for raw counts.
+    Nb,
+    /// Squared error, for log-normalised values.
+    Mse,
+}
+
+/// Output function of the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// Library size times softmax over genes.
+    Softmax,
+    /// ln(1 + e^h)
+    Softplus,
+    /// e^h
+    Exp,
+    /// max(h, 0)
+    Relu,
+    /// h
+    Identity,
+}
+
+impl Output {
+    fn link(self) -> Link {
+        match self {
+            Output::Softmax => Link::Softmax,
+            Output::Softplus => Link::Softplus,
+            Output::Exp => Link::Exp,
+            Output::Relu => Link::Relu,
+            Output::Identity => Link::Identity,
+        }
+    }
+}
+
+/// ε of the posterior variance.
+const VARIANCE_FLOOR: f32 = 1e-4;
+/// Epochs between changes of the annealed L1 weight.
+const ANNEAL_EVERY: usize = 5;
+
+#[derive(Debug)]
+struct Dense {
+    weight: ParamId,
+    bias: ParamId,
+}
+
+#[derive(Debug)]
+struct Expimap {
+    config: ExpimapConfig,
+    n_genes: usize,
+    input: Dense,
+    input_condition: ParamId,
+    hidden: Vec<Dense>,
+    mean: Dense,
+    log_variance: Dense,
+    programs: Vec<Programs>,
+    decoder_condition: ParamId,
+    dispersion: Option<ParamId>,
+}
+
+/// A segment of the decoder: its weights, its gene sets, how these bind.
+#[derive(Debug)]
+struct Programs {
+    weight: ParamId,
+    mask: Mask,
+    membership: Membership,
+    of_reference: bool,
+}
+
+fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
+    let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
+        model: ENTRY.name,
+        what: what.to_owned(),
+        expected: expected.to_owned(),
+        found,
+    };
+    let config: ExpimapConfig = serde_json::from_value(config.clone())
+        .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
+    if header.n_programs() == 0 {
+        return Err(ModelError::Needs {
+            model: ENTRY.name,
+            what: "gene programs".into(),
+            remedy: "give a GMT file whose genes are among the data's".into(),
+        });
+    }
+    if config.hidden.is_empty() || config.hidden.contains(&0) {
+        return Err(invalid("hidden", "at least one layer, each of at least one unit", format!("{:?}", config.hidden)));
+    }
+    if !(0.0..1.0).contains(&config.dropout) {
+        return Err(invalid("dropout", "at least 0 and below 1", config.dropout.to_string()));
+    }
+    if config.likelihood == Likelihood::Mse && config.output == Some(Output::Softmax) {
+        return Err(invalid("output", "softplus, exp, relu or identity with squared error", "softmax".into()));
+    }
+    if config.likelihood == Likelihood::Nb && config.output == Some(Output::Identity) {
+        return Err(invalid("output", "a positive mean (softmax, softplus, exp, relu) with nb", "identity".into()));
+    }
+
+    let mut p = Params::new();
+    let (genes, conditions) = (header.genes.len(), header.conditions.len());
+    let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);
+    let latent = header.n_programs();
+    let mut dense = |name: &str, out: (Axis, usize), inputs: usize| Dense {
+        weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
+        bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
+    };
+    let hidden = config.hidden.windows(2).enumerate();
+    let hidden = hidden.map(|(i, w)| dense(&format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0])).collect();
+    let mean = dense("encoder.mean", (Axis::Latent, latent), last);
+    let log_variance = dense("encoder.log_variance", (Axis::Latent, latent), last);
+    let input = Dense {
+        weight: p.add("encoder.input.weight", &[(Axis::Gene, genes), (Axis::Hidden, first)], Init::FanIn(genes), key),
+        bias: p.add("encoder.input.bias", &[(Axis::Hidden, first)], Init::FanIn(genes), key),
+    };
+    let by_condition = Init::FanIn(conditions);
+    let condition = (Axis::Condition, conditions);
+    let input_condition = p.add("encoder.input.condition", &[condition, (Axis::Hidden, first)], by_condition, key);
+    let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
+    let dispersion = (config.likelihood == Likelihood::Nb)
+        .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
+    let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, key)).collect();
+    let network = Expimap {
+        config,
+        n_genes: genes,
+        input,
+        input_condition,
+        hidden,
+        mean,
+        log_variance,
+        programs,
+        decoder_condition,
+        dispersion,
+    };
+    Ok((p, Box::new(network)))
+}
+
+fn add_programs(p: &mut Params, segment: &Segment, genes: usize, key: Key) -> Programs {
+    let (mask, count) = (segment.mask(genes), segment.programs.len());
+    let axes: &[(Axis, usize)] = match segment.membership {
+        Membership::Hard => &[(Axis::Entry, mask.n_entries())],
+        Membership::Soft | Membership::Free => &[(Axis::Program, count), (Axis::Gene, genes)],
+    };
+    let weight = p.add(&segment.tensor(), axes, Init::FanIn(count), key);
+    Programs { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
+}
+
+impl Programs {
+    fn weights(&self) -> ProgramWeights<'_> {
+        match self.membership {
+            Membership::Hard => ProgramWeights::Masked(self.weight, &self.mask),
+            Membership::Soft | Membership::Free => ProgramWeights::Dense(self.weight),
+        }
+    }
+}
+
+impl Expimap {
+    fn link(&self) -> Link {
+        let default = match self.config.likelihood {
+            Likelihood::Nb => Output::Softmax,
+            Likelihood::Mse => Output::Identity,
+        };
+        self.config.output.unwrap_or(default).link()
+    }
+
+    /// Equation 2.
+    fn block(&self, t: &mut Tape<'_>, a: Var) -> Var {
+        let a = match self.config.norm {
+            Norm::Layer => t.layer_norm(a),
+            Norm::None => a,
+        };
+        let h = t.relu(a);
+        t.dropout(h, self.config.dropout)
+    }
+
+    /// Number of free programs, the last latent dimensions that are.
+    fn n_free(&self) -> usize {
+        self.programs.last().filter(|p| p.membership == Membership::Free).map_or(0, |p| p.mask.n_programs())
+    }
+
+    /// The factor on the L1 weight of free programs: a staircase from 1/n to 1 over n epochs.
+    fn new_l1_factor(&self, epoch: usize) -> f32 {
+        let n = self.config.new_l1_anneal;
+        if n == 0 {
+            return 1.0;
+        }
+        // The change at the end of epoch e, a multiple of 5, acts from the next epoch on.
+        let last_change = epoch.saturating_sub(1) / ANNEAL_EVERY * ANNEAL_EVERY;
+        if last_change == 0 { 1.0 / n as f32 } else { (last_change as f32 / n as f32).min(1.0) }
+    }
+}
+
+impl Network for Expimap {
+    fn config(&self) -> Value {
+        serde_json::to_value(&self.config).unwrap_or_default()
+    }
+
+    fn input_scale(&self) -> InputScale {
+        match self.config.likelihood {
+            Likelihood::Nb => InputScale::Log1p,
+            Likelihood::Mse => InputScale::Identity,
+        }
+    }
+
+    fn input_weight(&self) -> ParamId {
+        self.input.weight
+    }
+
+    fn variance_floor(&self) -> f32 {
+        VARIANCE_FLOOR
+    }
+
+    fn kl_weight(&self) -> f32 {
+        self.config.kl_weight
+    }
+
+    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+        let a = t.sparse_linear(&batch.x, self.input.weight, Some(self.input.bias)); // 1
+        let a = t.add_rows(a, self.input_condition, &batch.condition); // 1
+        let mut h = self.block(t, a); // 2
+        for layer in &self.hidden {
+            let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell); // 1
+            h = self.block(t, a); // 2
+        }
+        let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
+        let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
+        Posterior { mean, log_variance }
+    }
+
+    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let q = self.inference(t, batch);
+        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
+        let segments = self.programs.iter().map(Programs::weights).collect();
+        let condition = Some((self.decoder_condition, &batch.condition));
+        let h = t.decode_programs(z, self.n_genes, segments, condition); // 4
+        let mu = t.mean_of(h, self.link(), &batch.library); // 5
+        let reconstruction = match self.dispersion {
+            Some(theta) => t.negative_binomial(mu, theta, &batch.condition, &batch.x), // 6
+            None => t.squared_error(mu, &batch.x),                                     // 6
+        };
+        let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
+        let mut terms = vec![
+            Term { name: "reconstruction", value: t.mean(reconstruction), weight: 1.0 },
+            Term { name: "kl", value: t.mean(kl), weight: step.kl_weight },
+        ];
+        if self.n_free() > 0 && self.config.hsic_weight > 0.0 {
+            let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
+            terms.push(Term { name: "hsic", value, weight: self.config.hsic_weight });
+        }
+        terms
+    }
+
+    fn after_step(&self, params: &mut Params, step: &Step) {
+        let (rate, c) = (step.learning_rate, &self.config);
+        for programs in &self.programs {
+            let tensor = params.get_mut(programs.weight);
+            if !tensor.is_trainable() {
+                continue;
+            }
+            let values = &mut tensor.values;
+            match programs.membership {
+                Membership::Soft => soft_threshold_outside(values, &programs.mask, self.n_genes, c.l1_weight * rate), // 8
+                Membership::Free => soft_threshold(values, c.new_l1_weight * rate * self.new_l1_factor(step.epoch)), // 8
+                Membership::Hard => {}
+            }
+            if programs.of_reference {
+                for j in 0..programs.mask.n_programs() {
+                    let span = match programs.membership {
+                        Membership::Hard => programs.mask.entries(j),
+                        Membership::Soft | Membership::Free => j * self.n_genes..(j + 1) * self.n_genes,
+                    };
+                    group_lasso(&mut values[span], c.lasso_weight * rate); // 8
+                }
+            }
+        }
+    }
+
+    fn first_layers(&self) -> Vec<ParamId> {
+        let decoder = self.programs.iter().map(|p| p.weight);
+        let others = [self.input.weight, self.input.bias, self.input_condition, self.decoder_condition];
+        others.into_iter().chain(self.dispersion).chain(decoder).collect()
+    }
+
+    fn add_segment(
+        &mut self,
+        params: &mut Params,
+        segment: &Segment,
+        n_genes: usize,
+        key: Key,
+    ) -> Result<(), ModelError> {
+        let added = add_programs(params, segment, n_genes, key);
+        let tensor = params.get_mut(added.weight);
+        tensor.new_rows = 0..tensor.rows();
+        self.programs.push(added);
+        params.grow(Axis::Latent, segment.programs.len(), key);
+        Ok(())
+    }
+
+    fn without_dropout(&mut self) {
+        self.config.dropout = 0.0;
+    }
+
+    fn program_weights(&self, params: &Params, _header: &Header) -> Option<Vec<f32>> {
+        let mut out = Vec::new();
+        for programs in &self.programs {
+            let values = params.values(programs.weight);
+            match programs.membership {
+                Membership::Soft | Membership::Free => out.extend_from_slice(values),
+                Membership::Hard => {
+                    for j in 0..programs.mask.n_programs() {
+                        let first = out.len();
+                        out.resize(first + self.n_genes, 0.0);
+                        for (&g, &w) in programs.mask.genes(j).iter().zip(&values[programs.mask.entries(j)]) {
+                            out[first + g as usize] = w;
+                        }
+                    }
+                }
+            }
+        }
+        Some(out)
+    }
+}

@@ -1,0 +1,79 @@
+//! Settings of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::EarlyStopping;
+
+/// How a model is fitted; the defaults are the published ones, save where those are at fault.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// At most so many passes over the training cells.
+    pub epochs: usize,
+    /// Cells a step.
+    pub batch_size: usize,
+    /// Step size of Adam.
+    pub learning_rate: f32,
+    /// ε of Adam.
+    pub adam_epsilon: f32,
+    /// L2 weight decay, added to the gradient of what trains. The published code uses 0.04, which shrinks
+    /// conditions' weights for no reason; here it is off.
+    pub weight_decay: f32,
+    /// Epochs over which the KL weight rises from 0; 0 for at once.
+    pub kl_anneal: usize,
+    /// Share of each condition's cells that trains; the others validate.
+    pub train_fraction: f64,
+    /// Draw as many cells of each condition, whatever its size.
+    pub stratified: bool,
+    /// When to stop; `None` runs all epochs and keeps the last state.
+    pub early_stopping: Option<EarlyStopping>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Reproduce the published code's numerics.
+    pub compat: Option<Compat>,
+}
+
+/// Published code whose numerics can be reproduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compat {
+    /// scArches 0.6.1: weight decay 0.04, stratified draws, early stopping blind to the first epochs.
+    Scarches,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            epochs: 400,
+            batch_size: 128,
+            learning_rate: 1e-3,
+            adam_epsilon: 0.01,
+            weight_decay: 0.0,
+            kl_anneal: 100,
+            train_fraction: 0.9,
+            stratified: false,
+            early_stopping: Some(EarlyStopping::default()),
+            seed: 2020,
+            compat: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// These settings with the published code's in place of ours where they differ in numerics.
+    pub fn compatible(mut self, compat: Compat) -> Self {
+        match compat {
+            Compat::Scarches => {
+                self.weight_decay = 0.04;
+                self.stratified = true;
+            }
+        }
+        self.compat = Some(compat);
+        self
+    }
+
+    /// The factor on the KL weight in an epoch: min(epoch/anneal, 1).
+    pub fn kl_factor(&self, epoch: usize) -> f32 {
+        if self.kl_anneal == 0 { 1.0 } else { (epoch as f32 / self.kl_anneal as f32).min(1.0) }
+    }
+}

@@ -1,0 +1,315 @@
+//! The training loop: the same for every model.
+
+use std::ops::ControlFlow;
+
+use scgraft_cells::{Dense, Minibatches, Prepared, split};
+use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Params, Tape, Workspace};
+use scgraft_models::{Batch, EpochRecord, Model, Step};
+
+use crate::{Compat, Stopper, TrainConfig, TrainError};
+
+/// Told of every epoch; may stop the training.
+pub type Progress<'p> = dyn FnMut(&EpochRecord) -> ControlFlow<()> + 'p;
+
+/// How a fit went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitReport {
+    /// Epochs run.
+    pub epochs: usize,
+    /// The epoch whose state the model has.
+    pub best_epoch: usize,
+    /// Whether early stopping ended it.
+    pub stopped_early: bool,
+    /// Steps taken.
+    pub steps: usize,
+    /// Values that trained.
+    pub n_trainable: usize,
+    /// Bytes of the workspace that every step reuses.
+    pub workspace_bytes: usize,
+}
+
+/// Keys of independent draws.
+const NOISE: u64 = 1;
+const VALIDATION: u64 = 2;
+
+/// Runs `work` with so many threads (0: one a core). Results do not depend on the number.
+///
+/// # Errors
+/// When the threads cannot be started.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, TrainError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|e| TrainError::Threads { threads, what: e.to_string() })?;
+    Ok(pool.install(work))
+}
+
+/// Fits what is trainable in `model` to `data`.
+///
+/// The model ends in the state of its best epoch (lowest unweighted validation loss), or of its last
+/// without early stopping, and has the run's history.
+///
+/// # Errors
+/// When data and model do not fit, a setting is wrong, the loss is no number, or `progress` stops it.
+pub fn fit(
+    model: &mut Model,
+    data: &Prepared,
+    config: &TrainConfig,
+    progress: &mut Progress<'_>,
+) -> Result<FitReport, TrainError> {
+    check(model, data, config)?;
+    let split = split(data, if config.early_stopping.is_some() { config.train_fraction } else { 1.0 }, config.seed)?;
+    let batches = if config.stratified {
+        Minibatches::stratified(&split.train, &data.condition, config.batch_size, config.seed)?
+    } else {
+        Minibatches::shuffled(&split.train, config.batch_size, config.seed)?
+    };
+    let product = model.frozen_product(data);
+    let mut run = Run {
+        data,
+        product,
+        grads: Grads::new(&model.params),
+        adam: Adam::new(
+            &model.params,
+            AdamConfig { epsilon: config.adam_epsilon, weight_decay: config.weight_decay, ..AdamConfig::default() },
+        ),
+        workspace: Workspace::new(),
+        batch: Batch::default(),
+        next: Batch::default(),
+        key: Key::new(config.seed),
+        steps: 0,
+    };
+    let mut stopper = config.early_stopping.filter(|_| !split.validation.is_empty()).map(|rule| match config.compat {
+        Some(Compat::Scarches) => Stopper::scarches(rule),
+        None => Stopper::new(rule),
+    });
+    let mut learning_rate = config.learning_rate;
+    let mut best = Best::default();
+    let mut report = FitReport {
+        epochs: 0,
+        best_epoch: 0,
+        stopped_early: false,
+        steps: 0,
+        n_trainable: model.params.n_trainable(),
+        workspace_bytes: 0,
+    };
+    model.history.clear();
+    for epoch in 0..config.epochs {
+        let step = Step { epoch, learning_rate, kl_weight: model.network.kl_weight() * config.kl_factor(epoch) };
+        let train = run.train_epoch(model, &batches, step)?;
+        let validation = run.validate(model, &split.validation, config.batch_size, step)?;
+        let record = EpochRecord {
+            epoch,
+            learning_rate,
+            kl_weight: step.kl_weight,
+            train: named(&train),
+            validation_loss: (!validation.is_empty()).then(|| validation.iter().map(|t| t.1).sum()),
+            validation: named(&validation),
+        };
+        report.epochs = epoch + 1;
+        let go_on = progress(&record);
+        let verdict = record.validation_loss.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
+        model.history.push(record);
+        if go_on.is_break() {
+            return Err(TrainError::Stopped { epoch });
+        }
+        let Some(verdict) = verdict else {
+            report.best_epoch = epoch;
+            continue;
+        };
+        if verdict.best {
+            best.keep(&model.params);
+            report.best_epoch = epoch;
+        }
+        if verdict.lower_rate {
+            learning_rate *= config.early_stopping.map_or(1.0, |e| e.lr_factor);
+            tracing::debug!(epoch, learning_rate, "learning rate lowered");
+        }
+        if !verdict.carry_on {
+            report.stopped_early = true;
+            break;
+        }
+    }
+    best.restore(&mut model.params);
+    report.steps = run.steps;
+    report.workspace_bytes = run.workspace.bytes();
+    Ok(report)
+}
+
+fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), TrainError> {
+    if config.batch_size == 0 {
+        return Err(TrainError::Config { what: "batch size", expected: "at least 1", found: "0".into() });
+    }
+    if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
+        let found = config.learning_rate.to_string();
+        return Err(TrainError::Config { what: "learning rate", expected: "a positive number", found });
+    }
+    if data.genes != model.header.genes {
+        let found = data.n_genes().to_string();
+        return Err(TrainError::Mismatch { what: "genes", found, expected: model.header.genes.len().to_string() });
+    }
+    if data.condition.levels != model.header.conditions {
+        let (found, expected) = (data.condition.levels.join(", "), model.header.conditions.join(", "));
+        return Err(TrainError::Mismatch { what: "conditions", found, expected });
+    }
+    Ok(())
+}
+
+/// Means of loss terms by name.
+type Terms = Vec<(&'static str, f64)>;
+
+fn named(terms: &Terms) -> Vec<(String, f64)> {
+    terms.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect()
+}
+
+/// What a run holds between steps.
+struct Run<'d> {
+    data: &'d Prepared,
+    product: Option<Dense>,
+    grads: Grads,
+    adam: Adam,
+    workspace: Workspace,
+    batch: Batch,
+    next: Batch,
+    key: Key,
+    steps: usize,
+}
+
+impl Run<'_> {
+    /// One pass over the training cells; the mean of each term.
+    fn train_epoch(&mut self, model: &mut Model, batches: &Minibatches, step: Step) -> Result<Terms, TrainError> {
+        let order = batches.epoch(step.epoch as u64);
+        let mut chunks = order.chunks(batches.batch_size());
+        let mut means = Means::default();
+        if let Some(first) = chunks.next() {
+            fill(&mut self.batch, model, self.data, self.product.as_ref(), first);
+        }
+        loop {
+            let upcoming = chunks.next();
+            let (batch, next) = (&self.batch, &mut self.next);
+            let noise = Noise::Key(self.key.fold(NOISE).fold(self.steps as u64));
+            let (grads, workspace) = (&mut self.grads, &mut self.workspace);
+            let (model_now, data, product) = (&*model, self.data, self.product.as_ref());
+            // The next batch is laid out while this one is computed.
+            let (terms, ()) = rayon::join(
+                || gradient(model_now, batch, &step, noise, workspace, grads),
+                || {
+                    if let Some(rows) = upcoming {
+                        fill(next, model_now, data, product, rows);
+                    }
+                },
+            );
+            means.add(&terms?, self.batch.n_cells());
+            self.adam.step(&mut model.params, &self.grads, step.learning_rate);
+            model.network.after_step(&mut model.params, &step);
+            self.steps += 1;
+            if upcoming.is_none() {
+                return Ok(means.terms());
+            }
+            std::mem::swap(&mut self.batch, &mut self.next);
+        }
+    }
+
+    /// The mean of each term over the validation cells, without dropout; the noise is the same every epoch.
+    fn validate(&mut self, model: &Model, rows: &[usize], size: usize, step: Step) -> Result<Terms, TrainError> {
+        let mut means = Means::default();
+        for (i, chunk) in rows.chunks(size).enumerate() {
+            fill(&mut self.batch, model, self.data, self.product.as_ref(), chunk);
+            let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
+            let mut tape = Tape::new(&model.params, &mut self.workspace, noise, false);
+            let loss = model.network.loss(&mut tape, &self.batch, &step);
+            let terms = read(&tape, &loss, step.epoch)?;
+            tape.finish();
+            means.add(&terms, chunk.len());
+        }
+        Ok(means.terms())
+    }
+}
+
+/// Loss terms of a batch, and the gradient of their weighted sum.
+fn gradient(
+    model: &Model,
+    batch: &Batch,
+    step: &Step,
+    noise: Noise,
+    workspace: &mut Workspace,
+    grads: &mut Grads,
+) -> Result<Terms, TrainError> {
+    let mut tape = Tape::new(&model.params, workspace, noise, true);
+    let loss = model.network.loss(&mut tape, batch, step);
+    let terms = read(&tape, &loss, step.epoch)?;
+    let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
+    tape.backward(&roots, grads);
+    Ok(terms)
+}
+
+fn read(tape: &Tape<'_>, loss: &[scgraft_models::Term], epoch: usize) -> Result<Terms, TrainError> {
+    let mut terms = Vec::with_capacity(loss.len());
+    for term in loss {
+        let value = tape.scalar(term.value);
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { epoch, term: term.name, value });
+        }
+        terms.push((term.name, f64::from(value)));
+    }
+    Ok(terms)
+}
+
+/// Lays out a batch. Cells of a condition stand together, so that its weights are read once.
+fn fill(batch: &mut Batch, model: &Model, data: &Prepared, product: Option<&Dense>, rows: &[usize]) {
+    let mut rows = rows.to_vec();
+    rows.sort_by_key(|&r| data.condition.codes[r]);
+    let mut kept = batch.x.take_product();
+    batch.fill(data, &rows, model.network.input_scale());
+    if let Some(product) = product {
+        kept.clear();
+        rows.iter().for_each(|&r| kept.extend_from_slice(product.row(r)));
+        batch.x.set_product(kept);
+    }
+}
+
+/// Running means, weighted by the number of cells.
+#[derive(Default)]
+struct Means {
+    sums: Terms,
+    cells: usize,
+}
+
+impl Means {
+    fn add(&mut self, terms: &Terms, cells: usize) {
+        if self.sums.is_empty() {
+            self.sums = terms.iter().map(|t| (t.0, 0.0)).collect();
+        }
+        for (sum, term) in self.sums.iter_mut().zip(terms) {
+            sum.1 += term.1 * cells as f64;
+        }
+        self.cells += cells;
+    }
+
+    fn terms(&self) -> Terms {
+        self.sums.iter().map(|t| (t.0, t.1 / self.cells as f64)).collect()
+    }
+}
+
+/// A copy of what trains, at the best epoch.
+#[derive(Default)]
+struct Best {
+    values: Vec<Vec<f32>>,
+}
+
+impl Best {
+    fn keep(&mut self, params: &Params) {
+        self.values.clear();
+        for p in params.iter() {
+            self.values.extend(p.trainable_spans().map(|s| p.values[s].to_vec()));
+        }
+    }
+
+    fn restore(self, params: &mut Params) {
+        let mut kept = self.values.into_iter();
+        for p in params.iter_mut() {
+            let spans: Vec<_> = p.trainable_spans().collect();
+            for (span, values) in spans.into_iter().zip(&mut kept) {
+                p.values[span].copy_from_slice(&values);
+            }
+        }
+    }
+}

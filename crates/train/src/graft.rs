@@ -1,0 +1,46 @@
+//! Grafting a query onto a reference.
+
+use scgraft_cells::Prepared;
+use scgraft_models::{Adaptor, Granularity, Model, Surgery};
+
+use crate::{FitReport, Progress, TrainConfig, TrainError, fit};
+
+/// A query grafted onto its reference.
+#[derive(Debug)]
+pub struct Grafted {
+    /// The reference with the graft.
+    pub model: Model,
+    /// The graft as an adaptor of the reference; `None` when shared layers were trained, or nothing was added.
+    pub adaptor: Option<Adaptor>,
+    /// How training went; `None` when the reference already knew every condition and nothing was added.
+    pub report: Option<FitReport>,
+}
+
+/// Surgery on `reference` for the query's new conditions and the plan's new programs, then training of
+/// what the plan's granularity allows. `plan.conditions` is replaced by the query's new conditions.
+///
+/// A query whose conditions the reference already knows needs no training and gets none, unless the plan
+/// adds programs or trains shared layers.
+///
+/// # Errors
+/// As [`Model::surgery`] and [`fit`].
+pub fn graft(
+    reference: &Model,
+    query: &Prepared,
+    mut plan: Surgery,
+    config: &TrainConfig,
+    progress: &mut Progress<'_>,
+) -> Result<Grafted, TrainError> {
+    plan.conditions = query.condition.levels[query.n_known_conditions..].to_vec();
+    if plan.conditions.is_empty() && plan.programs.is_none() && plan.granularity == Granularity::Adaptor {
+        return Ok(Grafted { model: reference.duplicate()?, adaptor: None, report: None });
+    }
+    let hash = reference.reference_hash();
+    let mut model = reference.surgery(&plan, config.seed)?;
+    let report = fit(&mut model, query, config, progress)?;
+    let adaptor = match plan.granularity {
+        Granularity::Adaptor => model.adaptors(&hash)?.into_iter().find(|a| a.origin.name == plan.name),
+        Granularity::FirstLayers | Granularity::All => None,
+    };
+    Ok(Grafted { model, adaptor, report: Some(report) })
+}

@@ -1,0 +1,113 @@
+//! Early stopping, and lowering the learning rate, on the unweighted validation loss.
+
+use serde::{Deserialize, Serialize};
+
+/// When to stop and when to lower the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Stop after so many epochs without improvement.
+    pub patience: usize,
+    /// Lower the learning rate after so many; 0 never lowers it.
+    pub lr_patience: usize,
+    /// What the learning rate is multiplied by.
+    pub lr_factor: f32,
+}
+
+impl Default for EarlyStopping {
+    /// The published settings: 50, 13, 0.1.
+    fn default() -> Self {
+        EarlyStopping { patience: 50, lr_patience: 13, lr_factor: 0.1 }
+    }
+}
+
+/// What to do after an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Go on.
+    pub carry_on: bool,
+    /// Multiply the learning rate by the factor.
+    pub lower_rate: bool,
+    /// This epoch is the best so far: its state is the one to restore.
+    pub best: bool,
+}
+
+/// Watches a validation loss.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    rule: EarlyStopping,
+    /// scArches looks at nothing before epoch `patience` − 1.
+    blind: usize,
+    seen: usize,
+    lowest: f64,
+    reference: f64,
+    wait: usize,
+    wait_rate: usize,
+}
+
+impl Stopper {
+    /// Watches from the first epoch.
+    pub fn new(rule: EarlyStopping) -> Self {
+        Stopper { rule, blind: 0, seen: 0, lowest: f64::INFINITY, reference: f64::INFINITY, wait: 0, wait_rate: 0 }
+    }
+
+    /// Watches as scArches 0.6.1 does: stopping and learning rate are blind to the first
+    /// `patience` − 1 epochs; the best epoch is not.
+    pub fn scarches(rule: EarlyStopping) -> Self {
+        Stopper { blind: rule.patience.saturating_sub(1), ..Stopper::new(rule) }
+    }
+
+    /// Takes the validation loss of the next epoch.
+    pub fn look(&mut self, loss: f64) -> Verdict {
+        self.seen += 1;
+        let best = loss < self.lowest;
+        if best {
+            self.lowest = loss;
+        }
+        let mut verdict = Verdict { carry_on: true, lower_rate: false, best };
+        if self.seen <= self.blind {
+            return verdict;
+        }
+        if self.wait >= self.rule.patience {
+            verdict.carry_on = false;
+            return verdict;
+        }
+        if self.rule.lr_patience > 0 && self.wait_rate >= self.rule.lr_patience {
+            verdict.lower_rate = true;
+            self.wait_rate = 0;
+        }
+        let improvement = self.reference - loss;
+        self.reference = self.reference.min(loss);
+        if improvement < 0.0 || loss.is_nan() {
+            self.wait += 1;
+            self.wait_rate += 1;
+        } else {
+            self.wait = 0;
+            self.wait_rate = 0;
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stops_after_the_patience_and_lowers_the_rate_on_the_way() {
+        let mut stopper = Stopper::new(EarlyStopping { patience: 4, lr_patience: 2, lr_factor: 0.1 });
+        let losses = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5];
+        let verdicts: Vec<_> = losses.iter().map(|&l| stopper.look(l)).collect();
+        assert!(verdicts[1].best && !verdicts[2].best);
+        assert_eq!(verdicts.iter().position(|v| v.lower_rate), Some(4));
+        assert_eq!(verdicts.iter().position(|v| !v.carry_on), Some(6));
+    }
+
+    #[test]
+    fn an_improvement_resets_the_wait() {
+        let mut stopper = Stopper::new(EarlyStopping { patience: 2, lr_patience: 0, lr_factor: 0.1 });
+        for loss in [5.0, 6.0, 4.0, 6.0, 3.0, 4.0] {
+            assert!(stopper.look(loss).carry_on);
+        }
+    }
+}
