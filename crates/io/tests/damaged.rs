@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use scgraft_io::{ReadOptions, inspect_h5ad, read_h5ad};
+use scgraft_io::{
+    GmtOptions, ReadOptions, TableOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list, read_table,
+};
 
 const FILES: [&str; 6] =
     ["layout_0.6.h5ad", "layout_0.7.h5ad", "matrices_0.12.h5ad", "raw_0.12.h5ad", "tables_0.12.h5ad", "uns_0.12.h5ad"];
@@ -19,6 +21,7 @@ fn open(bytes: &[u8]) {
     for result in [
         read_h5ad(&path, &ReadOptions::default()).map(drop),
         read_h5ad(&path, &ReadOptions { rows: Some(1..3), ..ReadOptions::default() }).map(drop),
+        read_cells(&path, &ReadOptions::default()).map(drop),
         inspect_h5ad(&path).map(drop),
     ] {
         if let Err(error) = result {
@@ -56,5 +59,25 @@ proptest! {
         let end = (at + len).min(bytes.len());
         bytes[at..end].fill(fill * 255);
         open(&bytes);
+    }
+
+    #[test]
+    fn text_of_any_kind(text in "([a-zA-Z0-9,;\\t\"%. é-]{0,12}\r?\n?){0,12}", packed in any::<bool>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("damaged.h5ad");
+        let text = if packed { format!("%%MatrixMarket matrix coordinate real general\n{text}") } else { text };
+        std::fs::write(&path, text).unwrap();
+        for error in [
+            read_gmt(&[&path], &GmtOptions::default()).err(),
+            read_table(&path, &TableOptions::default()).err(),
+            read_list(&path).err(),
+            read_cells(&path, &ReadOptions::default()).err(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let folder = folder.path().to_string_lossy().into_owned();
+            prop_assert!(error.to_string().contains(&folder), "{}", error);
+        }
     }
 }

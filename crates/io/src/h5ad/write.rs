@@ -20,7 +20,8 @@ const BLOCK: usize = 1 << 20;
 /// Writes an `.h5ad` file that anndata 0.8 and later reads, whole or not at all.
 ///
 /// Every slot is written as it is in memory; sparse matrices as CSR, numbers of matrices as
-/// `float32`. The file appears under its name only when it is complete ([`AtomicFile`]); large
+/// `float32`; a column of texts of which some are missing becomes categorical, since anndata before 0.12 has
+/// no other way to write a missing text. The file appears under its name only when it is complete ([`AtomicFile`]); large
 /// matrices are written in blocks, so little memory is needed beyond that of `cells`.
 ///
 /// # Errors

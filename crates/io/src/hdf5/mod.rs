@@ -4,6 +4,9 @@
 //! are [`read::PureReader`] and [`write::PureWriter`], over `hdf5-pure`; nothing outside this folder
 //! names them or that library.
 
+mod blocks;
+mod decode;
+mod failure;
 mod heap;
 mod read;
 mod types;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{
-    AttrValue, ChunkCacheConfig, Dataset, Datatype, FileAccessProperties, FixedPointLayout, FormatError, Group,
-    MetadataCacheConfig,
+    ChunkCacheConfig, Dataset, Datatype, DatatypeByteOrder, FileAccessProperties, Group, MetadataCacheConfig,
 };
 use rayon::prelude::*;
 
+use super::decode::{attr, decode, describe_type, element_size, half};
+use super::failure::{REWRITE, broken, not_hdf5};
 use super::heap::Heap;
-use super::types::{Attr, Attrs, Field, Info, Kind, Type, Values};
+use super::types::{Attrs, Field, Info, Kind, Type, Values};
 use crate::error::{Error, Result};
 
 /// Elements decoded at once: large enough to be quick, small enough to cost little memory.
@@ -22,7 +23,6 @@ const MOST_COMPRESSED: u64 = 1100;
 /// Datasets up to this size are read whatever their file's size says about them.
 const SMALL: u64 = 64 << 20;
 const WHOLE: &str = "/";
-const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
 
 /// An open HDF5 file.
 pub(super) struct PureReader {
@@ -346,158 +346,9 @@ fn clamp(rows: Option<Range<usize>>, all: usize) -> Range<usize> {
 
 /// Reads rows of 2-byte floats, which the library does not decode.
 fn halves(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<f32>, hdf5_pure::Error> {
-    let little = !matches!(
-        dataset.datatype()?,
-        Datatype::FloatingPoint { byte_order: hdf5_pure::DatatypeByteOrder::BigEndian, .. }
-    );
+    let little =
+        !matches!(dataset.datatype()?, Datatype::FloatingPoint { byte_order: DatatypeByteOrder::BigEndian, .. });
     let raw = dataset.read_raw_rows(start, count)?;
     let word = |b: &[u8]| if little { u16::from_le_bytes([b[0], b[1]]) } else { u16::from_be_bytes([b[0], b[1]]) };
     Ok(raw.chunks_exact(2).map(|b| half(word(b))).collect())
-}
-
-/// An IEEE 754 binary16 number: 1 bit of sign, 5 of exponent, 10 of fraction.
-fn half(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        e => (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
-    };
-    if bits >> 15 == 1 { -size } else { size }
-}
-
-fn attr(value: &AttrValue) -> Attr {
-    if let Some(text) = value.as_str() {
-        Attr::Text(text.to_owned())
-    } else if let Some(texts) = value.as_strings() {
-        Attr::Texts(texts.to_vec())
-    } else if let Some(ints) = value.to_i64s() {
-        Attr::Ints(ints)
-    } else if value.to_f64s().is_some_and(|v| v.is_empty()) {
-        // h5py writes an empty list as an empty array of float64.
-        Attr::Ints(Vec::new())
-    } else {
-        Attr::Other
-    }
-}
-
-fn describe_type(datatype: &Datatype) -> Type {
-    match datatype {
-        Datatype::FloatingPoint { size, .. } => Type::Float(*size),
-        Datatype::FixedPoint { size, layout: FixedPointLayout { signed: true, .. }, .. } => Type::Int(*size),
-        Datatype::FixedPoint { size, .. } => Type::Uint(*size),
-        Datatype::String { .. } | Datatype::VariableLength { is_string: true, .. } => Type::Text,
-        Datatype::Enumeration { base_type, members, .. } => {
-            let mut names: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
-            names.sort_unstable();
-            if names == ["FALSE", "TRUE"] { Type::Bool } else { describe_type(base_type) }
-        }
-        Datatype::Compound { members, .. } => {
-            Type::Record(members.iter().map(|m| (m.name.clone(), describe_type(&m.datatype))).collect())
-        }
-        Datatype::Array { base_type, dimensions } => {
-            Type::Array(Box::new(describe_type(base_type)), dimensions.iter().map(|&d| d as usize).collect())
-        }
-        other => Type::Other(other.to_string()),
-    }
-}
-
-fn element_size(datatype: &Datatype, heap: &Heap) -> usize {
-    match datatype {
-        Datatype::FixedPoint { size, .. }
-        | Datatype::FloatingPoint { size, .. }
-        | Datatype::String { size, .. }
-        | Datatype::Enumeration { size, .. } => *size as usize,
-        Datatype::VariableLength { .. } => heap.reference_size(),
-        _ => 0,
-    }
-}
-
-/// Decodes the elements of one field of records.
-fn decode(datatype: &Datatype, cells: &[&[u8]], heap: &mut Heap) -> std::result::Result<Values, String> {
-    use hdf5_pure::DatatypeByteOrder::LittleEndian;
-    let word = |cell: &[u8], little: bool| {
-        let mut bytes = [0u8; 8];
-        bytes[..cell.len()].copy_from_slice(cell);
-        if !little {
-            bytes[..cell.len()].reverse();
-        }
-        u64::from_le_bytes(bytes)
-    };
-    match datatype {
-        Datatype::FloatingPoint { size: 8, byte_order, .. } => {
-            let little = matches!(byte_order, LittleEndian);
-            Ok(Values::Float(cells.iter().map(|c| f64::from_bits(word(c, little))).collect()))
-        }
-        Datatype::FloatingPoint { size: 4, byte_order, .. } => {
-            let little = matches!(byte_order, LittleEndian);
-            Ok(Values::Float(cells.iter().map(|c| f64::from(f32::from_bits(word(c, little) as u32))).collect()))
-        }
-        Datatype::FixedPoint { size: size @ 1..=8, byte_order, layout } => {
-            let little = matches!(byte_order, LittleEndian);
-            let unused = 64 - 8 * size;
-            let values = cells.iter().map(|c| {
-                let bits = word(c, little) << unused;
-                if layout.signed { Ok((bits as i64) >> unused) } else { i64::try_from(bits >> unused) }
-            });
-            let values: std::result::Result<Vec<i64>, _> = values.collect();
-            values.map(Values::Int).map_err(|_| "a whole number above 2^63".to_owned())
-        }
-        Datatype::Enumeration { base_type, .. } => match (describe_type(datatype), decode(base_type, cells, heap)?) {
-            (Type::Bool, Values::Int(v)) => Ok(Values::Bool(v.into_iter().map(|v| v != 0).collect())),
-            (_, values) => Ok(values),
-        },
-        Datatype::String { padding, .. } => {
-            let spaces = matches!(padding, hdf5_pure::StringPadding::SpacePad);
-            let texts = cells.iter().map(|cell| {
-                let end = cell.iter().position(|&b| b == 0).unwrap_or(cell.len());
-                let text = std::str::from_utf8(&cell[..end]).map_err(|_| "a text is not UTF-8".to_owned())?;
-                Ok(if spaces { text.trim_end_matches(' ') } else { text }.to_owned())
-            });
-            Ok(Values::Text(texts.collect::<std::result::Result<_, String>>()?))
-        }
-        Datatype::VariableLength { is_string: true, .. } => {
-            let texts = cells.iter().map(|cell| heap.text(cell));
-            Ok(Values::Text(texts.collect::<std::result::Result<_, String>>()?))
-        }
-        other => Err(format!("values of type {other}")),
-    }
-}
-
-fn not_hdf5(path: &Path, found: String) -> Error {
-    Error::Format { path: path.to_owned(), expected: "an HDF5 file (such as .h5ad)", found }
-}
-
-fn broken(path: &Path, at: &str, error: hdf5_pure::Error) -> Error {
-    let (path, slot) = (path.to_owned(), at.to_owned());
-    match error {
-        hdf5_pure::Error::Io(source) => Error::Io { path, action: "read", source },
-        hdf5_pure::Error::Format(FormatError::UnsupportedFilter(id)) => {
-            Error::Compression { path, slot, filter: filter_name(id) }
-        }
-        hdf5_pure::Error::FileMarkedInUse { .. } => Error::Damaged {
-            path,
-            slot,
-            reason: "another program has the file open for writing, or stopped while writing it".to_owned(),
-            remedy: "close that program, or run `h5clear -s` on the file if there is none",
-        },
-        other => Error::Damaged { path, slot, reason: other.to_string(), remedy: REWRITE },
-    }
-}
-
-/// Filters registered with the HDF Group that single-cell files are met with.
-fn filter_name(id: u16) -> String {
-    let name = match id {
-        4 => "SZIP",
-        307 => "bzip2",
-        32001 => "Blosc",
-        32004 => "LZ4",
-        32008 => "Bitshuffle",
-        32013 => "ZFP",
-        32015 => "Zstandard",
-        32026 => "Blosc2",
-        _ => return format!("HDF5 filter {id}"),
-    };
-    name.to_owned()
 }

@@ -1,0 +1,47 @@
+//! What the library's errors mean for who has the file.
+
+use std::path::Path;
+
+use hdf5_pure::FormatError;
+
+use crate::error::Error;
+
+/// What to do about a file that is damaged.
+pub(super) const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
+
+pub(super) fn not_hdf5(path: &Path, found: String) -> Error {
+    Error::Format { path: path.to_owned(), expected: "an HDF5 file (such as .h5ad)", found }
+}
+
+pub(super) fn broken(path: &Path, at: &str, error: hdf5_pure::Error) -> Error {
+    let (path, slot) = (path.to_owned(), at.to_owned());
+    match error {
+        hdf5_pure::Error::Io(source) => Error::Io { path, action: "read", source },
+        hdf5_pure::Error::Format(FormatError::UnsupportedFilter(id)) => {
+            Error::Compression { path, slot, filter: filter_name(id) }
+        }
+        hdf5_pure::Error::FileMarkedInUse { .. } => Error::Damaged {
+            path,
+            slot,
+            reason: "another program has the file open for writing, or stopped while writing it".to_owned(),
+            remedy: "close that program, or run `h5clear -s` on the file if there is none",
+        },
+        other => Error::Damaged { path, slot, reason: other.to_string(), remedy: REWRITE },
+    }
+}
+
+/// Filters registered with the HDF Group that single-cell files are met with.
+fn filter_name(id: u16) -> String {
+    let name = match id {
+        4 => "SZIP",
+        307 => "bzip2",
+        32001 => "Blosc",
+        32004 => "LZ4",
+        32008 => "Bitshuffle",
+        32013 => "ZFP",
+        32015 => "Zstandard",
+        32026 => "Blosc2",
+        _ => return format!("HDF5 filter {id}"),
+    };
+    name.to_owned()
+}
