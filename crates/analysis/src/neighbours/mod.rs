@@ -1,11 +1,14 @@
 //! Nearest neighbours: the object that label transfer, clustering, UMAP and the metrics share.
 
+mod approximate;
 mod exact;
+mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use exact::squared_distance;
+pub use approximate::{Approximate, ApproximateOptions, knn_approximate, knn_self_approximate, recall};
 pub use exact::{knn, knn_self};
+pub(crate) use scan::squared_distance;
 
 /// The `k` nearest neighbours of each row, nearest first.
 ///

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use scgraft_cells::Dense;
 
-use super::{Neighbours, knn, knn_self};
+use super::{ApproximateOptions, Neighbours, knn, knn_approximate, knn_self, knn_self_approximate, recall};
 use crate::Error;
 use crate::testing::normal_matrix;
 
@@ -86,6 +86,79 @@ fn bad_input_is_refused() {
     let mut broken = data.clone();
     broken.row_mut(13)[2] = f32::NAN;
     assert!(matches!(knn_self(&broken, 3, false), Err(Error::NotFinite { row: 13, column: 2, .. })));
+}
+
+/// Thirty populations, some of few cells.
+fn populations(n: usize, seed: u64) -> Dense {
+    let mut data = normal_matrix(n, 8, seed);
+    let centres = normal_matrix(30, 8, 99);
+    for i in 0..n {
+        let population = (i * i) % 30;
+        data.row_mut(i).iter_mut().zip(centres.row(population)).for_each(|(v, c)| *v += 4.0 * c);
+    }
+    data
+}
+
+#[test]
+fn approximate_search_keeps_its_promise() {
+    let (reference, query) = (populations(4000, 1), populations(400, 2));
+    for wanted in [0.8, 0.95] {
+        let options = ApproximateOptions { recall: wanted, sample: 200, ..ApproximateOptions::default() };
+        let found = knn_approximate(&reference, &query, 10, &options).unwrap();
+        let truth = recall(&found.neighbours, &knn(&reference, &query, 10).unwrap()).unwrap();
+        assert!(truth > wanted - 0.03, "{truth} at {wanted}");
+        assert!((truth - found.recall).abs() < 0.03, "{truth} against the estimate {}", found.recall);
+        assert!(found.probes <= found.lists && found.probes * 3 < found.lists, "{found:?}");
+        let found = knn_self_approximate(&reference, 10, false, &options).unwrap();
+        assert!((0..4000).all(|i| !found.neighbours.row(i).0.contains(&(i as u32))));
+        let truth = recall(&found.neighbours, &knn_self(&reference, 10, false).unwrap()).unwrap();
+        assert!(truth > wanted - 0.03, "{truth} at {wanted}, among themselves");
+    }
+}
+
+#[test]
+fn approximate_search_of_all_lists_is_exact() {
+    let (reference, query) = (populations(900, 3), populations(50, 4));
+    let options = ApproximateOptions { recall: 1.0, lists: Some(1), ..ApproximateOptions::default() };
+    let found = knn_approximate(&reference, &query, 12, &options).unwrap();
+    assert_eq!((found.neighbours, found.recall), (knn(&reference, &query, 12).unwrap(), 1.0));
+    // As many neighbours as there are rows: one list never has them, and none is missing.
+    let few = populations(40, 5);
+    let options = ApproximateOptions { recall: 0.01, lists: Some(20), ..ApproximateOptions::default() };
+    let found = knn_self_approximate(&few, 40, true, &options).unwrap();
+    assert_eq!(found.neighbours, knn_self(&few, 40, true).unwrap());
+}
+
+#[test]
+fn approximate_search_has_the_same_bits_on_any_threads() {
+    let data = populations(3000, 6);
+    let run = |threads: usize, seed: u64| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let options = ApproximateOptions { recall: 0.7, seed, ..ApproximateOptions::default() };
+        pool.install(|| knn_self_approximate(&data, 5, true, &options).unwrap())
+    };
+    assert_eq!(run(1, 4), run(3, 4));
+    assert_ne!(run(1, 4), run(1, 5));
+}
+
+#[test]
+fn approximate_search_refuses_bad_settings() {
+    let data = normal_matrix(20, 3, 6);
+    let run = |options: ApproximateOptions| knn_approximate(&data, &data, 3, &options);
+    let base = ApproximateOptions::default();
+    assert!(matches!(
+        run(ApproximateOptions { recall: 1.5, ..base.clone() }),
+        Err(Error::Parameter { name: "recall", .. })
+    ));
+    assert!(matches!(
+        run(ApproximateOptions { lists: Some(21), ..base.clone() }),
+        Err(Error::Parameter { name: "lists", .. })
+    ));
+    assert!(matches!(run(ApproximateOptions { sample: 0, ..base }), Err(Error::Parameter { name: "sample", .. })));
+    assert!(matches!(
+        knn_self_approximate(&data, 20, false, &ApproximateOptions::default()),
+        Err(Error::TooManyNeighbours { k: 20, available: 19 })
+    ));
 }
 
 proptest! {

@@ -151,7 +151,7 @@ pub struct Latent<'a> {
 /// p(H₀) = mean over pairs of Φ((μₐ − μ_b) / √(σ²ₐ + σ²_b)), log K = ln p(H₀) − ln(1 − p(H₀))
 ///
 /// (Lotfollahi et al. 2023, doi:10.1038/s41556-022-01072-x, *Differential testing for GPs*; |log K| ≥ 2.3 is called
-/// enriched). Cells are not replicates: where there are donors, look at [the donor summary] as well.
+/// enriched). Cells are not replicates: where there are donors, look at [`crate::donors`] as well.
 ///
 /// `groups` names and labels the cells; with `within`, the test is made inside each level of that column.
 ///
