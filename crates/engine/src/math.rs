@@ -62,6 +62,19 @@ pub(crate) fn ln_1p<I: Isa>(s: I, x: f32) -> f32 {
     ln(s, u) + (x - (u - 1.0)) / u
 }
 
+/// ln(1 + e^x), without overflow.
+#[inline(always)]
+pub(crate) fn softplus<I: Isa>(s: I, x: f32) -> f32 {
+    x.max(0.0) + ln_1p(s, exp(s, -x.abs()))
+}
+
+/// 1/(1 + e^−x), accurate on both sides.
+#[inline(always)]
+pub(crate) fn logistic<I: Isa>(s: I, x: f32) -> f32 {
+    let e = exp(s, -x.abs());
+    (if x > 0.0 { 1.0 } else { e }) / (1.0 + e)
+}
+
 /// ln x in `f64` for positive normal x, to about 1e-15 relative away from 1.
 #[inline(always)]
 pub(crate) fn ln64<I: Isa>(s: I, x: f64) -> f64 {

@@ -87,6 +87,9 @@ pub struct Param {
     pub trainable: Vec<Range<usize>>,
     /// Rows added by the latest surgery.
     pub new_rows: Range<usize>,
+    /// Whether these are running statistics: no weights, never trained, and changed by
+    /// [`Params::apply_updates`] alone.
+    pub statistic: bool,
 }
 
 impl Param {
@@ -144,8 +147,29 @@ impl Params {
             init,
             trainable: std::iter::once(0..rows).filter(|r| !r.is_empty()).collect(),
             new_rows: 0..0,
+            statistic: false,
         });
         ParamId(self.list.len() as u32 - 1)
+    }
+
+    /// Adds running statistics, all of them `start`; training never changes them by gradients.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn add_statistic(&mut self, name: &str, axes: &[(Axis, usize)], start: f32) -> ParamId {
+        let id = self.add(name, axes, Init::Constant(start), Key::new(0));
+        let p = self.get_mut(id);
+        p.statistic = true;
+        p.trainable.clear();
+        id
+    }
+
+    /// Writes the new values of running statistics that a training step left in
+    /// [`Grads::updates`](crate::Grads::updates).
+    pub fn apply_updates(&mut self, updates: &[(ParamId, Vec<f32>)]) {
+        for (id, values) in updates {
+            self.get_mut(*id).values.copy_from_slice(values);
+        }
     }
 
     /// The handle of the tensor of that name.
@@ -217,15 +241,15 @@ impl Params {
     pub fn train_only_new(&mut self) {
         for p in &mut self.list {
             p.trainable.clear();
-            if !p.new_rows.is_empty() {
+            if !p.new_rows.is_empty() && !p.statistic {
                 p.trainable.push(p.new_rows.clone());
             }
         }
     }
 
-    /// Lets everything change.
+    /// Lets every weight change.
     pub fn train_all(&mut self) {
-        for p in &mut self.list {
+        for p in self.list.iter_mut().filter(|p| !p.statistic) {
             let rows = p.rows();
             p.trainable = std::iter::once(0..rows).filter(|r| !r.is_empty()).collect();
         }

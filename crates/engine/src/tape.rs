@@ -109,6 +109,7 @@ impl Workspace {
 #[derive(Debug, Default)]
 pub struct Grads {
     slots: Vec<Grad>,
+    updates: Vec<(ParamId, Vec<f32>)>,
 }
 
 #[derive(Debug, Default)]
@@ -127,12 +128,18 @@ impl Grads {
                 fresh: true,
             })
             .collect();
-        Grads { slots }
+        Grads { slots, updates: Vec::new() }
     }
 
     /// The gradient of a tensor, of its full shape; empty when the tensor is frozen.
     pub fn get(&self, id: ParamId) -> &[f32] {
         &self.slots[id.0 as usize].values
+    }
+
+    /// The new values of running statistics that the latest pass computed, for
+    /// [`Params::apply_updates`] after the step.
+    pub fn updates(&self) -> &[(ParamId, Vec<f32>)] {
+        &self.updates
     }
 
     /// Bytes held.
@@ -177,6 +184,7 @@ pub struct Tape<'a> {
     values: Vec<Vec<f32>>,
     needs: Vec<bool>,
     nodes: Vec<Box<dyn Backward + 'a>>,
+    updates: Vec<(ParamId, Vec<f32>)>,
     training: bool,
     noise: Noise,
     draws: u64,
@@ -204,6 +212,7 @@ impl<'a> Tape<'a> {
             values: Vec::new(),
             needs: Vec::new(),
             nodes: Vec::new(),
+            updates: Vec::new(),
             training,
             noise,
             draws: 0,
@@ -276,6 +285,22 @@ impl<'a> Tape<'a> {
         self.training && self.params.get(p).is_trainable()
     }
 
+    /// The coming values of running statistics: those of an earlier use in this pass, or those of
+    /// the table, to change.
+    pub(crate) fn update(&mut self, p: ParamId) -> &mut [f32] {
+        let at = match self.updates.iter().position(|u| u.0 == p) {
+            Some(at) => at,
+            None => {
+                let now = self.params.values(p);
+                let mut coming = self.workspace.take(now.len());
+                coming.copy_from_slice(now);
+                self.updates.push((p, coming));
+                self.updates.len() - 1
+            }
+        };
+        &mut self.updates[at].1
+    }
+
     /// Fills `out` with the next Gaussian draw of this pass; false when samples equal their means.
     pub(crate) fn draw_normal(&mut self, out: &mut [f32]) -> bool {
         let draw = self.draws;
@@ -308,9 +333,13 @@ impl<'a> Tape<'a> {
     }
 
     /// Walks back from weighted one-value activations, Σ weight · value, and gives the gradient of
-    /// every trainable tensor. The tape's buffers return to the workspace.
+    /// every trainable tensor, and the new running statistics. The tape's buffers return to the
+    /// workspace.
     pub fn backward(mut self, roots: &[(Var, f32)], grads: &mut Grads) {
         grads.renew();
+        for (_, old) in std::mem::replace(&mut grads.updates, std::mem::take(&mut self.updates)) {
+            self.workspace.give(old);
+        }
         let mut back = Back {
             params: self.params,
             values: &self.values,
@@ -337,9 +366,10 @@ impl<'a> Tape<'a> {
         self.finish();
     }
 
-    /// Ends a pass without walking back; buffers return to the workspace.
+    /// Ends a pass without walking back; buffers return to the workspace, and no running statistics
+    /// change.
     pub fn finish(self) {
-        for v in self.values {
+        for v in self.values.into_iter().chain(self.updates.into_iter().map(|u| u.1)) {
             self.workspace.give(v);
         }
     }

@@ -92,6 +92,10 @@ impl Check {
         self.params.get_mut(self.param_ids[p.0]).trainable.clear();
     }
 
+    pub(crate) fn set_param(&mut self, p: Pr, values: &[f32]) {
+        self.params.get_mut(self.param_ids[p.0]).values.copy_from_slice(values);
+    }
+
     pub(crate) fn set_input(&mut self, i: In, values: &[f32]) {
         self.params.get_mut(self.input_ids[i.0].0).values.copy_from_slice(values);
     }

@@ -3,17 +3,27 @@
 
 mod activation;
 mod add_rows;
+mod batch_norm;
+mod dispersion;
 mod gaussian;
 mod hsic;
 mod layer_norm;
 mod linear;
+mod linear_lanes;
 mod link;
 mod masked_linear;
 mod mean;
 mod mse;
 mod nb;
+mod nb_cell;
+mod normal;
+mod poisson;
+mod relayout;
 mod sparse_linear;
+mod zinb;
 
+pub use batch_norm::BatchNorm;
+pub use dispersion::Dispersion;
 pub use link::Link;
 pub use masked_linear::{Mask, ProgramWeights};
 pub use sparse_linear::product;

@@ -205,7 +205,7 @@ fn zeros(
 }
 
 /// Entries computed together.
-const CHUNK: usize = 16;
+pub(crate) const CHUNK: usize = 16;
 
 kernel! {
 /// What stored counts add to the zero terms.
