@@ -1,6 +1,7 @@
-//! Draws every picture from simulated data, at its natural size and small, as PNG and SVG.
+//! Draws every picture from simulated data, at its natural size and small, as PNG and SVG; or those of a `Report` kept
+//! as JSON.
 //!
-//! `cargo run -p scgraft-report --example gallery -- folder`
+//! `cargo run -p scgraft-report --example gallery -- folder [report.json]`
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,58 @@ use scgraft_report::scene::Size;
 use scgraft_report::*;
 use simulated::{CELL_TYPES, PROGRAMS, Random, blobs, strings};
 
-fn main() -> Result<(), ReportError> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));
     std::fs::create_dir_all(&folder).map_err(|source| ReportError::Write { path: folder.clone(), source })?;
+    if let Some(report) = std::env::args().nth(2) {
+        let report: html::Report = serde_json::from_slice(&std::fs::read(report)?)?;
+        return Ok(kept(&folder, &report)?);
+    }
     let mut random = Random(7);
     embeddings(&folder, &mut random)?;
     programs(&folder, &mut random)?;
     training(&folder, &mut random)?;
     transfer(&folder, &mut random)?;
-    tables(&folder, &mut random)
+    tables(&folder, &mut random)?;
+    Ok(())
+}
+
+/// The pictures of a report.
+fn kept(folder: &Path, report: &html::Report) -> Result<(), ReportError> {
+    for (m, map) in report.embeddings.iter().enumerate() {
+        for (c, color) in map.colors.iter().enumerate() {
+            let name = format!("map{m}_{c}");
+            both(folder, &name, &Embedding::umap(&map.name, &map.x, &map.y, color), Size::new(330.0, 460.0))?;
+        }
+        // Every score by every category.
+        for color in &map.colors {
+            let ColorValues::Scores { values, .. } = &color.values else { continue };
+            for by in &map.colors {
+                let ColorValues::Categories { codes, levels } = &by.values else { continue };
+                let violins = Violins { title: "", value: &color.name, values, codes, groups: levels, split: None };
+                let name = format!("violins{m}_{}_{}", color.name.replace('/', "_"), by.name.replace('/', "_"));
+                both(folder, &name, &violins, Size::new(330.0, 320.0))?;
+            }
+        }
+    }
+    for (i, test) in report.tests.iter().enumerate() {
+        both(folder, &format!("test{i}"), test, Size::new(330.0, 300.0))?;
+    }
+    for (i, fit) in report.training.iter().enumerate() {
+        both(folder, &format!("training{i}"), fit, Size::new(330.0, 560.0))?;
+    }
+    if let Some(confusion) = report.transfer.as_ref().and_then(|t| t.confusion.as_ref()) {
+        both(folder, "confusion", confusion, Size::new(330.0, 360.0))?;
+        both(folder, "sankey", &Sankey(confusion), Size::new(330.0, 420.0))?;
+    }
+    for program in report.programs.iter().take(3) {
+        let bars = GeneBars { title: program.name.clone(), genes: program.genes.iter().take(25).cloned().collect() };
+        both(folder, &format!("genes_{}", program.name.replace('/', "_")), &bars, Size::new(260.0, 420.0))?;
+    }
+    if let Some(metrics) = &report.metrics {
+        both(folder, "metrics", metrics, Size::new(330.0, 300.0))?;
+    }
+    Ok(())
 }
 
 /// Writes a picture at its natural size (PNG, SVG) and at a small one (PNG).

@@ -170,7 +170,8 @@ pub fn report(n: usize) -> Report {
             .collect(),
         ..BayesFactors::default()
     };
-    let tests = ["All cells", "CD14+ monocyte", "Naive B"].map(|t| test(t, &mut random)).to_vec();
+    let tests =
+        ["All cells", "CD14+ monocyte", "Naive B", "MAIT", "Regulatory T"].map(|t| test(t, &mut random)).to_vec();
     let labels = levels.iter().map(|name| TransferredLabel {
         name: name.clone(),
         cells: (random.uniform() * 3000.0) as u64 + 10,
@@ -263,6 +264,14 @@ pub fn report(n: usize) -> Report {
             confusion,
             reliability: Some(Reliability { title: String::new(), bins, ece: Some(0.031) }),
         }),
+        heatmaps: vec![Heatmap {
+            title: "Mean score in the cell types".into(),
+            rows: strings(&PROGRAMS),
+            columns: levels.clone(),
+            values: (0..PROGRAMS.len() * kinds).map(|_| random.normal()).collect(),
+            value: "mean score".into(),
+            diverging: true,
+        }],
         programs,
         tests,
         metrics: Some(Metrics {

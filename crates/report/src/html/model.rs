@@ -8,7 +8,7 @@ use super::page;
 use crate::error::same_length;
 use crate::file::write_atomically;
 use crate::pictures::nullable;
-use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Metrics, Reliability, ReportError, Training};
+use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Heatmap, Metrics, Reliability, ReportError, Training};
 
 /// Everything one report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Report {
     pub transfer: Option<Transfer>,
     /// The gene programs of the model.
     pub programs: Vec<Program>,
+    /// Scores of programs in groups of cells.
+    pub heatmaps: Vec<Heatmap>,
     /// Tests of programs between groups. Up to four of them are also columns of the table of programs.
     pub tests: Vec<BayesFactors>,
     /// Integration metrics.

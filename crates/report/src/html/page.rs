@@ -8,7 +8,9 @@ use crate::svg::{escape, font_faces};
 
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = concat!(
-    include_str!("../../assets/cells.js"),
+    include_str!("../../assets/map_data.js"),
+    include_str!("../../assets/map_draw.js"),
+    include_str!("../../assets/map.js"),
     include_str!("../../assets/table.js"),
     include_str!("../../assets/page.js")
 );
@@ -23,7 +25,7 @@ pub(super) fn write(report: &Report) -> Result<String, ReportError> {
         sections::cells(report)?,
         sections::transfer(report)?,
         sections::tests(report)?,
-        tables::programs(report),
+        sections::programs(report)?,
         sections::metrics(report)?,
         sections::training(report)?,
         Some(tables::methods(&report.run)),

@@ -78,7 +78,7 @@ pub(super) fn cells(report: &Report) -> Result<Option<Section>, ReportError> {
         return Ok(None);
     }
     report.embeddings.iter().try_for_each(|m| m.check())?;
-    let html = include_str!("../../assets/cells.html").to_owned();
+    let html = include_str!("../../assets/map.html").to_owned();
     Ok(Some(Section { id: "cells", title: "Cells", html }))
 }
 
@@ -127,6 +127,19 @@ pub(super) fn tests(report: &Report) -> Result<Option<Section>, ReportError> {
     }
     html += "</div>";
     Ok(Some(Section { id: "tests", title: "Program tests", html }))
+}
+
+/// Programs by groups, and the table of the programs.
+pub(super) fn programs(report: &Report) -> Result<Option<Section>, ReportError> {
+    if report.programs.is_empty() && report.heatmaps.is_empty() {
+        return Ok(None);
+    }
+    let mut html = String::new();
+    for map in &report.heatmaps {
+        html += &card("full", &figure(map, map.natural_size().width.min(1060.0), "")?);
+    }
+    html += &tables::programs(report);
+    Ok(Some(Section { id: "programs", title: "Programs", html }))
 }
 
 pub(super) fn metrics(report: &Report) -> Result<Option<Section>, ReportError> {

@@ -74,9 +74,9 @@ pub(super) fn labels(transfer: &Transfer) -> String {
 }
 
 /// All programs: sortable, filterable, genes on request.
-pub(super) fn programs(report: &Report) -> Option<Section> {
+pub(super) fn programs(report: &Report) -> String {
     if report.programs.is_empty() {
-        return None;
+        return String::new();
     }
     let tests: Vec<&BayesFactors> = report.tests.iter().take(TEST_COLUMNS).collect();
     let mut head = sortable("program", "", "") + &sortable("kind", "", "") + &sortable("genes", "num", "");
@@ -103,7 +103,7 @@ pub(super) fn programs(report: &Report) -> Option<Section> {
             number(threshold, 1)
         )
     };
-    let html = format!(
+    format!(
         "<p class=\"controls\"><label>Filter <input type=\"search\" id=\"program-filter\" \
          placeholder=\"program or gene\" autocomplete=\"off\"></label>\
          <label><input type=\"checkbox\" id=\"program-active\"> only active</label>{strong}\
@@ -116,8 +116,7 @@ pub(super) fn programs(report: &Report) -> Option<Section> {
                 "<table class=\"sorted\" id=\"program-table\"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
             )
         )
-    );
-    Some(Section { id: "programs", title: "Programs", html })
+    )
 }
 
 fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> String {

@@ -26,14 +26,13 @@ pub struct ProgramBayesFactor {
 
 /// A test of all programs between two groups of cells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BayesFactors {
     /// Title.
     pub title: String,
     /// The group; positive factors mean a higher score here. May be empty.
-    #[serde(default)]
     pub group: String,
     /// What it is compared with. May be empty.
-    #[serde(default)]
     pub comparison: String,
     /// The programs, in any order.
     pub programs: Vec<ProgramBayesFactor>,

@@ -64,18 +64,26 @@ impl Confusion {
         &self.counts[i * self.transferred.len()..(i + 1) * self.transferred.len()]
     }
 
-    /// Rows that have cells, and columns in an order that puts like beside like: those named as a row in the rows'
-    /// order, then the others that have cells.
+    /// Rows and columns that have cells, ordered so that like stands beside like.
+    ///
+    /// Where most rows have a column of the same name, rows keep their order and columns follow them; else columns go
+    /// from many cells to few, and rows follow the column that takes most of their cells. "unknown" is last.
     fn shown(&self) -> (Vec<usize>, Vec<usize>) {
-        let rows: Vec<usize> = (0..self.given.len()).filter(|&i| self.row(i).iter().any(|&c| c > 0)).collect();
-        let filled = |j: &usize| (0..self.given.len()).any(|i| self.row(i)[*j] > 0);
-        let mut columns: Vec<usize> = rows
-            .iter()
-            .filter_map(|&i| self.transferred.iter().position(|t| *t == self.given[i]))
-            .filter(filled)
-            .collect();
-        let rest: Vec<usize> = (0..self.transferred.len()).filter(filled).filter(|j| !columns.contains(j)).collect();
-        columns.extend(rest);
+        let total = |j: usize| (0..self.given.len()).map(|i| self.row(i)[j]).sum::<u64>();
+        let mut rows: Vec<usize> = (0..self.given.len()).filter(|&i| self.row(i).iter().any(|&c| c > 0)).collect();
+        let mut columns: Vec<usize> = (0..self.transferred.len()).filter(|&j| total(j) > 0).collect();
+        let same = |j: usize| rows.iter().position(|&i| self.given[i] == self.transferred[j]);
+        let unknown = |j: usize| self.transferred[j].eq_ignore_ascii_case("unknown");
+        if 2 * columns.iter().filter(|&&j| same(j).is_some()).count() >= rows.len() {
+            columns.sort_by_key(|&j| (unknown(j), same(j).unwrap_or(usize::MAX)));
+            return (rows, columns);
+        }
+        columns.sort_by_key(|&j| (unknown(j), std::cmp::Reverse(total(j))));
+        rows.sort_by_cached_key(|&i| {
+            let cells = |k: &usize| self.row(i)[columns[*k]];
+            let main = (0..columns.len()).rev().max_by_key(cells).unwrap_or(0);
+            (main, std::cmp::Reverse(cells(&main)))
+        });
         (rows, columns)
     }
 }
@@ -179,8 +187,10 @@ impl Picture for Sankey<'_> {
 
         // One colour a label, the same on both sides.
         let color_of = |name: &str, other: usize| table.given.iter().position(|g| g == name).unwrap_or(other);
+        // Counts are left to the tips where there is little room.
+        let count = |sum: f64| if area.w < 420.0 { String::new() } else { format!(" ({})", number(sum, 0)) };
         let names = |which: &[usize], from: &[String], sums: &[f64]| -> Vec<String> {
-            which.iter().zip(sums).map(|(&i, s)| format!("{} ({})", from[i], number(*s, 0))).collect()
+            which.iter().zip(sums).map(|(&i, s)| format!("{}{}", from[i], count(*s))).collect()
         };
         let row_names = names(&rows, &table.given, &row_sum);
         let column_names = names(&columns, &table.transferred, &column_sum);
@@ -216,18 +226,17 @@ impl Picture for Sankey<'_> {
                 to[c] += h;
             }
         }
-        let sides =
-            [(x0 - NODE, &row_top, &row_sum, &row_names, true), (x1, &column_top, &column_sum, &column_names, false)];
-        for (x, top, sums, names, is_left) in sides {
+        let sides = [(x0 - NODE, &row_top, &row_sum, true), (x1, &column_top, &column_sum, false)];
+        for (x, top, sums, is_left) in sides {
             let middles: Vec<f64> = top.iter().zip(sums).map(|(t, s)| t + s * unit / 2.0).collect();
             let placed = spread(&middles, 12.5, area.y + 5.0, area.bottom() - 5.0);
-            for (k, name) in names.iter().enumerate() {
+            for k in 0..top.len() {
                 let label = if is_left { &table.given[rows[k]] } else { &table.transferred[columns[k]] };
                 let color = category(color_of(label, table.given.len() + k));
                 scene.rect(x, top[k], NODE, (sums[k] * unit).max(1.0), color);
-                scene.tip(name);
+                scene.tip(format!("{label}: {} cells", number(sums[k], 0)));
                 // The count is kept whole; the name gives way.
-                let count = format!(" ({})", number(sums[k], 0));
+                let count = count(sums[k]);
                 let room = if is_left { left } else { right } - 8.0 - scene.width_of(&count, FONT, Weight::Regular);
                 let words = format!("{}{count}", scene.fit(label, FONT, Weight::Regular, room));
                 let text = Text::new(if is_left { x - 6.0 } else { x + NODE + 6.0 }, placed[k], words);
@@ -250,6 +259,18 @@ mod tests {
         let table = Confusion::from_codes((&[0, 0, 2, 2, -1], &given), (&[2, 2, 0, 1, 0], &transferred)).unwrap();
         assert_eq!(table.counts.iter().sum::<u64>(), 4);
         assert_eq!(table.shown(), (vec![0, 2], vec![2, 0, 1]));
+    }
+
+    #[test]
+    fn rows_of_other_names_follow_their_main_column() {
+        let s = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let table = Confusion {
+            title: String::new(),
+            given: s(&["CD4 Naive T", "B Activated", "CD4 Memory T"]),
+            transferred: s(&["unknown", "B", "CD4 T"]),
+            counts: vec![1, 0, 9, 2, 5, 0, 0, 1, 20],
+        };
+        assert_eq!(table.shown(), (vec![2, 0, 1], vec![2, 1, 0]));
     }
 
     #[test]

@@ -98,9 +98,13 @@ impl Picture for Embedding<'_> {
         self.check()?;
         let what = if self.title.is_empty() { &self.color.name } else { self.title };
         let (mut scene, area) = start(what, size, Size::new(180.0, 180.0))?;
-        let area = heading(&mut scene, area, self.title);
         let resolved = self.color.resolve();
-        let area = key(&mut scene, area, &resolved.key, &self.color.name)?;
+        // The name of a score is often too long for the colour bar; alone, it is the title.
+        let as_title = self.title.is_empty() && matches!(resolved.key, Key::Scale { .. });
+        let (title, of_key) =
+            if as_title { (self.color.name.as_str(), "") } else { (self.title, self.color.name.as_str()) };
+        let area = heading(&mut scene, area, title);
+        let area = key(&mut scene, area, &resolved.key, of_key)?;
         let (x, y, inner) = self.axes(&mut scene, area);
         dots(&mut scene, self, &resolved, x, y, inner);
         if self.names_on_cells {
@@ -220,9 +224,14 @@ fn names(scene: &mut Scene, e: &Embedding, x: Map, y: Map, area: Area) {
             .filter(|&i| codes[i] == level as i32)
             .map(|i| (x.at(e.x[i].into()), y.at(e.y[i].into())))
             .collect();
-        let Some((cx, cy)) = densest(&at, area) else { continue };
+        let Some((cx, mut cy)) = densest(&at, area) else { continue };
         let short = scene.fit(name, font, Weight::SemiBold, (area.w * 0.45).min(150.0)).into_owned();
         let half_width = scene.width_of(&short, font, Weight::SemiBold) / 2.0 + 2.0;
+        // A name must not hide a cluster smaller than itself: it stands above.
+        let hidden = at.iter().filter(|p| (p.0 - cx).abs() < half_width && (p.1 - cy).abs() < font * 0.62).count();
+        if hidden * 10 > at.len() * 8 {
+            cy -= font * 1.1;
+        }
         labels.push(Label { x: cx, y: cy, half_width, half_height: font * 0.62 });
         words.push(short);
     }

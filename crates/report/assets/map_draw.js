@@ -1,0 +1,141 @@
+// Drawing the cells and their names onto the canvas.
+
+const view = { map: null, color: null, zoom: 1, cx: 0.5, cy: 0.5, scale: 1, x0: 0, y0: 0, ratio: 1 };
+
+// Where a cell is on the canvas, in px of the screen's device.
+function place() {
+  const canvas = byId("map-canvas");
+  const { map } = view;
+  const margin = 14 * view.ratio;
+  const w = map.x.span;
+  const h = map.y.span;
+  view.scale = Math.min((canvas.width - 2 * margin) / w, (canvas.height - 2 * margin) / h) * view.zoom;
+  view.x0 = canvas.width / 2 - view.cx * w * view.scale;
+  view.y0 = canvas.height / 2 + view.cy * h * view.scale;
+  view.kx = (w * view.scale) / STEPS;
+  view.ky = (h * view.scale) / STEPS;
+}
+
+function radius() {
+  const canvas = byId("map-canvas");
+  const share = (canvas.width * canvas.height * 0.3) / view.map.n;
+  const base = 0.5 * Math.sqrt(share);
+  return Math.max(0.7 * view.ratio, Math.min(3.2 * view.ratio, base)) * Math.min(2.2, Math.sqrt(view.zoom));
+}
+
+// How much of each pixel a dot covers, for 4 × 4 places of its middle within a pixel.
+function stamps(r) {
+  const all = [];
+  for (let s = 0; s < 16; s++) {
+    const fx = ((s & 3) + 0.5) / 4;
+    const fy = ((s >> 2) + 0.5) / 4;
+    const reach = Math.ceil(r + 1);
+    const stamp = [];
+    for (let y = -reach; y <= reach; y++) {
+      for (let x = -reach; x <= reach; x++) {
+        const cover = Math.min(1, r + 0.5 - Math.hypot(x + 0.5 - fx, y + 0.5 - fy));
+        if (cover > 0.02) stamp.push(x, y, cover * 0.9);
+      }
+    }
+    all.push(stamp);
+  }
+  return all;
+}
+
+function draw() {
+  const canvas = byId("map-canvas");
+  if (!canvas || !view.map) return;
+  const box = canvas.getBoundingClientRect();
+  view.ratio = Math.min(2, window.devicePixelRatio || 1);
+  const width = Math.max(1, Math.round(box.width * view.ratio));
+  const height = Math.max(1, Math.round(box.height * view.ratio));
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  place();
+  const { map, color } = view;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const image = context.createImageData(width, height);
+  const pixels = image.data;
+  const paper = matchMedia("print").matches ? [255, 255, 255] : rgb(css("--paper"));
+  for (let k = 0; k < pixels.length; k += 4) {
+    pixels[k] = paper[0];
+    pixels[k + 1] = paper[1];
+    pixels[k + 2] = paper[2];
+    pixels[k + 3] = 255;
+  }
+  const palette = paletteOf(color);
+  const last = palette.length - 1;
+  const stamp = stamps(radius());
+  const reach = Math.ceil(radius() + 1);
+  const dot = (i, c) => {
+    const x = view.x0 + map.px[i] * view.kx;
+    const y = view.y0 - map.py[i] * view.ky;
+    const ix = Math.floor(x);
+    const iy = Math.floor(y);
+    if (ix < reach || iy < reach || ix >= width - reach || iy >= height - reach) return;
+    const s = stamp[(Math.floor((y - iy) * 4) << 2) | Math.floor((x - ix) * 4)];
+    for (let k = 0; k < s.length; k += 3) {
+      const p = ((iy + s[k + 1]) * width + ix + s[k]) << 2;
+      const a = s[k + 2];
+      pixels[p] += (c[0] - pixels[p]) * a;
+      pixels[p + 1] += (c[1] - pixels[p + 1]) * a;
+      pixels[p + 2] += (c[2] - pixels[p + 2]) * a;
+    }
+  };
+  for (const layer of color.levels ? [true, false] : [null]) {
+    for (const i of color.order) {
+      let level = color.level[i];
+      if (layer !== null) {
+        if ((level === NOTHING) !== layer) continue;
+        if (level === NOTHING) level = last;
+        if (color.hidden.has(level)) continue;
+      }
+      dot(i, palette[level]);
+    }
+  }
+  context.putImageData(image, 0, 0);
+  if (color.levels && byId("map-labels").checked) names(context, width, height);
+  canvas.classList.toggle("zoomed", view.zoom > 1);
+}
+
+// Category names at the median of their cells, moved up or down where they would overlap, left out where none fits.
+function names(context, width, height) {
+  const { map, color } = view;
+  const step = Math.max(1, Math.floor(map.n / 40000));
+  const at = color.levels.map(() => [[], []]);
+  for (let i = 0; i < map.n; i += step) {
+    const level = color.level[i];
+    if (level === NOTHING || color.hidden.has(level)) continue;
+    at[level][0].push(map.px[i]);
+    at[level][1].push(map.py[i]);
+  }
+  const size = 12 * view.ratio;
+  context.font = `600 ${size}px Inter, Helvetica, Arial, sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.lineJoin = "round";
+  const taken = [];
+  const order = at.map((_, l) => l).filter((l) => at[l][0].length).sort((a, b) => at[b][0].length - at[a][0].length);
+  const quantile = (v, q) => v[Math.floor((v.length - 1) * q)];
+  for (const level of order) {
+    const [xs, ys] = at[level].map((v) => v.sort((a, b) => a - b));
+    const x = view.x0 + quantile(xs, 0.5) * view.kx;
+    let y = view.y0 - quantile(ys, 0.5) * view.ky;
+    // A name must not hide a cluster smaller than itself: it stands above.
+    if ((quantile(ys, 0.9) - quantile(ys, 0.1)) * view.ky < size) y -= size;
+    const half = context.measureText(color.levels[level]).width / 2 + 3;
+    const cx = Math.max(half, Math.min(width - half, x));
+    for (const shift of [0, -1, 1, -2, 2, -3, 3]) {
+      const cy = y + shift * size * 1.1;
+      const free = taken.every((t) => Math.abs(t.x - cx) > t.half + half || Math.abs(t.y - cy) > size * 1.15);
+      if (!free || cy < size || cy > height - size) continue;
+      taken.push({ x: cx, y: cy, half });
+      context.strokeStyle = isDark() ? "#181b21" : "#ffffff";
+      context.lineWidth = 3.5 * view.ratio;
+      context.strokeText(color.levels[level], cx, cy);
+      context.fillStyle = isDark() ? "#e8eaee" : "#1f2430";
+      context.fillText(color.levels[level], cx, cy);
+      break;
+    }
+  }
+}
