@@ -3,21 +3,28 @@
 
 mod activation;
 mod add_rows;
+mod background;
 mod batch_norm;
+mod classify;
+mod combine;
+mod density;
 mod dispersion;
 mod gaussian;
 mod hsic;
+mod labels;
 mod layer_norm;
 mod linear;
 mod linear_lanes;
 mod link;
 mod masked_linear;
 mod mean;
+mod mmd;
 mod mse;
 mod nb;
 mod nb_cell;
 mod normal;
 mod poisson;
+mod protein;
 mod relayout;
 mod sparse_linear;
 mod zinb;
@@ -26,7 +33,10 @@ pub use batch_norm::BatchNorm;
 pub use dispersion::Dispersion;
 pub use link::Link;
 pub use masked_linear::{Mask, ProgramWeights};
+pub use protein::ProteinMixture;
 pub use sparse_linear::product;
 
 #[cfg(test)]
 pub(crate) mod check;
+#[cfg(test)]
+mod golden;

@@ -238,9 +238,10 @@ fn stored(
         for i in 0..CHUNK {
             let t = th[i] + m[i] + EPSILON;
             let me = m[i] + EPSILON;
-            let ratio = math::ln(s, me / t);
+            // ln(μ+ε) − ln(θ+μ+ε), with its digits also where θ is small beside μ
+            let ratio = -math::ln_1p(s, th[i] / me);
             add_loss[i] = (lg_theta[i] - lg[i]) + lg_x[i] - f64::from(x[i] * ratio);
-            add_mu[i] = x[i] * (1.0 / t - 1.0 / me);
+            add_mu[i] = -x[i] * (th[i] / (t * me));
             add_theta[i] = th[i] * (x[i] / t - (psi[i] - psi_theta[i]) as f32);
         }
         for i in 0..n {

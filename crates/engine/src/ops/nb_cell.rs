@@ -120,8 +120,8 @@ fn stored(
         for i in 0..CHUNK {
             let total = th[i] + m[i] + EPSILON;
             let me = m[i] + EPSILON;
-            ratio[i] = math::ln(s, me / total);
-            add_mu[i] = x[i] * (1.0 / total - 1.0 / me);
+            ratio[i] = -math::ln_1p(s, th[i] / me);
+            add_mu[i] = -x[i] * (th[i] / (total * me));
             add_theta[i] = th[i] * (x[i] / total - (psi[i] - gamma[i].1) as f32);
         }
         for i in 0..n {

@@ -47,7 +47,7 @@ impl Backward for Relayout {
 }
 
 /// Copies between two different layouts; lanes past the last cell become zero.
-fn reorder(x: &[f32], Shape { cells, features, layout }: Shape, to: Layout, out: &mut [f32]) {
+pub(crate) fn reorder(x: &[f32], Shape { cells, features, layout }: Shape, to: Layout, out: &mut [f32]) {
     let size = (features * LANES).max(1);
     match (layout, to) {
         (Layout::ByCell, Layout::ByFeature) => transpose(x, features, cells, out, cells),

@@ -164,10 +164,10 @@ fn stored(
             let rest = present * math::logistic(s, -t);
             let total = th[i] + m[i] + EPSILON;
             let me = m[i] + EPSILON;
-            let ratio = math::ln(s, me / total);
+            let ratio = -math::ln_1p(s, th[i] / me);
             add_loss[i] = (gamma[i].0 - lg[i]) + lg_x[i] + f64::from(present * math::softplus(s, -t))
                 - f64::from(x[i] * ratio);
-            add_mu[i] = s.fma(rest, share, x[i] * (1.0 / total - 1.0 / me));
+            add_mu[i] = s.fma(rest, share, -x[i] * (th[i] / (total * me)));
             add_pi[i] = rest;
             add_theta[i] = th[i] * (rest * (ln_u - share * r) + x[i] / total - (psi[i] - gamma[i].1) as f32);
         }
