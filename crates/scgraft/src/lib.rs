@@ -1,1 +1,38 @@
-//! scgraft scgraft
+//! Interpretable single-cell reference mapping.
+//!
+//! Train a conditional variational autoencoder on a reference atlas, graft a query onto it by architecture
+//! surgery, and read the result in gene programs. [`pipeline`] tells the whole story; the stages are crates of their
+//! own, re-exported here; [`slots`] says where results stand in an AnnData file.
+//!
+//! ```
+//! use scgraft::cells::{ConditionSource, PrepareOptions, SimulateOptions, simulate};
+//! use scgraft::pipeline::{QueryPlan, ReferencePlan, embed, map_query, train_reference};
+//!
+//! let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 100, ..SimulateOptions::default() })?;
+//! let batch = ConditionSource::Columns(vec!["batch".into()]);
+//! let prepare = PrepareOptions { condition: batch.clone(), ..PrepareOptions::default() };
+//! let mut plan = ReferencePlan { prepare, ..ReferencePlan::default() };
+//! plan.train.epochs = 2;
+//! let reference = train_reference(&sim.reference, &sim.gene_sets, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
+//!
+//! let mut plan = QueryPlan::new("query", batch);
+//! plan.train.epochs = 2;
+//! let mapped = map_query(&reference.model, &sim.query, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
+//! assert_eq!(mapped.embedding.mean.n_rows, 100);
+//! # Ok::<(), scgraft::Error>(())
+//! ```
+
+mod embedding;
+mod error;
+pub mod pipeline;
+pub mod slots;
+
+pub use embedding::Embedding;
+pub use error::Error;
+
+pub use scgraft_analysis as analysis;
+pub use scgraft_cells as cells;
+pub use scgraft_io as io;
+pub use scgraft_models as models;
+pub use scgraft_report as report;
+pub use scgraft_train as train;

@@ -1,0 +1,372 @@
+//! `scgraft demo`: the main job on simulated data, and what of the planted truth it finds.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use scgraft::analysis::auroc::auroc;
+use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
+use scgraft::analysis::transfer::TransferOptions;
+use scgraft::cells::{
+    Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Truth, simulate,
+};
+use scgraft::io::write_table;
+use scgraft::models::NewPrograms;
+use scgraft::pipeline::{self, Annotation, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
+use scgraft::report::{Embedding as Plane, Picture};
+use scgraft::slots;
+use scgraft::train::TrainConfig;
+use serde_json::{Value, json};
+
+use super::output::{fixed, number};
+use super::progress::Epochs;
+use super::report::Parts;
+use super::{Global, Output, enrich, files, input, report, simulate as simulation, stop, train};
+
+const EXAMPLES: &str = "\
+Simulates a reference (3 batches, 6 cell types) and a query (2 new batches, a type that the reference lacks, half of the
+cells stimulated: two programs up, one down, and one that is in no gene set), trains, maps with new programs, carries
+labels over, tests programs, and says what was planted and what is found. The same functions as in the other commands;
+nothing in the simulation is known to them.
+
+Examples:
+  scgraft demo
+  scgraft demo --out demo --seed 3 --json";
+
+/// The whole job on simulated data with planted truth.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Demo {
+    /// Folder for the files to look at; made if it is not there
+    #[arg(long, default_value = "scgraft_demo", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Epochs of the reference; the query gets as many
+    #[arg(long, default_value_t = 150, value_name = "N")]
+    pub epochs: usize,
+}
+
+/// New programs offered to the query.
+const NEW_PROGRAMS: usize = 3;
+/// Neighbours in the transfer of labels.
+const NEIGHBOURS: usize = 15;
+const BATCH: &str = "batch";
+const TYPE: &str = "cell_type";
+const STATE: &str = "condition";
+
+impl Demo {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
+        let plain = SimulateOptions::default();
+        let options = SimulateOptions { seed: global.seed.unwrap_or(plain.seed), ..plain };
+        tracing::info!("simulating {} + {} cells, {} genes", options.n_reference, options.n_query, options.n_genes);
+        let simulated = simulate(&options)?;
+        simulation::write(&self.out, simulated.clone())?;
+        let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
+
+        let condition = ConditionSource::Columns(vec![BATCH.into()]);
+        let fit = TrainConfig {
+            epochs: self.epochs,
+            kl_anneal: self.epochs / 3,
+            seed: global.train_seed(),
+            ..TrainConfig::default()
+        };
+        let prepare = PrepareOptions { condition: condition.clone(), ..PrepareOptions::default() };
+        let plan = ReferencePlan { prepare, train: fit.clone(), ..ReferencePlan::default() };
+        let mut epochs = Epochs::new("training", self.epochs, global);
+        let trained = train_reference(&reference, &gene_sets, &plan, &mut |r| epochs.look(r))?;
+        drop(epochs);
+        stop::check()?;
+
+        let mut plan = QueryPlan::new("query", condition);
+        plan.train = fit;
+        plan.surgery.settings = json!({"kl_weight": 0.1});
+        plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
+        let mut epochs = Epochs::new("mapping", self.epochs, global);
+        let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;
+        drop(epochs);
+        stop::check()?;
+
+        let known = pipeline::embed(&trained.model, &trained.prepared)?;
+        slots::put_embedding(&mut reference, &trained.model, &known, None);
+        slots::put_embedding(&mut query, &mapped.grafted.model, &mapped.embedding, None);
+        let labels = input::coded(&reference, "reference", TYPE)?.0;
+        let transfer = TransferOptions { probabilities: true, ..TransferOptions::default() };
+        let annotation = pipeline::annotate(&known, &[(TYPE, &labels)], &mapped.embedding, NEIGHBOURS, &transfer)?;
+        slots::put_annotation(&mut query, &annotation);
+
+        let states = input::coded(&query, "query", STATE)?.0;
+        let against = ProgramTestOptions {
+            comparison: Comparison::Groups(vec!["control".into()]),
+            ..ProgramTestOptions::default()
+        };
+        let stimulation = pipeline::enrich(&mapped.embedding, (STATE, &states), None, true, &against)?;
+        slots::put_test(&mut query, "condition versus control", &stimulation);
+        let types = input::coded(&query, "query", TYPE)?.0;
+        let by_type = pipeline::enrich(&mapped.embedding, (TYPE, &types), None, true, &ProgramTestOptions::default())?;
+        slots::put_test(&mut query, "cell_type versus rest", &by_type);
+
+        let found = Found {
+            genes: &query.var.index,
+            truth: &truth,
+            mapped: &mapped,
+            annotation: &annotation,
+            stimulation: &stimulation,
+            by_type: &by_type,
+            states: &states,
+            types: &types,
+        };
+        let rows = found.rows()?;
+        self.write(&reference, &query, &trained, &mapped, &stimulation, global)?;
+        self.tell(&rows, &trained, &mapped, out);
+        Ok(())
+    }
+
+    /// Files to look at.
+    fn write(
+        &self,
+        reference: &Cells,
+        query: &Cells,
+        trained: &Reference,
+        mapped: &Mapped,
+        stimulation: &ProgramTest,
+        global: &Global,
+    ) -> Result<()> {
+        let at = |name: &str| self.out.join(name);
+        files::write(&at("reference_out.h5ad"), reference)?;
+        files::write(&at("mapped.h5ad"), query)?;
+        trained.model.save(at("reference.scgraft"))?;
+        mapped.grafted.model.save(at("mapped.scgraft"))?;
+        if let Some(adaptor) = &mapped.grafted.adaptor {
+            adaptor.save(at("query.adaptor"))?;
+        }
+        write_table(at("stimulated_versus_control.tsv"), &enrich::without_index(slots::test_table(stimulation)))?;
+        stop::check()?;
+
+        let known = slots::embedding(reference, slots::LATENT)?;
+        let title = "Simulated query on its reference";
+        let parts = Parts {
+            cells: query,
+            query: &mapped.embedding,
+            reference: Some((reference, &known)),
+            model: Some(&mapped.grafted.model),
+            label: Some(TYPE),
+            color: &[],
+            seed: global.seed.unwrap_or(0),
+        };
+        let page = report::page(title, &parts)?;
+        page.write(&at("report.html"))?;
+        for map in &page.embeddings {
+            for color in map.colors.iter().filter(|c| [TYPE, STATE, "data"].contains(&c.name.as_str())) {
+                Plane::umap(&color.name, &map.x, &map.y, color).save(&at(&format!("umap_{}.png", color.name)))?;
+            }
+        }
+        for test in page.tests.iter().take(1) {
+            test.save(&at("stimulated_versus_control.svg"))?;
+        }
+        for (fit, name) in page.training.iter().zip(["training_reference.svg", "training_query.svg"]) {
+            fit.save(&at(name))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, rows: &[Row], trained: &Reference, mapped: &Mapped, out: &mut Output) {
+        let table: Vec<[String; 4]> = rows
+            .iter()
+            .map(|r| {
+                let verdict = if r.passed { "yes" } else { "NO" };
+                [r.planted.clone(), r.found.clone(), r.wanted.clone(), verdict.into()]
+            })
+            .collect();
+        out.table(["planted", "found", "wanted", "found?"], &table);
+        let n = rows.iter().filter(|r| r.passed).count();
+        out.line(format!("\n{n} of {} planted things found", rows.len()));
+        out.line(format!("reference: {}", train::told(&trained.report)));
+        if let Some(fit) = &mapped.grafted.report {
+            out.line(format!("query: {}, {} values trained", train::told(fit), fit.n_trainable));
+        }
+        out.line(format!("files to look at: {0}/report.html, {0}/mapped.h5ad, …", self.out.display()));
+        let told = rows.iter().map(|r| {
+            json!({"planted": r.planted, "found": r.found, "wanted": r.wanted, "value": r.value, "passed": r.passed})
+        });
+        out.put("rows", told.collect::<Vec<_>>());
+        out.put("passed", n);
+        out.put("folder", self.out.display().to_string());
+    }
+}
+
+/// One planted thing.
+struct Row {
+    planted: String,
+    found: String,
+    wanted: String,
+    value: Value,
+    passed: bool,
+}
+
+/// Results, against what was planted.
+struct Found<'a> {
+    /// Genes of the data, which the truth numbers.
+    genes: &'a [String],
+    truth: &'a Truth,
+    mapped: &'a Mapped,
+    annotation: &'a Annotation,
+    stimulation: &'a ProgramTest,
+    by_type: &'a ProgramTest,
+    states: &'a Coded,
+    types: &'a Coded,
+}
+
+impl Found<'_> {
+    fn rows(&self) -> Result<Vec<Row>> {
+        let mut rows = self.stimulation_programs();
+        rows.extend(self.type_programs());
+        rows.push(self.hidden()?);
+        rows.push(self.decoys());
+        rows.extend(self.labels()?);
+        Ok(rows)
+    }
+
+    /// Rank of a program among those with gene sets, and its log Bayes factor.
+    fn rank(&self, test: &ProgramTest, group: &str, name: &str) -> Option<(usize, f64)> {
+        let with_set = |n: &str| self.truth.programs.iter().any(|p| p.name == n);
+        let rows = test.rows.iter().filter(|r| r.group == group && with_set(&r.name));
+        rows.enumerate().find(|(_, r)| r.name == name).map(|(i, r)| (i + 1, r.log_bayes_factor))
+    }
+
+    fn stimulation_programs(&self) -> Vec<Row> {
+        let planted: Vec<_> = self
+            .truth
+            .programs
+            .iter()
+            .filter(|p| matches!(p.role, Role::StimulationUp | Role::StimulationDown))
+            .collect();
+        let row = |p: &&scgraft::cells::TrueProgram| {
+            let up = p.role == Role::StimulationUp;
+            let rank = self.rank(self.stimulation, "stimulated", &p.name);
+            ranked(
+                format!("{} {} in stimulated cells", p.name, if up { "up" } else { "down" }),
+                rank,
+                planted.len(),
+                up,
+            )
+        };
+        planted.iter().map(row).collect()
+    }
+
+    fn type_programs(&self) -> Vec<Row> {
+        let of_type = |p: &scgraft::cells::TrueProgram| match &p.role {
+            Role::CellType(t) if *t != self.truth.novel_type => Some(t.clone()),
+            _ => None,
+        };
+        let row = |p: &scgraft::cells::TrueProgram| {
+            let t = of_type(p)?;
+            let rank = self.rank(self.by_type, &t, &p.name);
+            // Its lineage's program may come before it.
+            Some(ranked(format!("{} up in {t}", p.name), rank, 2, true))
+        };
+        self.truth.programs.iter().filter_map(row).collect()
+    }
+
+    /// The best of the new programs for the program that is no gene set.
+    fn hidden(&self) -> Result<Row> {
+        let model = &self.mapped.grafted.model;
+        let names = &self.mapped.embedding.names;
+        let positive: Vec<bool> =
+            self.states.codes.iter().map(|&c| self.states.levels[c as usize] == "stimulated").collect();
+        let mut best = (0.5, 0);
+        for j in names.len() - NEW_PROGRAMS..names.len() {
+            let scores: Vec<f64> = self.mapped.embedding.mean.column(j).into_iter().map(f64::from).collect();
+            let a = auroc(&scores, &positive)?;
+            if a.max(1.0 - a) > best.0 {
+                best = (a.max(1.0 - a), j);
+            }
+        }
+        let mut overlap = 0;
+        if let Some(weights) = pipeline::program_weights(model) {
+            let top = &gene_importance(&weights, None)?[best.1].genes;
+            let hidden: Vec<u32> = self.truth.hidden.loadings.iter().map(|l| l.0).collect();
+            let hidden: Vec<&String> = hidden.iter().map(|&g| &self.genes[g as usize]).collect();
+            overlap = top.iter().take(20).filter(|g| hidden.contains(&&model.header.genes[g.gene])).count();
+        }
+        Ok(Row {
+            planted: "a program that is in no gene set".into(),
+            found: format!(
+                "{} (best of {NEW_PROGRAMS} new): AUROC {}, {overlap} of its 20 top genes",
+                names[best.1],
+                fixed(best.0, 3)
+            ),
+            wanted: "AUROC ≥ 0.95, ≥ 10 genes".into(),
+            value: json!({"auroc": number(best.0), "genes": overlap}),
+            passed: best.0 >= 0.95 && overlap >= 10,
+        })
+    }
+
+    fn decoys(&self) -> Row {
+        let decoys: Vec<&str> =
+            self.truth.programs.iter().filter(|p| p.role == Role::Decoy).map(|p| p.name.as_str()).collect();
+        let e = &self.mapped.embedding;
+        let pruned =
+            decoys.iter().filter(|d| e.names.iter().position(|n| n == *d).is_some_and(|j| !e.active[j])).count();
+        let called = self
+            .stimulation
+            .rows
+            .iter()
+            .filter(|r| r.group == "stimulated" && r.enriched() && decoys.contains(&r.name.as_str()))
+            .count();
+        Row {
+            planted: format!("{} programs that are never on", decoys.len()),
+            found: format!("{pruned} pruned, {called} called enriched in stimulated cells"),
+            wanted: "0 called".into(),
+            value: json!({"pruned": pruned, "called": called}),
+            passed: called == 0,
+        }
+    }
+
+    fn labels(&self) -> Result<Vec<Row>> {
+        let t = &self.annotation.labels[0];
+        let truth = |i: usize| &self.types.levels[self.types.codes[i] as usize];
+        let novel: Vec<bool> = (0..t.best.len()).map(|i| *truth(i) == self.truth.novel_type).collect();
+        let known: Vec<usize> = (0..t.best.len()).filter(|&i| !novel[i]).collect();
+        let right = known.iter().filter(|&&i| t.levels[t.best[i] as usize] == *truth(i)).count();
+        let accuracy = right as f64 / known.len() as f64;
+        let uncertainty = auroc(&t.uncertainty, &novel)?;
+        let distance = auroc(&self.annotation.distance.score, &novel)?;
+        let flagged = (0..t.best.len()).filter(|&i| novel[i] && t.unknown[i]).count();
+        let n_novel = novel.iter().filter(|n| **n).count();
+        Ok(vec![
+            Row {
+                planted: format!("{} cells of known types", known.len()),
+                found: format!("{} % labelled right", fixed(100.0 * accuracy, 1)),
+                wanted: "≥ 90 %".into(),
+                value: number(accuracy),
+                passed: accuracy >= 0.9,
+            },
+            Row {
+                planted: format!("{n_novel} cells of a type the reference lacks: uncertain"),
+                found: format!("AUROC of the uncertainty {}, {flagged} flagged unknown", fixed(uncertainty, 3)),
+                wanted: "AUROC ≥ 0.9".into(),
+                value: json!({"auroc": number(uncertainty), "flagged": flagged}),
+                passed: uncertainty >= 0.9,
+            },
+            Row {
+                planted: "the same cells: far from the reference".into(),
+                found: format!("AUROC of the distance {}", fixed(distance, 3)),
+                wanted: "AUROC ≥ 0.9".into(),
+                value: json!({"auroc": number(distance)}),
+                passed: distance >= 0.9,
+            },
+        ])
+    }
+}
+
+/// A program that should lead a test.
+fn ranked(planted: String, rank: Option<(usize, f64)>, within: usize, up: bool) -> Row {
+    let sign = if up { "> 0" } else { "< 0" };
+    Row {
+        planted,
+        found: rank.map_or("pruned".into(), |(r, bf)| format!("rank {r}, log Bayes factor {}", fixed(bf, 2))),
+        wanted: format!("rank ≤ {within}, {sign}"),
+        value: rank.map_or(Value::Null, |(r, bf)| json!({"rank": r, "log_bayes_factor": number(bf)})),
+        passed: rank.is_some_and(|(r, bf)| r <= within && (bf > 0.0) == up),
+    }
+}

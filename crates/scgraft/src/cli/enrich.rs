@@ -1,0 +1,210 @@
+//! `scgraft enrich`: which programs differ between groups of cells.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use scgraft::analysis::programs::{Comparison, Pairs, ProgramTest, ProgramTestOptions};
+use scgraft::cells::{Coded, Frame};
+use scgraft::io::write_table;
+use scgraft::{pipeline, slots};
+use serde_json::{Value, json};
+
+use super::output::{arrow, fixed, number};
+use super::{Global, Output, files, input};
+
+const EXAMPLES: &str = "\
+A log Bayes factor above 0 means a higher score in the group: its genes are up, when the test is directed (the default;
+a program whose direction is unknown is tested as it is). |log BF| ≥ 2.3 counts as enriched. Programs that the fit pruned
+are left out. The table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
+
+Examples:
+  scgraft enrich mapped.h5ad --groups condition --versus control
+  scgraft enrich mapped.h5ad --groups cell_type_pred --tsv types.tsv
+  scgraft enrich mapped.h5ad --groups condition --group stimulated --versus control --within cell_type_pred
+  scgraft enrich mapped.h5ad --groups condition --samples 5000 --seed 1";
+
+/// Test which gene programs differ between groups of cells.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Enrich {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// Test these groups only
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Compare with these groups, or with `rest`: all other cells
+    #[arg(long, default_value = "rest", value_name = "NAME", value_delimiter = ',')]
+    pub versus: Vec<String>,
+    /// Test within each level of this column of obs
+    #[arg(long, value_name = "COLUMN")]
+    pub within: Option<String>,
+    /// Draw so many random pairs of cells, as published code does [upstream: n_sample]
+    #[arg(long, value_name = "N", conflicts_with = "all_pairs")]
+    pub samples: Option<usize>,
+    /// Take all pairs of cells, exactly (the default)
+    #[arg(long)]
+    pub all_pairs: bool,
+    /// Test latent scores as they are, not turned to the programs' directions
+    #[arg(long)]
+    pub undirected: bool,
+    /// Fewest cells on either side
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub min_cells: usize,
+    /// Bayes factors as the scArches code computes them from p
+    #[arg(long)]
+    pub compat: bool,
+    /// Programs shown for each comparison
+    #[arg(long, default_value_t = 15, value_name = "N")]
+    pub top: usize,
+    /// Name of the test in uns [default: made of groups and comparison]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write all rows as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+    /// Where to write the file with the test in it [default: the mapped file itself]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Leave the mapped file as it is
+    #[arg(long, conflicts_with = "output")]
+    pub no_update: bool,
+}
+
+impl Enrich {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        files::check_input(&self.mapped)?;
+        let output = (!self.no_update).then(|| self.output.as_ref().unwrap_or(&self.mapped));
+        for path in [output, self.tsv.as_ref()].into_iter().flatten() {
+            files::check_output(path, &[])?;
+        }
+        let mut cells = files::read_own(&self.mapped)?;
+        let file = self.mapped.display().to_string();
+        let mut embedding = slots::embedding(&cells, slots::LATENT).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
+        let (mut groups, rows) = input::coded(&cells, &file, &self.groups)?;
+        let mut within = match &self.within {
+            Some(name) => Some((name.as_str(), input::coded(&cells, &file, name)?)),
+            None => None,
+        };
+        // Cells that lack either column are left out of both.
+        let kept: Vec<usize> = match &within {
+            None => rows.clone(),
+            Some((_, (_, other))) => rows.iter().copied().filter(|r| other.binary_search(r).is_ok()).collect(),
+        };
+        if kept.len() < cells.n_cells() {
+            embedding = embedding.select_cells(&kept);
+            groups = narrow(&groups, &rows, &kept);
+            if let Some((_, (coded, rows))) = &mut within {
+                *coded = narrow(coded, rows, &kept);
+            }
+        }
+        let options = self.options(global)?;
+        let strata = within.as_ref().map(|(name, (coded, _))| (*name, coded));
+        let test = pipeline::enrich(&embedding, (&self.groups, &groups), strata, !self.undirected, &options)?;
+        for s in &test.skipped {
+            let (g, c) = (s.n_group, s.n_comparison);
+            tracing::warn!("`{}` in `{}` was left out: {g} cells against {c}", s.group, s.stratum);
+        }
+        let table = slots::test_table(&test);
+        show(&test, self.top, out);
+        if let Some(path) = &self.tsv {
+            write_table(path, &without_index(table))?;
+        }
+        if let Some(path) = output {
+            slots::put_test(&mut cells, &self.test_name(), &test);
+            files::write(path, &cells)?;
+            out.put("output", path.display().to_string());
+        }
+        out.put("tests", to_json(&test));
+        Ok(())
+    }
+
+    fn options(&self, global: &Global) -> Result<ProgramTestOptions> {
+        let comparison = match &self.versus[..] {
+            [rest] if rest == "rest" => Comparison::Rest,
+            names if names.iter().any(|n| n == "rest") => bail!("--versus: either `rest` or names of groups"),
+            names => Comparison::Groups(names.to_vec()),
+        };
+        Ok(ProgramTestOptions {
+            comparison,
+            groups: (!self.group.is_empty()).then(|| self.group.clone()),
+            pairs: match self.samples {
+                Some(n) => Pairs::Sampled { n, seed: global.train_seed() },
+                None => Pairs::All,
+            },
+            min_cells: self.min_cells,
+            compat: self.compat,
+        })
+    }
+
+    fn test_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let within = self.within.as_ref().map(|w| format!(" within {w}")).unwrap_or_default();
+            format!("{} versus {}{within}", self.groups, self.versus.join(","))
+        })
+    }
+}
+
+/// The codes of `kept` rows, from codes of `rows`.
+fn narrow(coded: &Coded, rows: &[usize], kept: &[usize]) -> Coded {
+    let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
+    Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
+}
+
+/// A table for a text file: the first column names the rows.
+pub(crate) fn without_index(mut table: Frame) -> Frame {
+    if !table.columns.is_empty() {
+        let (name, column) = table.columns.remove(0);
+        table.index = column.texts().into_iter().map(Option::unwrap_or_default).collect();
+        table.index_name = Some(name);
+    }
+    table
+}
+
+/// Each comparison's leading programs.
+pub(crate) fn show(test: &ProgramTest, top: usize, out: &mut Output) {
+    let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
+    for rows in comparisons {
+        let first = &rows[0];
+        let within = first.stratum.as_ref().map(|s| format!(" within {s}")).unwrap_or_default();
+        let n = rows.iter().filter(|r| r.enriched()).count();
+        out.line(format!(
+            "{} ({} cells) versus {} ({}){within}: {n} of {} programs enriched",
+            first.group,
+            first.n_group,
+            first.comparison,
+            first.n_comparison,
+            rows.len()
+        ));
+        let table: Vec<[String; 5]> = rows
+            .iter()
+            .take(top)
+            .map(|r| {
+                let mark = if r.enriched() { "*" } else { "" };
+                let bf = fixed(r.log_bayes_factor, 2);
+                [r.name.clone(), bf, fixed(r.log_bayes_factor_error(), 2), mark.into(), arrow(r.direction)]
+            })
+            .collect();
+        out.table(["program", "log BF", "se", "≥2.3", "direction known"], &table);
+        out.line("");
+    }
+}
+
+fn to_json(test: &ProgramTest) -> Vec<Value> {
+    let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
+    let row = |r: &scgraft::analysis::programs::ProgramTestRow| {
+        json!({"program": r.name, "log_bayes_factor": number(r.log_bayes_factor),
+               "se": number(r.log_bayes_factor_error()), "p": number(r.p_h0),
+               "enriched": r.enriched(), "direction": r.direction})
+    };
+    comparisons
+        .map(|rows| {
+            json!({"group": rows[0].group, "comparison": rows[0].comparison, "within": rows[0].stratum,
+                   "n_group": rows[0].n_group, "n_comparison": rows[0].n_comparison,
+                   "programs": rows.iter().map(row).collect::<Vec<_>>()})
+        })
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! Options that say where values and conditions stand in a file.
+
+use clap::Args;
+use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, Slot};
+
+/// Where the expression stands.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct Values {
+    /// Take the values from this layer instead of X
+    #[arg(long, value_name = "NAME", conflicts_with = "raw")]
+    pub layer: Option<String>,
+    /// Take the values from `raw` instead of X
+    #[arg(long)]
+    pub raw: bool,
+    /// Column of var with the gene names, instead of its row names
+    #[arg(long, value_name = "COLUMN")]
+    pub gene_column: Option<String>,
+}
+
+impl Values {
+    pub fn slot(&self) -> Slot {
+        match (&self.layer, self.raw) {
+            (Some(name), _) => Slot::Layer(name.clone()),
+            (None, true) => Slot::Raw,
+            (None, false) => Slot::X,
+        }
+    }
+}
+
+/// Where the condition (batch, study) of a cell comes from.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct Condition {
+    /// Columns of obs with the condition (batch, study) of each cell; several are joined [upstream: condition_key]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "condition_name")]
+    pub condition: Vec<String>,
+    /// Give all cells this condition: the data is one batch
+    #[arg(long, value_name = "NAME")]
+    pub condition_name: Option<String>,
+}
+
+impl Condition {
+    /// What was asked for; `None` when nothing was.
+    pub fn source(&self) -> Option<ConditionSource> {
+        match &self.condition_name {
+            Some(name) => Some(ConditionSource::Constant(name.clone())),
+            None if self.condition.is_empty() => None,
+            None => Some(ConditionSource::Columns(self.condition.clone())),
+        }
+    }
+}
+
+/// The options every preparation starts from.
+pub(crate) fn prepare(values: &Values, condition: ConditionSource) -> PrepareOptions {
+    PrepareOptions {
+        slot: values.slot(),
+        gene_column: values.gene_column.clone(),
+        condition,
+        ..PrepareOptions::default()
+    }
+}
+
+/// Passes on what preparation wants the user to know.
+pub(crate) fn warn(prepared: &Prepared) {
+    for warning in &prepared.report.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// A column of `obs`, coded; and the rows where it is filled.
+///
+/// # Errors
+/// When there is no such column, or it is empty.
+pub(crate) fn coded(cells: &Cells, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<usize>)> {
+    let Some(column) = cells.obs.column(name) else {
+        let columns = nearest_first(name, &cells.obs.names());
+        anyhow::bail!("{file}: obs has no column `{name}`; its columns, nearest name first: {columns}");
+    };
+    code(column, file, name)
+}
+
+fn code(column: &Column, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<usize>)> {
+    let rows: Vec<usize> = match column.coded() {
+        Ok(coded) => {
+            let rows = (0..coded.codes.len()).collect();
+            return Ok((coded, rows));
+        }
+        Err(missing) => (0..column.len()).filter(|i| missing.binary_search(i).is_err()).collect(),
+    };
+    if rows.is_empty() {
+        anyhow::bail!("{file}: column `{name}` of obs is empty");
+    }
+    tracing::warn!("{file}: {} cells have no `{name}` and are left out", column.len() - rows.len());
+    match column.select(&rows).coded() {
+        Ok(coded) => Ok((coded, rows)),
+        Err(_) => anyhow::bail!("{file}: column `{name}` of obs cannot be read"),
+    }
+}
+
+/// Names, those most like `name` first.
+pub(crate) fn nearest_first(name: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    let wanted = name.to_lowercase();
+    let mut ranked: Vec<(usize, &str)> = names.iter().map(|n| (distance(&wanted, &n.to_lowercase()), *n)).collect();
+    ranked.sort_by_key(|r| r.0);
+    ranked.iter().map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ")
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,194 @@
+//! `scgraft inspect`: what a file holds, whatever it is.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use scgraft::io::{ReadOptions, inspect_h5ad, read_cells, read_gmt};
+use scgraft::models::{Adaptor, Model};
+use scgraft::slots;
+use serde_json::{Value, json};
+
+use super::output::{fixed, number};
+use super::{Global, Output, files};
+
+const EXAMPLES: &str = "\
+Tells by its content what a file is.
+
+Examples:
+  scgraft inspect reference.scgraft
+  scgraft inspect query.h5ad
+  scgraft inspect query.adaptor --json";
+
+/// Say what a file holds: a model, an adaptor, an h5ad.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Inspect {
+    /// Model, adaptor, h5ad, another format of cells, or GMT
+    pub file: PathBuf,
+}
+
+const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
+
+impl Inspect {
+    pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+        let path = &self.file;
+        files::check_input(path)?;
+        out.put("file", path.display().to_string());
+        if path.is_dir() {
+            return cells(path, out);
+        }
+        let mut head = Vec::new();
+        let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
+        file.take(16).read_to_end(&mut head).with_context(|| format!("{}: cannot be read", path.display()))?;
+        if head.starts_with(HDF5) {
+            return match inspect_h5ad(path) {
+                Ok(found) => {
+                    out.put("kind", "h5ad");
+                    out.put("cells", found.n_cells);
+                    out.put("genes", found.n_genes);
+                    let names = |columns: &[scgraft::io::ColumnInfo]| -> Vec<String> {
+                        columns.iter().map(|c| c.name.clone()).collect()
+                    };
+                    out.put("obs", names(&found.obs));
+                    out.put("var", names(&found.var));
+                    let arrays: Vec<String> = found.arrays.iter().map(|(s, n, _)| format!("{s}/{n}")).collect();
+                    out.put("arrays", arrays);
+                    out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
+                    out.line(found.to_string().trim_end());
+                    Ok(())
+                }
+                Err(_) => cells(path, out),
+            };
+        }
+        // safetensors: the length of the header, then the header, which is JSON.
+        if head.get(8) == Some(&b'{') {
+            return match Model::load(path) {
+                Ok(model) => {
+                    tell_model(&model, out);
+                    Ok(())
+                }
+                Err(as_model) => match Adaptor::load(path) {
+                    Ok(adaptor) => {
+                        tell_adaptor(&adaptor, out);
+                        Ok(())
+                    }
+                    Err(_) => Err(as_model.into()),
+                },
+            };
+        }
+        if let Ok(sets) = read_gmt(&[path], &scgraft::io::GmtOptions::default()) {
+            let sizes: Vec<usize> = sets.iter().map(|s| s.genes.len()).collect();
+            let (least, most) = (sizes.iter().min().copied().unwrap_or(0), sizes.iter().max().copied().unwrap_or(0));
+            out.put("kind", "gene sets");
+            out.put("sets", sets.len());
+            out.line(format!("{}: {} gene sets of {least} to {most} genes", path.display(), sets.len()));
+            return Ok(());
+        }
+        if read_cells(path, &ReadOptions::nothing()).is_ok() {
+            return cells(path, out);
+        }
+        bail!(
+            "{}: neither cells (h5ad, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor GMT",
+            path.display()
+        )
+    }
+}
+
+/// Any other format of cells.
+fn cells(path: &Path, out: &mut Output) -> Result<()> {
+    let cells = read_cells(path, &ReadOptions::default())?;
+    out.put("kind", "cells");
+    out.put("cells", cells.n_cells());
+    out.put("genes", cells.n_genes());
+    out.put("obs", cells.obs.names());
+    out.put("var", cells.var.names());
+    out.line(format!("{}: {} cells × {} genes", path.display(), cells.n_cells(), cells.n_genes()));
+    out.line(format!("obs: {}", cells.obs.names().join(", ")));
+    out.line(format!("var: {}", cells.var.names().join(", ")));
+    Ok(())
+}
+
+fn tell_model(model: &Model, out: &mut Output) {
+    let h = &model.header;
+    let n_reference = h.n_reference_conditions();
+    let active = slots_active(model);
+    out.line(format!("{}: {}", model.entry.name, model.entry.summary));
+    out.line(format!(
+        "genes: {} ({}, …)",
+        h.genes.len(),
+        h.genes.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
+    ));
+    out.line(format!("conditions of the reference: {}", h.conditions[..n_reference].join(", ")));
+    out.line(format!("dimensions: {}{active}", model.n_latent()));
+    for g in &h.grafts {
+        out.line(format!("graft `{}`: conditions {}; {} programs", g.name, g.conditions.join(", "), g.n_programs));
+    }
+    if !h.labels.is_empty() {
+        out.line(format!("labels: {}", h.labels.join(", ")));
+    }
+    if !h.proteins.is_empty() {
+        out.line(format!("proteins: {}", h.proteins.join(", ")));
+    }
+    out.line(format!("weights: {}", model.params.n_values()));
+    out.line(format!("reference: {}", model.reference_hash()));
+    out.line(format!("settings: {}", model.network.config()));
+    if !model.provenance.is_empty() {
+        out.line(format!("provenance: {}", Value::Object(model.provenance.clone())));
+    }
+    if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
+        let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
+        let best = model.history.iter().filter_map(|r| r.validation_loss.map(|l| (r.epoch, l)));
+        let best = best.min_by(|a, b| a.1.total_cmp(&b.1));
+        out.line(format!(
+            "history: {} epochs, training loss {} → {}{}",
+            model.history.len(),
+            fixed(sum(&first.train), 2),
+            fixed(sum(&last.train), 2),
+            best.map(|(e, l)| format!(", lowest validation loss {} in epoch {}", fixed(l, 2), e + 1))
+                .unwrap_or_default()
+        ));
+        out.put("best_validation_loss", best.map_or(Value::Null, |b| number(b.1)));
+    }
+    out.put("kind", "model");
+    out.put("model", model.entry.name);
+    out.put("genes", h.genes.len());
+    out.put("dimensions", model.n_latent());
+    out.put("conditions", h.conditions.clone());
+    out.put("reference_conditions", n_reference);
+    let graft =
+        |g: &scgraft::models::Origin| json!({"name": g.name, "conditions": g.conditions, "programs": g.n_programs});
+    out.put("grafts", h.grafts.iter().map(graft).collect::<Vec<_>>());
+    out.put("weights", model.params.n_values());
+    out.put("reference", model.reference_hash());
+    out.put("settings", model.network.config());
+    out.put("provenance", Value::Object(model.provenance.clone()));
+    out.put("epochs", slots::history(model).len());
+}
+
+fn slots_active(model: &Model) -> String {
+    let weights = scgraft::pipeline::program_weights(model);
+    let active = weights.map(|w| scgraft::analysis::programs::active_programs(&w).iter().filter(|a| **a).count());
+    active.map(|n| format!(", gene programs of which {n} are active")).unwrap_or_default()
+}
+
+fn tell_adaptor(adaptor: &Adaptor, out: &mut Output) {
+    let values: usize = adaptor.tensors.values().map(Vec::len).sum();
+    out.line(format!("an adaptor of a reference ({}), named `{}`", adaptor.model, adaptor.origin.name));
+    out.line(format!("conditions: {}", adaptor.origin.conditions.join(", ")));
+    let programs: Vec<&str> = adaptor.segments.iter().flat_map(|s| &s.programs).map(|p| p.name.as_str()).collect();
+    if !programs.is_empty() {
+        out.line(format!("programs: {}", programs.join(", ")));
+    }
+    out.line(format!("weights: {values}"));
+    out.line(format!("reference: {}", adaptor.reference));
+    out.put("kind", "adaptor");
+    out.put("model", adaptor.model.clone());
+    out.put("name", adaptor.origin.name.clone());
+    out.put("conditions", adaptor.origin.conditions.clone());
+    out.put("programs", programs);
+    out.put("weights", values);
+    out.put("reference", adaptor.reference.clone());
+}

@@ -1,0 +1,302 @@
+//! `scgraft map`: queries onto a reference.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use scgraft::cells::{Cells, ConditionSource, GeneCase, Kind, PrepareOptions, ProgramOptions};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
+use scgraft::models::{Adaptor, Granularity, Membership, Model, Surgery};
+use scgraft::pipeline::{Mapped, QueryPlan, map_query, new_programs};
+use scgraft::slots;
+use serde_json::{Value, json};
+
+use super::input::{self, Condition, Values};
+use super::progress::Epochs;
+use super::settings::{Fit, Weights};
+use super::train::{has_column, told};
+use super::{Global, Output, files, stop};
+
+const EXAMPLES: &str = "\
+Writes the query with obsm[\"X_scgraft\"] (latent means), obsm[\"X_scgraft_var\"], varm[\"scgraft_weights\"] and
+uns[\"scgraft\"]; every slot of the input is kept. A query whose conditions the reference already knows is encoded
+without training.
+
+Examples:
+  scgraft map reference.scgraft query.h5ad --condition study -o mapped.h5ad
+  scgraft map reference.scgraft kang.h5ad --condition-name Kang --new-programs 10 -o mapped.h5ad --save-model mapped.scgraft
+  scgraft map reference.scgraft a.h5ad b.h5ad --condition study -o a_mapped.h5ad -o b_mapped.h5ad
+  scgraft map reference.scgraft query.h5ad --new-constrained b_cells.gmt --reactivate INTERFERON_SIGNALING -o mapped.h5ad
+  scgraft map reference.scgraft query.h5ad --adaptor-out query.adaptor -o mapped.h5ad
+  scgraft map reference.scgraft same_batch.h5ad --attach query.adaptor -o mapped.h5ad";
+
+/// Map queries onto a reference.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Map {
+    /// The reference, as `train` wrote it
+    pub reference: PathBuf,
+    /// Queries; each gets an adaptor of its own
+    #[arg(required = true)]
+    pub queries: Vec<PathBuf>,
+    /// Where to write each mapped query: as often as there are queries, in their order
+    #[arg(long = "output", short, value_name = "FILE", required = true)]
+    pub outputs: Vec<PathBuf>,
+    /// Write the reference with the grafts as a model
+    #[arg(long, value_name = "FILE")]
+    pub save_model: Option<PathBuf>,
+    /// Write each graft as an adaptor: as often as there are queries, in their order
+    #[arg(long, value_name = "FILE")]
+    pub adaptor_out: Vec<PathBuf>,
+    /// Adaptors to attach to the reference first
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
+    /// Names of the grafts, in the order of the queries [default: names of the files]
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+    #[command(flatten)]
+    pub values: Values,
+    #[command(flatten)]
+    pub condition: Condition,
+    /// The least share of the reference's genes that a query must have, 0 to 1
+    #[arg(long, default_value_t = 0.5, value_name = "X", help_heading = "Data")]
+    pub min_overlap: f64,
+    #[command(flatten)]
+    pub graft: Graft,
+    #[command(flatten)]
+    pub weights: Weights,
+    #[command(flatten)]
+    pub fit: Fit,
+}
+
+/// What a query adds to the reference.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Surgery")]
+pub(crate) struct Graft {
+    /// Which weights the query may change
+    #[arg(long, value_enum, default_value_t = Change::Adaptor)]
+    pub surgery: Change,
+    /// Add so many programs without gene set [upstream: new_n_ext]
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub new_programs: usize,
+    /// Add programs with these gene sets [upstream: new_n_ext_m]
+    #[arg(long, value_name = "GMT", value_delimiter = ',')]
+    pub new_constrained: Vec<PathBuf>,
+    /// Gene sets of added programs bind softly
+    #[arg(long)]
+    pub soft: bool,
+    /// Fewest genes of the model that an added gene set holds
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub min_genes: usize,
+    /// Add a program with the gene set of this one of the reference, as NAME_reactivated. May be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub reactivate: Vec<String>,
+    /// Weight of HSIC between added programs and the rest [default: 3] [upstream: beta]
+    #[arg(long, value_name = "X")]
+    pub hsic_weight: Option<f32>,
+    /// Weight of L1 on programs without gene set [default: 0.7] [upstream: gamma_ext]
+    #[arg(long, value_name = "X")]
+    pub new_l1_weight: Option<f32>,
+    /// Epochs over which that weight rises [default: 50] [upstream: gamma_epoch_anneal]
+    #[arg(long, value_name = "N")]
+    pub new_l1_anneal: Option<usize>,
+}
+
+/// Which weights a query may change.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Change {
+    /// Those of its own conditions and new programs; the reference stays bit-identical
+    Adaptor,
+    /// And the first layers of encoder and decoder
+    FirstLayers,
+    /// Everything
+    All,
+}
+
+impl Change {
+    fn granularity(self) -> Granularity {
+        match self {
+            Change::Adaptor => Granularity::Adaptor,
+            Change::FirstLayers => Granularity::FirstLayers,
+            Change::All => Granularity::All,
+        }
+    }
+}
+
+/// The model's KL weight in mapping, where the user does not give one (the paper's).
+const QUERY_KL_WEIGHT: f64 = 0.1;
+
+impl Map {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        self.check()?;
+        let mut reference = Model::load(&self.reference)?;
+        if !self.attach.is_empty() {
+            let adaptors = self.attach.iter().map(Adaptor::load).collect::<Result<Vec<_>, _>>()?;
+            reference = reference.attach(&adaptors)?;
+        }
+        let mut adaptors = Vec::new();
+        let mut last = None;
+        let mut told = Vec::new();
+        for (at, (query, output)) in self.queries.iter().zip(&self.outputs).enumerate() {
+            let name = self.name.get(at).cloned().unwrap_or_else(|| files::stem(query));
+            let mut cells = files::read(query, &ReadOptions::default())?;
+            let plan = self.plan(&reference, &cells, query, &name, global)?;
+            stop::check()?;
+            let mut epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
+            let mut mapped = map_query(&reference, &cells, &plan, &mut |r| epochs.look(r))?;
+            drop(epochs);
+            self.describe(&mut mapped, query, &plan);
+            told.push(self.tell(&mapped, &name, output, out));
+            let gene_column = self.values.gene_column.as_deref();
+            slots::put_embedding(&mut cells, &mapped.grafted.model, &mapped.embedding, gene_column);
+            files::write(output, &cells)?;
+            match (&mapped.grafted.adaptor, self.adaptor_out.get(at)) {
+                (Some(adaptor), Some(path)) => adaptor.save(path)?,
+                (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
+                (_, None) => {}
+            }
+            adaptors.extend(mapped.grafted.adaptor.clone());
+            last = Some(mapped.grafted.model);
+        }
+        if let Some(path) = &self.save_model {
+            let model = if self.queries.len() == 1 { last } else { Some(reference.attach(&adaptors)?) };
+            if let Some(model) = model {
+                model.save(path)?;
+                tracing::info!("wrote {}", path.display());
+            }
+        }
+        out.put("queries", told);
+        Ok(())
+    }
+
+    /// What can be told to be wrong before anything is read.
+    fn check(&self) -> Result<()> {
+        let n = self.queries.len();
+        for (what, found) in [("--output", self.outputs.len()), ("--adaptor-out", self.adaptor_out.len())] {
+            if found != n && (what == "--output" || found > 0) {
+                bail!("{n} queries, but {what} was given {found} time(s); give it once for each query, in their order");
+            }
+        }
+        if !self.name.is_empty() && self.name.len() != n {
+            bail!("{n} queries, but --name was given {} time(s)", self.name.len());
+        }
+        let shared = !matches!(self.graft.surgery, Change::Adaptor);
+        if shared && n > 1 {
+            bail!("--surgery first-layers and all change the reference for one query at a time; map them one by one");
+        }
+        if shared && !self.adaptor_out.is_empty() {
+            bail!(
+                "--adaptor-out needs --surgery adaptor: otherwise the graft is more than an adaptor; use --save-model"
+            );
+        }
+        let mut inputs: Vec<&Path> = vec![&self.reference];
+        inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
+        inputs.iter().try_for_each(|i| files::check_input(i))?;
+        let outputs = self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model);
+        outputs.into_iter().try_for_each(|o| files::check_output(o, &inputs))
+    }
+
+    fn plan(&self, reference: &Model, cells: &Cells, file: &Path, name: &str, global: &Global) -> Result<QueryPlan> {
+        let condition = match self.condition.source() {
+            Some(source) => source,
+            None => from_reference(reference, cells, file)?,
+        };
+        let graft = &self.graft;
+        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
+        let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
+        let sizes = ProgramOptions { case: GeneCase::Upper, min_genes: graft.min_genes, max_genes: None };
+        let programs = new_programs(reference, &sets, &sizes, graft.soft, &graft.reactivate, graft.new_programs)?;
+        let mut settings = self.weights.settings(vec![
+            ("hsic_weight", graft.hsic_weight.map(Value::from)),
+            ("new_l1_weight", graft.new_l1_weight.map(Value::from)),
+            ("new_l1_anneal", graft.new_l1_anneal.map(Value::from)),
+        ])?;
+        if !reference.network.config()["kl_weight"].is_null() {
+            settings.entry("kl_weight").or_insert_with(|| json!(QUERY_KL_WEIGHT));
+        }
+        Ok(QueryPlan {
+            prepare: PrepareOptions {
+                kind: kind(reference),
+                min_overlap: self.min_overlap,
+                ..input::prepare(&self.values, condition)
+            },
+            surgery: Surgery {
+                name: name.to_owned(),
+                conditions: Vec::new(),
+                granularity: graft.surgery.granularity(),
+                programs,
+                settings: Value::Object(settings),
+            },
+            train: self.fit.config(200, global.train_seed()),
+        })
+    }
+
+    fn describe(&self, mapped: &mut Mapped, query: &Path, plan: &QueryPlan) {
+        let file = query.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let p = &mut mapped.grafted.model.provenance;
+        p.insert("query".into(), file.into());
+        p.insert("graft".into(), plan.surgery.name.clone().into());
+        p.insert("query_cells".into(), mapped.prepared.n_cells().into());
+        p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
+        if let Some(report) = &mapped.grafted.report {
+            p.insert("query_best_epoch".into(), report.best_epoch.into());
+            if let Ok(config) = serde_json::to_value(&plan.train) {
+                p.insert("query_training".into(), config);
+            }
+        }
+    }
+
+    fn tell(&self, mapped: &Mapped, name: &str, output: &Path, out: &mut Output) -> Value {
+        input::warn(&mapped.prepared);
+        let report = &mapped.prepared.report;
+        let (found, n) = (report.n_model_genes - report.missing_genes.len(), report.n_model_genes);
+        let how = mapped.grafted.report.as_ref().map_or_else(
+            || "the reference knows all its conditions: encoded without training".to_owned(),
+            |fit| format!("{} values trained, {}", fit.n_trainable, told(fit)),
+        );
+        out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
+        let added = |m: Membership| {
+            let of_graft = mapped.grafted.model.header.segments.iter().filter(|s| s.origin.as_deref() == Some(name));
+            of_graft.filter(|s| s.membership == m).flat_map(|s| &s.programs).map(|p| p.name.clone()).collect::<Vec<_>>()
+        };
+        let new: Vec<String> =
+            [Membership::Hard, Membership::Soft, Membership::Free].into_iter().flat_map(added).collect();
+        json!({
+            "name": name,
+            "output": output.display().to_string(),
+            "cells": mapped.prepared.n_cells(),
+            "genes_found": found,
+            "genes_missing": report.missing_genes.len(),
+            "known_conditions": report.known_conditions,
+            "new_conditions": report.new_conditions,
+            "new_programs": new,
+            "trained": mapped.grafted.report.is_some(),
+            "epochs": mapped.grafted.report.as_ref().map(|r| r.epochs),
+            "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch + 1),
+            "trained_values": mapped.grafted.report.as_ref().map(|r| r.n_trainable),
+        })
+    }
+}
+
+/// What the model's values are.
+pub(crate) fn kind(model: &Model) -> Kind {
+    if model.network.config()["likelihood"] == "mse" { Kind::LogNormalised } else { Kind::Counts }
+}
+
+/// The columns of the reference's conditions, where these cells have them too.
+pub(crate) fn from_reference(model: &Model, cells: &Cells, file: &Path) -> Result<ConditionSource> {
+    let columns = model.provenance.get("condition_columns").and_then(Value::as_array).cloned().unwrap_or_default();
+    let columns: Vec<String> = columns.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if !columns.is_empty() && columns.iter().all(|c| has_column(cells, c)) {
+        tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
+        return Ok(ConditionSource::Columns(columns));
+    }
+    let first = columns.first().map_or("", String::as_str);
+    bail!(
+        "{}: which condition (batch, study) are these cells of? The reference took it from {}; give --condition COLUMN \
+         (there are: {}), or --condition-name NAME when all cells are one batch",
+        file.display(),
+        if columns.is_empty() { "no column".to_owned() } else { format!("obs column(s) {}", columns.join(", ")) },
+        input::nearest_first(first, &cells.obs.names())
+    )
+}

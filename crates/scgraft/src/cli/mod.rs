@@ -1,0 +1,147 @@
+//! The subcommands, one file each, and what they share.
+
+mod annotate;
+mod demo;
+mod encode;
+mod enrich;
+mod files;
+mod input;
+mod inspect;
+mod map;
+mod models;
+mod output;
+mod pictures;
+mod plot;
+mod programs;
+mod progress;
+mod report;
+mod settings;
+mod simulate;
+mod stop;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use output::Output;
+
+const AFTER: &str = "\
+A whole analysis:
+  scgraft train reference.h5ad --programs reactome.gmt --condition study -o reference.scgraft --embed reference_out.h5ad
+  scgraft map reference.scgraft query.h5ad --condition-name Kang -o mapped.h5ad
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type
+  scgraft enrich mapped.h5ad --groups condition --versus control
+  scgraft report mapped.h5ad --reference reference_out.h5ad -o report.html
+
+Exit codes: 0 done; 1 an error in data, settings or files; 2 wrong usage; 130 stopped by Ctrl-C.
+Results and --json summaries go to standard output, progress and messages to standard error.";
+
+#[derive(Parser)]
+#[command(name = "scgraft", version, about = "Interpretable single-cell reference mapping", after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options of every subcommand.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Seed of everything random [default: 2020; of simulated data 0]
+    #[arg(long, global = true, value_name = "N", help_heading = "Common options")]
+    pub seed: Option<u64>,
+    /// Threads; 0 uses all cores. Results do not depend on it
+    #[arg(long, global = true, default_value_t = 0, value_name = "N", help_heading = "Common options")]
+    pub threads: usize,
+    /// Say nothing but errors and results
+    #[arg(long, short, global = true, help_heading = "Common options")]
+    pub quiet: bool,
+    /// Print one JSON object with the results instead of tables
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub json: bool,
+    /// Say more
+    #[arg(long, short, global = true, help_heading = "Common options")]
+    pub verbose: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole job on simulated data with planted truth: what was planted, what is found
+    Demo(demo::Demo),
+    /// Train a reference
+    Train(train::Train),
+    /// Map queries onto a reference
+    Map(map::Map),
+    /// Carry labels of the reference over to mapped cells
+    Annotate(annotate::Annotate),
+    /// Test which gene programs differ between groups of cells
+    Enrich(enrich::Enrich),
+    /// List the gene programs of a model, their directions and genes
+    Programs(programs::Programs),
+    /// Say what a file holds: a model, an adaptor, an h5ad
+    Inspect(inspect::Inspect),
+    /// List the base models
+    Models(models::Models),
+    /// Draw a picture (PNG or SVG)
+    Plot(plot::Plot),
+    /// Write an HTML report
+    Report(report::Report),
+    /// Write a simulated reference and query with planted truth
+    Simulate(simulate::Simulate),
+}
+
+/// Default seed of training.
+const SEED: u64 = 2020;
+
+impl Global {
+    /// The seed of training.
+    pub fn train_seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+}
+
+/// Parses the command line, runs the subcommand, prints what went wrong.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let global = cli.global.clone();
+    output::start_log(&global);
+    if let Err(error) = stop::listen() {
+        tracing::warn!("Ctrl-C will end the program at once: {error}");
+    }
+    let mut out = Output::new(&global);
+    let work = || dispatch(cli.command, &global, &mut out);
+    let done = scgraft::train::with_threads(global.threads, work).map_err(anyhow::Error::from).and_then(|r| r);
+    let done = done.and_then(|()| out.finish());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::complain(&error),
+    }
+}
+
+fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(c) => c.run(global, out),
+        Command::Train(c) => c.run(global, out),
+        Command::Map(c) => c.run(global, out),
+        Command::Annotate(c) => c.run(global, out),
+        Command::Enrich(c) => c.run(global, out),
+        Command::Programs(c) => c.run(global, out),
+        Command::Inspect(c) => c.run(global, out),
+        Command::Models(c) => c.run(global, out),
+        Command::Plot(c) => c.run(global, out),
+        Command::Report(c) => c.run(global, out),
+        Command::Simulate(c) => c.run(global, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

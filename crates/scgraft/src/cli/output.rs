@@ -1,0 +1,142 @@
+//! What is said, and where: results to standard output, all else to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use scgraft::train::TrainError;
+use serde_json::{Map, Value};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{Global, stop};
+
+/// Collects results: text for people, or one JSON object.
+pub(crate) struct Output {
+    json: bool,
+    summary: Map<String, Value>,
+    text: String,
+}
+
+impl Output {
+    pub fn new(global: &Global) -> Self {
+        Output { json: global.json, summary: Map::new(), text: String::new() }
+    }
+
+    /// An entry of the JSON summary.
+    pub fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.summary.insert(name.to_owned(), value.into());
+    }
+
+    /// A line of text.
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        self.text.push_str(text.as_ref());
+        self.text.push('\n');
+    }
+
+    /// A table: columns as wide as their widest entry, numbers to the right.
+    pub fn table<const N: usize>(&mut self, header: [&str; N], rows: &[[String; N]]) {
+        let width = |j: usize| {
+            let entries = rows.iter().map(|r| r[j].chars().count());
+            entries.chain([header[j].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: [usize; N] = std::array::from_fn(width);
+        let numeric: [bool; N] = std::array::from_fn(|j| {
+            !rows.is_empty()
+                && rows.iter().all(|r| r[j].is_empty() || r[j].trim_start_matches('≥').parse::<f64>().is_ok())
+        });
+        let mut put = |cells: &dyn Fn(usize) -> String| {
+            let mut line = String::new();
+            for j in 0..N {
+                let cell = cells(j);
+                let pad = " ".repeat(widths[j] - cell.chars().count());
+                let (before, after) = if numeric[j] { (pad, String::new()) } else { (String::new(), pad) };
+                line.push_str(&format!("{before}{cell}{after}  "));
+            }
+            self.text.push_str(line.trim_end());
+            self.text.push('\n');
+        };
+        put(&|j| header[j].to_owned());
+        put(&|j| "─".repeat(widths[j]));
+        rows.iter().for_each(|row| put(&|j| row[j].clone()));
+    }
+
+    /// Prints everything.
+    pub fn finish(self) -> Result<()> {
+        let text = if self.json {
+            let mut text = serde_json::to_string_pretty(&Value::Object(self.summary))?;
+            text.push('\n');
+            text
+        } else {
+            self.text
+        };
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            // The reader has what it wanted: `scgraft … | head`.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Messages go to standard error.
+pub(crate) fn start_log(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (_, true) => LevelFilter::DEBUG,
+        _ => LevelFilter::INFO,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// Says what went wrong and gives the exit code.
+pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
+    let interrupted = stop::asked()
+        && error.chain().any(|e| {
+            e.is::<stop::Stopped>()
+                || matches!(e.downcast_ref::<TrainError>(), Some(TrainError::Stopped { .. }))
+                || matches!(e.downcast_ref(), Some(scgraft::Error::Train(TrainError::Stopped { .. })))
+        });
+    let text = if interrupted { stop::Stopped.to_string() } else { told(error) };
+    // Nothing is left to do when even this cannot be written.
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+    ExitCode::from(if interrupted { stop::INTERRUPTED } else { 1 })
+}
+
+/// The error and its causes, each once.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// A number with so many digits after the point; `–` for none.
+pub(crate) fn fixed(value: f64, digits: usize) -> String {
+    if value.is_finite() { format!("{value:.digits$}") } else { "–".to_owned() }
+}
+
+/// An arrow for a direction.
+pub(crate) fn arrow(direction: i8) -> String {
+    match direction {
+        1.. => "up",
+        0 => "?",
+        ..0 => "down",
+    }
+    .to_owned()
+}
+
+/// A finite number as JSON, or null.
+pub(crate) fn number(value: f64) -> Value {
+    serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
+}

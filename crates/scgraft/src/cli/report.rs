@@ -1,0 +1,298 @@
+//! `scgraft report`: one HTML file about a run.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use scgraft::analysis::transfer::UNKNOWN;
+use scgraft::cells::{Cells, Column, Uns};
+use scgraft::models::Model;
+use scgraft::report::html::{CellMap, Citation, Fact, Program, Report as Page, RunInfo, Transfer, TransferredLabel};
+use scgraft::report::{Coloring, Confusion};
+use scgraft::{Embedding, pipeline, slots};
+
+use super::{Global, Output, encode, files, pictures, plot};
+
+const EXAMPLES: &str = "\
+One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
+
+Examples:
+  scgraft report mapped.h5ad -o report.html
+  scgraft report mapped.h5ad --reference reference_out.h5ad --model mapped.scgraft --labels cell_type -o report.html";
+
+/// Write an HTML report.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Report {
+    /// A mapped query, annotated and tested
+    pub mapped: PathBuf,
+    /// The reference with its embedding: the query is placed in its picture
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// The model with the graft (`map --save-model`): adds the genes of programs
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Label column that was carried over [default: the first with `_pred`]
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+    /// Programs the cells can be coloured by, besides the leading ones of the tests
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub color: Vec<String>,
+    /// Title of the page
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// The page
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+impl Report {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref()];
+        for path in inputs.into_iter().flatten() {
+            files::check_input(path)?;
+            files::check_output(&self.output, &[path])?;
+        }
+        let (cells, query) = encode::stored(&self.mapped, slots::LATENT)?;
+        let reference = self.reference.as_ref().map(|r| encode::stored(r, slots::LATENT)).transpose()?;
+        let model = self.model.as_ref().map(Model::load).transpose()?;
+        let title = self.title.clone().unwrap_or_else(|| format!("{}, mapped", files::stem(&self.mapped)));
+        let parts = Parts {
+            cells: &cells,
+            query: &query,
+            reference: reference.as_ref().map(|(c, e)| (c, e)),
+            model: model.as_ref(),
+            label: self.labels.as_deref(),
+            color: &self.color,
+            seed: global.seed.unwrap_or(0),
+        };
+        page(&title, &parts)?.write(&self.output)?;
+        out.line(format!("wrote {}", self.output.display()));
+        out.put("files", files::shown(&[self.output]));
+        Ok(())
+    }
+}
+
+/// What a page is made of.
+pub(crate) struct Parts<'a> {
+    pub cells: &'a Cells,
+    pub query: &'a Embedding,
+    pub reference: Option<(&'a Cells, &'a Embedding)>,
+    pub model: Option<&'a Model>,
+    pub label: Option<&'a str>,
+    pub color: &'a [String],
+    pub seed: u64,
+}
+
+/// Leading programs of each test that cells can be coloured by.
+const LEADING: usize = 3;
+/// Most programs that cells can be coloured by.
+const MOST_COLORS: usize = 12;
+/// Genes of each program in the page.
+const GENES: usize = 50;
+
+/// Fills the page.
+pub(crate) fn page(title: &str, parts: &Parts<'_>) -> Result<Page> {
+    let tests: Vec<_> = slots::tests(parts.cells).iter().flat_map(|(_, t)| pictures::comparisons(t)).collect();
+    let mut programs: Vec<String> = parts.color.to_vec();
+    for test in &tests {
+        programs.extend(test.programs.iter().take(LEADING).map(|p| p.name.clone()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    programs.retain(|p| seen.insert(p.clone()));
+    programs.truncate(MOST_COLORS);
+    let label = match parts.label {
+        Some(label) => Some(label.to_owned()),
+        None => parts.cells.obs.names().iter().find_map(|n| n.strip_suffix("_pred").map(str::to_owned)),
+    };
+    let history = pictures::stored_history(parts.cells);
+    let mut training = Vec::new();
+    if let Some((reference, _)) = parts.reference {
+        training.extend(pictures::training("Reference", &pictures::stored_history(reference)));
+    }
+    training.extend(pictures::training("Query", &history));
+    Ok(Page {
+        title: title.to_owned(),
+        run: run_info(parts),
+        training,
+        embeddings: vec![cell_map(parts, &programs)?],
+        transfer: label.and_then(|l| transfer(parts.cells, &l)),
+        programs: parts.model.map(program_list).unwrap_or_default(),
+        tests,
+        ..Page::default()
+    })
+}
+
+/// Reference and query in the plane.
+fn cell_map(parts: &Parts<'_>, programs: &[String]) -> Result<CellMap> {
+    let (below, above) = pictures::layout(parts.reference.map(|r| r.1), parts.query, parts.seed)?;
+    // The reference is in the picture only where its dimensions are the query's.
+    let reference = parts.reference.filter(|_| below.is_some());
+    let both: Vec<_> = below.iter().chain([&above]).collect();
+    let n_query = parts.cells.n_cells();
+    let n_reference = reference.map_or(0, |(c, _)| c.n_cells());
+    let mut colors = Vec::new();
+    if n_reference > 0 {
+        let codes = std::iter::repeat_n(0, n_reference).chain(std::iter::repeat_n(1, n_query)).collect();
+        colors.push(Coloring::categories("data", codes, vec!["reference".into(), "query".into()]));
+    }
+    let mut names: Vec<&str> = reference.map(|(c, _)| c.obs.names()).unwrap_or_default();
+    names.extend(parts.cells.obs.names());
+    let mut seen = std::collections::HashSet::new();
+    for name in names.into_iter().filter(|n| seen.insert(*n)) {
+        let mine = parts.cells.obs.column(name);
+        let coloring =
+            pictures::joined(name, &[(reference.and_then(|(c, _)| c.obs.column(name)), n_reference), (mine, n_query)]);
+        let worth = match &coloring.values {
+            scgraft::report::ColorValues::Categories { levels, .. } => (1..=100).contains(&levels.len()),
+            scgraft::report::ColorValues::Scores { .. } => true,
+        };
+        if worth {
+            colors.push(coloring);
+        }
+    }
+    for name in programs {
+        let Some(j) = parts.query.names.iter().position(|n| n == name) else { continue };
+        let mut values = match reference {
+            None => Vec::new(),
+            Some((_, e)) => match e.names.iter().position(|n| n == name) {
+                Some(i) => e.mean.column(i),
+                None => vec![f32::NAN; n_reference],
+            },
+        };
+        values.extend(parts.query.mean.column(j));
+        colors.push(Coloring::signed_scores(name, values));
+    }
+    let cells = reference.map(|(c, _)| c.obs.index.clone()).unwrap_or_default();
+    Ok(CellMap {
+        name: if n_reference > 0 { "UMAP of reference and query" } else { "UMAP of the query" }.into(),
+        axes: ["UMAP 1".into(), "UMAP 2".into()],
+        x: pictures::coordinate(&both, 0),
+        y: pictures::coordinate(&both, 1),
+        cells: cells.into_iter().chain(parts.cells.obs.index.iter().cloned()).collect(),
+        colors,
+    })
+}
+
+/// The labels carried over, against those the query came with.
+fn transfer(cells: &Cells, label: &str) -> Option<Transfer> {
+    let best = cells.obs.column(&format!("{label}_best"))?;
+    let pred = cells.obs.column(&format!("{label}_pred"))?;
+    let uncertainty = cells.obs.column(&format!("{label}_uncertainty"))?;
+    let (best, pred_texts) = (best.texts(), pred.texts());
+    let mut levels: Vec<String> = best.iter().flatten().cloned().collect();
+    levels.sort_unstable();
+    levels.dedup();
+    let labels = levels.iter().map(|name| {
+        let of: Vec<usize> = (0..best.len()).filter(|&i| best[i].as_ref() == Some(name)).collect();
+        let sum: f64 = of.iter().filter_map(|&i| uncertainty.number(i)).sum();
+        TransferredLabel {
+            name: name.clone(),
+            cells: of.len() as u64,
+            unknown: of.iter().filter(|&&i| pred_texts[i].as_deref() == Some(UNKNOWN)).count() as u64,
+            uncertainty: sum / of.len().max(1) as f64,
+        }
+    });
+    let labels = labels.collect();
+    let confusion = cells.obs.column(label).and_then(|given| {
+        let codes = |c: &Column| match pictures::coloring("", c).values {
+            scgraft::report::ColorValues::Categories { codes, levels } => Some((codes, levels)),
+            scgraft::report::ColorValues::Scores { .. } => None,
+        };
+        let (given, pred) = (codes(given)?, codes(pred)?);
+        Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()
+    });
+    Some(Transfer {
+        label: label.to_owned(),
+        method: "Labels of the nearest reference cells, weighted by distance; too uncertain ones are unknown.".into(),
+        labels,
+        confusion,
+        reliability: None,
+    })
+}
+
+fn program_list(model: &Model) -> Vec<Program> {
+    let Some(weights) = pipeline::program_weights(model) else { return Vec::new() };
+    let directions = scgraft::analysis::programs::directions(&weights, Default::default());
+    let signs = directions.map(|d| d.sign).unwrap_or_default();
+    let program = |(j, (segment, p)): (usize, (&scgraft::models::Segment, &scgraft::models::Program))| {
+        let genes = plot::gene_weights(model, &weights, j, GENES);
+        Program {
+            name: p.name.clone(),
+            kind: if segment.origin.is_some() { "new" } else { "annotated" }.into(),
+            active: !genes.is_empty(),
+            direction: signs.get(j).copied().unwrap_or(0),
+            genes,
+        }
+    };
+    model.header.programs().enumerate().map(program).collect()
+}
+
+/// What was run, from what the file says about itself.
+fn run_info(parts: &Parts<'_>) -> RunInfo {
+    let mut facts = vec![Fact::new("query cells", parts.cells.n_cells())];
+    if let Some((reference, _)) = parts.reference {
+        facts.push(Fact::new("reference cells", reference.n_cells()));
+    }
+    facts.push(Fact::new("dimensions", parts.query.names.len()));
+    facts.push(Fact::new("of them active", parts.query.active.iter().filter(|a| **a).count()));
+    let notes = match parts.cells.uns.get(slots::NOTES) {
+        Some(Uns::Map(notes)) => Some(notes),
+        _ => None,
+    };
+    let of = |key: &str| notes.and_then(|n| n.get(key));
+    let entries = |key: &str| match of(key) {
+        Some(Uns::Map(map)) => map.iter().filter_map(|(k, v)| shown(v).map(|v| Fact::new(k.clone(), v))).collect(),
+        _ => Vec::new(),
+    };
+    facts.extend(entries("provenance"));
+    let seed = match of("provenance") {
+        Some(Uns::Map(p)) => ["query_training", "training"].iter().find_map(|k| match p.get(*k) {
+            Some(Uns::Map(t)) => {
+                t.get("seed").and_then(|s| if let Uns::Int(s) = s { u64::try_from(*s).ok() } else { None })
+            }
+            _ => None,
+        }),
+        _ => None,
+    };
+    RunInfo {
+        model: of("model").and_then(shown).unwrap_or_default(),
+        seed,
+        data: facts,
+        settings: entries("settings"),
+        versions: vec![Fact::new("scgraft", env!("CARGO_PKG_VERSION"))],
+        citations: citations(),
+        ..RunInfo::default()
+    }
+}
+
+/// A plain value as text.
+fn shown(value: &Uns) -> Option<String> {
+    match value {
+        Uns::Text(t) => Some(t.clone()),
+        Uns::Int(i) => Some(i.to_string()),
+        // Settings are f32: their shortest form, not that of the f64 they became.
+        Uns::Float(f) => Some((*f as f32).to_string()),
+        Uns::Bool(b) => Some(b.to_string()),
+        Uns::Texts(t) => Some(t.join(", ")),
+        Uns::Ints(_, v) => Some(v.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")),
+        _ => None,
+    }
+}
+
+fn citations() -> Vec<Citation> {
+    [
+        (
+            "Lotfollahi M. et al. Biologically informed deep learning to query gene programs in single-cell atlases. \
+             Nat Cell Biol 25, 337–350 (2023).",
+            "10.1038/s41556-022-01072-x",
+        ),
+        (
+            "Lotfollahi M. et al. Mapping single-cell data to reference atlases by transfer learning. \
+             Nat Biotechnol 40, 121–130 (2022).",
+            "10.1038/s41587-021-01001-7",
+        ),
+    ]
+    .map(|(text, doi)| Citation { text: text.into(), doi: doi.into() })
+    .into()
+}

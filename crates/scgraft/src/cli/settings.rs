@@ -1,0 +1,108 @@
+//! Options that become settings of a model or of its training.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use scgraft::train::{Compat, EarlyStopping, TrainConfig};
+use serde_json::{Map, Value};
+
+/// How a model is fitted.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct Fit {
+    /// At most so many passes over the cells [default: 400 for a reference, 200 for a query]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Cells a step [default: 128]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Step size of Adam [default: 0.001] [upstream: lr]
+    #[arg(long, value_name = "X")]
+    pub learning_rate: Option<f32>,
+    /// Epochs over which the KL weight rises from 0 [default: 100] [upstream: alpha_epoch_anneal]
+    #[arg(long, value_name = "N")]
+    pub kl_anneal: Option<usize>,
+    /// Share of the cells that trains; the others validate [default: 0.9]
+    #[arg(long, value_name = "X")]
+    pub train_fraction: Option<f64>,
+    /// Stop after so many epochs without a better validation loss [default: 50]
+    #[arg(long, value_name = "N", conflicts_with = "no_early_stopping")]
+    pub patience: Option<usize>,
+    /// Run all epochs on all cells and keep the last state
+    #[arg(long)]
+    pub no_early_stopping: bool,
+    /// Draw as many cells of each condition, whatever its size [upstream: use_stratified_sampling]
+    #[arg(long)]
+    pub stratified: bool,
+    /// Reproduce the numerics of published code
+    #[arg(long, value_enum, value_name = "CODE")]
+    pub compat: Option<Published>,
+}
+
+/// Published code.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Published {
+    /// scArches 0.6.1
+    Scarches,
+}
+
+impl Fit {
+    pub fn config(&self, default_epochs: usize, seed: u64) -> TrainConfig {
+        let plain = TrainConfig::default();
+        let mut config = TrainConfig {
+            epochs: self.epochs.unwrap_or(default_epochs),
+            batch_size: self.batch_size.unwrap_or(plain.batch_size),
+            learning_rate: self.learning_rate.unwrap_or(plain.learning_rate),
+            kl_anneal: self.kl_anneal.unwrap_or(plain.kl_anneal),
+            train_fraction: self.train_fraction.unwrap_or(plain.train_fraction),
+            stratified: self.stratified,
+            seed,
+            ..plain
+        };
+        if let Some(patience) = self.patience {
+            config.early_stopping = Some(EarlyStopping { patience, ..EarlyStopping::default() });
+        }
+        if self.no_early_stopping {
+            config.early_stopping = None;
+        }
+        match self.compat {
+            Some(Published::Scarches) => config.compatible(Compat::Scarches),
+            None => config,
+        }
+    }
+}
+
+/// Weights of a loss, and anything else a model can be told.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct Weights {
+    /// Weight of the KL term [default: 0.5 for a reference, 0.1 for a query] [upstream: alpha_kl]
+    #[arg(long, value_name = "X")]
+    pub kl_weight: Option<f32>,
+    /// Weight of L1 outside soft gene sets [default: 0.9] [upstream: alpha_l1]
+    #[arg(long, value_name = "X")]
+    pub l1_weight: Option<f32>,
+    /// Any other setting of the model; VALUE is JSON or text. May be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Weights {
+    /// The settings given, by name; those of `more` first, so that `--set` wins.
+    pub fn settings(&self, more: Vec<(&str, Option<Value>)>) -> Result<Map<String, Value>> {
+        let mut out = Map::new();
+        let own = [("kl_weight", self.kl_weight.map(Value::from)), ("l1_weight", self.l1_weight.map(Value::from))];
+        for (name, value) in more.into_iter().chain(own) {
+            if let Some(value) = value {
+                out.insert(name.to_owned(), value);
+            }
+        }
+        for pair in &self.set {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("--set {pair}: expected KEY=VALUE, such as --set dropout=0.1");
+            };
+            let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+            out.insert(key.trim().to_owned(), value);
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,343 @@
+//! `scgraft train`: a reference from cells and gene sets.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use scgraft::cells::{
+    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, Kind, PAPER_MIN_GENES, PrepareOptions,
+    Prepared, ProgramOptions, ProteinSource,
+};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
+use scgraft::models::{Membership, Model, find};
+use scgraft::pipeline::{Genes, ReferencePlan, embed, header, prepare_reference};
+use scgraft::slots;
+use scgraft::train::{FitReport, fit};
+use serde_json::{Value, json};
+
+use super::input::{self, Condition, Values};
+use super::output::number;
+use super::progress::Epochs;
+use super::settings::{Fit, Weights};
+use super::{Global, Output, files, stop};
+
+const EXAMPLES: &str = "\
+Genes are chosen as in the expiMap paper: those in gene sets, of these the most variable, then the gene sets that still
+have enough of them. Raw counts are expected unless --likelihood mse.
+
+Examples:
+  scgraft train reference.h5ad --programs reactome.gmt --condition study -o reference.scgraft
+  scgraft train reference.h5ad --programs reactome.gmt,hallmark.gmt --condition study --soft \\
+      --embed reference_out.h5ad -o reference.scgraft
+  scgraft train one_batch.h5ad --programs hallmark.gmt --condition-name batch1 --layer counts -o reference.scgraft
+  scgraft train reference.h5ad --programs reactome.gmt --condition study --genes-from genes.txt --set norm=none \\
+      -o reference.scgraft";
+
+/// Train a reference.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Train {
+    /// Cells of the reference: h5ad, 10x .h5, loom, h5mu or a folder with matrix.mtx
+    pub reference: PathBuf,
+    /// Where to write the model
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write the cells with their embedding as well, for `annotate`, `enrich`, `plot`
+    #[arg(long, value_name = "FILE")]
+    pub embed: Option<PathBuf>,
+    #[command(flatten)]
+    pub values: Values,
+    #[command(flatten)]
+    pub condition: Condition,
+    #[command(flatten)]
+    pub columns: Columns,
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub model: ModelOptions,
+    #[command(flatten)]
+    pub fit: Fit,
+}
+
+/// Columns that some models learn from.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct Columns {
+    /// Column of obs with cell labels, for models that learn them
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+    /// The value of that column that means unlabelled
+    #[arg(long, value_name = "VALUE", requires = "labels")]
+    pub unlabelled: Option<String>,
+    /// Columns of obs with further categorical covariates
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub covariates: Vec<String>,
+    /// Columns of obs with continuous covariates
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub continuous: Vec<String>,
+    /// Entry of obsm with protein counts, for models that have proteins
+    #[arg(long, value_name = "KEY")]
+    pub proteins: Option<String>,
+    /// Entry of uns with the protein names, when that of obsm has none
+    #[arg(long, value_name = "KEY", requires = "proteins")]
+    pub protein_names: Option<String>,
+}
+
+impl Columns {
+    pub fn apply(&self, options: &mut PrepareOptions) {
+        options.label = self.labels.clone();
+        options.unlabelled = self.unlabelled.clone();
+        options.covariates = self.covariates.clone();
+        options.continuous = self.continuous.clone();
+        options.proteins = self.proteins.clone().map(|obsm| ProteinSource { obsm, names: self.protein_names.clone() });
+    }
+}
+
+/// Which genes and programs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Genes and programs")]
+pub(crate) struct Choice {
+    /// Gene sets (GMT); several files may be given
+    #[arg(long, value_name = "GMT", value_delimiter = ',', num_args = 1..)]
+    pub programs: Vec<PathBuf>,
+    /// Fewest genes of the data that a program holds [upstream: min_genes, which is one less]
+    #[arg(long, default_value_t = PAPER_MIN_GENES, value_name = "N")]
+    pub min_genes: usize,
+    /// Most genes of the data that a program holds
+    #[arg(long, value_name = "N")]
+    pub max_genes: Option<usize>,
+    /// Take gene names as they are written: CD8A is not Cd8a
+    #[arg(long)]
+    pub exact_case: bool,
+    /// How many of the most variable genes to keep
+    #[arg(long, default_value_t = 2000, value_name = "N", conflicts_with_all = ["all_genes", "genes_from"])]
+    pub hvg: usize,
+    /// How variable genes are scored
+    #[arg(long, value_enum, default_value_t = Flavor::Seurat, value_name = "FLAVOR")]
+    pub hvg_flavor: Flavor,
+    /// Keep all genes that are in programs, variable or not
+    #[arg(long)]
+    pub all_genes: bool,
+    /// Take exactly the genes in this file, one a line
+    #[arg(long, value_name = "FILE", conflicts_with = "all_genes")]
+    pub genes_from: Option<PathBuf>,
+    /// Keep chosen genes that are in no program; the paper drops them
+    #[arg(long)]
+    pub keep_outside_programs: bool,
+    /// Gene sets bind softly: other genes may join, held down by L1 [upstream: soft_mask]
+    #[arg(long)]
+    pub soft: bool,
+}
+
+/// Scores of variability; scanpy's flavours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Flavor {
+    /// Normalised dispersion of log-normalised values (the paper's)
+    Seurat,
+    /// Dispersion against the median of genes of like mean
+    CellRanger,
+    /// Standardised variance of counts
+    SeuratV3,
+    /// The same; batches counted before ranks
+    SeuratV3Paper,
+}
+
+impl Choice {
+    pub fn sizes(&self) -> ProgramOptions {
+        let case = if self.exact_case { GeneCase::Exact } else { GeneCase::Upper };
+        ProgramOptions { case, min_genes: self.min_genes, max_genes: self.max_genes }
+    }
+
+    fn genes(&self) -> Result<Genes> {
+        if let Some(path) = &self.genes_from {
+            return Ok(Genes::Listed(read_list(path)?, self.sizes()));
+        }
+        let flavor = match self.hvg_flavor {
+            Flavor::Seurat => HvgFlavor::Seurat,
+            Flavor::CellRanger => HvgFlavor::CellRanger,
+            Flavor::SeuratV3 => HvgFlavor::SeuratV3,
+            Flavor::SeuratV3Paper => HvgFlavor::SeuratV3Paper,
+        };
+        let variable = (!self.all_genes).then(|| HvgOptions { flavor, n_top: self.hvg, ..HvgOptions::default() });
+        Ok(Genes::Chosen(GeneChoice {
+            programs: self.sizes(),
+            variable,
+            keep_outside_programs: self.keep_outside_programs,
+        }))
+    }
+}
+
+/// Which model, and its settings. Options that a model does not have are refused by it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ModelOptions {
+    /// Base model; `scgraft models` lists them
+    #[arg(long, default_value = "expimap", value_name = "NAME", help_heading = "Model")]
+    pub model: String,
+    /// Sizes of the hidden layers [default: 256,256,256] [upstream: hidden_layer_sizes]
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = "Model")]
+    pub hidden: Vec<usize>,
+    /// Dropout rate of the hidden layers [default: 0.05] [upstream: dr_rate]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    pub dropout: Option<f32>,
+    /// Likelihood: nb for raw counts, mse for log-normalised values [default: nb] [upstream: recon_loss]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    pub likelihood: Option<String>,
+    /// Output function: softmax, softplus, exp, relu, identity [upstream: decoder_last_layer]
+    #[arg(long = "output-function", value_name = "NAME", help_heading = "Model")]
+    pub output_function: Option<String>,
+    /// Weight of the group lasso that prunes programs [default: 0.7] [upstream: alpha]
+    #[arg(long, value_name = "X", help_heading = "Model")]
+    pub lasso_weight: Option<f32>,
+    #[command(flatten)]
+    pub weights: Weights,
+}
+
+impl ModelOptions {
+    pub fn settings(&self) -> Result<Value> {
+        let hidden = (!self.hidden.is_empty()).then(|| json!(self.hidden));
+        Ok(Value::Object(self.weights.settings(vec![
+            ("hidden", hidden),
+            ("dropout", self.dropout.map(Value::from)),
+            ("likelihood", self.likelihood.clone().map(Value::from)),
+            ("output", self.output_function.clone().map(Value::from)),
+            ("lasso_weight", self.lasso_weight.map(Value::from)),
+        ])?))
+    }
+}
+
+impl Train {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        find(&self.model.model)?;
+        let mut inputs: Vec<&Path> = vec![&self.reference];
+        inputs.extend(self.choice.programs.iter().map(PathBuf::as_path));
+        inputs.iter().try_for_each(|i| files::check_input(i))?;
+        for output in [Some(&self.output), self.embed.as_ref()].into_iter().flatten() {
+            files::check_output(output, &inputs)?;
+        }
+        let Some(condition) = self.condition.source() else {
+            bail!(
+                "say what the condition (batch, study) of a cell is: --condition COLUMN, or --condition-name NAME for \
+                 data that is one batch"
+            );
+        };
+        let plan = self.plan(condition, global)?;
+        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
+        let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
+        let mut cells = files::read(&self.reference, &self.slots())?;
+
+        let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
+        input::warn(&prepared);
+        let n_programs = programs.as_ref().map_or(0, |p| p.names.len());
+        tracing::info!(
+            "{} genes, {n_programs} programs of {}, {} conditions: {}",
+            prepared.n_genes(),
+            sets.len(),
+            prepared.condition.levels.len(),
+            prepared.condition.levels.join(", ")
+        );
+        let header = header(&prepared, programs, plan.membership);
+        let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
+        let report = train(&mut model, &prepared, &plan, global)?;
+        self.describe(&mut model, &plan, &prepared, &report);
+        stop::check()?;
+        model.save(&self.output)?;
+        tracing::info!("wrote {}", self.output.display());
+        let embedding = embed(&model, &prepared)?;
+        if let Some(path) = &self.embed {
+            slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
+            files::write(path, &cells)?;
+        }
+        let active = embedding.active.iter().filter(|a| **a).count();
+        summary(out, &report, &model);
+        out.line(format!(
+            "{} cells, {} genes, {active} of {} dimensions active; {}",
+            prepared.n_cells(),
+            prepared.n_genes(),
+            embedding.names.len(),
+            told(&report)
+        ));
+        out.put("model", self.output.display().to_string());
+        out.put("cells", prepared.n_cells());
+        out.put("genes", prepared.n_genes());
+        out.put("conditions", prepared.condition.levels.clone());
+        out.put("programs", n_programs);
+        out.put("active_programs", active);
+        Ok(())
+    }
+
+    fn plan(&self, condition: ConditionSource, global: &Global) -> Result<ReferencePlan> {
+        let settings = self.model.settings()?;
+        let mut prepare = input::prepare(&self.values, condition);
+        self.columns.apply(&mut prepare);
+        if settings["likelihood"] == "mse" {
+            prepare.kind = Kind::LogNormalised;
+        }
+        Ok(ReferencePlan {
+            model: self.model.model.clone(),
+            settings,
+            prepare,
+            genes: self.choice.genes()?,
+            membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
+            train: self.fit.config(400, global.train_seed()),
+        })
+    }
+
+    /// What to read: all of it only when it is to be written again.
+    fn slots(&self) -> ReadOptions {
+        let all = ReadOptions::default();
+        if self.embed.is_some() || self.columns.proteins.is_some() {
+            return all;
+        }
+        let layers = self.values.layer.iter().cloned();
+        ReadOptions {
+            x: self.values.layer.is_none() && !self.values.raw,
+            layers: scgraft::io::Select::only(layers),
+            raw: self.values.raw,
+            ..ReadOptions::tables()
+        }
+    }
+
+    /// Writes into the model how it came about; nothing that differs between runs of the same settings.
+    fn describe(&self, model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report: &FitReport) {
+        let file = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let p = &mut model.provenance;
+        p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
+        p.insert("reference".into(), file(&self.reference).into());
+        p.insert("programs".into(), self.choice.programs.iter().map(|p| file(p)).collect::<Vec<_>>().into());
+        p.insert("cells".into(), prepared.n_cells().into());
+        p.insert("values".into(), plan.prepare.slot.to_string().into());
+        p.insert("condition_columns".into(), self.condition.condition.clone().into());
+        p.insert("best_epoch".into(), report.best_epoch.into());
+        if let Ok(config) = serde_json::to_value(&plan.train) {
+            p.insert("training".into(), config);
+        }
+    }
+}
+
+/// Fits with a bar over the epochs.
+fn train(model: &mut Model, prepared: &Prepared, plan: &ReferencePlan, global: &Global) -> Result<FitReport> {
+    stop::check()?;
+    let mut epochs = Epochs::new("training", plan.train.epochs, global);
+    Ok(fit(model, prepared, &plan.train, &mut |r| epochs.look(r))?)
+}
+
+/// How a fit went, in words.
+pub(crate) fn told(report: &FitReport) -> String {
+    let how = if report.stopped_early { "stopped early" } else { "ran to the end" };
+    format!("{} epochs, {how}, state of epoch {}", report.epochs, report.best_epoch + 1)
+}
+
+/// How a fit went, in the JSON summary.
+pub(crate) fn summary(out: &mut Output, report: &FitReport, model: &Model) {
+    out.put("epochs", report.epochs);
+    out.put("best_epoch", report.best_epoch + 1);
+    out.put("stopped_early", report.stopped_early);
+    out.put("trained_values", report.n_trainable);
+    let loss = model.history.get(report.best_epoch).and_then(|r| r.validation_loss);
+    out.put("validation_loss", loss.map_or(Value::Null, number));
+}
+
+/// Whether cells hold a column.
+pub(crate) fn has_column(cells: &Cells, name: &str) -> bool {
+    cells.obs.column(name).is_some()
+}

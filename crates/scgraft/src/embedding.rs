@@ -1,0 +1,85 @@
+//! Cells in the latent space of a model, with what the dimensions mean.
+
+use scgraft_analysis::programs::{DirectionMethod, Directions, active_programs, directions};
+use scgraft_cells::{Dense, Prepared};
+use scgraft_models::Model;
+
+use crate::Error;
+
+/// Posterior of every cell, and what each latent dimension stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding {
+    /// Posterior means, cells × dimensions.
+    pub mean: Dense,
+    /// Posterior variances, cells × dimensions; `None` for an embedding that has none (PCA).
+    pub variance: Option<Dense>,
+    /// Names of the dimensions: gene programs, for models whose dimensions are programs.
+    pub names: Vec<String>,
+    /// 1: a higher score means that the program's genes are up; −1: down; 0: unknown.
+    pub direction: Vec<i8>,
+    /// How clear each direction is, 0 to 1.
+    pub confidence: Vec<f64>,
+    /// Whether the fit kept each dimension (a pruned program has no weight left).
+    pub active: Vec<bool>,
+}
+
+impl Embedding {
+    /// Encodes prepared cells: posterior means and variances, directions from the decoder's weights.
+    ///
+    /// # Errors
+    /// A weight that is not finite.
+    pub fn of(model: &Model, data: &Prepared) -> Result<Self, Error> {
+        let (mean, variance) = model.latent(data);
+        let names = model.latent_names();
+        let n = names.len();
+        let (direction, confidence, active) = match program_weights(model) {
+            Some(weights) => {
+                let Directions { sign, confidence } = directions(&weights, DirectionMethod::Sum)?;
+                (sign, confidence, active_programs(&weights))
+            }
+            None => (vec![0; n], vec![0.0; n], vec![true; n]),
+        };
+        Ok(Embedding { mean, variance: Some(variance), names, direction, confidence, active })
+    }
+
+    /// The dimensions named, in the order named; `None` when one is missing.
+    pub fn select(&self, names: &[String]) -> Option<Embedding> {
+        let at: Option<Vec<usize>> = names.iter().map(|n| self.names.iter().position(|m| m == n)).collect();
+        let at = at?;
+        Some(Embedding {
+            mean: columns(&self.mean, &at),
+            variance: self.variance.as_ref().map(|v| columns(v, &at)),
+            names: names.to_vec(),
+            direction: at.iter().map(|&j| self.direction[j]).collect(),
+            confidence: at.iter().map(|&j| self.confidence[j]).collect(),
+            active: at.iter().map(|&j| self.active[j]).collect(),
+        })
+    }
+
+    /// The cells named, in the order named.
+    pub fn select_cells(&self, rows: &[usize]) -> Embedding {
+        Embedding {
+            mean: self.mean.select_rows(rows),
+            variance: self.variance.as_ref().map(|v| v.select_rows(rows)),
+            ..self.clone()
+        }
+    }
+}
+
+/// The decoder's weights [gene × program], for models whose decoder is linear in programs.
+pub fn program_weights(model: &Model) -> Option<Dense> {
+    let by_program = model.network.program_weights(&model.params, &model.header)?;
+    let (genes, programs) = (model.header.genes.len(), by_program.len() / model.header.genes.len().max(1));
+    let mut out = Dense::zeros(genes, programs);
+    for (j, row) in by_program.chunks_exact(genes.max(1)).enumerate() {
+        for (g, &w) in row.iter().enumerate() {
+            out.values[g * programs + j] = w;
+        }
+    }
+    Some(out)
+}
+
+fn columns(m: &Dense, at: &[usize]) -> Dense {
+    let values = (0..m.n_rows).flat_map(|i| at.iter().map(move |&j| m.row(i)[j])).collect();
+    Dense::new(m.n_rows, at.len(), values)
+}

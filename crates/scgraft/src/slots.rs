@@ -1,0 +1,272 @@
+//! Where results stand in an AnnData file.
+//!
+//! | slot | what |
+//! |---|---|
+//! | `obsm["X_scgraft"]`, `obsm["X_scgraft_var"]` | posterior means and variances, cells × programs |
+//! | `obsm["X_scgraft_umap"]` | a picture of the means |
+//! | `varm["scgraft_weights"]` | decoder weights, genes of the file × programs |
+//! | `obs["<label>_pred"]`, `obs["<label>_uncertainty"]` | transferred labels |
+//! | `obs["<label>_best"]` | the most probable label, also where it is too uncertain |
+//! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
+//! | `uns["scgraft"]` | names of the programs, directions, settings, history, tests |
+
+use std::collections::{BTreeMap, HashMap};
+
+use scgraft_analysis::programs::ProgramTest;
+use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
+use scgraft_models::Model;
+use serde_json::Value;
+
+use crate::pipeline::{Annotation, program_weights};
+use crate::{Embedding, Error};
+
+/// `obsm`: posterior means.
+pub const LATENT: &str = "X_scgraft";
+/// Added to the name of an embedding for its variances.
+pub const VARIANCE: &str = "_var";
+/// `obsm`: a picture of the means.
+pub const UMAP: &str = "X_scgraft_umap";
+/// `varm`: decoder weights.
+pub const WEIGHTS: &str = "scgraft_weights";
+/// `uns`: everything else.
+pub const NOTES: &str = "scgraft";
+
+/// Puts an embedding and what it means into `cells`.
+///
+/// `gene_column` is the column of `var` with the model's gene names (`None`: the row names).
+pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, gene_column: Option<&str>) {
+    cells.obsm.insert(LATENT.into(), Array::Dense(embedding.mean.clone()));
+    if let Some(variance) = &embedding.variance {
+        cells.obsm.insert(format!("{LATENT}{VARIANCE}"), Array::Dense(variance.clone()));
+    }
+    if let Some(weights) = program_weights(model) {
+        let names: Vec<String> = match gene_column.and_then(|c| cells.var.column(c)) {
+            Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
+            None => cells.var.index.clone(),
+        };
+        let at: HashMap<&str, usize> = model.header.genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+        let mut out = Dense::zeros(names.len(), weights.n_cols);
+        for (row, name) in names.iter().enumerate() {
+            if let Some(&gene) = at.get(name.as_str()) {
+                out.row_mut(row).copy_from_slice(weights.row(gene));
+            }
+        }
+        cells.varm.insert(WEIGHTS.into(), Array::Dense(out));
+    }
+    let n = embedding.names.len();
+    let notes = BTreeMap::from([
+        ("version".to_owned(), Uns::Text(env!("CARGO_PKG_VERSION").into())),
+        ("model".to_owned(), Uns::Text(model.entry.name.into())),
+        ("reference".to_owned(), Uns::Text(model.reference_hash())),
+        ("programs".to_owned(), Uns::Texts(embedding.names.clone())),
+        ("direction".to_owned(), Uns::Ints(vec![n], embedding.direction.iter().map(|&d| i64::from(d)).collect())),
+        ("direction_confidence".to_owned(), Uns::Floats(vec![n], embedding.confidence.clone())),
+        ("active".to_owned(), Uns::Bools(vec![n], embedding.active.clone())),
+        ("conditions".to_owned(), Uns::Texts(model.header.conditions.clone())),
+        ("genes".to_owned(), Uns::Texts(model.header.genes.clone())),
+        ("settings".to_owned(), to_uns(&model.network.config())),
+        ("provenance".to_owned(), to_uns(&Value::Object(model.provenance.clone()))),
+        ("history".to_owned(), Uns::Frame(history(model))),
+    ]);
+    cells.uns.insert(NOTES.into(), Uns::Map(notes));
+}
+
+/// Training history as a table: one row an epoch, the terms of the loss as columns.
+pub fn history(model: &Model) -> Frame {
+    let records = &model.history;
+    let mut out = Frame::new(records.iter().map(|r| r.epoch.to_string()).collect());
+    out.index_name = Some("epoch".into());
+    let real = |f: &dyn Fn(&scgraft_models::EpochRecord) -> Option<f64>| {
+        Column::Real(records.iter().map(|r| f(r).unwrap_or(f64::NAN)).collect())
+    };
+    out.set("learning_rate", real(&|r| Some(f64::from(r.learning_rate))));
+    out.set("kl_weight", real(&|r| Some(f64::from(r.kl_weight))));
+    let named = |terms: &[(String, f64)], name: &str| terms.iter().find(|t| t.0 == name).map(|t| t.1);
+    let terms: Vec<String> = records.first().map(|r| r.train.iter().map(|t| t.0.clone()).collect()).unwrap_or_default();
+    for term in terms {
+        out.set(&format!("train_{term}"), real(&|r| named(&r.train, &term)));
+        out.set(&format!("validation_{term}"), real(&|r| named(&r.validation, &term)));
+    }
+    out.set("validation_loss", real(&|r| r.validation_loss));
+    out
+}
+
+/// JSON as `uns` holds it. Nulls are left out (old versions of anndata cannot read them).
+pub fn to_uns(value: &Value) -> Uns {
+    match value {
+        Value::Null => Uns::Null,
+        Value::Bool(b) => Uns::Bool(*b),
+        Value::Number(n) => n.as_i64().map_or_else(|| Uns::Float(n.as_f64().unwrap_or(f64::NAN)), Uns::Int),
+        Value::String(s) => Uns::Text(s.clone()),
+        Value::Array(list) => {
+            if let Some(texts) = list.iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>() {
+                Uns::Texts(texts)
+            } else if let Some(ints) = list.iter().map(Value::as_i64).collect::<Option<Vec<_>>>() {
+                Uns::Ints(vec![ints.len()], ints)
+            } else if let Some(floats) = list.iter().map(Value::as_f64).collect::<Option<Vec<_>>>() {
+                Uns::Floats(vec![floats.len()], floats)
+            } else {
+                Uns::Text(value.to_string())
+            }
+        }
+        Value::Object(map) => {
+            let entries = map.iter().filter(|(_, v)| !v.is_null());
+            // `/` would be a folder in HDF5.
+            Uns::Map(entries.map(|(k, v)| (k.replace('/', "_"), to_uns(v))).collect())
+        }
+    }
+}
+
+/// Reads an embedding back: `key` in `obsm`, its variances beside it, what the dimensions mean from `uns`.
+///
+/// For an embedding that scgraft did not write, dimensions are numbered and have no direction.
+///
+/// # Errors
+/// No such entry, or one that is no plain matrix; notes that do not fit it.
+pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
+    let dense = |name: &str| match cells.obsm.get(name) {
+        Some(Array::Dense(m)) => Some(m.clone()),
+        Some(Array::Sparse(m)) => Some(m.to_dense()),
+        Some(Array::Frame(_)) | None => None,
+    };
+    let Some(mean) = dense(key) else {
+        let has: Vec<&str> = cells.obsm.keys().map(String::as_str).collect();
+        return Err(Error::Slot {
+            slot: format!("obsm[\"{key}\"]"),
+            expected: "an embedding, cells × dimensions".into(),
+            found: if has.is_empty() { "no entry in obsm".into() } else { format!("only {}", has.join(", ")) },
+            remedy: "make it with `scgraft map`, or `scgraft train --embed` for a reference".into(),
+        });
+    };
+    let n = mean.n_cols;
+    let plain = Embedding {
+        variance: dense(&format!("{key}{VARIANCE}")),
+        names: (0..n).map(|j| format!("dimension_{j}")).collect(),
+        direction: vec![0; n],
+        confidence: vec![0.0; n],
+        active: vec![true; n],
+        mean,
+    };
+    let Some(Uns::Map(notes)) = cells.uns.get(NOTES).filter(|_| key == LATENT) else { return Ok(plain) };
+    let mut out = plain;
+    if let Some(Uns::Texts(names)) = notes.get("programs") {
+        out.names = names.clone();
+    }
+    if let Some(Uns::Ints(_, signs)) = notes.get("direction") {
+        out.direction = signs.iter().map(|&s| s.signum() as i8).collect();
+    }
+    if let Some(Uns::Floats(_, values)) = notes.get("direction_confidence") {
+        out.confidence = values.clone();
+    }
+    if let Some(Uns::Bools(_, active)) = notes.get("active") {
+        out.active = active.clone();
+    }
+    for (what, found) in
+        [("programs", out.names.len()), ("direction", out.direction.len()), ("active", out.active.len())]
+    {
+        if found != n {
+            return Err(Error::Slot {
+                slot: format!("uns[\"{NOTES}\"][\"{what}\"]"),
+                expected: format!("{n} entries, one for each column of obsm[\"{key}\"]"),
+                found: found.to_string(),
+                remedy: "map the query again".into(),
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`.
+pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
+    for t in &annotation.labels {
+        cells.obs.set(&format!("{}_pred", t.column), Column::categorical(&t.labels()));
+        let best: Vec<&str> = t.best.iter().map(|&b| t.levels[b as usize].as_str()).collect();
+        cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
+        cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
+        if let Some(p) = &t.probabilities {
+            let mut table = Frame::new(cells.obs.index.clone());
+            for (j, level) in t.levels.iter().enumerate() {
+                // `/` would be a folder in HDF5.
+                let values = p.column(j).into_iter().map(f64::from).collect();
+                table.set(&level.replace('/', "_"), Column::Real(values));
+            }
+            cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
+        }
+    }
+    cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
+    cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
+}
+
+/// The names of the columns of a program test, as in TSV files and in `uns`.
+pub const TEST_COLUMNS: [&str; 13] = [
+    "group",
+    "comparison",
+    "within",
+    "program",
+    "log_bayes_factor",
+    "log_bayes_factor_se",
+    "p",
+    "p_se",
+    "enriched",
+    "direction",
+    "rank",
+    "n_group",
+    "n_comparison",
+];
+
+/// A program test as a table, one row a program and comparison, in the test's order.
+pub fn test_table(test: &ProgramTest) -> Frame {
+    let rows = &test.rows;
+    let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
+    let mut rank = 0;
+    let ranks = rows.iter().enumerate().map(|(i, r)| {
+        let same = i > 0 && rows[i - 1].group == r.group && rows[i - 1].stratum == r.stratum;
+        rank = if same { rank + 1 } else { 1 };
+        Some(rank)
+    });
+    let ranks = Column::Integer(ranks.collect());
+    let text = |f: &dyn Fn(usize) -> String| Column::categorical(&(0..rows.len()).map(f).collect::<Vec<_>>());
+    let real = |f: &dyn Fn(usize) -> f64| Column::Real((0..rows.len()).map(f).collect());
+    let whole = |f: &dyn Fn(usize) -> i64| Column::Integer((0..rows.len()).map(|i| Some(f(i))).collect());
+    let columns = [
+        text(&|i| rows[i].group.clone()),
+        text(&|i| rows[i].comparison.clone()),
+        text(&|i| rows[i].stratum.clone().unwrap_or_else(|| "all cells".into())),
+        text(&|i| rows[i].name.clone()),
+        real(&|i| rows[i].log_bayes_factor),
+        real(&|i| rows[i].log_bayes_factor_error()),
+        real(&|i| rows[i].p_h0),
+        real(&|i| rows[i].standard_error),
+        Column::Boolean(rows.iter().map(|r| Some(r.enriched())).collect()),
+        whole(&|i| i64::from(rows[i].direction)),
+        ranks,
+        whole(&|i| rows[i].n_group as i64),
+        whole(&|i| rows[i].n_comparison as i64),
+    ];
+    TEST_COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
+    out
+}
+
+/// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
+pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest) {
+    let notes = cells.uns.entry(NOTES.into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
+    if !matches!(notes, Uns::Map(_)) {
+        *notes = Uns::Map(BTreeMap::new());
+    }
+    if let Uns::Map(notes) = notes {
+        let tests = notes.entry("tests".into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
+        if !matches!(tests, Uns::Map(_)) {
+            *tests = Uns::Map(BTreeMap::new());
+        }
+        if let Uns::Map(tests) = tests {
+            tests.insert(name.replace('/', "_"), Uns::Frame(test_table(test)));
+        }
+    }
+}
+
+/// The tests in `uns["scgraft"]["tests"]`, by name.
+pub fn tests(cells: &Cells) -> Vec<(String, Frame)> {
+    let Some(Uns::Map(notes)) = cells.uns.get(NOTES) else { return Vec::new() };
+    let Some(Uns::Map(tests)) = notes.get("tests") else { return Vec::new() };
+    tests.iter().filter_map(|(n, t)| if let Uns::Frame(f) = t { Some((n.clone(), f.clone())) } else { None }).collect()
+}
