@@ -1,2 +1,30 @@
-//! scgraft
-fn main() {}
+//! The project's own chores: `cargo xtask <chore>`.
+
+mod bench;
+mod data;
+mod floor;
+mod quality;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Speed of the main job, beside scArches when its Python is given, and beside the floor.
+    Bench(bench::Options),
+    /// Results on real PBMC data: interferon programs, label transfer, new programs.
+    Quality(quality::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Bench(options) => bench::run(&options),
+        Chore::Quality(options) => quality::run(&options),
+    }
+}

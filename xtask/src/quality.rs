@@ -1,0 +1,249 @@
+//! Results on real PBMC data, published settings: do interferon programs lead the test of stimulated against control
+//! cells, are labels transferred, do new programs find what the reference was denied?
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use scgraft_analysis::auroc::auroc;
+use scgraft_analysis::knn;
+use scgraft_analysis::programs::{
+    DirectionMethod, Latent, ProgramTestOptions, directions, gene_importance, test_programs,
+};
+use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
+use scgraft_cells::{Cells, Coded, Dense, GenePrograms, ProgramOptions, log1p, normalize_total};
+use scgraft_models::{Model, NewPrograms, Program, Surgery};
+use scgraft_train::{TrainConfig, fit, graft, with_threads};
+use serde_json::json;
+
+use crate::data::{self, Pair};
+
+/// Options of the quality check.
+#[derive(Args)]
+pub struct Options {
+    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Seeds, one run each.
+    #[arg(long, value_delimiter = ',', default_value = "2020")]
+    seeds: Vec<u64>,
+    /// Epochs of the reference at most.
+    #[arg(long, default_value_t = 400)]
+    epochs: usize,
+    /// Epochs of surgery at most.
+    #[arg(long, default_value_t = 400)]
+    query_epochs: usize,
+    /// Threads (0: all cores).
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Also the run in which the reference lacks interferon programs and B cells.
+    #[arg(long)]
+    new_programs: bool,
+    /// Only that run.
+    #[arg(long)]
+    only_new_programs: bool,
+}
+
+const INTERFERON: &str = "REACTOME_INTERFERON_ALPHA_BETA_SIGNALING";
+const B_RECEPTOR: &str = "REACTOME_SIGNALING_BY_THE_B_CELL_RECEPTOR_BCR";
+
+/// Runs the check and prints what was found.
+pub fn run(options: &Options) -> Result<()> {
+    let folder = data::folder(options.data.as_deref());
+    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
+    let pair = data::read(&folder)?;
+    for &seed in &options.seeds {
+        if !options.only_new_programs {
+            with_threads(options.threads, || main_job(&pair, options, seed))??;
+        }
+        if options.new_programs || options.only_new_programs {
+            with_threads(options.threads, || new_programs(&pair, options, seed))??;
+        }
+    }
+    Ok(())
+}
+
+fn config(options: &Options, seed: u64, epochs: usize) -> TrainConfig {
+    let _ = options;
+    TrainConfig { epochs, seed, ..TrainConfig::default() }
+}
+
+fn coded(cells: &Cells, column: &str) -> Result<Coded> {
+    let column = cells.obs.column(column).with_context(|| format!("no column `{column}`"))?;
+    column.coded().map_err(|rows| anyhow::anyhow!("{} cells without a value", rows.len()))
+}
+
+/// The decoder's weights, genes × programs.
+fn weights(model: &Model) -> Result<Dense> {
+    let by_program = model.network.program_weights(&model.params, &model.header).context("no programs")?;
+    let (programs, genes) = (model.header.n_programs(), model.header.genes.len());
+    let values = (0..genes * programs).map(|i| by_program[(i % programs) * genes + i / programs]).collect();
+    Ok(Dense::new(genes, programs, values))
+}
+
+fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
+    let start = Instant::now();
+    let genes = data::genes(&pair.reference, &pair.sets);
+    let reference = data::reference(&pair.reference, &genes)?;
+    let mut model = data::expimap(&reference, &pair.sets, &json!({}), seed)?;
+    let trained =
+        fit(&mut model, &reference, &config(options, seed, options.epochs), &mut |_| ControlFlow::Continue(()))?;
+    let after_training = start.elapsed();
+    let query = data::query(&pair.query, &model)?;
+    let mut plan = Surgery::adaptor("Kang", Vec::new());
+    plan.settings = json!({ "kl_weight": 0.1 });
+    let mut query_config = config(options, seed, options.query_epochs);
+    query_config.early_stopping =
+        query_config.early_stopping.map(|e| scgraft_train::EarlyStopping { patience: 20, ..e });
+    let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
+    let after_graft = start.elapsed();
+    let graft_report = grafted.report.context("the query was not grafted")?;
+    let model = grafted.model;
+    let w = weights(&model)?;
+    let direction = directions(&w, DirectionMethod::Sum)?;
+    let active = scgraft_analysis::programs::active_programs(&w).iter().filter(|&&a| a).count();
+
+    let (mean, variance) = model.latent(&query);
+    let names = model.latent_names();
+    let scores = Latent { mean: &mean, variance: &variance, programs: &names, directions: Some(&direction.sign) };
+    let test = |column: &str, group: &str| -> Result<Vec<(String, f64)>> {
+        let groups = coded(&pair.query, column)?;
+        let settings = ProgramTestOptions { groups: Some(vec![group.to_owned()]), ..ProgramTestOptions::default() };
+        let test = test_programs(scores, (column, &groups), None, &settings)?;
+        Ok(test.rows.into_iter().map(|r| (r.name, r.log_bayes_factor)).collect())
+    };
+    let stimulated = test("condition", "stimulated")?;
+    let rank = |rows: &[(String, f64)], name: &str| rows.iter().position(|r| r.0 == name).map(|i| (i + 1, rows[i].1));
+    println!(
+        "seed {seed}: reference {} epochs (best {}), surgery {} (best {}), {active} of {} programs active; {:.0} s + {:.0} s",
+        trained.epochs,
+        trained.best_epoch,
+        graft_report.epochs,
+        graft_report.best_epoch,
+        names.len(),
+        after_training.as_secs_f64(),
+        (after_graft - after_training).as_secs_f64()
+    );
+    println!(
+        "  stimulated: {INTERFERON} (rank, log BF) {:?}; first five {:?}",
+        rank(&stimulated, INTERFERON),
+        &stimulated[..5]
+    );
+    let b = test("cell_type", "B")?;
+    println!("  B cells: {B_RECEPTOR} {:?}; first five {:?}", rank(&b, B_RECEPTOR), &b[..5]);
+
+    let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?);
+    let (correct, macro_mean) = accuracy(pair, &reference_mean, &mean)?;
+    println!("  label accuracy on control cells of known types: {correct:.3}, mean over types {macro_mean:.3}");
+    Ok(())
+}
+
+/// Accuracy of transferred labels on control cells of types that the reference knows, k = 15.
+fn accuracy(pair: &Pair, reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
+    let truth = data::known_types(&pair.query);
+    let condition = coded(&pair.query, "condition")?;
+    let control = condition.levels.iter().position(|l| l == "control").context("no control cells")? as u32;
+    let rows: Vec<usize> = (0..truth.len()).filter(|&i| truth[i].is_some() && condition.codes[i] == control).collect();
+    let neighbours = knn(reference, &query.select_rows(&rows), 15)?;
+    let labels = coded(&pair.reference, "cell_type")?;
+    let options = TransferOptions { unknown_above: 1.0, ..TransferOptions::default() };
+    let transfer = transfer_labels(&neighbours, &[("cell_type", &labels)], &options)?;
+    let mut by_type: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
+    for (i, &row) in rows.iter().enumerate() {
+        let want = truth[row].as_deref().unwrap_or_default();
+        let entry = by_type.entry(want).or_default();
+        entry.1 += 1;
+        entry.0 += usize::from(transfer[0].label(i) == want);
+    }
+    let (right, all) = by_type.values().fold((0, 0), |t, v| (t.0 + v.0, t.1 + v.1));
+    let macro_mean = by_type.values().map(|v| v.0 as f64 / v.1 as f64).sum::<f64>() / by_type.len() as f64;
+    Ok((right as f64 / all as f64, macro_mean))
+}
+
+/// The paper's experiment of denying: the reference loses its interferon programs, its B cells and their programs;
+/// the query must find them again in new programs.
+fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
+    let genes = data::genes(&pair.reference, &pair.sets);
+    // As in the paper: interferon and cytokine programs, and the two of B cells.
+    let denied = |name: &str| {
+        ["INTERFERON", "CYTOKINE_SIGNALING_IN_IMMUNE_SYSTEM", "B_CELL_RECEPTOR", "MHC_CLASS_II_ANTIGEN_PRESENTATION"]
+            .iter()
+            .any(|part| name.contains(part))
+    };
+    let sets: Vec<_> = pair.sets.iter().filter(|s| !denied(&s.name)).cloned().collect();
+    let types = coded(&pair.reference, "cell_type")?;
+    let kept: Vec<usize> =
+        (0..pair.reference.n_cells()).filter(|&i| types.levels[types.codes[i] as usize] != "B").collect();
+    let reference = data::reference(&pair.reference.select_cells(&kept), &genes)?;
+    let mut model = data::expimap(&reference, &sets, &json!({}), seed)?;
+    fit(&mut model, &reference, &config(options, seed, options.epochs), &mut |_| ControlFlow::Continue(()))?;
+
+    let query = data::query(&pair.query, &model)?;
+    let given = GenePrograms::new(&pair.sets, &genes, &ProgramOptions { min_genes: 1, ..ProgramOptions::default() })?;
+    let at = given.position(B_RECEPTOR).context("no B-cell receptor program in the file")?;
+    let constrained = vec![Program { name: B_RECEPTOR.to_owned(), members: given.members[at].clone() }];
+    let plan = Surgery {
+        programs: Some(NewPrograms { constrained, soft: true, n_free: 10 }),
+        settings: json!({ "kl_weight": 0.1 }),
+        ..Surgery::adaptor("Kang", Vec::new())
+    };
+    let mut query_config = config(options, seed, options.query_epochs);
+    query_config.early_stopping = None;
+    let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
+    let (mean, _) = grafted.model.latent(&query);
+    let names = grafted.model.latent_names();
+    let first_new = names.len() - 11;
+
+    let condition = coded(&pair.query, "condition")?;
+    let stimulated: Vec<bool> = condition.codes.iter().map(|&c| condition.levels[c as usize] == "stimulated").collect();
+    let kinds = coded(&pair.query, "cell_type")?;
+    let is_b: Vec<bool> = kinds.codes.iter().map(|&c| kinds.levels[c as usize].starts_with('B')).collect();
+    let separation = |j: usize, group: &[bool]| -> Result<f64> {
+        let scores: Vec<f64> = mean.column(j).into_iter().map(f64::from).collect();
+        let a = auroc(&scores, group)?;
+        Ok(a.max(1.0 - a))
+    };
+    let weights = weights(&grafted.model)?;
+    let importance = gene_importance(&weights, None)?;
+    let (mut best, mut best_at) = (0.0, first_new + 1);
+    for j in first_new + 1..names.len() {
+        let a = separation(j, &stimulated)?;
+        if a > best {
+            (best, best_at) = (a, j);
+        }
+    }
+    let top: HashSet<&str> = stimulated_genes(pair, &genes, &stimulated)?.into_iter().take(50).collect();
+    let leading: Vec<&str> = importance[best_at].genes.iter().take(20).map(|g| genes[g.gene].as_str()).collect();
+    let shared = leading.iter().filter(|g| top.contains(*g)).count();
+    println!("seed {seed}, reference without interferon programs and B cells:");
+    println!(
+        "  {}: stimulated against control AUROC {best:.3}; {shared} of its 20 first genes among the 50 most stimulated",
+        names[best_at]
+    );
+    println!("  its genes: {}", leading.join(" "));
+    println!("  constrained {B_RECEPTOR}: B cells against others AUROC {:.3}", separation(first_new, &is_b)?);
+    Ok(())
+}
+
+/// Genes by rising mean log-expression in stimulated against control cells, most stimulated first.
+fn stimulated_genes<'g>(pair: &Pair, genes: &'g [String], stimulated: &[bool]) -> Result<Vec<&'g str>> {
+    let options = scgraft_cells::PrepareOptions {
+        condition: scgraft_cells::ConditionSource::Constant("all".into()),
+        ..scgraft_cells::PrepareOptions::default()
+    };
+    let counts = scgraft_cells::Prepared::reference(&pair.query, Some(genes), &options)?.expression;
+    let values = log1p(&normalize_total(&counts, Some(1e4)));
+    let mut sums = vec![[0f64; 2]; genes.len()];
+    for (i, &s) in stimulated.iter().enumerate() {
+        let (columns, row) = values.row(i);
+        columns.iter().zip(row).for_each(|(&g, &v)| sums[g as usize][usize::from(s)] += f64::from(v));
+    }
+    let n = [stimulated.iter().filter(|&&s| !s).count() as f64, stimulated.iter().filter(|&&s| s).count() as f64];
+    let mut order: Vec<usize> = (0..genes.len()).collect();
+    let change = |g: usize| sums[g][1] / n[1] - sums[g][0] / n[0];
+    order.sort_by(|&a, &b| change(b).total_cmp(&change(a)));
+    Ok(order.into_iter().map(|g| genes[g].as_str()).collect())
+}
