@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensors};
 use crate::batch::{Codes, InputScale, LANES, SparseBatch};
 use crate::isa::{Fused, Separate};
 use crate::math;
-use crate::ops::Dispersion;
+use crate::ops::{Dispersion, ProteinMixture};
 use crate::params::{Axis, Init, ParamId, Params};
 use crate::rng::Key;
 use crate::tape::{Grads, Layout, Noise, Shape, Tape, Workspace};
@@ -181,5 +181,74 @@ fn discrepancy_as_published() {
         let mmd = tape.mmd(x, &codes, boundary);
         let (got, want) = (f64::from(tape.scalar(mmd)) * file.setting("beta").unwrap(), file.get("loss.mmd")[0]);
         assert!((got - want).abs() <= 3e-6 * want.abs().max(1.0), "{name}: {got}, {want}");
+    }
+}
+
+/// [column × row] of a matrix [row × column].
+fn transposed(values: &[f64], columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns;
+    (0..values.len()).map(|at| values[(at % rows) * columns + at / rows] as f32).collect()
+}
+
+#[test]
+fn proteins_as_published() {
+    for name in ["totalvi_missing_proteins", "totalvi_layernorm"] {
+        let file = Golden::open(name);
+        let rows: Vec<usize> = file.get("input.rows").iter().map(|&r| r as usize).collect();
+        let of_batch = |key: &str, width: usize| -> Vec<f32> {
+            let all = file.get(key);
+            rows.iter().flat_map(|&r| all[r * width..(r + 1) * width].iter().map(|&v| v as f32)).collect()
+        };
+        let theta: Vec<f32> = file.get("param.py_r").iter().map(|&v| v as f32).collect();
+        let width = theta.len();
+        let batches = Codes::new(of_batch("data.condition", 1).iter().map(|&c| c as u32).collect());
+        let efficiency = file.get("param.log_per_batch_efficiency");
+        let n_batches = efficiency.len() / width;
+        let observed: Vec<bool> = if name.contains("missing") {
+            file.get("protein_observed").iter().map(|&v| v > 0.0).collect()
+        } else {
+            vec![true; n_batches * width]
+        };
+        let mut params = Params::new();
+        let mut add = |name: &str, n: usize, values: Vec<f32>| {
+            let id =
+                params.add(name, &[(Axis::Condition, n), (Axis::Protein, width)], Init::Constant(0.0), Key::new(0));
+            params.get_mut(id).values = values;
+            id
+        };
+        let theta = add("theta", 1, theta);
+        let efficiency = add("efficiency", n_batches, transposed(&efficiency, n_batches));
+        let alpha = add("alpha", n_batches, transposed(&file.get("param.background_pro_alpha"), n_batches));
+        let beta = add("beta", n_batches, transposed(&file.get("param.background_pro_log_beta"), n_batches));
+        let (back, fore) = (file.get("out.rate_back"), file.get("out.rate_fore"));
+        let log_back: Vec<f32> = back.iter().map(|v| v.ln() as f32).collect();
+        let above: Vec<f32> = fore.iter().zip(&back).map(|(f, b)| (f / b - 1.0 - 1e-8) as f32).collect();
+        let (counts, group) = (of_batch("data.protein", width), Codes::new(vec![0; rows.len()]));
+        let mut workspace = Workspace::new();
+        let mut tape = Tape::new(&params, &mut workspace, Noise::Zero, false);
+        let shape = Shape::by_cell(rows.len(), width);
+        let mut put = |values: &[f32]| tape.constant(shape, values);
+        let (log_background, foreground) = (put(&log_back), put(&above));
+        let mut read = |key: &str| put(&file.get(key).iter().map(|&v| v as f32).collect::<Vec<_>>());
+        let (mixing, mean, deviation) = (read("out.mixing"), read("out.back_alpha"), read("out.back_beta"));
+        let likelihood = tape.protein_mixture(ProteinMixture {
+            log_background,
+            foreground,
+            mixing,
+            log_theta: (theta, &group),
+            log_efficiency: Some((efficiency, &batches)),
+            counts: &counts,
+            observed: (&observed, &batches),
+        });
+        let divergence = tape.background_kl(mean, deviation, (alpha, beta), &observed, &batches);
+        let prior = tape.log_normal_prior(efficiency, &batches);
+        let penalty = tape.logistic_penalty(mixing, 1e-3);
+        let sum = tape.add(divergence, prior);
+        let background = tape.add(sum, penalty);
+        for (var, key) in [(likelihood, "loss.recon_protein"), (background, "loss.kl_background")] {
+            let mean = tape.mean(var);
+            let (got, want) = (f64::from(tape.scalar(mean)), file.get(key)[0]);
+            assert!((got - want).abs() <= 3e-6 * want.abs(), "{name} {key}: {got}, {want}");
+        }
     }
 }
