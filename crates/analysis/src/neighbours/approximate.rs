@@ -246,7 +246,7 @@ impl Index {
                     .collect();
                 visits.sort_unstable();
                 self.visit(&visits, &r, &q, block, &mut candidates);
-                candidates.iter().map(Candidates::nearest).collect()
+                candidates.iter_mut().map(Candidates::finish).collect()
             })
             .collect();
         let mut out =

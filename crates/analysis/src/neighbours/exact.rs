@@ -18,6 +18,16 @@ use crate::error::Result;
 /// # Errors
 /// An empty matrix, a value that is not finite (with its row), different numbers of columns,
 /// `k = 0`, or `k` larger than the number of reference rows.
+///
+/// ```
+/// use scgraft_cells::Dense;
+///
+/// let reference = Dense::new(3, 2, vec![0.0, 0.0, 1.0, 0.0, 5.0, 5.0]);
+/// let query = Dense::new(1, 2, vec![0.9, 0.0]);
+/// let found = scgraft_analysis::knn(&reference, &query, 2)?;
+/// assert_eq!(found.row(0).0, [1, 0]);
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
 pub fn knn(reference: &Dense, query: &Dense, k: usize) -> Result<Neighbours> {
     check(reference, query, k, false)?;
     Ok(search(reference, query, k, false))
@@ -61,8 +71,8 @@ fn search(reference: &Dense, query: &Dense, k: usize, exclude_self: bool) -> Nei
                     candidates.look_through(s, largest, |at| (first + at) as u32);
                 }
             }
-            for (i, candidates) in candidates.iter().enumerate() {
-                for (j, (squared, row)) in candidates.nearest().into_iter().enumerate() {
+            for (i, candidates) in candidates.iter_mut().enumerate() {
+                for (j, (squared, row)) in candidates.finish().into_iter().enumerate() {
                     indices[i * k + j] = row;
                     distances[i * k + j] = squared.sqrt() as f32;
                 }

@@ -1,11 +1,13 @@
 //! Nearest neighbours: the object that label transfer, clustering, UMAP and the metrics share.
 
+mod across;
 mod approximate;
 mod exact;
 mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use across::knn_across;
 pub use approximate::{Approximate, ApproximateOptions, knn_approximate, knn_self_approximate, recall};
 pub use exact::{knn, knn_self};
 pub(crate) use scan::squared_distance;

@@ -16,11 +16,12 @@ use super::Neighbours;
 use crate::error::{Error, Result, check_matrix};
 
 /// Queries in a block: one task for one thread.
-pub(super) const QUERY_BLOCK: usize = 128;
+pub(super) const QUERY_BLOCK: usize = 256;
 /// References in a block: with the queries, 512 kB of products, which stay in the second-level cache.
-pub(super) const REFERENCE_BLOCK: usize = 1024;
-/// Candidates of a query that are looked through in one step.
-const LANES: usize = 32;
+pub(super) const REFERENCE_BLOCK: usize = 512;
+/// Candidates of a query that are looked through in one step, and those looked at singly where one of them counts.
+const LANES: usize = 64;
+const FEW: usize = 8;
 /// Candidates a query may hold before they are measured exactly.
 const MOST_CANDIDATES: usize = 8192;
 
@@ -147,6 +148,11 @@ pub(super) fn products<'a>(
     &out[..m * n]
 }
 
+/// Whether a value reaches the threshold. A count needs no branch a value, so that it runs in vector lanes.
+fn any_reaches<const N: usize>(values: &[f32; N], threshold: f32) -> bool {
+    values.iter().map(|&v| u32::from(v >= threshold)).sum::<u32>() > 0
+}
+
 /// The rows that may still be among the k nearest of one query.
 pub(super) struct Candidates<'a> {
     reference: &'a Dense,
@@ -157,6 +163,8 @@ pub(super) struct Candidates<'a> {
     kept: Vec<(f32, f32, u32)>,
     /// k rows are known to reach this.
     threshold: f32,
+    /// Rows kept from which the threshold is raised again.
+    limit: usize,
     /// Rounding error of s for vectors of norm one.
     unit: f32,
     norm: f32,
@@ -167,7 +175,17 @@ impl<'a> Candidates<'a> {
     pub fn new(reference: &'a Dense, row: &'a [f32], norm: f32, k: usize, excluded: Option<u32>) -> Self {
         // Worst case of a sum of d + 1 products in any order, plus the rounding of both factors; with a margin.
         let unit = (row.len() as f32 + 6.0) * f32::EPSILON;
-        Candidates { reference, row, k, excluded, kept: Vec::new(), threshold: f32::NEG_INFINITY, unit, norm }
+        Candidates {
+            reference,
+            row,
+            k,
+            excluded,
+            kept: Vec::new(),
+            threshold: f32::NEG_INFINITY,
+            limit: 4 * k,
+            unit,
+            norm,
+        }
     }
 
     /// Keeps every row of a block that could be among the k nearest. `largest` is the largest norm in the block,
@@ -175,44 +193,60 @@ impl<'a> Candidates<'a> {
     pub fn look_through(&mut self, s: &[f32], largest: f32, name: impl Fn(usize) -> u32) {
         // The smallest normal number stands for what underflow may do.
         let error = self.unit * (self.norm * largest + largest * largest) + 64.0 * f32::MIN_POSITIVE;
-        let threshold = self.threshold - error;
-        for (chunk_index, chunk) in s.chunks(LANES).enumerate() {
-            let best = chunk.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-            if best < threshold {
+        let mut threshold = self.threshold - error;
+        let (chunks, rest) = s.as_chunks::<LANES>();
+        for (at, chunk) in chunks.iter().enumerate() {
+            if !any_reaches(chunk, threshold) {
                 continue;
             }
-            for (lane, &v) in chunk.iter().enumerate() {
-                if v >= threshold {
-                    let row = name(chunk_index * LANES + lane);
-                    if self.excluded != Some(row) {
-                        self.kept.push((v, error, row));
-                    }
+            for (part, few) in chunk.as_chunks::<FEW>().0.iter().enumerate() {
+                if any_reaches(few, threshold) {
+                    self.keep(few, threshold, error, |lane| name(at * LANES + part * FEW + lane));
+                    threshold = self.threshold - error;
                 }
             }
         }
-        self.tighten();
+        self.keep(rest, threshold, error, |lane| name(chunks.len() * LANES + lane));
+    }
+
+    fn keep(&mut self, s: &[f32], threshold: f32, error: f32, name: impl Fn(usize) -> u32) {
+        for (lane, &v) in s.iter().enumerate().filter(|(_, v)| **v >= threshold) {
+            let row = name(lane);
+            if self.excluded != Some(row) {
+                self.kept.push((v, error, row));
+            }
+        }
+        if self.kept.len() > self.limit {
+            self.tighten();
+        }
     }
 
     /// Raises the threshold to the k-th largest of what is certain, and drops what is below.
     fn tighten(&mut self) {
-        if self.kept.len() <= 2 * self.k {
-            return;
-        }
         // s − error is certain: k rows reach it, so a row whose s + error is below is out.
         let mut certain: Vec<f32> = self.kept.iter().map(|c| c.0 - c.1).collect();
         let (_, kth, _) = certain.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
         self.threshold = self.threshold.max(*kth);
         let threshold = self.threshold;
         self.kept.retain(|c| c.0 + c.1 >= threshold);
-        if self.kept.len() > MOST_CANDIDATES.max(4 * self.k) {
+        if self.kept.len() > MOST_CANDIDATES.max(16 * self.k) {
             let mut nearest: Vec<u32> = self.nearest().into_iter().map(|(_, row)| row).collect();
             nearest.sort_unstable();
             self.kept.retain(|c| nearest.binary_search(&c.2).is_ok());
         }
+        // Where many rows cannot be told apart, they are not gone through again for every few that come.
+        self.limit = (2 * self.kept.len()).max(4 * self.k);
     }
 
-    /// The k nearest of what is kept, measured exactly: squared distance and row, nearest first, then by row.
-    pub fn nearest(&self) -> Vec<(f64, u32)> {
+    /// The k nearest, measured exactly: squared distance and row, nearest first, then by row.
+    pub fn finish(&mut self) -> Vec<(f64, u32)> {
+        if self.kept.len() > self.k {
+            self.tighten();
+        }
+        self.nearest()
+    }
+
+    fn nearest(&self) -> Vec<(f64, u32)> {
         let mut exact: Vec<(f64, u32)> =
             self.kept.iter().map(|c| (squared_distance(self.row, self.reference.row(c.2 as usize)), c.2)).collect();
         exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 use scgraft_cells::Dense;
 
-use super::{ApproximateOptions, Neighbours, knn, knn_approximate, knn_self, knn_self_approximate, recall};
+use super::{ApproximateOptions, Neighbours, knn, knn_across, knn_approximate, knn_self, knn_self_approximate, recall};
 use crate::Error;
-use crate::testing::normal_matrix;
+use crate::testing::{coded, normal_matrix};
 
 /// Every distance, sorted: what neighbours are by definition.
 fn naive(reference: &Dense, query: &Dense, k: usize, exclude_self: bool) -> Neighbours {
@@ -86,6 +86,23 @@ fn bad_input_is_refused() {
     let mut broken = data.clone();
     broken.row_mut(13)[2] = f32::NAN;
     assert!(matches!(knn_self(&broken, 3, false), Err(Error::NotFinite { row: 13, column: 2, .. })));
+}
+
+#[test]
+fn neighbours_across_groups_are_the_nearest_of_the_others() {
+    let data = normal_matrix(120, 3, 8);
+    let groups = coded(&(0..120).map(|i| (i * 7 / 5) % 3).collect::<Vec<u32>>(), 4);
+    let found = knn_across(&data, ("study", &groups), 6).unwrap();
+    let everyone = naive(&data, &data, 120, false);
+    for i in 0..120 {
+        let (indices, distances) = everyone.row(i);
+        let others: Vec<usize> =
+            (0..120).filter(|&j| groups.codes[indices[j] as usize] != groups.codes[i]).take(6).collect();
+        assert_eq!(found.row(i).0, others.iter().map(|&j| indices[j]).collect::<Vec<_>>());
+        assert_eq!(found.row(i).1, others.iter().map(|&j| distances[j]).collect::<Vec<_>>());
+    }
+    assert!(matches!(knn_across(&data, ("study", &coded(&[0; 120], 2)), 6), Err(Error::TooFewLevels { .. })));
+    assert!(matches!(knn_across(&data, ("study", &groups), 100), Err(Error::TooManyNeighbours { .. })));
 }
 
 /// Thirty populations, some of few cells.

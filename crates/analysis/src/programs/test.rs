@@ -158,6 +158,22 @@ pub struct Latent<'a> {
 /// # Errors
 /// Arrays that disagree in shape, values that are not finite, a negative variance, labels with fewer than two groups,
 /// an unknown group, a group or a comparison with fewer than `min_cells` cells (with `within`: skipped and listed).
+///
+/// ```
+/// use scgraft_analysis::programs::{Latent, ProgramTestOptions, test_programs};
+/// use scgraft_cells::{Coded, Dense};
+///
+/// // Two programs, of which the first differs between control and stimulated cells.
+/// let mean = Dense::new(4, 2, vec![0.0, 0.3, 0.2, -0.1, 2.0, 0.1, 1.8, 0.2]);
+/// let variance = Dense::new(4, 2, vec![0.05; 8]);
+/// let programs = ["interferon".to_owned(), "cell cycle".to_owned()];
+/// let condition = Coded { codes: vec![0, 0, 1, 1], levels: vec!["control".into(), "stimulated".into()] };
+/// let latent = Latent { mean: &mean, variance: &variance, programs: &programs, directions: Some(&[1, 1]) };
+/// let found = test_programs(latent, ("condition", &condition), None, &ProgramTestOptions::default())?;
+/// let first = found.rows.iter().find(|row| row.group == "stimulated").unwrap();
+/// assert!(first.name == "interferon" && first.enriched() && first.log_bayes_factor > 0.0);
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
 pub fn test_programs(
     latent: Latent,
     groups: (&str, &Coded),

@@ -37,8 +37,8 @@ pub struct Reliability {
 
 /// Labels each reference cell by the others: the transfer whose truth is known.
 ///
-/// `reference` are the neighbours of each reference cell among the others ([`crate::knn_self`] without self).
-/// Gives the transfer and whether each cell's most probable level is its own.
+/// `reference` are the neighbours of each reference cell among the others ([`crate::knn_self`] without self), or among
+/// those of other studies ([`crate::neighbours::knn_across`]): what to expect of a query from a new study. Gives the transfer and whether each cell's most probable level is its own.
 ///
 /// # Errors
 /// As [`transfer_labels`]; labels that are not one for each row of `reference`.
@@ -125,6 +125,9 @@ pub struct Isotonic {
     pub accuracy: Vec<f64>,
 }
 
+/// Confidences closer than this are the same: sums of weights in another order.
+const ROUNDING: f64 = 1e-12;
+
 impl Isotonic {
     /// Fits the curve to confidences whose rightness is known ([`leave_one_out`]).
     ///
@@ -136,9 +139,9 @@ impl Isotonic {
         order.sort_unstable_by(|&a, &b| confidence[a].total_cmp(&confidence[b]));
         // Blocks of (first confidence, last confidence, cells, right ones); equal confidences are one from the start.
         let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
-        for run in order.chunk_by(|&a, &b| confidence[a] == confidence[b]) {
-            let p = confidence[run[0]];
-            blocks.push((p, p, run.len() as f64, run.iter().filter(|&&i| correct[i]).count() as f64));
+        for run in order.chunk_by(|&a, &b| confidence[b] - confidence[a] < ROUNDING) {
+            let (first, last) = (confidence[run[0]], confidence[run[run.len() - 1]]);
+            blocks.push((first, last, run.len() as f64, run.iter().filter(|&&i| correct[i]).count() as f64));
             while let [.., (_, _, n0, r0), (_, to, n1, r1)] = blocks[..] {
                 if r0 / n0 < r1 / n1 {
                     break;

@@ -23,9 +23,11 @@ pub struct OutOfDistribution {
 /// loose population from being called new. The quantile is taken among the scores that the reference cells have
 /// themselves.
 ///
-/// `reference` are the neighbours of each reference cell among the others ([`crate::knn_self`] without self; leave out
-/// the cells of its own study for the stricter question "new beyond a change of study"), `query` those of each query
-/// cell among the reference, with the same k.
+/// `reference` are the neighbours of each reference cell among the others, `query` those of each query cell among the
+/// reference, with the same k. With [`crate::knn_self`] (without self) for the reference, a change of study counts as new:
+/// cells of another study lie a little further away than those of the own. With
+/// [`crate::neighbours::knn_across`] over the studies of the reference the question is the one that is usually meant: new
+/// beyond what a change of study does.
 ///
 /// # Errors
 /// Different k; query neighbours that point past the reference.

@@ -77,6 +77,19 @@ impl LabelTransfer {
 /// # Errors
 /// Labels that are fewer than the reference cells the neighbours point to, a code without a level, a column
 /// with a single level, a threshold outside 0 to 1.
+///
+/// ```
+/// use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
+/// use scgraft_cells::{Coded, Dense};
+///
+/// let reference = Dense::new(4, 1, vec![0.0, 0.1, 5.0, 5.1]);
+/// let types = Coded { codes: vec![0, 0, 1, 1], levels: vec!["B".into(), "T".into()] };
+/// let query = Dense::new(2, 1, vec![0.05, 4.9]);
+/// let neighbours = scgraft_analysis::knn(&reference, &query, 2)?;
+/// let found = transfer_labels(&neighbours, &[("cell_type", &types)], &TransferOptions::default())?;
+/// assert_eq!(found[0].labels(), ["B", "T"]);
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
 pub fn transfer_labels(
     neighbours: &Neighbours,
     columns: &[(&str, &Coded)],
