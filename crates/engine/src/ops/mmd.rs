@@ -19,7 +19,7 @@ use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 const WIDTHS: [f32; 19] =
     [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 100.0, 1e3, 1e4, 1e5, 1e6];
-/// Cells whose distances are computed together.
+/// Cells a task.
 const ROWS: usize = 4;
 
 struct Mmd {
@@ -135,18 +135,14 @@ fn pairs_of(s, x: &[f32], weights: &Weights, first: usize, n: usize, out: &mut [
     let count = ROWS.min(n - first);
     let mut total = 0f64;
     for tile in (0..stride).step_by(LANES) {
-        let mut d2 = [[0f32; LANES]; ROWS];
-        for row in x.chunks_exact(stride) {
-            let b: &[f32; LANES] = row[tile..].first_chunk().unwrap_or(&[0.0; LANES]);
-            for (r, d2) in d2.iter_mut().enumerate() {
-                let a = row[(first + r).min(n - 1)];
+        for (r, a) in (first..first + count).enumerate() {
+            let mut d2 = [0f32; LANES];
+            for row in x.chunks_exact(stride) {
+                let (xa, xb) = (row[a], &row[tile..tile + LANES]);
                 for l in 0..LANES {
-                    d2[l] = s.fma(a - b[l], a - b[l], d2[l]);
+                    d2[l] = s.fma(xa - xb[l], xa - xb[l], d2[l]);
                 }
             }
-        }
-        for (r, d2) in d2.iter().enumerate().take(count) {
-            let a = first + r;
             let nearest = d2.iter().fold(f32::INFINITY, |m, &v| if v < m { v } else { m });
             let (mut k, mut slope) = ([0f32; LANES], [0f32; LANES]);
             for width in WIDTHS {

@@ -106,7 +106,8 @@ fn zeros(
                 let a = th[l] * ln_u;
                 let t = -p[l] - a;
                 let (e_pi, e_t) = (math::exp(s, -p[l].abs()), math::exp(s, -t.abs()));
-                let (inv_pi, inv_t) = (1.0 / (1.0 + e_pi), 1.0 / (1.0 + e_t));
+                let both = 1.0 / ((1.0 + e_pi) * (1.0 + e_t));
+                let (inv_pi, inv_t) = (both * (1.0 + e_t), both * (1.0 + e_pi));
                 // s(−π) − s(t): the parts above zero differ by a or −π exactly, the rest is small.
                 let above = (-p[l]).max(0.0).min(a);
                 sum[l] += above + math::ln(s, (1.0 + e_pi) * inv_t);
