@@ -103,8 +103,12 @@ pub fn run(options: &Options) -> Result<()> {
         println!("\n| work | scgraft | scArches 0.6.1 | ratio |\n|---|---|---|---|");
         for (what, mine, theirs) in [
             ("training epoch", ours.train_epoch, seconds(&["reference", "seconds_per_epoch"])),
-            ("surgery epoch", ours.graft_epoch, seconds(&["query", "seconds_per_epoch"])),
-            ("latent inference", ours.latent, seconds(&["latent_seconds"])),
+            ("surgery epoch", ours.graft_epoch, seconds(&["surgery", "seconds_per_epoch"])),
+            (
+                "latent inference",
+                ours.latent,
+                seconds(&["latent_seconds_reference"]).zip(seconds(&["latent_seconds_query"])).map(|(r, q)| r + q),
+            ),
             ("program test", ours.test, seconds(&["test_seconds"])),
         ] {
             let theirs = theirs.with_context(|| format!("the peer printed no figure for {what}: {peer}"))?;

@@ -24,10 +24,12 @@ pub(crate) fn exp<I: Isa>(s: I, x: f32) -> f32 {
     p = s.fma(p, r, 0.5);
     p = s.fma(p, r, 1.0);
     p = s.fma(p, r, 1.0);
+    // n as a whole number stands in the low bits of `shifted`; `n as i32` would saturate, lane by lane.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     // 2^n in two factors, since n = 128 has no exponent of its own.
-    let half = (n as i32) >> 1;
+    let half = n >> 1;
     let scale_a = f32::from_bits(((half + 127) as u32) << 23);
-    let scale_b = f32::from_bits(((n as i32 - half + 127) as u32) << 23);
+    let scale_b = f32::from_bits(((n - half + 127) as u32) << 23);
     let value = p * scale_a * scale_b;
     if x < -87.3 { 0.0 } else { value }
 }
@@ -106,7 +108,8 @@ pub(crate) fn ln64<I: Isa>(s: I, x: f64) -> f64 {
     p = s.fma64(p, t2, ODD[1]);
     p = s.fma64(p, t2, ODD[0]);
     let f = m - 1.0;
-    s.fma64(e as f64, std::f64::consts::LN_2, f - t * s.fma64(-t2, p, f))
+    // Through i32: processors without AVX-512 cannot convert lanes of i64.
+    s.fma64(f64::from(e as i32), std::f64::consts::LN_2, f - t * s.fma64(-t2, p, f))
 }
 
 /// ln Γ(x) and its derivative ψ(x) for x > 0, in `f64`, to about 1e-13.
@@ -153,8 +156,10 @@ pub(crate) fn lgamma_digamma<I: Isa>(s: I, x: f64) -> (f64, f64) {
 #[inline(always)]
 pub(crate) fn sin_cos_turn<I: Isa>(s: I, u: f32) -> (f32, f32) {
     // u = k/4 + r, |r| ≤ 1/8 of a turn.
-    let k = (4.0 * u + 0.5) as i32;
-    let r = s.fma(k as f32, -0.25, u) * std::f32::consts::TAU;
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = s.fma(4.0, u, ROUND);
+    let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+    let r = s.fma(shifted - ROUND, -0.25, u) * std::f32::consts::TAU;
     let r2 = r * r;
     let mut sp = -1.0 / 5040.0;
     sp = s.fma(sp, r2, 1.0 / 120.0);

@@ -85,7 +85,8 @@ impl Key {
 /// The top 24 bits of a word as a number in [0, 1).
 #[inline(always)]
 fn unit(w: u32) -> f32 {
-    (w >> 8) as f32 * (1.0 / 16_777_216.0)
+    // Through i32: processors without AVX-512 cannot convert lanes of u32.
+    (w >> 8) as i32 as f32 * (1.0 / 16_777_216.0)
 }
 
 #[inline(always)]

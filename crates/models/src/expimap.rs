@@ -27,6 +27,7 @@
 //! | – | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
 //! | – | condition in the encoder | `encoder.input.condition` | condition × hidden | `encoder.FC.L0.cond_L` |
 //! | – | further layers | `encoder.<i>.weight`, `.bias` | hidden × hidden | `encoder.FC.L<i>` |
+//! | – | batch norm, where chosen | `encoder.<i>.norm…` | hidden | `encoder.FC.N<i>` |
 //! | – | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden | `encoder.mean_encoder`, `expand_mean_encoder` |
 //! | – | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden | `encoder.log_var_encoder`, `expand_var_encoder` |
 //! | W | program weights | `decoder.programs…` | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
@@ -34,8 +35,8 @@
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
 use scgraft_engine::{
-    Axis, Init, InputScale, Key, Layout, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var, group_lasso,
-    soft_threshold, soft_threshold_outside,
+    Axis, BatchNorm, Init, InputScale, Key, Layout, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var,
+    group_lasso, soft_threshold, soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,6 +80,9 @@ pub struct ExpimapConfig {
     pub hsic_weight: f32,
     /// HSIC of all free programs jointly, instead of one against all.
     pub hsic_joint: bool,
+    /// In surgery, frozen batch norms use the query batch's statistics, as the published code does. By default
+    /// they use the reference's, so that the frozen encoder stays the same function.
+    pub frozen_norm_by_batch: bool,
 }
 
 impl Default for ExpimapConfig {
@@ -96,6 +100,7 @@ impl Default for ExpimapConfig {
             new_l1_anneal: 50,
             hsic_weight: 3.0,
             hsic_joint: false,
+            frozen_norm_by_batch: false,
         }
     }
 }
@@ -106,6 +111,8 @@ impl Default for ExpimapConfig {
 pub enum Norm {
     /// Over a cell's hidden units, without affine terms.
     Layer,
+    /// Over the cells of a batch in training, by running statistics afterwards; with affine terms.
+    Batch,
     /// None.
     None,
 }
@@ -166,6 +173,8 @@ struct Expimap {
     input: Dense,
     input_condition: ParamId,
     hidden: Vec<Dense>,
+    /// One a hidden layer, the first included; empty without batch norm.
+    norms: Vec<BatchNorm>,
     mean: Dense,
     log_variance: Dense,
     programs: Vec<Programs>,
@@ -233,6 +242,10 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
     let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
     let dispersion = (config.likelihood == Likelihood::Nb)
         .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
+    let norms = match config.norm {
+        Norm::Batch => (0..config.hidden.len()).map(|i| add_norm(&mut p, i, &config, key)).collect(),
+        Norm::Layer | Norm::None => Vec::new(),
+    };
     let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, key)).collect();
     let network = Expimap {
         config,
@@ -240,6 +253,7 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
         input,
         input_condition,
         hidden,
+        norms,
         mean,
         log_variance,
         programs,
@@ -247,6 +261,20 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
         dispersion,
     };
     Ok((p, Box::new(network)))
+}
+
+fn add_norm(p: &mut Params, layer: usize, config: &ExpimapConfig, key: Key) -> BatchNorm {
+    let axes = [(Axis::Hidden, config.hidden[layer])];
+    let name = |what: &str| format!("encoder.{layer}.norm.{what}");
+    BatchNorm {
+        weight: p.add(&name("weight"), &axes, Init::Constant(1.0), key),
+        bias: p.add(&name("bias"), &axes, Init::Constant(0.0), key),
+        mean: p.add_statistic(&name("mean"), &axes, 0.0),
+        variance: p.add_statistic(&name("variance"), &axes, 1.0),
+        epsilon: 1e-5,
+        momentum: 0.1,
+        batch_when_frozen: config.frozen_norm_by_batch,
+    }
 }
 
 fn add_programs(p: &mut Params, segment: &Segment, genes: usize, key: Key) -> Programs {
@@ -278,9 +306,10 @@ impl Expimap {
     }
 
     /// Equation 2.
-    fn block(&self, t: &mut Tape<'_>, a: Var) -> Var {
+    fn block(&self, t: &mut Tape<'_>, layer: usize, a: Var) -> Var {
         let a = match self.config.norm {
             Norm::Layer => t.layer_norm(a),
+            Norm::Batch => t.batch_norm(a, &self.norms[layer]),
             Norm::None => a,
         };
         let h = t.relu(a);
@@ -331,10 +360,10 @@ impl Network for Expimap {
     fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
         let a = t.sparse_linear(&batch.x, self.input.weight, Some(self.input.bias)); // 1
         let a = t.add_rows(a, self.input_condition, &batch.condition); // 1
-        let mut h = self.block(t, a); // 2
-        for layer in &self.hidden {
+        let mut h = self.block(t, 0, a); // 2
+        for (i, layer) in self.hidden.iter().enumerate() {
             let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell); // 1
-            h = self.block(t, a); // 2
+            h = self.block(t, i + 1, a); // 2
         }
         let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
         let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
@@ -392,7 +421,8 @@ impl Network for Expimap {
     fn first_layers(&self) -> Vec<ParamId> {
         let decoder = self.programs.iter().map(|p| p.weight);
         let others = [self.input.weight, self.input.bias, self.input_condition, self.decoder_condition];
-        others.into_iter().chain(self.dispersion).chain(decoder).collect()
+        let norm = self.norms.first().into_iter().flat_map(|n| [n.weight, n.bias]);
+        others.into_iter().chain(self.dispersion).chain(decoder).chain(norm).collect()
     }
 
     fn add_segment(

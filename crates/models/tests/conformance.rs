@@ -79,6 +79,7 @@ fn train(model: &mut Model, data: &Prepared, steps: usize) {
         let batch = batch(model, data, &rows);
         total(model, &batch, Some(&mut grads));
         adam.step(&mut model.params, &grads, 1e-2);
+        model.params.apply_updates(grads.updates());
         model.network.after_step(&mut model.params, &STEP);
     }
 }

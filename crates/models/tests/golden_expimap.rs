@@ -52,6 +52,14 @@ fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>>
                 };
                 return entries(upstream, segment);
             }
+            if let Some((layer, what)) = other.strip_prefix("encoder.").and_then(|r| r.split_once(".norm.")) {
+                let what = match what {
+                    "mean" => "running_mean",
+                    "variance" => "running_var",
+                    affine => affine,
+                };
+                return as_is(&format!("encoder.FC.N{layer}.{what}"));
+            }
             let (layer, what) = other.strip_prefix("encoder.").unwrap().split_once('.').unwrap();
             as_is(&format!("encoder.FC.L{layer}.{what}"))
         }
@@ -71,7 +79,12 @@ fn model(g: &Golden) -> Model {
     let mut config = json!({
         "hidden": s["hidden_layer_sizes"], "dropout": 0.0, "likelihood": s["recon_loss"],
         "output": s["decoder_last_layer"], "kl_weight": s["alpha_kl"],
-        "norm": if s["use_ln"] == json!(true) { "layer" } else { "none" },
+        "norm": match (s["use_bn"].as_bool(), s["use_ln"].as_bool()) {
+            (Some(true), _) => "batch",
+            (_, Some(true)) => "layer",
+            _ => "none",
+        },
+        "frozen_norm_by_batch": true,
         "lasso_weight": number("alpha", 0.0), "l1_weight": number("alpha_l1", 0.0),
         "new_l1_weight": number("gamma_ext", 0.0), "new_l1_anneal": number("gamma_epoch_anneal", 0.0) as usize,
         "hsic_weight": if s["use_hsic"] == json!(true) { s["beta"].as_f64().unwrap_or(1.0) } else { 0.0 },
@@ -177,6 +190,9 @@ fn check(name: &str) {
     }
     relative(&format!("{name}: total"), total, g.scalar("loss.total"), 1e-5);
     for (p, id) in model.params.iter().zip(model.params.ids()) {
+        if p.statistic {
+            continue;
+        }
         let Some(want) = ours(&g, &model, "grad", &p.name) else { panic!("{name}: no gradient of `{}`", p.name) };
         for span in p.trainable_spans() {
             assert_close(&format!("{name}: d/d {}", p.name), &grads.get(id)[span.clone()], &want[span], 1e-4);
@@ -208,6 +224,7 @@ fn curve(name: &str, g: &Golden, prefix: &str) {
             relative(&format!("{name}: {prefix} {term} at step {t}"), value, want, 1e-3);
         }
         adam.step(&mut model.params, &grads, step.learning_rate);
+        model.params.apply_updates(grads.updates());
         model.network.after_step(&mut model.params, &step);
     }
     for (p, b) in model.params.iter().zip(before.iter()) {
@@ -243,6 +260,8 @@ scenarios!(
     hard_mse_exp,
     hard_mse_relu,
     nonorm_nb,
+    batchnorm_nb,
+    surgery_batchnorm,
     surgery_adaptors,
     surgery_first_layers,
     surgery_everything,

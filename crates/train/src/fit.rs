@@ -1,9 +1,9 @@
 //! The training loop: the same for every model.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use scgraft_cells::{Dense, Minibatches, Prepared, split};
-use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Params, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, Params, Tape, Workspace};
 use scgraft_models::{Batch, EpochRecord, Model, Step};
 
 use crate::{Compat, Stopper, TrainConfig, TrainError};
@@ -199,6 +199,7 @@ impl Run<'_> {
             );
             means.add(&terms?, self.batch.n_cells());
             self.adam.step(&mut model.params, &self.grads, step.learning_rate);
+            model.params.apply_updates(self.grads.updates());
             model.network.after_step(&mut model.params, &step);
             self.steps += 1;
             if upcoming.is_none() {
@@ -289,7 +290,7 @@ impl Means {
     }
 }
 
-/// A copy of what trains, at the best epoch.
+/// A copy of what training changes, at the best epoch.
 #[derive(Default)]
 struct Best {
     values: Vec<Vec<f32>>,
@@ -299,17 +300,21 @@ impl Best {
     fn keep(&mut self, params: &Params) {
         self.values.clear();
         for p in params.iter() {
-            self.values.extend(p.trainable_spans().map(|s| p.values[s].to_vec()));
+            self.values.extend(changing(p).into_iter().map(|s| p.values[s].to_vec()));
         }
     }
 
     fn restore(self, params: &mut Params) {
         let mut kept = self.values.into_iter();
         for p in params.iter_mut() {
-            let spans: Vec<_> = p.trainable_spans().collect();
-            for (span, values) in spans.into_iter().zip(&mut kept) {
+            for (span, values) in changing(p).into_iter().zip(&mut kept) {
                 p.values[span].copy_from_slice(&values);
             }
         }
     }
+}
+
+/// The spans of a tensor that training changes: trainable rows, or all of a running statistic.
+fn changing(p: &Param) -> Vec<Range<usize>> {
+    if p.statistic { std::iter::once(0..p.values.len()).collect() } else { p.trainable_spans().collect() }
 }

@@ -96,20 +96,35 @@ pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
 /// Genes whose sums are kept apart before they are added up, for accuracy.
 const GROUP: usize = 64;
 
+/// Rows of lanes.
+#[inline(always)]
+pub(crate) fn rows(values: &[f32]) -> &[[f32; LANES]] {
+    values.as_chunks().0
+}
+
+/// Rows of lanes, to write to.
+#[inline(always)]
+pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
+    values.as_chunks_mut().0
+}
+
 kernel! {
 fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
+    let (h, out) = (rows(h), rows_mut(out));
     let mut top = [f32::NEG_INFINITY; LANES];
-    for row in h.chunks_exact(LANES) {
+    for row in h {
         for l in 0..LANES {
             top[l] = if row[l] > top[l] { row[l] } else { top[l] };
         }
     }
     let mut total = [0f32; LANES];
-    for (h, o) in h.chunks(GROUP * LANES).zip(out.chunks_mut(GROUP * LANES)) {
+    for (h, o) in h.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
         let mut sum = [0f32; LANES];
-        for (h, o) in h.chunks_exact(LANES).zip(o.chunks_exact_mut(LANES)) {
+        for (h, o) in h.iter().zip(o) {
             for l in 0..LANES {
                 o[l] = math::exp(s, h[l] - top[l]);
+            }
+            for l in 0..LANES {
                 sum[l] += o[l];
             }
         }
@@ -121,7 +136,7 @@ fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
     for l in 0..LANES {
         scale[l] = library[l] / total[l];
     }
-    for o in out.chunks_exact_mut(LANES) {
+    for o in out {
         for l in 0..LANES {
             o[l] *= scale[l];
         }
@@ -132,10 +147,11 @@ fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
 kernel! {
 /// dh = μ (dμ − Σ_genes μ dμ / ℓ); no gradient where ℓ = 0.
 fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
+    let (mu, g) = (rows(mu), rows_mut(g));
     let mut total = [0f32; LANES];
-    for (mu, g) in mu.chunks(GROUP * LANES).zip(g.chunks(GROUP * LANES)) {
+    for (mu, g) in mu.chunks(GROUP).zip(g.chunks(GROUP)) {
         let mut sum = [0f32; LANES];
-        for (mu, g) in mu.chunks_exact(LANES).zip(g.chunks_exact(LANES)) {
+        for (mu, g) in mu.iter().zip(g) {
             for l in 0..LANES {
                 sum[l] = s.fma(mu[l], g[l], sum[l]);
             }
@@ -144,12 +160,13 @@ fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
             total[l] += sum[l];
         }
     }
+    let mut share = [0f32; LANES];
     for l in 0..LANES {
-        total[l] = if library[l] > 0.0 { total[l] / library[l] } else { 0.0 };
+        share[l] = if library[l] > 0.0 { total[l] / library[l] } else { 0.0 };
     }
-    for (mu, g) in mu.chunks_exact(LANES).zip(g.chunks_exact_mut(LANES)) {
+    for (mu, g) in mu.iter().zip(g) {
         for l in 0..LANES {
-            g[l] = mu[l] * (g[l] - total[l]);
+            g[l] = mu[l] * (g[l] - share[l]);
         }
     }
 }

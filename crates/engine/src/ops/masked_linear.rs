@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::batch::{Codes, LANES};
 use crate::gemm::{View, gemm};
 use crate::isa::kernel;
+use crate::ops::link::{rows, rows_mut};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -351,22 +352,19 @@ fn start_block(offsets: Option<&[f32]>, runs: &[(usize, usize, usize)], n_genes:
     }
 }
 
-fn lanes_of(values: &[f32], row: usize) -> &[f32; LANES] {
-    values[row * LANES..].first_chunk().unwrap_or(&[0.0; LANES])
-}
-
 kernel! {
 /// h[g, :] += Σ_entries w z[program, :] for a block of lanes.
 fn masked_block(s, weights: &[f32], mask: &Mask, z: &[f32], h: &mut [f32]) {
-    for (g, h) in h.chunks_exact_mut(LANES).enumerate() {
-        let mut sum = *lanes_of(h, 0);
+    let z = rows(z);
+    for (g, h) in rows_mut(h).iter_mut().enumerate() {
+        let mut sum = *h;
         for &(program, entry) in &mask.gene_entries[mask.gene_starts[g] as usize..mask.gene_starts[g + 1] as usize] {
-            let (w, z) = (weights[entry as usize], lanes_of(z, program as usize));
+            let (w, z) = (weights[entry as usize], &z[program as usize]);
             for l in 0..LANES {
                 sum[l] = s.fma(w, z[l], sum[l]);
             }
         }
-        h.copy_from_slice(&sum);
+        *h = sum;
     }
 }
 }
@@ -377,11 +375,11 @@ fn program_backward(
     s, weights: &[f32], genes: &[u32], blocks: &[f32], programs: usize, program: usize,
     gh: &[f32], n_genes: usize, cells: usize, gw: &mut [f32], gz: &mut [f32],
 ) {
-    for (block, gh) in gh.chunks_exact(n_genes * LANES).enumerate() {
-        let z = lanes_of(blocks, block * programs + program);
+    for (block, gh) in rows(gh).chunks_exact(n_genes).enumerate() {
+        let z = rows(blocks)[block * programs + program];
         let mut back = [0f32; LANES];
         for (e, (&g, &w)) in genes.iter().zip(weights).enumerate() {
-            let gh = lanes_of(gh, g as usize);
+            let gh = &gh[g as usize];
             let mut part = [0f32; LANES];
             for l in 0..LANES {
                 back[l] = s.fma(w, gh[l], back[l]);
@@ -403,28 +401,28 @@ fn program_backward(
 /// The sum of the lanes, halving.
 #[inline(always)]
 pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
-    let mut a = [0f32; 16];
+    let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 8], [0f32; 4]);
     for l in 0..16 {
         a[l] = lanes[l] + lanes[l + 16];
     }
     for l in 0..8 {
-        a[l] += a[l + 8];
+        b[l] = a[l] + a[l + 8];
     }
     for l in 0..4 {
-        a[l] += a[l + 4];
+        c[l] = b[l] + b[l + 4];
     }
-    (a[0] + a[2]) + (a[1] + a[3])
+    (c[0] + c[2]) + (c[1] + c[3])
 }
 
 kernel! {
 /// out[g] += Σ over lanes `from..to`.
 fn sum_lanes(s, gh: &[f32], from: usize, to: usize, out: &mut [f32]) {
     if (from, to) == (0, LANES) {
-        for (o, g) in out.iter_mut().zip(gh.chunks_exact(LANES)) {
-            *o += add_up(lanes_of(g, 0));
+        for (o, g) in out.iter_mut().zip(rows(gh)) {
+            *o += add_up(g);
         }
     } else {
-        for (o, g) in out.iter_mut().zip(gh.chunks_exact(LANES)) {
+        for (o, g) in out.iter_mut().zip(rows(gh)) {
             *o += g[from..to].iter().sum::<f32>();
         }
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::batch::{Codes, LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::link::lanes_from;
+use crate::ops::link::{lanes_from, rows, rows_mut};
 use crate::ops::masked_linear::add_up;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
@@ -168,7 +168,8 @@ fn zeros(
     d_mu: &mut [f32], d_log_theta: &mut [f32], loss: &mut [f64; LANES],
 ) {
     const GROUP: usize = 64;
-    let n_genes = mu.len() / LANES;
+    let (mu, d_mu, d_log_theta) = (rows(mu), rows_mut(d_mu), rows_mut(d_log_theta));
+    let n_genes = mu.len();
     let (mut th, mut inv) = ([1f32; LANES], [1f32; LANES]);
     for first in (0..n_genes).step_by(GROUP) {
         let mut sum = [0f32; LANES];
@@ -182,9 +183,7 @@ fn zeros(
                     inv[from..to].fill(inverse[code * n_genes + g]);
                 }
             }
-            let m = &mu[g * LANES..(g + 1) * LANES];
-            let dm = &mut d_mu[g * LANES..(g + 1) * LANES];
-            let dt = &mut d_log_theta[g * LANES..(g + 1) * LANES];
+            let (m, dm, dt) = (&mu[g], &mut d_mu[g], &mut d_log_theta[g]);
             for l in 0..LANES {
                 let r = m[l] * inv[l];
                 let u = 1.0 + r;
@@ -272,7 +271,7 @@ pub(crate) fn ln_factorial(x: f32) -> f64 {
 
 kernel! {
 pub(crate) fn scale_lanes(s, by: &[f32; LANES], values: &mut [f32]) {
-    for row in values.chunks_exact_mut(LANES) {
+    for row in rows_mut(values) {
         for l in 0..LANES {
             row[l] *= by[l];
         }
@@ -283,7 +282,7 @@ pub(crate) fn scale_lanes(s, by: &[f32; LANES], values: &mut [f32]) {
 kernel! {
 /// out[g] += Σ_lanes weight · value
 fn weighted_lanes(s, values: &[f32], weights: &[f32; LANES], out: &mut [f32]) {
-    for (o, row) in out.iter_mut().zip(values.chunks_exact(LANES)) {
+    for (o, row) in out.iter_mut().zip(rows(values)) {
         let mut part = [0f32; LANES];
         for l in 0..LANES {
             part[l] = row[l] * weights[l];
