@@ -2,6 +2,7 @@
 
 mod direction;
 mod importance;
+mod stratum;
 mod superiority;
 mod test;
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::programs::superiority::{by_grid, by_pairs, grid_of};
+use crate::programs::stratum::{compat_outcome, of_pairs, variance_of_mean};
+use crate::programs::superiority::{Placements, Posteriors, by_grid, by_pairs, grid_of};
 use crate::programs::{DirectionMethod, active_programs, directions, gene_importance};
 use crate::testing::{Golden, coded, normal_matrix, normals};
 
