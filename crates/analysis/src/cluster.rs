@@ -42,6 +42,17 @@ enum Algorithm {
 ///
 /// The same graph, resolution and seed give the same clusters, on any number of threads.
 ///
+/// ```
+/// use scgraft_analysis::{cluster::leiden, knn_self, umap::connectivities};
+/// use scgraft_cells::Dense;
+///
+/// // Two groups of cells on a line.
+/// let x = Dense::new(8, 1, vec![0.0, 0.1, 0.25, 0.3, 9.0, 9.2, 9.3, 9.45]);
+/// let graph = connectivities(&knn_self(&x, 3, true)?)?;
+/// assert_eq!(leiden(&graph, 0.5, 0)?.codes, [0, 0, 0, 0, 1, 1, 1, 1]);
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
+///
 /// # Errors
 /// A matrix that is not square, an empty one, weights that are negative or not finite, a negative resolution.
 pub fn leiden(graph: &Csr, resolution: f64, seed: u64) -> Result<Clustering> {

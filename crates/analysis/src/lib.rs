@@ -9,6 +9,7 @@ pub mod donors;
 mod eigen;
 pub mod enrichment;
 pub mod error;
+mod fast;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;

@@ -52,6 +52,17 @@ impl Pca {
 /// the cells), computed in `f64`; only the k wanted are solved for. The sign is fixed by
 /// the component's entry of largest magnitude, so the same data always gives the same picture.
 ///
+/// ```
+/// use scgraft_analysis::pca::pca;
+/// use scgraft_cells::Dense;
+///
+/// // Three cells on a line through two variables: one component holds everything.
+/// let x = Dense::new(3, 2, vec![1.0, 2.0, 2.0, 4.0, 3.0, 6.0]);
+/// let p = pca(&x, 1)?;
+/// assert!((p.variance_ratio[0] - 1.0).abs() < 1e-12 && (p.variance[0] - 5.0).abs() < 1e-9);
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
+///
 /// # Errors
 /// Values that are not finite; `k` of 0 or larger than min(cells, variables); a single cell.
 pub fn pca(x: &Dense, k: usize) -> Result<Pca> {
@@ -72,8 +83,18 @@ pub fn pca(x: &Dense, k: usize) -> Result<Pca> {
     let gram = if by_cells { gram_of_cells(x, &mean) } else { gram_of_variables(x, &mean) };
     let size = n.min(d);
     let total: f64 = (0..size).map(|i| gram[i * size + i]).sum();
-    let search = Search { k, block: 8, tolerance: 1e-9, most_restarts: 300, seed: 0 };
+    let search = Search { k, block: 8, tolerance: 1e-8, most_restarts: 300, seed: 0 };
     let found = largest(size, &search, &|v, p, out| multiply(&gram, size, v, p, out))?;
+    // Of two components with nearly the same variance either may come first; what must not pass is a wrong direction.
+    if found.residual > 1e-6 {
+        return Err(Error::Inconsistent {
+            what: "principal components".to_owned(),
+            problem: format!(
+                "not settled after many steps (residual {:.1e}); ask for fewer components",
+                found.residual
+            ),
+        });
+    }
     let mut components = vec![0f64; k * d];
     if by_cells {
         from_cells(x, &mean, &found.vectors, k, &mut components);

@@ -18,6 +18,8 @@ use crate::{Neighbours, knn_self};
 const COMPONENTS: usize = 100;
 /// Types with fewer cells say nothing.
 const LEAST_CELLS: usize = 10;
+/// Rows of a graph in a task.
+const ROWS: usize = 512;
 /// Added to eigenvalues, as in scib-metrics.
 const EPSILON: f64 = 1e-8;
 
@@ -167,7 +169,7 @@ fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups, alpha: 
     let transitions = normalise(graph);
     let image = |v: &[f64], p: usize, out: &mut [f64]| multiply(graph, &transitions, v, p, out);
     // The eigenvalues of largest magnitude are the largest of the square.
-    let search = Search { k, block: 10, tolerance: 1e-5, most_restarts: 40, seed: 0 };
+    let search = Search { k, block: 8, tolerance: 1e-3, most_restarts: 40, seed: 0 };
     let found = largest(n, &search, &|v, p, out| {
         let mut once = vec![0f64; v.len()];
         image(v, p, &mut once);
@@ -209,14 +211,37 @@ fn normalise(graph: &Csr) -> Vec<f64> {
 
 /// Sparse times dense: `values` on the pattern of `graph`, times `v` (n × p), into `out`.
 pub(crate) fn multiply(graph: &Csr, values: &[f64], v: &[f64], p: usize, out: &mut [f64]) {
-    out.par_chunks_mut(512 * p).enumerate().for_each(|(block, out)| {
-        for (at, out) in out.chunks_exact_mut(p).enumerate() {
-            let i = block * 512 + at;
-            out.fill(0.0);
-            for e in graph.indptr[i]..graph.indptr[i + 1] {
-                let (j, w) = (graph.indices[e] as usize, values[e]);
-                out.iter_mut().zip(&v[j * p..(j + 1) * p]).for_each(|(o, x)| *o += w * x);
+    match p {
+        4 => multiply_by::<4>(graph, values, v, out),
+        8 => multiply_by::<8>(graph, values, v, out),
+        _ => out.par_chunks_mut(ROWS * p).enumerate().for_each(|(block, out)| {
+            for (at, out) in out.chunks_exact_mut(p).enumerate() {
+                let i = block * ROWS + at;
+                out.fill(0.0);
+                for e in graph.indptr[i]..graph.indptr[i + 1] {
+                    let (j, w) = (graph.indices[e] as usize, values[e]);
+                    out.iter_mut().zip(&v[j * p..(j + 1) * p]).for_each(|(o, x)| *o += w * x);
+                }
             }
+        }),
+    }
+}
+
+/// [`multiply`] for a width the compiler knows: sums stay in registers.
+fn multiply_by<const P: usize>(graph: &Csr, values: &[f64], v: &[f64], out: &mut [f64]) {
+    let (v, _) = v.as_chunks::<P>();
+    let (out, _) = out.as_chunks_mut::<P>();
+    out.par_chunks_mut(ROWS).enumerate().for_each(|(block, out)| {
+        for (at, out) in out.iter_mut().enumerate() {
+            let span = graph.indptr[block * ROWS + at]..graph.indptr[block * ROWS + at + 1];
+            let mut sum = [0f64; P];
+            for (&j, &w) in graph.indices[span.clone()].iter().zip(&values[span]) {
+                let x = &v[j as usize];
+                for c in 0..P {
+                    sum[c] += w * x[c];
+                }
+            }
+            *out = sum;
         }
     });
 }

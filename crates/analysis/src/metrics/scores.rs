@@ -141,6 +141,19 @@ impl Scores {
 /// compare like with like. Neighbours are exact: 15 for the graph metrics and accuracy, 50 for kBET, 90 for
 /// LISI, fewer when there are fewer cells.
 ///
+/// ```
+/// use scgraft_analysis::metrics::scores::{EvaluateOptions, evaluate};
+/// use scgraft_cells::{Coded, Dense};
+///
+/// // Two types far apart, two batches on each other.
+/// let x = Dense::new(60, 2, (0..60).flat_map(|i| [100.0 * (i % 2) as f32, ((i * 7) % 30) as f32]).collect());
+/// let labels = |codes: Vec<u32>| Coded { codes, levels: vec!["a".into(), "b".into()] };
+/// let (types, batch) = (labels((0..60).map(|i| i % 2).collect()), labels((0..60).map(|i| (i / 2) % 2).collect()));
+/// let table = evaluate(&[("latent", &x)], &batch, &types, None, &EvaluateOptions::default())?;
+/// assert!(table.value("latent", "Cell-type ASW").is_some_and(|asw| asw > 0.9));
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
+///
 /// # Errors
 /// Values that are not finite (with the row), lengths that differ, a single batch or cell type, no embedding,
 /// two embeddings of one name, fewer than 5 cells.

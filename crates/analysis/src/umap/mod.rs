@@ -100,6 +100,19 @@ pub struct Umap {
 /// `data` is the embedding, cells × dimensions; `neighbours` those of its cells among themselves
 /// (15, the cell itself counted, is usual).
 ///
+/// ```
+/// use scgraft_analysis::umap::{UmapOptions, umap};
+/// use scgraft_analysis::{knn, knn_self};
+/// use scgraft_cells::Dense;
+///
+/// let reference = Dense::new(40, 2, (0..80).map(|i| ((i * 37) % 41) as f32).collect());
+/// let picture = umap(&reference, &knn_self(&reference, 10, true)?, &UmapOptions::default())?;
+/// let query = Dense::new(2, 2, vec![3.0, 4.0, 30.0, 20.0]);
+/// let placed = picture.transform(&knn(&reference, &query, 10)?)?;
+/// assert_eq!((placed.n_rows, placed.n_cols), (2, 2));
+/// # Ok::<(), scgraft_analysis::Error>(())
+/// ```
+///
 /// # Errors
 /// Values that are not finite, neighbours of other cells, settings out of range, fewer than 4 cells.
 pub fn umap(data: &Dense, neighbours: &Neighbours, options: &UmapOptions) -> Result<Umap> {
