@@ -178,9 +178,20 @@ fn write<'t>(
     let bytes = safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_owned(), meta)])))
         .map_err(|e| format_error(path, &e.to_string()))?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error(path))?;
+    let mut file = temporary(folder).map_err(io_error(path))?;
     file.write_all(&bytes).map_err(io_error(path))?;
     file.as_file().sync_all().map_err(io_error(path))?;
     file.persist(path).map_err(|e| io_error(path)(e.error))?;
     Ok(())
+}
+
+/// A temporary file with the permissions that the user's mask gives a new file, so that a model can be shared.
+fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
