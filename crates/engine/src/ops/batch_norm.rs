@@ -59,7 +59,8 @@ impl Tape<'_> {
         let (mut mean, mut scale) = (self.buffer(width), self.buffer(width));
         if from_batch {
             moments(self.value(x), width, &mut mean, &mut scale);
-            if norm.momentum > 0.0 {
+            // A frozen layer keeps its statistics: they are part of the reference.
+            if norm.momentum > 0.0 && affine {
                 let n = shape.cells as f32;
                 move_towards(self.update(norm.mean), &mean, 1.0, norm.momentum);
                 if shape.cells > 1 {

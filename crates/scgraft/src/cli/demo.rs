@@ -160,7 +160,7 @@ impl Demo {
                 Plane::umap(&color.name, &map.x, &map.y, color).save(&at(&format!("umap_{}.png", color.name)))?;
             }
         }
-        for test in page.tests.iter().take(1) {
+        for test in page.tests.iter().filter(|t| t.group == "stimulated" && t.comparison == "control") {
             test.save(&at("stimulated_versus_control.svg"))?;
         }
         for (fit, name) in page.training.iter().zip(["training_reference.svg", "training_query.svg"]) {
