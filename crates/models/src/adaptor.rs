@@ -89,9 +89,11 @@ impl Model {
             if let Some(twin) = all.iter().find(|b| b.origin.name == a.origin.name) {
                 return Err(ModelError::Surgery(format!("the model already has a graft named `{}`", twin.origin.name)));
             }
-            if let Some(c) = a.origin.conditions.iter().find(|&c| self.header.conditions.contains(c)) {
+            let known =
+                |c: &&String| self.header.conditions.contains(c) || all.iter().any(|b| b.origin.conditions.contains(c));
+            if let Some(c) = a.origin.conditions.iter().find(known) {
                 return Err(ModelError::Surgery(format!(
-                    "adaptor `{}` brings condition `{c}`, which the model knows already",
+                    "adaptor `{}` brings condition `{c}`, which the model or another adaptor has already",
                     a.origin.name
                 )));
             }

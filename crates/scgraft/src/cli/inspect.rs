@@ -79,7 +79,10 @@ impl Inspect {
                 },
             };
         }
-        if let Ok(sets) = read_gmt(&[path], &scgraft::io::GmtOptions::default()) {
+        // Any table with tabs would pass for gene sets, so the name must say it.
+        let name = path.to_string_lossy();
+        if name.ends_with(".gmt") || name.ends_with(".gmt.gz") {
+            let sets = read_gmt(&[path], &scgraft::io::GmtOptions::default())?;
             let sizes: Vec<usize> = sets.iter().map(|s| s.genes.len()).collect();
             let (least, most) = (sizes.iter().min().copied().unwrap_or(0), sizes.iter().max().copied().unwrap_or(0));
             out.put("kind", "gene sets");
@@ -91,7 +94,7 @@ impl Inspect {
             return cells(path, out);
         }
         bail!(
-            "{}: neither cells (h5ad, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor GMT",
+            "{}: neither cells (h5ad, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor a .gmt file",
             path.display()
         )
     }

@@ -1,0 +1,175 @@
+//! What goes wrong in practice: each mistake is named, with a way out, and leaves no half-made file.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use scgraft::cells::{Cells, Matrix, log1p, normalize_total};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+
+use super::{command, folder_with, names, scgraft, train};
+
+fn read(folder: &tempfile::TempDir, name: &str) -> Cells {
+    read_h5ad(folder.path().join(name), &ReadOptions::default()).unwrap()
+}
+
+fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
+    write_h5ad(folder.path().join(name), cells, &WriteOptions::default()).unwrap();
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let folder = folder_with(&[]);
+    for arguments in [&["train"][..], &["sing"], &["map", "a", "b"], &["train", "a", "-o", "b", "--epochs", "many"]] {
+        assert_eq!(scgraft(folder.path(), arguments).code, 2, "{arguments:?}");
+    }
+    assert_eq!(scgraft(folder.path(), &["--help"]).code, 0);
+}
+
+#[test]
+fn every_subcommand_has_examples() {
+    let folder = folder_with(&[]);
+    let commands =
+        ["demo", "train", "map", "annotate", "enrich", "programs", "inspect", "models", "plot", "report", "simulate"];
+    for command in commands {
+        let help = scgraft(folder.path(), &[command, "--help"]).good().stdout;
+        assert!(help.contains(&format!("scgraft {command}")) && help.contains("Example"), "{help}");
+    }
+}
+
+#[test]
+fn a_wrong_column_lists_the_columns_nearest_first() {
+    let folder =
+        folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft", "reference_out.h5ad"]);
+    let at = folder.path();
+    let train = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "Batches", "-o", "out"];
+    scgraft(at, &train).says(&["`Batches`", "nearest name first: `batch`"]);
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "bacth", "-o", "out"];
+    scgraft(at, &map).says(&["`bacth`", "nearest name first: `batch`"]);
+    scgraft(at, &["enrich", "reference_out.h5ad", "--groups", "celltype", "--no-update"]).says(&["`cell_type`"]);
+    scgraft(at, &["enrich", "reference_out.h5ad", "--groups", "cell_type", "--versus", "type_9"]).says(&["type_9"]);
+    assert!(!at.join("out").exists());
+}
+
+#[test]
+fn no_condition_says_how_to_give_one() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"]);
+    scgraft(folder.path(), &["train", "reference.h5ad", "--programs", "programs.gmt", "-o", "out"])
+        .says(&["--condition-name"]);
+    let mut query = read(&folder, "query.h5ad");
+    query.obs.columns.retain(|(n, _)| n != "batch");
+    write(&folder, "bare.h5ad", &query);
+    scgraft(folder.path(), &["map", "reference.scgraft", "bare.h5ad", "-o", "out"])
+        .says(&["`cell_type`", "--condition-name"]);
+}
+
+#[test]
+fn normalised_values_are_not_taken_for_counts() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let mut cells = read(&folder, "reference.h5ad");
+    let counts = cells.x.take().unwrap();
+    cells.x = Some(Matrix::Sparse(log1p(&normalize_total(&counts.to_csr(), Some(1e4)))));
+    cells.layers.insert("counts".into(), counts);
+    write(&folder, "normalised.h5ad", &cells);
+    let at = folder.path();
+    scgraft(at, &train("normalised.h5ad", &["-o", "out"])).says(&["raw counts", "counts"]);
+    assert!(!at.join("out").exists());
+    scgraft(at, &train("normalised.h5ad", &["-o", "out", "--layer", "counts"])).good();
+    scgraft(at, &train("normalised.h5ad", &["-o", "mse", "--likelihood", "mse"])).good();
+}
+
+#[test]
+fn a_query_with_too_few_genes_is_refused() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
+    let query = read(&folder, "query.h5ad");
+    let fewer = |n: usize| {
+        let kept: Vec<usize> = (0..n).collect();
+        let columns: Vec<Option<usize>> = kept.iter().map(|&g| Some(g)).collect();
+        let x = query.x.as_ref().unwrap().to_csr().select_columns(&columns);
+        Cells::new(Matrix::Sparse(x), query.obs.clone(), query.var.select(&kept))
+    };
+    write(&folder, "few.h5ad", &fewer(200));
+    write(&folder, "most.h5ad", &fewer(350));
+    let map = |query: &'static str| {
+        scgraft(folder.path(), &["map", "reference.scgraft", query, "--epochs", "1", "-o", "out.h5ad"])
+    };
+    map("few.h5ad").says(&["of the model's", "genes"]);
+    assert!(!folder.path().join("out.h5ad").exists());
+    assert!(map("most.h5ad").good().stderr.contains("count as 0"));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_found_before_the_work() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let run = scgraft(at, &train("reference.h5ad", &["-o", "no/such/folder/out.scgraft"]));
+    run.says(&["no/such/folder/out.scgraft"]);
+    assert!(!run.stderr.contains("reading"), "{}", run.stderr);
+    scgraft(at, &train("reference.h5ad", &["-o", "reference.h5ad"])).says(&["would replace the input"]);
+    scgraft(at, &train("missing.h5ad", &["-o", "out"])).says(&["missing.h5ad", "no such file"]);
+    assert_eq!(names(at), ["programs.gmt", "reference.h5ad"]);
+}
+
+#[test]
+fn wrong_files_are_told_apart() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"]);
+    let at = folder.path();
+    scgraft(at, &train("programs.gmt", &["-o", "out"])).says(&["programs.gmt"]);
+    scgraft(at, &["map", "reference.h5ad", "query.h5ad", "-o", "out"]).says(&["not a readable scgraft file"]);
+    scgraft(at, &["annotate", "reference.h5ad", "query.h5ad", "--labels", "cell_type"])
+        .says(&["X_scgraft", "train --embed"]);
+    let bytes = std::fs::read(at.join("reference.scgraft")).unwrap();
+    std::fs::write(at.join("cut.scgraft"), &bytes[..bytes.len() / 2]).unwrap();
+    scgraft(at, &["inspect", "cut.scgraft"]).says(&["cut.scgraft"]);
+    scgraft(at, &train("reference.h5ad", &["-o", "out", "--set", "depth=3"])).says(&["depth"]);
+    scgraft(at, &train("reference.h5ad", &["-o", "out", "--model", "expimop"])).says(&["expimap"]);
+    assert!(!at.join("out").exists());
+}
+
+#[test]
+fn an_older_result_stays_until_the_new_one_is_whole() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    std::fs::write(at.join("out"), "old").unwrap();
+    scgraft(at, &train("reference.h5ad", &["-o", "out", "--set", "hidden=[]"])).says(&["hidden"]);
+    assert_eq!(std::fs::read_to_string(at.join("out")).unwrap(), "old");
+    scgraft(at, &train("reference.h5ad", &["-o", "out"])).good();
+    assert_ne!(std::fs::read(at.join("out")).unwrap(), b"old");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_no_half_made_file() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
+    // Files may not grow past 8 KiB, and the signal about it is ignored: writes fail as on a full disk.
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 8; exec {} map reference.scgraft query.h5ad --epochs 1 -o out.h5ad --save-model out.scgraft",
+        env!("CARGO_BIN_EXE_scgraft")
+    );
+    let run = Command::new("bash").args(["-c", &line]).current_dir(folder.path()).output().unwrap();
+    let stderr = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("out.h5ad"), "{stderr}");
+    assert_eq!(names(folder.path()), ["query.h5ad", "reference.scgraft"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_training_and_leaves_nothing() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let long = ["--epochs", "1000000", "--no-early-stopping", "-o", "out"];
+    let arguments: Vec<&str> =
+        train("reference.h5ad", &[]).into_iter().filter(|a| *a != "--epochs" && *a != "4").collect();
+    let child = command(folder.path(), &[&arguments[..], &long].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It listens from its first moments on.
+    std::thread::sleep(Duration::from_millis(1500));
+    let start = Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert_eq!(names(folder.path()), ["programs.gmt", "reference.h5ad"]);
+}

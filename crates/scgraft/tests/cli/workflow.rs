@@ -1,0 +1,158 @@
+//! The whole way, as in the help text.
+
+use scgraft::cells::{Array, Uns};
+use scgraft::io::{ReadOptions, read_h5ad};
+use scgraft::models::{Adaptor, Model};
+
+use super::{WORLD, folder_with, names, scgraft, train};
+
+#[test]
+fn train_map_annotate_enrich_look() {
+    let folder = folder_with(&["reference.h5ad", "reference_out.h5ad", "query.h5ad", "reference.scgraft"]);
+    let at = folder.path();
+    let mapping = [
+        "map",
+        "reference.scgraft",
+        "query.h5ad",
+        "--condition",
+        "batch",
+        "--new-programs",
+        "2",
+        "--reactivate",
+        "CELL_TYPE_1",
+        "--epochs",
+        "3",
+        "-o",
+        "mapped.h5ad",
+        "--save-model",
+        "mapped.scgraft",
+        "--adaptor-out",
+        "query.adaptor",
+        "--json",
+    ];
+    let told = scgraft(at, &mapping).good().json();
+    assert_eq!(told["queries"][0]["trained"], true);
+    assert_eq!(told["queries"][0]["new_conditions"], serde_json::json!(["query_1", "query_2"]));
+    let new = serde_json::json!(["CELL_TYPE_1_reactivated", "query_new_1", "query_new_2"]);
+    assert_eq!(told["queries"][0]["new_programs"], new);
+
+    let annotate = ["annotate", "reference_out.h5ad", "mapped.h5ad", "--labels", "cell_type", "--tsv", "labels.tsv"];
+    let run = scgraft(at, &annotate).good();
+    assert!(run.stdout.contains("cells are unknown"), "{}", run.stdout);
+    assert!(std::fs::read_to_string(at.join("labels.tsv")).unwrap().starts_with("cell\tcell_type_pred"));
+    let enrich =
+        ["enrich", "mapped.h5ad", "--groups", "condition", "--versus", "control", "--tsv", "test.tsv", "--json"];
+    let told = scgraft(at, &enrich).good().json();
+    assert_eq!(told["tests"][0]["group"], "stimulated");
+    scgraft(at, &["enrich", "mapped.h5ad", "--groups", "cell_type", "--within", "batch", "--min-cells", "2"]).good();
+
+    // All slots are there, and those of the query as they were.
+    let mapped = read_h5ad(at.join("mapped.h5ad"), &ReadOptions::default()).unwrap();
+    let query = read_h5ad(at.join("query.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(mapped.x, query.x);
+    assert_eq!(mapped.obsm["true_activity"], query.obsm["true_activity"]);
+    for (name, column) in &query.obs.columns {
+        assert_eq!(mapped.obs.column(name), Some(column));
+    }
+    let Array::Dense(latent) = &mapped.obsm["X_scgraft"] else { panic!("not a plain matrix") };
+    let Array::Dense(weights) = &mapped.varm["scgraft_weights"] else { panic!("not a plain matrix") };
+    assert_eq!((latent.n_rows, weights.n_rows), (100, query.n_genes()));
+    assert_eq!(latent.n_cols, weights.n_cols);
+    let Uns::Map(notes) = &mapped.uns["scgraft"] else { panic!("no notes") };
+    let Uns::Texts(programs) = &notes["programs"] else { panic!("no names") };
+    assert_eq!(programs.len(), latent.n_cols);
+    let Uns::Map(tests) = &notes["tests"] else { panic!("no tests") };
+    assert_eq!(tests.keys().collect::<Vec<_>>(), ["cell_type versus rest within batch", "condition versus control"]);
+    for column in ["cell_type_pred", "cell_type_best", "cell_type_uncertainty", "scgraft_distance"] {
+        assert!(mapped.obs.column(column).is_some(), "{column}");
+    }
+
+    // The adaptor on the reference is the mapped model.
+    let reference = Model::load(at.join("reference.scgraft")).unwrap();
+    let adaptor = Adaptor::load(at.join("query.adaptor")).unwrap();
+    let attached = reference.attach(&[adaptor]).unwrap();
+    let saved = Model::load(at.join("mapped.scgraft")).unwrap();
+    assert_eq!(attached.reference_hash(), saved.reference_hash());
+    assert_eq!(attached.header, saved.header);
+
+    for (file, word) in [
+        ("mapped.scgraft", "graft `query`"),
+        ("query.adaptor", "an adaptor of a reference (expimap)"),
+        ("mapped.h5ad", "X_scgraft"),
+        ("labels.tsv", ""),
+    ] {
+        let run = scgraft(at, &["inspect", file]);
+        match word {
+            "" => run.says(&["neither cells"]),
+            word => assert!(run.good().stdout.contains(word), "{file}"),
+        }
+    }
+    let told = scgraft(at, &["programs", "mapped.scgraft", "--all", "--json", "--tsv", "genes.tsv"]).good().json();
+    assert_eq!(told["programs"].as_array().unwrap().len(), programs.len());
+
+    let umap = ["plot", "umap", "mapped.h5ad", "--reference", "reference_out.h5ad", "--color", "cell_type,query_new_1"];
+    // A program that only the query has cannot colour the reference.
+    scgraft(at, &[&umap[..], &["-o", "umap.png"]].concat()).says(&["query_new_1"]);
+    scgraft(at, &["plot", "umap", "mapped.h5ad", "--color", "cell_type,query_new_1", "-o", "umap.png"]).good();
+    scgraft(at, &["plot", "bayes", "mapped.h5ad", "--test", "condition versus control", "-o", "b.svg"]).good();
+    scgraft(at, &["plot", "training", "mapped.h5ad", "-o", "t.svg"]).good();
+    scgraft(
+        at,
+        &["plot", "scores", "mapped.h5ad", "CELL_TYPE_1", "CELL_TYPE_2", "--color", "condition", "-o", "s.png"],
+    )
+    .good();
+    scgraft(at, &["plot", "genes", "mapped.scgraft", "CELL_TYPE_1", "-o", "g.svg"]).good();
+    let report =
+        ["report", "mapped.h5ad", "--reference", "reference_out.h5ad", "--model", "mapped.scgraft", "-o", "r.html"];
+    scgraft(at, &report).good();
+    for name in ["umap_cell_type.png", "umap_query_new_1.png", "b.svg", "t.svg", "s.png", "g.svg", "r.html"] {
+        assert!(std::fs::metadata(at.join(name)).unwrap().len() > 1000, "{name}");
+    }
+    assert!(names(at).iter().all(|n| !n.contains("partial") && !n.contains("tmp")), "{:?}", names(at));
+}
+
+#[test]
+fn a_query_that_the_reference_knows_is_encoded_without_training() {
+    let folder = folder_with(&["reference.h5ad", "reference_out.h5ad", "reference.scgraft"]);
+    let told = scgraft(folder.path(), &["map", "reference.scgraft", "reference.h5ad", "-o", "again.h5ad", "--json"]);
+    let told = told.good().json();
+    assert_eq!(told["queries"][0]["trained"], false);
+    let read = |name: &str| read_h5ad(folder.path().join(name), &ReadOptions::default()).unwrap();
+    assert_eq!(read("again.h5ad").obsm["X_scgraft"], read("reference_out.h5ad").obsm["X_scgraft"]);
+}
+
+#[test]
+fn several_queries_get_an_adaptor_each() {
+    let folder = folder_with(&["reference.scgraft", "query.h5ad"]);
+    let at = folder.path();
+    std::fs::copy(at.join("query.h5ad"), at.join("other.h5ad")).unwrap();
+    let both = [
+        "map",
+        "reference.scgraft",
+        "query.h5ad",
+        "other.h5ad",
+        "-o",
+        "a.h5ad",
+        "-o",
+        "b.h5ad",
+        "--epochs",
+        "1",
+        "--condition",
+        "batch",
+    ];
+    // Twice the same conditions: each file is written, but together they make no model.
+    scgraft(at, &[&both[..], &["--save-model", "both.scgraft"]].concat()).says(&["query_1"]);
+    scgraft(at, &both).good();
+    scgraft(at, &both[..6]).says(&["2 queries"]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    for threads in ["1", "3"] {
+        scgraft(folder.path(), &train("reference.h5ad", &["-o", threads, "--threads", threads])).good();
+    }
+    let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(bytes("1") == bytes("3"));
+    assert!(bytes("1") == std::fs::read(WORLD.folder.join("reference.scgraft")).unwrap());
+}
