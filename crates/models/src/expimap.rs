@@ -35,13 +35,14 @@
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
 use scgraft_engine::{
-    Axis, BatchNorm, Init, InputScale, Key, Layout, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var,
-    group_lasso, soft_threshold, soft_threshold_outside,
+    Axis, Init, InputScale, Key, Link, Mask, ParamId, Params, ProgramWeights, Tape, group_lasso, soft_threshold,
+    soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Batch, Header, Loss, Membership, ModelEntry, ModelError, Network, Posterior, Segment, Step, Term};
+use crate::encoder::{Encoder, Hidden, VARIANCE_FLOOR};
+use crate::{Batch, Header, Loss, Membership, ModelEntry, ModelError, Network, Norm, Posterior, Segment, Step, Term};
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "expimap",
@@ -105,16 +106,15 @@ impl Default for ExpimapConfig {
     }
 }
 
-/// Normalisation of hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Norm {
-    /// Over a cell's hidden units, without affine terms.
-    Layer,
-    /// Over the cells of a batch in training, by running statistics afterwards; with affine terms.
-    Batch,
-    /// None.
-    None,
+impl ExpimapConfig {
+    fn layers(&self) -> Hidden<'_> {
+        Hidden {
+            sizes: &self.hidden,
+            norm: self.norm,
+            dropout: self.dropout,
+            frozen_norm_by_batch: self.frozen_norm_by_batch,
+        }
+    }
 }
 
 /// Likelihood of the data.
@@ -155,28 +155,14 @@ impl Output {
     }
 }
 
-/// ε of the posterior variance.
-const VARIANCE_FLOOR: f32 = 1e-4;
 /// Epochs between changes of the annealed L1 weight.
 const ANNEAL_EVERY: usize = 5;
-
-#[derive(Debug)]
-struct Dense {
-    weight: ParamId,
-    bias: ParamId,
-}
 
 #[derive(Debug)]
 struct Expimap {
     config: ExpimapConfig,
     n_genes: usize,
-    input: Dense,
-    input_condition: ParamId,
-    hidden: Vec<Dense>,
-    /// One a hidden layer, the first included; empty without batch norm.
-    norms: Vec<BatchNorm>,
-    mean: Dense,
-    log_variance: Dense,
+    encoder: Encoder,
     programs: Vec<Programs>,
     decoder_condition: ParamId,
     dispersion: Option<ParamId>,
@@ -207,12 +193,7 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
             remedy: "give a GMT file whose genes are among the data's".into(),
         });
     }
-    if config.hidden.is_empty() || config.hidden.contains(&0) {
-        return Err(invalid("hidden", "at least one layer, each of at least one unit", format!("{:?}", config.hidden)));
-    }
-    if !(0.0..1.0).contains(&config.dropout) {
-        return Err(invalid("dropout", "at least 0 and below 1", config.dropout.to_string()));
-    }
+    config.layers().check(ENTRY.name)?;
     if config.likelihood == Likelihood::Mse && config.output == Some(Output::Softmax) {
         return Err(invalid("output", "softplus, exp, relu or identity with squared error", "softmax".into()));
     }
@@ -222,59 +203,15 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
 
     let mut p = Params::new();
     let (genes, conditions) = (header.genes.len(), header.conditions.len());
-    let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);
-    let latent = header.n_programs();
-    let mut dense = |name: &str, out: (Axis, usize), inputs: usize| Dense {
-        weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
-        bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
-    };
-    let hidden = config.hidden.windows(2).enumerate();
-    let hidden = hidden.map(|(i, w)| dense(&format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0])).collect();
-    let mean = dense("encoder.mean", (Axis::Latent, latent), last);
-    let log_variance = dense("encoder.log_variance", (Axis::Latent, latent), last);
-    let input = Dense {
-        weight: p.add("encoder.input.weight", &[(Axis::Gene, genes), (Axis::Hidden, first)], Init::FanIn(genes), key),
-        bias: p.add("encoder.input.bias", &[(Axis::Hidden, first)], Init::FanIn(genes), key),
-    };
+    let encoder = Encoder::add(&mut p, (genes, conditions, header.n_programs()), &config.layers(), key);
     let by_condition = Init::FanIn(conditions);
     let condition = (Axis::Condition, conditions);
-    let input_condition = p.add("encoder.input.condition", &[condition, (Axis::Hidden, first)], by_condition, key);
     let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
     let dispersion = (config.likelihood == Likelihood::Nb)
         .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
-    let norms = match config.norm {
-        Norm::Batch => (0..config.hidden.len()).map(|i| add_norm(&mut p, i, &config, key)).collect(),
-        Norm::Layer | Norm::None => Vec::new(),
-    };
     let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, key)).collect();
-    let network = Expimap {
-        config,
-        n_genes: genes,
-        input,
-        input_condition,
-        hidden,
-        norms,
-        mean,
-        log_variance,
-        programs,
-        decoder_condition,
-        dispersion,
-    };
+    let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion };
     Ok((p, Box::new(network)))
-}
-
-fn add_norm(p: &mut Params, layer: usize, config: &ExpimapConfig, key: Key) -> BatchNorm {
-    let axes = [(Axis::Hidden, config.hidden[layer])];
-    let name = |what: &str| format!("encoder.{layer}.norm.{what}");
-    BatchNorm {
-        weight: p.add(&name("weight"), &axes, Init::Constant(1.0), key),
-        bias: p.add(&name("bias"), &axes, Init::Constant(0.0), key),
-        mean: p.add_statistic(&name("mean"), &axes, 0.0),
-        variance: p.add_statistic(&name("variance"), &axes, 1.0),
-        epsilon: 1e-5,
-        momentum: 0.1,
-        batch_when_frozen: config.frozen_norm_by_batch,
-    }
 }
 
 fn add_programs(p: &mut Params, segment: &Segment, genes: usize, key: Key) -> Programs {
@@ -303,17 +240,6 @@ impl Expimap {
             Likelihood::Mse => Output::Identity,
         };
         self.config.output.unwrap_or(default).link()
-    }
-
-    /// Equation 2.
-    fn block(&self, t: &mut Tape<'_>, layer: usize, a: Var) -> Var {
-        let a = match self.config.norm {
-            Norm::Layer => t.layer_norm(a),
-            Norm::Batch => t.batch_norm(a, &self.norms[layer]),
-            Norm::None => a,
-        };
-        let h = t.relu(a);
-        t.dropout(h, self.config.dropout)
     }
 
     /// Number of free programs, the last latent dimensions that are.
@@ -346,7 +272,7 @@ impl Network for Expimap {
     }
 
     fn input_weight(&self) -> ParamId {
-        self.input.weight
+        self.encoder.input.weight
     }
 
     fn variance_floor(&self) -> f32 {
@@ -358,16 +284,7 @@ impl Network for Expimap {
     }
 
     fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
-        let a = t.sparse_linear(&batch.x, self.input.weight, Some(self.input.bias)); // 1
-        let a = t.add_rows(a, self.input_condition, &batch.condition); // 1
-        let mut h = self.block(t, 0, a); // 2
-        for (i, layer) in self.hidden.iter().enumerate() {
-            let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell); // 1
-            h = self.block(t, i + 1, a); // 2
-        }
-        let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
-        let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
-        Posterior { mean, log_variance }
+        self.encoder.inference(t, batch) // 1, 2, 3
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
@@ -420,9 +337,7 @@ impl Network for Expimap {
 
     fn first_layers(&self) -> Vec<ParamId> {
         let decoder = self.programs.iter().map(|p| p.weight);
-        let others = [self.input.weight, self.input.bias, self.input_condition, self.decoder_condition];
-        let norm = self.norms.first().into_iter().flat_map(|n| [n.weight, n.bias]);
-        others.into_iter().chain(self.dispersion).chain(decoder).chain(norm).collect()
+        self.encoder.first_layer().chain([self.decoder_condition]).chain(self.dispersion).chain(decoder).collect()
     }
 
     fn add_segment(
@@ -442,6 +357,7 @@ impl Network for Expimap {
 
     fn without_dropout(&mut self) {
         self.config.dropout = 0.0;
+        self.encoder.without_dropout();
     }
 
     fn program_weights(&self, params: &Params, _header: &Header) -> Option<Vec<f32>> {

@@ -3,6 +3,7 @@
 
 mod adaptor;
 mod batch;
+mod encoder;
 mod error;
 mod expimap;
 mod file;
@@ -10,12 +11,15 @@ mod header;
 mod model;
 mod network;
 mod registry;
+mod trvae;
 
 pub use adaptor::Adaptor;
 pub use batch::Batch;
+pub use encoder::Norm;
 pub use error::ModelError;
-pub use expimap::{ExpimapConfig, Likelihood, Norm};
+pub use expimap::{ExpimapConfig, Likelihood};
 pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
 pub use model::{Granularity, Model, NewPrograms, Surgery};
 pub use network::{Loss, Network, Posterior, Step, Term};
 pub use registry::{ModelEntry, find, registry};
+pub use trvae::{MmdOn, TrvaeConfig, TrvaeLikelihood};

@@ -3,7 +3,7 @@
 use scgraft_engine::{Key, Params};
 use serde_json::Value;
 
-use crate::{Header, ModelError, Network, expimap};
+use crate::{Header, ModelError, Network, expimap, trvae};
 
 /// Makes a network and its freshly drawn tensors for a header.
 pub type Build = fn(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError>;
@@ -27,7 +27,7 @@ pub struct ModelEntry {
 
 /// All base models.
 pub fn registry() -> &'static [ModelEntry] {
-    &[expimap::ENTRY]
+    &[expimap::ENTRY, trvae::CVAE, trvae::TRVAE]
 }
 
 /// The base model of that name.

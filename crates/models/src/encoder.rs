@@ -1,0 +1,202 @@
+//! The encoder of scArches' models: expression and condition to a Gaussian posterior.
+//!
+//! 1. a₁ = x Uᵀ + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
+//! 2. hᵢ = dropout(relu(norm(aᵢ)))
+//! 3. m = h Mᵀ + b_m,   λ = h Λᵀ + b_λ,   q(z) = N(m, exp(λ) + 10⁻⁴)
+//!
+//! | meaning | tensor | shape | upstream name |
+//! |---|---|---|---|
+//! | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
+//! | condition | `encoder.input.condition` | condition × hidden | `encoder.FC.L0.cond_L` |
+//! | further layers | `encoder.<i>.weight`, `.bias` | hidden × hidden, hidden | `encoder.FC.L<i>` |
+//! | batch norm, where chosen | `encoder.<i>.norm…` | hidden | `encoder.FC.N<i>` |
+//! | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden, latent | `encoder.mean_encoder` |
+//! | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden, latent | `encoder.log_var_encoder` |
+
+use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Tape, Var};
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, ModelError, Posterior};
+
+/// ε of the posterior variance.
+pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
+
+/// Normalisation of hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Over a cell's hidden units, without affine terms.
+    Layer,
+    /// Over the cells of a batch in training, by running statistics afterwards; with affine terms.
+    Batch,
+    /// None.
+    None,
+}
+
+/// Weight and bias of a dense layer.
+#[derive(Debug)]
+pub(crate) struct Dense {
+    pub weight: ParamId,
+    pub bias: ParamId,
+}
+
+impl Dense {
+    /// `<name>.weight` and `<name>.bias`, drawn as PyTorch's `Linear` draws them.
+    pub fn add(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Dense {
+        Dense {
+            weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
+            bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
+        }
+    }
+}
+
+/// What follows the linear part of each hidden layer: equation 2.
+#[derive(Debug)]
+pub(crate) struct Activation {
+    norm: Norm,
+    /// One a layer; empty without batch norm.
+    norms: Vec<BatchNorm>,
+    dropout: f32,
+}
+
+/// How hidden layers are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hidden<'s> {
+    /// Units of each layer.
+    pub sizes: &'s [usize],
+    pub norm: Norm,
+    pub dropout: f32,
+    /// Whether frozen batch norms use the batch's statistics.
+    pub frozen_norm_by_batch: bool,
+}
+
+impl Hidden<'_> {
+    /// # Errors
+    /// When there is no layer, a layer without units, or a dropout rate outside [0, 1).
+    pub fn check(&self, model: &'static str) -> Result<(), ModelError> {
+        let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
+            model,
+            what: what.to_owned(),
+            expected: expected.to_owned(),
+            found,
+        };
+        if self.sizes.is_empty() || self.sizes.contains(&0) {
+            return Err(invalid(
+                "hidden",
+                "at least one layer, each of at least one unit",
+                format!("{:?}", self.sizes),
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(invalid("dropout", "at least 0 and below 1", self.dropout.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The activations of layers `<side>.0`, `<side>.1`, …
+    pub fn activation(&self, p: &mut Params, side: &str, key: Key) -> Activation {
+        let norms = if self.norm == Norm::Batch {
+            self.sizes.iter().enumerate().map(|(i, &n)| self.batch_norm(p, &format!("{side}.{i}"), n, key)).collect()
+        } else {
+            Vec::new()
+        };
+        Activation { norm: self.norm, norms, dropout: self.dropout }
+    }
+
+    fn batch_norm(&self, p: &mut Params, layer: &str, units: usize, key: Key) -> BatchNorm {
+        let axes = [(Axis::Hidden, units)];
+        let name = |what: &str| format!("{layer}.norm.{what}");
+        BatchNorm {
+            weight: p.add(&name("weight"), &axes, Init::Constant(1.0), key),
+            bias: p.add(&name("bias"), &axes, Init::Constant(0.0), key),
+            mean: p.add_statistic(&name("mean"), &axes, 0.0),
+            variance: p.add_statistic(&name("variance"), &axes, 1.0),
+            epsilon: 1e-5,
+            momentum: 0.1,
+            batch_when_frozen: self.frozen_norm_by_batch,
+        }
+    }
+}
+
+impl Activation {
+    /// Equation 2.
+    pub fn apply(&self, t: &mut Tape<'_>, layer: usize, a: Var) -> Var {
+        let a = match self.norm {
+            Norm::Layer => t.layer_norm(a),
+            Norm::Batch => t.batch_norm(a, &self.norms[layer]),
+            Norm::None => a,
+        };
+        let h = t.relu(a);
+        t.dropout(h, self.dropout)
+    }
+
+    /// The affine terms of the first layer's norm.
+    pub fn first_norm(&self) -> impl Iterator<Item = ParamId> + '_ {
+        self.norms.first().into_iter().flat_map(|n| [n.weight, n.bias])
+    }
+
+    pub fn without_dropout(&mut self) {
+        self.dropout = 0.0;
+    }
+}
+
+/// The encoder's tensors.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    pub input: Dense,
+    condition: ParamId,
+    layers: Vec<Dense>,
+    activation: Activation,
+    mean: Dense,
+    log_variance: Dense,
+}
+
+impl Encoder {
+    /// Draws an encoder of `genes` and `conditions` into `latent` dimensions.
+    pub fn add(
+        p: &mut Params,
+        (genes, conditions, latent): (usize, usize, usize),
+        hidden: &Hidden<'_>,
+        key: Key,
+    ) -> Self {
+        let (first, last) = (hidden.sizes[0], hidden.sizes[hidden.sizes.len() - 1]);
+        let layer = |p: &mut Params, i: usize, w: &[usize]| {
+            Dense::add(p, &format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0], key)
+        };
+        let layers = hidden.sizes.windows(2).enumerate().map(|(i, w)| layer(p, i, w)).collect();
+        let mean = Dense::add(p, "encoder.mean", (Axis::Latent, latent), last, key);
+        let log_variance = Dense::add(p, "encoder.log_variance", (Axis::Latent, latent), last, key);
+        let to_first = (Axis::Hidden, first);
+        let input = Dense {
+            weight: p.add("encoder.input.weight", &[(Axis::Gene, genes), to_first], Init::FanIn(genes), key),
+            bias: p.add("encoder.input.bias", &[to_first], Init::FanIn(genes), key),
+        };
+        let axes = [(Axis::Condition, conditions), to_first];
+        let condition = p.add("encoder.input.condition", &axes, Init::FanIn(conditions), key);
+        let activation = hidden.activation(p, "encoder", key);
+        Encoder { input, condition, layers, activation, mean, log_variance }
+    }
+
+    /// q(z | x, s), equations 1 to 3.
+    pub fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+        let a = t.sparse_linear(&batch.x, self.input.weight, Some(self.input.bias)); // 1
+        let a = t.add_rows(a, self.condition, &batch.condition); // 1
+        let mut h = self.activation.apply(t, 0, a); // 2
+        for (i, layer) in self.layers.iter().enumerate() {
+            let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell); // 1
+            h = self.activation.apply(t, i + 1, a); // 2
+        }
+        let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
+        let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
+        Posterior { mean, log_variance }
+    }
+
+    /// What trains in surgery of granularity "first layers".
+    pub fn first_layer(&self) -> impl Iterator<Item = ParamId> + '_ {
+        [self.input.weight, self.input.bias, self.condition].into_iter().chain(self.activation.first_norm())
+    }
+
+    pub fn without_dropout(&mut self) {
+        self.activation.without_dropout();
+    }
+}

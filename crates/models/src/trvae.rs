@@ -1,0 +1,293 @@
+//! CVAE and trVAE: conditional variational autoencoders with a dense decoder; trVAE also draws the
+//! conditions together by their maximum mean discrepancy.
+//!
+//! Sohn et al., *Learning structured output representation using deep conditional generative models*, NeurIPS 2015.
+//! Lotfollahi et al., *Conditional out-of-distribution generation for unpaired data using transfer VAE*,
+//! Bioinformatics 2020; in surgery: Lotfollahi et al., *Mapping single-cell data to reference atlases by transfer
+//! learning*, Nature Biotechnology 2022.
+//!
+//! Use CVAE for a plain latent space, trVAE where batch effects remain in it. The discrepancy pulls every pair of
+//! conditions together, whatever their cell types: with very different compositions it mixes types, and a lower
+//! `mmd_weight` helps. Its cost grows with the square of the batch.
+//!
+//! Inference
+//! 1. q(z | x, s) = N(m, exp(λ) + 10⁻⁴) as in `encoder`, of log(1 + x) (of x with squared error)
+//!
+//! Generation
+//! 2. y = dropout(relu(norm(z W₁ᵀ + L[s])))
+//! 3. h = dropout(relu(norm(h Wᵢᵀ))) for each further layer, from h = y on
+//! 4. μ = ℓ softmax(h Wᵀ + b), or relu(h Wᵀ + b) with squared error
+//! 5. x ~ NB(μ, θ), or ZINB(μ, θ, π), π = h Pᵀ + b_π; θ = exp(Θ[s])   (or squared error)
+//!
+//! Loss
+//! 6. E[−ln p(x | z)] + w_kl KL(q ‖ N(0, 1)) + w_mmd Σ_{s<t} MMD(a_s, a_t), a = z or y
+//!
+//! | paper | meaning | tensor | shape | upstream name |
+//! |---|---|---|---|---|
+//! | – | encoder | `encoder…` | see `encoder` | `encoder.FC…` |
+//! | W₁ | first decoder layer | `decoder.input.weight` | hidden × latent | `decoder.FirstL.L0.expr_L` |
+//! | L | condition in the decoder | `decoder.input.condition` | condition × hidden | `decoder.FirstL.L0.cond_L` |
+//! | Wᵢ | further layers | `decoder.<i>.weight` | hidden × hidden | `decoder.HiddenL.L<i>` |
+//! | – | batch norm, where chosen | `decoder.<i>.norm…` | hidden | `decoder.FirstL.N0`, `decoder.HiddenL.N<i>` |
+//! | W, b | output | `decoder.mean.weight`, `.bias` | gene × hidden, gene | `decoder.mean_decoder.0`, `decoder.recon_decoder.0` |
+//! | P, b_π | dropout logits | `decoder.dropout.weight`, `.bias` | gene × hidden, gene | `decoder.dropout_decoder` |
+//! | Θ | log inverse dispersion | `dispersion` | condition × gene | `theta` |
+
+use scgraft_engine::{Axis, Dispersion, Init, InputScale, Key, Layout, Link, ParamId, Params, Tape, Var};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::encoder::{Activation, Dense, Encoder, Hidden, VARIANCE_FLOOR};
+use crate::{Batch, Header, Loss, ModelEntry, ModelError, Network, Norm, Posterior, Step, Term};
+
+pub(crate) const CVAE: ModelEntry = ModelEntry {
+    name: "cvae",
+    summary: "conditional VAE with a dense decoder",
+    needs: "nothing more",
+    gives: "a latent space",
+    when: "a plain baseline is wanted",
+    build: |config, header, key| build(&CVAE, 0.0, config, header, key),
+};
+
+pub(crate) const TRVAE: ModelEntry = ModelEntry {
+    name: "trvae",
+    summary: "conditional VAE that draws conditions together by their maximum mean discrepancy",
+    needs: "nothing more",
+    gives: "a latent space",
+    when: "batch effects remain in a plain conditional VAE",
+    build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
+};
+
+/// Settings of CVAE and trVAE; the defaults are scArches'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrvaeConfig {
+    /// Sizes of the encoder's hidden layers; the decoder has them in reverse.
+    pub hidden: Vec<usize>,
+    /// Number of latent dimensions.
+    pub latent: usize,
+    /// Dropout rate of the hidden layers; 0 in surgery.
+    pub dropout: f32,
+    /// Normalisation of the hidden layers.
+    pub norm: Norm,
+    /// Likelihood of the data.
+    pub likelihood: TrvaeLikelihood,
+    /// Weight of the KL term (upstream `alpha_kl`).
+    pub kl_weight: f32,
+    /// Weight of the discrepancy between conditions (upstream `beta`); default 1 in trVAE, always 0 in CVAE.
+    pub mmd_weight: Option<f32>,
+    /// Where conditions are compared.
+    pub mmd_on: MmdOn,
+    /// Compare only conditions before this place in the order of conditions with those from it on: the number of
+    /// the reference's conditions compares old with new ones. By default every pair is compared.
+    pub mmd_boundary: Option<u32>,
+    /// In surgery, frozen batch norms use the query batch's statistics, as the published code does. By default
+    /// they use the reference's, so that the frozen layers stay the same function.
+    pub frozen_norm_by_batch: bool,
+}
+
+impl Default for TrvaeConfig {
+    fn default() -> Self {
+        TrvaeConfig {
+            hidden: vec![256, 64],
+            latent: 10,
+            dropout: 0.05,
+            norm: Norm::Layer,
+            likelihood: TrvaeLikelihood::Nb,
+            kl_weight: 1.0,
+            mmd_weight: None,
+            mmd_on: MmdOn::Latent,
+            mmd_boundary: None,
+            frozen_norm_by_batch: false,
+        }
+    }
+}
+
+impl TrvaeConfig {
+    fn layers<'s>(&self, sizes: &'s [usize]) -> Hidden<'s> {
+        let frozen_norm_by_batch = self.frozen_norm_by_batch;
+        Hidden { sizes, norm: self.norm, dropout: self.dropout, frozen_norm_by_batch }
+    }
+}
+
+/// Likelihood of the data in CVAE and trVAE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrvaeLikelihood {
+    /// Negative binomial, for raw counts.
+    Nb,
+    /// Zero-inflated negative binomial, for raw counts.
+    Zinb,
+    /// Squared error, for log-normalised values.
+    Mse,
+}
+
+/// Where trVAE compares conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MmdOn {
+    /// On z (upstream `z`).
+    Latent,
+    /// On the output of the first decoder layer, the paper's choice (upstream `y`).
+    Decoder,
+}
+
+#[derive(Debug)]
+struct Trvae {
+    config: TrvaeConfig,
+    /// `config.mmd_weight`, settled.
+    mmd_weight: f32,
+    encoder: Encoder,
+    first: ParamId,
+    condition: ParamId,
+    layers: Vec<ParamId>,
+    activation: Activation,
+    output: Dense,
+    zero_inflation: Option<Dense>,
+    dispersion: Option<ParamId>,
+}
+
+fn build(
+    entry: &'static ModelEntry,
+    mmd_weight: f32,
+    config: &Value,
+    header: &Header,
+    key: Key,
+) -> Result<(Params, Box<dyn Network>), ModelError> {
+    let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
+        model: entry.name,
+        what: what.to_owned(),
+        expected: expected.to_owned(),
+        found,
+    };
+    let config: TrvaeConfig = serde_json::from_value(config.clone())
+        .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
+    config.layers(&config.hidden).check(entry.name)?;
+    if config.latent == 0 {
+        return Err(invalid("latent", "at least one dimension", "0".into()));
+    }
+    let mmd_weight = config.mmd_weight.unwrap_or(mmd_weight);
+    if !(mmd_weight >= 0.0 && mmd_weight.is_finite()) {
+        return Err(invalid("mmd_weight", "a number of at least 0", mmd_weight.to_string()));
+    }
+    if entry.name == CVAE.name && mmd_weight > 0.0 {
+        return Err(invalid("mmd_weight", "0: a CVAE does not compare conditions; trvae does", mmd_weight.to_string()));
+    }
+
+    let mut p = Params::new();
+    let (genes, conditions, latent) = (header.genes.len(), header.conditions.len(), config.latent);
+    let encoder = Encoder::add(&mut p, (genes, conditions, latent), &config.layers(&config.hidden), key);
+    let sizes: Vec<usize> = config.hidden.iter().rev().copied().collect();
+    let weight = |p: &mut Params, name: &str, units: usize, from: (Axis, usize)| {
+        p.add(&format!("decoder.{name}.weight"), &[(Axis::Hidden, units), from], Init::FanIn(from.1), key)
+    };
+    let (by_condition, by_gene) = ((Axis::Condition, conditions), (Axis::Gene, genes));
+    let first = weight(&mut p, "input", sizes[0], (Axis::Latent, latent));
+    let axes = [by_condition, (Axis::Hidden, sizes[0])];
+    let condition = p.add("decoder.input.condition", &axes, Init::FanIn(conditions), key);
+    let hidden = sizes.windows(2).enumerate();
+    let layers = hidden.map(|(i, w)| weight(&mut p, &(i + 1).to_string(), w[1], (Axis::Hidden, w[0]))).collect();
+    let activation = config.layers(&sizes).activation(&mut p, "decoder", key);
+    let last = sizes[sizes.len() - 1];
+    let output = Dense::add(&mut p, "decoder.mean", by_gene, last, key);
+    let likelihood = config.likelihood;
+    let zero_inflation =
+        (likelihood == TrvaeLikelihood::Zinb).then(|| Dense::add(&mut p, "decoder.dropout", by_gene, last, key));
+    let dispersion = (likelihood != TrvaeLikelihood::Mse)
+        .then(|| p.add("dispersion", &[by_condition, by_gene], Init::Normal(1.0), key));
+    let network =
+        Trvae { config, mmd_weight, encoder, first, condition, layers, activation, output, zero_inflation, dispersion };
+    Ok((p, Box::new(network)))
+}
+
+impl Trvae {
+    /// y, equation 2.
+    fn first_layer<'a>(&'a self, t: &mut Tape<'a>, z: Var, batch: &'a Batch) -> Var {
+        let a = t.linear(z, self.first, None, Layout::ByCell);
+        let a = t.add_rows(a, self.condition, &batch.condition);
+        self.activation.apply(t, 0, a)
+    }
+
+    /// The input of the output layer, equation 3.
+    fn further_layers(&self, t: &mut Tape<'_>, y: Var) -> Var {
+        let mut h = y;
+        for (i, &weight) in self.layers.iter().enumerate() {
+            let a = t.linear(h, weight, None, Layout::ByCell);
+            h = self.activation.apply(t, i + 1, a);
+        }
+        h
+    }
+}
+
+impl Network for Trvae {
+    fn config(&self) -> Value {
+        serde_json::to_value(&self.config).unwrap_or_default()
+    }
+
+    fn input_scale(&self) -> InputScale {
+        match self.config.likelihood {
+            TrvaeLikelihood::Nb | TrvaeLikelihood::Zinb => InputScale::Log1p,
+            TrvaeLikelihood::Mse => InputScale::Identity,
+        }
+    }
+
+    fn input_weight(&self) -> ParamId {
+        self.encoder.input.weight
+    }
+
+    fn variance_floor(&self) -> f32 {
+        VARIANCE_FLOOR
+    }
+
+    fn kl_weight(&self) -> f32 {
+        self.config.kl_weight
+    }
+
+    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+        self.encoder.inference(t, batch) // 1
+    }
+
+    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let q = self.inference(t, batch);
+        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 1
+        let y = self.first_layer(t, z, batch); // 2
+        let h = self.further_layers(t, y); // 3
+        let link = if self.dispersion.is_some() { Link::Softmax } else { Link::Relu };
+        let a = t.linear_to_lanes(h, self.output.weight, Some(self.output.bias), None); // 4
+        let mu = t.mean_of(a, link, &batch.library); // 4
+        let reconstruction = match (self.dispersion, &self.zero_inflation) {
+            (None, _) => t.squared_error(mu, &batch.x), // 5
+            (Some(theta), None) => t.negative_binomial(mu, theta, &batch.condition, &batch.x), // 5
+            (Some(theta), Some(zeros)) => {
+                let pi = t.linear_to_lanes(h, zeros.weight, Some(zeros.bias), None); // 5
+                let dispersion = Dispersion::Grouped(theta, &batch.condition);
+                t.zero_inflated_negative_binomial(mu, pi, dispersion, &batch.x) // 5
+            }
+        };
+        let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 6
+        let mut terms = vec![
+            Term { name: "reconstruction", value: t.mean(reconstruction), weight: 1.0 },
+            Term { name: "kl", value: t.mean(kl), weight: step.kl_weight },
+        ];
+        if self.mmd_weight > 0.0 {
+            let compared = match self.config.mmd_on {
+                MmdOn::Latent => z,
+                MmdOn::Decoder => y,
+            };
+            let value = t.mmd(compared, &batch.condition, self.config.mmd_boundary); // 6
+            terms.push(Term { name: "mmd", value, weight: self.mmd_weight });
+        }
+        terms
+    }
+
+    fn first_layers(&self) -> Vec<ParamId> {
+        let decoder = [self.first, self.condition].into_iter().chain(self.activation.first_norm());
+        self.encoder.first_layer().chain(decoder).chain(self.dispersion).collect()
+    }
+
+    fn without_dropout(&mut self) {
+        self.config.dropout = 0.0;
+        self.encoder.without_dropout();
+        self.activation.without_dropout();
+    }
+}

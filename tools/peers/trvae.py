@@ -1,0 +1,183 @@
+"""scArches' trVAE (or CVAE) on the PBMC reference and the IFN-β query: times, losses, latent means.
+
+The peer side of `cargo xtask mapping` and of `cargo xtask bench`; needs the packages of
+requirements-scarches.txt.
+
+    python tools/peers/trvae.py DATA --epochs 100 --query-epochs 100 --threads 1
+
+Every tenth cell of the reference is held out. Settings are scArches' defaults (hidden 256-64,
+10 latent dimensions, NB, MMD weight 1 on z, KL weight 1 without annealing), without weight
+decay and early stopping. Prints one JSON object.
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser.add_argument("--model", choices=["trvae", "cvae"], default="trvae")
+    parser.add_argument("--mmd-on", choices=["z", "y"], default="z")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--query-epochs", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2020)
+    parser.add_argument("--save-latent", type=Path, help="write the latent means to this .npz")
+    parser.add_argument("--verbose", action="store_true", help="show scArches' own output")
+    return parser.parse_args()
+
+
+args = arguments()
+# Before numpy and torch read it.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = str(args.threads)
+
+import warnings  # noqa: E402
+
+import anndata  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+import label_accuracy  # noqa: E402
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(args.threads)
+HELD_OUT = 10
+
+
+@contextlib.contextmanager
+def hushed():
+    """scArches prints a progress bar an epoch; JSON is all we want on stdout."""
+    target = sys.stderr if args.verbose else io.StringIO()
+    with contextlib.redirect_stdout(target):
+        yield
+
+
+with hushed(), contextlib.redirect_stderr(sys.stderr if args.verbose else io.StringIO()):
+    import scarches
+
+
+def read(name, genes, study=None):
+    """The counts of `genes`, in that order, as float32 CSR."""
+    adata = anndata.read_h5ad(args.data / name)[:, genes].copy()
+    adata.X = adata.X.astype(np.float32)
+    if study is not None:
+        adata.obs["study"] = study
+    return adata
+
+
+def train(model, epochs):
+    """Train and say how long an epoch took."""
+    torch.manual_seed(args.seed)
+    np.random.seed(args.seed)
+    with hushed():
+        model.train(
+            n_epochs=epochs, lr=1e-3, eps=0.01, weight_decay=0.0, alpha_kl=1.0, train_frac=1.0,
+            use_early_stopping=False, seed=args.seed,
+        )
+    logs = model.trainer.logs
+    seconds = model.trainer.training_time
+    return {
+        "epochs": epochs,
+        "seconds": seconds,
+        "seconds_per_epoch": seconds / epochs,
+        "losses": {key: float(values[-1]) for key, values in sorted(logs.items())},
+    }
+
+
+def reconstruction(model, adata):
+    """Mean over cells of −ln p(x | z) at the posterior mean."""
+    module = model.model
+    module.eval()
+    # scArches samples; a sample at its mean is what both sides can compare.
+    sampling, module.sampling = module.sampling, lambda mean, log_variance: mean
+    code = {name: i for i, name in enumerate(model.conditions_)}
+    batch = torch.tensor([code[s] for s in adata.obs["study"]])
+    total = 0.0
+    with torch.no_grad():
+        for start in range(0, adata.n_obs, 128):
+            rows = slice(start, start + 128)
+            x = torch.tensor(adata.X[rows].toarray())
+            recon = module(
+                x=x, batch=batch[rows], sizefactor=x.sum(1), labeled=torch.zeros(len(x))
+            )[0]
+            total += float(recon) * len(x)
+    module.sampling = sampling
+    return total / adata.n_obs
+
+
+def main():
+    lines = (args.data / "expimap_ref_model_fig3_mask.gmt").read_text().splitlines()
+    wanted = {gene for line in lines for gene in line.split("\t")[2:]}
+    file = "pbmc_reference_merged.h5ad"
+    available = anndata.read_h5ad(args.data / file, backed="r").var_names
+    genes = [gene for gene in available if gene in wanted]
+    reference, query = read(file, genes), read("kang_ifnb_2800.h5ad", genes, study="Kang")
+    held = np.arange(reference.n_obs) % HELD_OUT == 0
+
+    torch.manual_seed(args.seed)
+    with hushed():
+        model = scarches.models.TRVAE(
+            adata=reference[~held].copy(),
+            condition_key="study",
+            conditions=sorted(reference.obs["study"].unique()),
+            use_mmd=args.model == "trvae",
+            mmd_on=args.mmd_on,
+        )
+    report = {
+        "peer": "scarches",
+        "versions": {
+            package: importlib.metadata.version(package)
+            for package in ("scarches", "torch", "numpy", "anndata")
+        },
+        "threads": torch.get_num_threads(),
+        "load_average_at_start": os.getloadavg()[0],
+        "seed": args.seed,
+        "cells": int((~held).sum()),
+        "query_cells": query.n_obs,
+        "genes": len(genes),
+        "reference": train(model, args.epochs),
+        "held_out_reconstruction": reconstruction(model, reference[held]),
+    }
+    torch.manual_seed(args.seed)
+    with hushed():
+        mapped = scarches.models.TRVAE.load_query_data(query, model)
+    report["surgery"] = train(mapped, args.query_epochs)
+    report["query_reconstruction"] = reconstruction(mapped, query)
+
+    start = time.perf_counter()
+    reference_latent = mapped.get_latent(reference.X, reference.obs["study"], mean=True)
+    query_latent = mapped.get_latent(query.X, query.obs["study"], mean=True)
+    report["latent_seconds"] = time.perf_counter() - start
+
+    types = query.obs["cell_type"].to_numpy(dtype=str)
+    known = np.array([kind in label_accuracy.SAME_TYPE for kind in types])
+    known &= query.obs["condition"].to_numpy() == "control"
+    truth = np.array([label_accuracy.SAME_TYPE[kind] for kind in types[known]])
+    labels = reference.obs["cell_type"].to_numpy(dtype=str)
+    found, _ = label_accuracy.transfer(reference_latent, labels, query_latent[known], 15, "paper")
+    accuracy, by_type, _ = label_accuracy.accuracy(truth, found)
+    report["label_accuracy"], report["label_accuracy_by_type"] = accuracy, by_type
+    if args.save_latent:
+        np.savez_compressed(
+            args.save_latent,
+            reference_latent=reference_latent,
+            reference_label=labels,
+            query_latent=query_latent,
+            query_label=types,
+            query_condition=query.obs["condition"].to_numpy(dtype=str),
+        )
+    json.dump(report, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()
