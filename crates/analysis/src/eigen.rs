@@ -6,11 +6,11 @@
 //! Appl.* 2000; Stewart 2001. Rows are worked on in fixed blocks and partial sums are added in
 //! order, so the bits do not depend on the number of threads.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use faer::{Accum, Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::gemm::matmul;
 use crate::stream::Stream;
 
 /// Rows in a task.
@@ -176,7 +176,6 @@ impl Basis {
                     MatRef::from_row_major_slice(v, rows, self.width).subcols(0, self.used),
                     MatRef::from_row_major_slice(&h, self.used, q),
                     -1f64,
-                    Par::Seq,
                 );
             });
             total.iter_mut().zip(&h).for_each(|(t, v)| *t += v);
@@ -199,7 +198,6 @@ impl Basis {
                     MatRef::from_row_major_slice(v, rows, self.width).subcols(0, self.used).transpose(),
                     MatRef::from_row_major_slice(w, rows, q),
                     1f64,
-                    Par::Seq,
                 );
                 out
             })
@@ -235,7 +233,6 @@ impl Basis {
                 MatRef::from_row_major_slice(v, rows, width).subcols(0, m),
                 MatRef::from_row_major_slice(&chosen, m, kept),
                 1f64,
-                Par::Seq,
             );
             for (row, new) in v.chunks_exact_mut(width).zip(out.chunks_exact(kept)) {
                 row[..kept].copy_from_slice(new);

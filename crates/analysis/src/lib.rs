@@ -10,6 +10,7 @@ mod eigen;
 pub mod enrichment;
 pub mod error;
 mod fast;
+mod gemm;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;

@@ -1,12 +1,12 @@
 //! Principal components.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
 use crate::eigen::{Search, fix_signs, largest};
 use crate::error::{Error, Result, check_matrix};
+use crate::gemm::matmul;
 
 /// Rows in a task, and in a partial sum.
 const ROWS: usize = 512;
@@ -152,7 +152,6 @@ fn gram_of_variables(x: &Dense, mean: &[f64]) -> Vec<f64> {
                 whole.subcols(first, rows).transpose(),
                 whole.subcols(first, d - first),
                 1f64,
-                Par::Seq,
             );
         });
     }
@@ -174,7 +173,6 @@ fn gram_of_cells(x: &Dense, mean: &[f64]) -> Vec<f64> {
             whole.subrows(first, rows),
             whole.subrows(first, n - first).transpose(),
             1f64,
-            Par::Seq,
         );
     });
     mirror(&mut gram, n);
@@ -199,7 +197,6 @@ fn multiply(matrix: &[f64], n: usize, v: &[f64], p: usize, out: &mut [f64]) {
             MatRef::from_row_major_slice(rows, m, n),
             v,
             1f64,
-            Par::Seq,
         );
     });
 }
@@ -234,7 +231,6 @@ fn scores(x: &Dense, mean: &[f64], components: &[f64], k: usize) -> Dense {
             MatRef::from_row_major_slice(&part, rows, d),
             MatRef::from_row_major_slice(components, k, d).transpose(),
             1f64,
-            Par::Seq,
         );
         out.iter_mut().zip(&product).for_each(|(o, &v)| *o = v as f32);
     });

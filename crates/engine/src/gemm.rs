@@ -6,6 +6,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
+use crate::isa::leave_wide;
+
 /// A read-only matrix over a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -49,6 +51,7 @@ fn over_blocks(c: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'
     let long = m.max(n);
     if long <= width {
         matmul(c, accum, a, b, 1.0, Par::Seq);
+        leave_wide();
         return;
     }
     let cut = long.div_ceil(width).div_ceil(2) * width;

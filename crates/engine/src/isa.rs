@@ -78,6 +78,27 @@ pub fn level() -> Level {
     Level::Baseline
 }
 
+/// Clears the upper halves of the vector registers, as code compiled for wide vectors does when it returns.
+///
+/// Hand-written kernels of a library may leave them in use; every instruction of the baseline then waits to keep
+/// them intact, which makes plain loops several times slower until they are cleared.
+pub fn leave_wide() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx")]
+        fn clear() {
+            std::arch::x86_64::_mm256_zeroupper();
+        }
+        if level() != Level::Baseline {
+            // SAFETY: both other levels imply AVX.
+            #[allow(unsafe_code)]
+            unsafe {
+                clear();
+            }
+        }
+    }
+}
+
 /// Defines a function compiled once per instruction set; see the [module](self).
 macro_rules! kernel {
     ($(#[$attr:meta])* $vis:vis fn $name:ident($s:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {

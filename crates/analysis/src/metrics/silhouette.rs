@@ -11,13 +11,13 @@
 //! Distances are computed in blocks and never stored, so memory grows with cells × groups, not
 //! with cells².
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
 
 use super::{Groups, mean};
 use crate::error::{Error, Result, check_matrix};
+use crate::gemm::matmul;
 
 /// How far apart two cells are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +251,6 @@ fn block_sums(
             MatRef::from_row_major_slice(&points[own.start * d..own.end * d], m, d),
             MatRef::from_column_major_slice(&points[other.start * d..other.end * d], d, n),
             1f32,
-            Par::Seq,
         );
         column_sums[..n].fill(0.0);
         let same = other.start == own.start;

@@ -7,13 +7,13 @@
 
 use std::ops::Range;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
 use super::Neighbours;
 use crate::error::{Error, Result, check_matrix};
+use crate::gemm::matmul;
 
 /// Queries in a block: one task for one thread.
 pub(super) const QUERY_BLOCK: usize = 256;
@@ -143,7 +143,6 @@ pub(super) fn products<'a>(
         MatRef::from_row_major_slice(reference.rows(rows), m, width),
         MatRef::from_column_major_slice(queries, width, n),
         1f32,
-        Par::Seq,
     );
     &out[..m * n]
 }
