@@ -161,8 +161,8 @@ fn ours(folder: &Path, epochs: usize) -> Result<Ours> {
     let (graft_epoch, graft_report) = timed_fit(&mut graft, &query, &config)?;
 
     let start = Instant::now();
-    let (mean, variance) = graft.latent(&query);
-    let _ = graft.latent(&reference);
+    let (mean, variance) = graft.latent(&query)?;
+    let _ = graft.latent(&reference)?;
     let latent = start.elapsed().as_secs_f64();
     let names = graft.latent_names();
     let groups = query_cells.obs.column("condition").context("no `condition` in the query")?.coded();

@@ -106,7 +106,7 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let direction = directions(&w, DirectionMethod::Sum)?;
     let active = scgraft_analysis::programs::active_programs(&w).iter().filter(|&&a| a).count();
 
-    let (mean, variance) = model.latent(&query);
+    let (mean, variance) = model.latent(&query)?;
     let names = model.latent_names();
     let scores = Latent { mean: &mean, variance: &variance, programs: &names, directions: Some(&direction.sign) };
     let test = |column: &str, group: &str| -> Result<Vec<(String, f64)>> {
@@ -135,7 +135,7 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let b = test("cell_type", "B")?;
     println!("  B cells: {B_RECEPTOR} {:?}; first five {:?}", rank(&b, B_RECEPTOR), &b[..5]);
 
-    let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?);
+    let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?)?;
     let (correct, macro_mean) = accuracy(pair, &reference_mean, &mean)?;
     println!("  label accuracy on control cells of known types: {correct:.3}, mean over types {macro_mean:.3}");
     Ok(())
@@ -193,7 +193,7 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let mut query_config = config(options, seed, options.query_epochs);
     query_config.early_stopping = None;
     let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
-    let (mean, _) = grafted.model.latent(&query);
+    let (mean, _) = grafted.model.latent(&query)?;
     let names = grafted.model.latent_names();
     let first_new = names.len() - 11;
 

@@ -209,6 +209,22 @@ pub enum CellsError {
         /// Those asked for.
         found: Vec<String>,
     },
+    /// Labels that the model does not know.
+    #[error(
+        "column `{column}` of obs: {n} cell(s) have labels that the model does not know: {}; it knows {}. Rename them, \
+         empty them (an empty value means unlabelled), or leave the labels out",
+        names.join(", "), known.join(", ")
+    )]
+    UnknownLabels {
+        /// The column.
+        column: String,
+        /// How many cells.
+        n: usize,
+        /// The labels, or some of them.
+        names: Vec<String>,
+        /// What the model knows.
+        known: Vec<String>,
+    },
     /// Too few cells or genes to rank genes by their variability.
     #[error(
         "batch `{batch}` ({n_cells} cell(s), {n_genes} gene(s) that vary) is too small to rank genes in; \

@@ -1,5 +1,7 @@
 //! Minibatches of sparse counts, in the two orders that the operations read them.
 
+use crate::params::ParamId;
+
 /// Cells handled together by operations that work gene by gene: their lanes.
 pub const LANES: usize = 32;
 
@@ -28,7 +30,7 @@ pub struct SparseBatch {
     /// What the encoder reads, by (block, gene).
     pub(crate) lane_inputs: Vec<f32>,
     /// Products of this batch with frozen weights, computed before; see [`SparseBatch::set_product`].
-    pub(crate) product: Option<Vec<f32>>,
+    products: Vec<(ParamId, Vec<f32>)>,
 }
 
 /// What the encoder reads of a value.
@@ -52,7 +54,7 @@ impl SparseBatch {
     ) {
         self.n_cells = rows.len();
         self.n_genes = n_genes;
-        self.product = None;
+        self.products.clear();
         let nnz: usize = rows.clone().map(|r| r.0.len()).sum();
         self.indptr.clear();
         self.indptr.push(0);
@@ -142,16 +144,21 @@ impl SparseBatch {
         self.block_starts[at] as usize..self.block_starts[at + self.n_genes] as usize
     }
 
-    /// Gives the product of this batch's inputs with weights that are frozen, [cell × hidden].
+    /// Gives the product of this batch's inputs with a weight that is frozen, [cell × hidden].
     ///
-    /// `sparse_linear` then uses it instead of computing it again.
-    pub fn set_product(&mut self, product: Vec<f32>) {
-        self.product = Some(product);
+    /// `sparse_linear` with that weight then uses it instead of computing it again.
+    pub fn set_product(&mut self, weight: ParamId, product: Vec<f32>) {
+        self.products.push((weight, product));
     }
 
-    /// Takes the product back, to fill it for the next batch.
-    pub fn take_product(&mut self) -> Vec<f32> {
-        self.product.take().unwrap_or_default()
+    /// The product with a weight, where it was given.
+    pub(crate) fn product(&self, weight: ParamId) -> Option<&[f32]> {
+        self.products.iter().find(|p| p.0 == weight).map(|p| &p.1[..])
+    }
+
+    /// Takes the products back, to fill them for the next batch.
+    pub fn take_products(&mut self) -> Vec<Vec<f32>> {
+        self.products.drain(..).map(|p| p.1).collect()
     }
 }
 

@@ -5,8 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use scgraft_engine::Axis;
-
 use crate::{Model, ModelError, Origin, Segment};
 
 /// The weights that one graft added.
@@ -39,19 +37,16 @@ impl Model {
                 "shared layers were trained, so the graft is no adaptor of the reference; save the whole model".into(),
             ));
         }
-        let (mut condition, mut program) = self.base_rows();
+        let mut base = self.base();
         let mut out = Vec::new();
         for origin in &self.header.grafts {
-            let conditions = condition..condition + origin.conditions.len();
-            let programs = program..program + origin.n_programs;
-            (condition, program) = (conditions.end, programs.end);
+            let own_rows = base.pass(origin);
             let mut tensors = BTreeMap::new();
             for p in self.params.iter() {
-                let rows = match p.axes[0] {
-                    Axis::Condition => conditions.clone(),
-                    Axis::Latent => programs.clone(),
-                    _ if self.grafted_tensor(&p.name) == Some(&origin.name) => 0..p.rows(),
-                    _ => continue,
+                let rows = match own_rows(p.axes[0]) {
+                    Some(rows) => rows,
+                    None if self.grafted_tensor(&p.name) == Some(&origin.name) => 0..p.rows(),
+                    None => continue,
                 };
                 if !rows.is_empty() {
                     let width = p.row_len();
@@ -101,13 +96,15 @@ impl Model {
         }
         all.sort_by(|a, b| a.origin.name.cmp(&b.origin.name));
 
-        let base = self.base_rows();
+        let base = self.base();
         let mut header = self.header.clone();
-        header.conditions.truncate(base.0);
+        header.conditions.truncate(base.conditions);
+        header.cells.truncate(base.cells);
         header.segments.retain(|s| s.origin.is_none());
         header.grafts.clear();
         for a in &all {
             header.conditions.extend_from_slice(&a.origin.conditions);
+            header.cells.extend_from_slice(&a.origin.cells);
             header.segments.extend_from_slice(&a.segments);
             header.grafts.push(a.origin.clone());
         }
@@ -116,11 +113,7 @@ impl Model {
         for p in out.params.iter_mut() {
             let mut values = Vec::with_capacity(p.values.len());
             if let Some(id) = self.params.id(&p.name).filter(|_| !all.iter().any(|a| is_whole(a, &p.name))) {
-                let rows = match p.axes[0] {
-                    Axis::Condition => base.0,
-                    Axis::Latent => base.1,
-                    _ => p.rows(),
-                };
+                let rows = base.rows(p.axes[0]).unwrap_or(p.rows());
                 values.extend_from_slice(&self.params.values(id)[..rows * p.row_len()]);
             }
             for a in &all {

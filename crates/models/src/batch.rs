@@ -12,20 +12,29 @@ pub struct Batch {
     pub library: Vec<f32>,
     /// Condition of each cell.
     pub condition: Codes,
-    /// Label of each cell, `None` where unlabelled; empty when the data has no labels.
-    pub labels: Vec<Option<u32>>,
+    /// One group for all cells.
+    pub one: Codes,
+    /// Label of each cell; the number of labels where unlabelled. Empty when the data has no labels.
+    pub label: Codes,
+    /// Every label for every cell: row k·n + i is label k of cell i. Empty when the data has no labels.
+    pub every_label: Codes,
+    /// Row of each cell on the cell axis of models that have a vector per cell.
+    pub cell: Codes,
     /// Further categorical covariates, one coding each.
     pub covariates: Vec<Codes>,
-    /// Continuous covariates, one list each.
-    pub continuous: Vec<Vec<f32>>,
+    /// Continuous covariates, [cell × covariate].
+    pub continuous: Vec<f32>,
     /// Protein counts [cell × protein]; empty when the data has none.
     pub proteins: Vec<f32>,
     /// The rows of the data that the cells are.
     pub rows: Vec<usize>,
+    /// A second minibatch, of labelled cells, for networks that want one ([`crate::Network::wants_labelled`]).
+    pub labelled: Option<Box<Batch>>,
 }
 
 impl Batch {
-    /// Fills the batch with the rows named, in the order named; buffers are kept from call to call.
+    /// Fills the batch with the rows named, in the order named; buffers are kept from call to call, the minibatch of
+    /// labelled cells is left as it is.
     pub fn fill(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) {
         self.rows.clear();
         self.rows.extend_from_slice(rows);
@@ -33,19 +42,19 @@ impl Batch {
         self.library.clear();
         self.library.extend(rows.iter().map(|&r| data.library[r]));
         self.condition.refill(rows.iter().map(|&r| data.condition.codes[r]));
-        self.labels.clear();
+        self.one.refill(rows.iter().map(|_| 0));
+        self.cell.refill(rows.iter().map(|&r| data.cell_rows[r]));
         if let Some(labels) = &data.labels {
-            self.labels.extend(rows.iter().map(|&r| labels.codes[r]));
+            let n = labels.levels.len() as u32;
+            self.label.refill(rows.iter().map(|&r| labels.codes[r].unwrap_or(n)));
+            self.every_label.refill((0..n).flat_map(|k| rows.iter().map(move |_| k)));
         }
         self.covariates.resize_with(data.covariates.len(), Codes::default);
         for (codes, (_, column)) in self.covariates.iter_mut().zip(&data.covariates) {
             codes.refill(rows.iter().map(|&r| column.codes[r]));
         }
-        self.continuous.resize_with(data.continuous.len(), Vec::new);
-        for (values, (_, column)) in self.continuous.iter_mut().zip(&data.continuous) {
-            values.clear();
-            values.extend(rows.iter().map(|&r| column[r]));
-        }
+        self.continuous.clear();
+        rows.iter().for_each(|&r| self.continuous.extend(data.continuous.iter().map(|(_, column)| column[r])));
         self.proteins.clear();
         if let Some(proteins) = &data.proteins {
             rows.iter().for_each(|&r| self.proteins.extend_from_slice(proteins.counts.row(r)));

@@ -13,13 +13,20 @@
 //! | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden, latent | `encoder.mean_encoder` |
 //! | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden, latent | `encoder.log_var_encoder` |
 
+use scgraft_cells::Kind;
 use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Tape, Var};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Batch, ModelError, Posterior};
 
 /// ε of the posterior variance.
 pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
+
+/// What the values must be: log-normalised for squared error, raw counts otherwise.
+pub(crate) fn scarches_values(config: &Value) -> Kind {
+    if config["likelihood"] == "mse" { Kind::LogNormalised } else { Kind::Counts }
+}
 
 /// Normalisation of hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +195,7 @@ impl Encoder {
         }
         let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
         let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
-        Posterior { mean, log_variance }
+        Posterior { mean, log_variance, library: None }
     }
 
     /// What trains in surgery of granularity "first layers".

@@ -36,6 +36,26 @@ pub enum ModelError {
         /// How to give it.
         remedy: String,
     },
+    /// The model would leave unread what it was given.
+    #[error("{model} cannot use {what}; leave them out, or choose another model (`scgraft models` lists them)")]
+    Unread {
+        /// The model.
+        model: &'static str,
+        /// What it was given.
+        what: String,
+    },
+    /// Cells that were not prepared for this model.
+    #[error("the cells have {what} {found}, the model {expected}; {remedy}")]
+    Data {
+        /// What was compared.
+        what: &'static str,
+        /// The data's.
+        found: String,
+        /// The model's.
+        expected: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

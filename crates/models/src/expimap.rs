@@ -35,21 +35,29 @@
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
 use scgraft_engine::{
-    Axis, Init, InputScale, Key, Link, Mask, ParamId, Params, ProgramWeights, Tape, group_lasso, soft_threshold,
-    soft_threshold_outside,
+    Axis, Dispersion, Init, InputScale, Key, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var, group_lasso,
+    soft_threshold, soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::encoder::{Encoder, Hidden, VARIANCE_FLOOR};
-use crate::{Batch, Header, Loss, Membership, ModelEntry, ModelError, Network, Norm, Posterior, Segment, Step, Term};
+use crate::encoder::{Encoder, Hidden, VARIANCE_FLOOR, scarches_values};
+use crate::{
+    Batch, Decoded, Distribution, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Norm,
+    Posterior, Segment, Step, Term, Training,
+};
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "expimap",
     summary: "conditional VAE whose latent dimensions are gene programs, with a masked linear decoder",
-    needs: "gene programs (GMT)",
+    needs: &[Input::Programs],
+    takes: &[],
     gives: "program scores, program tests, gene importance, new programs in surgery",
     when: "the question is which biological programs differ",
+    values: scarches_values,
+    training: Training::SCARCHES,
+    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
+    mapping_settings: &[("kl_weight", 0.1)],
     build,
 };
 
@@ -186,13 +194,6 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
     };
     let config: ExpimapConfig = serde_json::from_value(config.clone())
         .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
-    if header.n_programs() == 0 {
-        return Err(ModelError::Needs {
-            model: ENTRY.name,
-            what: "gene programs".into(),
-            remedy: "give a GMT file whose genes are among the data's".into(),
-        });
-    }
     config.layers().check(ENTRY.name)?;
     if config.likelihood == Likelihood::Mse && config.output == Some(Output::Softmax) {
         return Err(invalid("output", "softplus, exp, relu or identity with squared error", "softmax".into()));
@@ -271,8 +272,8 @@ impl Network for Expimap {
         }
     }
 
-    fn input_weight(&self) -> ParamId {
-        self.encoder.input.weight
+    fn input_weights(&self) -> Vec<ParamId> {
+        vec![self.encoder.input.weight]
     }
 
     fn variance_floor(&self) -> f32 {
@@ -287,25 +288,30 @@ impl Network for Expimap {
         self.encoder.inference(t, batch) // 1, 2, 3
     }
 
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let q = self.inference(t, batch);
-        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
+    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
         let segments = self.programs.iter().map(Programs::weights).collect();
         let condition = Some((self.decoder_condition, &batch.condition));
         let h = t.decode_programs(z, self.n_genes, segments, condition); // 4
-        let mu = t.mean_of(h, self.link(), &batch.library); // 5
-        let reconstruction = match self.dispersion {
-            Some(theta) => t.negative_binomial(mu, theta, &batch.condition, &batch.x), // 6
-            None => t.squared_error(mu, &batch.x),                                     // 6
+        let rate = t.mean_of(h, self.link(), &batch.library); // 5
+        let distribution = match self.dispersion {
+            Some(theta) => Distribution::NegativeBinomial(Dispersion::Grouped(theta, &batch.condition)), // 6
+            None => Distribution::SquaredError,                                                           // 6
         };
+        Decoded { rate, distribution, normalised: self.link() == Link::Softmax }
+    }
+
+    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let q = self.inference(t, batch);
+        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
+        let reconstruction = self.generative(t, batch, z, None).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
         let mut terms = vec![
-            Term { name: "reconstruction", value: t.mean(reconstruction), weight: 1.0 },
-            Term { name: "kl", value: t.mean(kl), weight: step.kl_weight },
+            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
+            Term::of_cells(t, "kl", kl, step.kl_weight),
         ];
         if self.n_free() > 0 && self.config.hsic_weight > 0.0 {
             let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
-            terms.push(Term { name: "hsic", value, weight: self.config.hsic_weight });
+            terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));
         }
         terms
     }

@@ -1,5 +1,7 @@
 //! What a model knows about the world: names, in the order of its tensors' axes.
 
+use std::ops::Range;
+
 use scgraft_cells::Known;
 use scgraft_engine::Mask;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,10 @@ pub struct Header {
     /// Continuous covariates.
     #[serde(default)]
     pub continuous: Vec<String>,
+    /// Cells of models that have a vector per cell ([`scgraft_cells::Prepared::cell_identities`]); empty for the
+    /// others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<String>,
     /// Gene programs by segment, in the order of the latent dimensions; empty for models without.
     #[serde(default)]
     pub segments: Vec<Segment>,
@@ -40,6 +46,9 @@ pub struct Origin {
     pub conditions: Vec<String>,
     /// How many programs it added.
     pub n_programs: usize,
+    /// The cells it added, for models that have a vector per cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<String>,
 }
 
 /// How the gene sets of a segment bind its weights.
@@ -110,6 +119,12 @@ impl Header {
         self.conditions.len() - self.grafts.iter().map(|g| g.conditions.len()).sum::<usize>()
     }
 
+    /// Rows of the conditions that were added last: the latest graft's, or all of a reference.
+    pub fn latest_conditions(&self) -> Range<usize> {
+        let n = self.conditions.len();
+        self.grafts.last().map_or(0..n, |g| n - g.conditions.len()..n)
+    }
+
     /// What a query is prepared against.
     pub fn known(&self) -> Known {
         Known {
@@ -119,6 +134,7 @@ impl Header {
             covariates: self.covariates.clone(),
             continuous: self.continuous.clone(),
             proteins: self.proteins.clone(),
+            cells: self.cells.clone(),
         }
     }
 }

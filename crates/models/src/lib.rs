@@ -3,6 +3,7 @@
 
 mod adaptor;
 mod batch;
+mod decoded;
 mod encoder;
 mod error;
 mod expimap;
@@ -11,15 +12,20 @@ mod header;
 mod model;
 mod network;
 mod registry;
+mod surgery;
+mod training;
 mod trvae;
 
 pub use adaptor::Adaptor;
 pub use batch::Batch;
+pub use decoded::{Decoded, Distribution};
 pub use encoder::Norm;
 pub use error::ModelError;
 pub use expimap::{ExpimapConfig, Likelihood};
 pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
-pub use model::{Granularity, Model, NewPrograms, Surgery};
+pub use model::Model;
 pub use network::{Loss, Network, Posterior, Step, Term};
-pub use registry::{ModelEntry, find, registry};
+pub use registry::{Input, ModelEntry, find, registry};
+pub use surgery::{Granularity, NewPrograms, Surgery};
+pub use training::{EarlyStopping, Epochs, Training};
 pub use trvae::{MmdOn, TrvaeConfig, TrvaeLikelihood};

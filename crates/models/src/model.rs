@@ -1,12 +1,14 @@
-//! A model: names, numbers and the network that joins them; and the surgery that grafts a query on.
+//! A model: names, numbers and the network that joins them.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
-use scgraft_cells::{Dense, Prepared};
-use scgraft_engine::{Axis, Key, Noise, Params, Tape, Workspace, product};
+use scgraft_cells::{Coded, Dense, Kind, Prepared};
+use scgraft_engine::{Axis, Key, Noise, ParamId, Params, Tape, Workspace, product};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, EpochRecord, Header, Membership, ModelEntry, ModelError, Network, Origin, Program, Segment, find};
+use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, find};
 
 /// A base model with its tensors.
 #[derive(Debug)]
@@ -25,43 +27,6 @@ pub struct Model {
     pub provenance: serde_json::Map<String, Value>,
 }
 
-/// Which weights of a reference a query may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Granularity {
-    /// The new conditions' own weights (and new programs): the reference stays bit-identical.
-    Adaptor,
-    /// Those, and the first layers of encoder and decoder.
-    FirstLayers,
-    /// Everything.
-    All,
-}
-
-/// Programs to add in surgery.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewPrograms {
-    /// Programs with gene sets.
-    pub constrained: Vec<Program>,
-    /// Whether those gene sets are soft.
-    pub soft: bool,
-    /// Number of free programs, named `<graft>_new_<i>`.
-    pub n_free: usize,
-}
-
-/// A graft: what a query adds to a reference.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Surgery {
-    /// The name of the graft; unique among the grafts of a reference.
-    pub name: String,
-    /// The conditions that the reference does not know.
-    pub conditions: Vec<String>,
-    /// What may change.
-    pub granularity: Granularity,
-    /// New programs, for models that have programs.
-    pub programs: Option<NewPrograms>,
-    /// Settings that differ from the reference's, merged over its configuration.
-    pub settings: Value,
-}
-
 /// Cells a task when a whole data set is encoded.
 const ENCODE: usize = 256;
 
@@ -70,9 +35,13 @@ impl Model {
     ///
     /// # Errors
     /// When there is no such model, a setting is wrong, or the header lacks what it needs.
-    pub fn new(name: &str, config: &Value, header: Header, seed: u64) -> Result<Self, ModelError> {
+    pub fn new(name: &str, config: &Value, mut header: Header, seed: u64) -> Result<Self, ModelError> {
         let entry = find(name)?;
+        entry.check(&header)?;
         let (params, network) = (entry.build)(config, &header, Key::new(seed))?;
+        if !params.iter().any(|p| p.axes[0] == Axis::Cell) {
+            header.cells.clear();
+        }
         Ok(Model { entry, header, params, network, history: Vec::new(), provenance: serde_json::Map::new() })
     }
 
@@ -85,7 +54,7 @@ impl Model {
     }
 
     /// The same tensors under other settings, merged over the model's own.
-    fn with_settings(&self, settings: &Value) -> Result<Model, ModelError> {
+    pub(crate) fn with_settings(&self, settings: &Value) -> Result<Model, ModelError> {
         let mut config = self.network.config();
         if let (Value::Object(old), Value::Object(new)) = (&mut config, settings) {
             old.extend(new.clone());
@@ -97,59 +66,89 @@ impl Model {
         Ok(out)
     }
 
-    /// Grafts a query on: new rows on the condition axis, new programs, everything else frozen
-    /// according to the granularity. The result is to be trained on the query.
+    /// Whether the cells were prepared for this model.
     ///
     /// # Errors
-    /// When a condition is known already, a name is taken, or the model has no programs to add to.
-    pub fn surgery(&self, plan: &Surgery, seed: u64) -> Result<Model, ModelError> {
-        if let Some(known) = plan.conditions.iter().find(|c| self.header.conditions.contains(c)) {
-            return Err(ModelError::Surgery(format!("condition `{known}` is known to the reference already")));
-        }
-        if self.header.grafts.iter().any(|g| g.name == plan.name) {
-            return Err(ModelError::Surgery(format!("the model already has a graft named `{}`", plan.name)));
-        }
-        let key = Key::new(seed).fold(1);
-        let mut out = self.with_settings(&plan.settings)?;
-        out.network.without_dropout();
-        out.history.clear();
-        out.params.freeze();
-        out.params.grow(Axis::Condition, plan.conditions.len(), key);
-        out.header.conditions.extend_from_slice(&plan.conditions);
-        let mut n_programs = 0;
-        for segment in plan.segments() {
-            if let Some(twice) = segment.programs.iter().find(|p| self.header.programs().any(|(_, q)| q.name == p.name))
-            {
-                return Err(ModelError::Surgery(format!(
-                    "a program named `{}` exists already; give the new one another name",
-                    twice.name
-                )));
+    /// When genes, conditions, labels, covariates, proteins or the kind of values are not the model's, or a cell
+    /// has no vector in a model with a vector per cell.
+    pub fn check(&self, data: &Prepared) -> Result<(), ModelError> {
+        const REMEDY: &str = "prepare the cells for this model, and map those of new conditions first";
+        let h = &self.header;
+        let fits = |what: &'static str, found: &[String], expected: &[String]| {
+            if expected.starts_with(found) {
+                return Ok(());
             }
-            out.network.add_segment(&mut out.params, &segment, self.header.genes.len(), key)?;
-            n_programs += segment.programs.len();
-            out.header.segments.push(segment);
+            let told = |names: &[String]| match names.len() {
+                0..=20 => names.join(", "),
+                n => format!("{}, … ({n} in all)", names[..5].join(", ")),
+            };
+            Err(ModelError::Data { what, found: told(found), expected: told(expected), remedy: REMEDY })
+        };
+        if data.n_genes() != h.genes.len() {
+            let (found, expected) = (data.n_genes().to_string(), h.genes.len().to_string());
+            return Err(ModelError::Data { what: "genes:", found, expected, remedy: REMEDY });
         }
-        out.header.grafts.push(Origin { name: plan.name.clone(), conditions: plan.conditions.clone(), n_programs });
-        out.params.train_only_new();
-        match plan.granularity {
-            Granularity::Adaptor => {}
-            Granularity::FirstLayers => {
-                for id in out.network.first_layers() {
-                    let param = out.params.get_mut(id);
-                    param.trainable = std::iter::once(0..param.rows()).collect();
-                }
-            }
-            Granularity::All => out.params.train_all(),
+        fits("the genes", &data.genes, &h.genes)?;
+        fits("the conditions", &data.condition.levels, &h.conditions)?;
+        let names = |c: &[(String, Coded)]| c.iter().map(|c| c.0.clone()).collect::<Vec<_>>();
+        fits(
+            "the covariates",
+            &names(&data.covariates),
+            &h.covariates.iter().map(|c| c.0.clone()).collect::<Vec<_>>(),
+        )?;
+        for ((_, found), (_, expected)) in data.covariates.iter().zip(&h.covariates) {
+            fits("a covariate with the levels", &found.levels, expected)?;
         }
-        Ok(out)
+        let continuous: Vec<String> = data.continuous.iter().map(|c| c.0.clone()).collect();
+        fits("the continuous covariates", &continuous, &h.continuous)?;
+        if let Some(labels) = data.labels.as_ref().filter(|_| !h.labels.is_empty()) {
+            fits("the labels", &labels.levels, &h.labels)?;
+        }
+        if let Some(proteins) = data.proteins.as_ref().filter(|_| !h.proteins.is_empty()) {
+            fits("the proteins", &proteins.names, &h.proteins)?;
+        }
+        if data.kind != self.values() {
+            let told = |k: Kind| match k {
+                Kind::Counts => "raw counts".to_owned(),
+                Kind::LogNormalised => "log-normalised values".to_owned(),
+            };
+            let (found, expected) = (told(data.kind), told(self.values()));
+            let remedy = "choose the likelihood that fits the values";
+            return Err(ModelError::Data { what: "as values", found, expected, remedy });
+        }
+        if self.has_cells() && data.cell_rows.iter().any(|&r| r as usize >= h.cells.len()) {
+            let (found, expected) = (data.n_cells().to_string(), h.cells.len().to_string());
+            let remedy = "this model has a vector for each cell it was trained on: map new cells first";
+            return Err(ModelError::Data { what: "some that are new, of", found, expected, remedy });
+        }
+        self.network.accepts(data)
+    }
+
+    /// What the expression values must be.
+    pub fn values(&self) -> Kind {
+        (self.entry.values)(&self.network.config())
+    }
+
+    /// Whether the model has a vector per cell instead of an encoder.
+    pub fn has_cells(&self) -> bool {
+        self.params.iter().any(|p| p.axes[0] == Axis::Cell)
+    }
+
+    /// Sets what is read off the data before training ([`Network::read_data`]), for the conditions that were added
+    /// last.
+    ///
+    /// # Errors
+    /// When the data lacks what is read.
+    pub fn read_data(&mut self, data: &Prepared) -> Result<(), ModelError> {
+        self.network.read_data(&mut self.params, data, self.header.latest_conditions())
     }
 
     /// Posterior mean and variance of every cell, [cell × latent] each.
     ///
-    /// # Panics
-    /// When the data was not prepared for this model's genes.
-    pub fn latent(&self, data: &Prepared) -> (Dense, Dense) {
-        assert_eq!(data.genes, self.header.genes, "data prepared for this model");
+    /// # Errors
+    /// Of [`Model::check`].
+    pub fn latent(&self, data: &Prepared) -> Result<(Dense, Dense), ModelError> {
+        self.check(data)?;
         let dims = self.n_latent();
         let (mut means, mut variances) = (Dense::zeros(data.n_cells(), dims), Dense::zeros(data.n_cells(), dims));
         let floor = self.network.variance_floor();
@@ -172,30 +171,35 @@ impl Model {
                 tape.finish();
             },
         );
-        (means, variances)
+        Ok((means, variances))
     }
 
-    /// The product of every cell's expression with the encoder's first weights, [cell × hidden]:
-    /// what stays the same through a surgery that freezes them. `None` when they train.
-    pub fn frozen_product(&self, data: &Prepared) -> Option<Dense> {
-        let weight = self.params.get(self.network.input_weight());
-        if weight.is_trainable() {
-            return None;
-        }
-        let hidden = weight.row_len();
-        let mut out = Dense::zeros(data.n_cells(), hidden);
-        out.values.par_chunks_mut(ENCODE * hidden).enumerate().for_each_init(Batch::default, |batch, (task, out)| {
-            let first = task * ENCODE;
-            let rows: Vec<usize> = (first..first + out.len() / hidden).collect();
-            batch.fill(data, &rows, self.network.input_scale());
-            product(&batch.x, &weight.values, hidden, out);
-        });
-        Some(out)
+    /// The products of every cell's expression with each frozen weight that multiplies it, [cell × hidden]: what
+    /// stays the same through a surgery that freezes them.
+    pub fn frozen_products(&self, data: &Prepared) -> Vec<(ParamId, Dense)> {
+        let weights = self.network.input_weights().into_iter().filter(|&w| !self.params.get(w).is_trainable());
+        let one = |id: ParamId| {
+            let weight = self.params.get(id);
+            let hidden = weight.row_len();
+            let mut out = Dense::zeros(data.n_cells(), hidden);
+            out.values.par_chunks_mut(ENCODE * hidden).enumerate().for_each_init(
+                Batch::default,
+                |batch, (task, out)| {
+                    let first = task * ENCODE;
+                    let rows: Vec<usize> = (first..first + out.len() / hidden).collect();
+                    batch.fill(data, &rows, self.network.input_scale());
+                    product(&batch.x, &weight.values, hidden, out);
+                },
+            );
+            (id, out)
+        };
+        weights.map(one).collect()
     }
 
     /// Number of latent dimensions.
     pub fn n_latent(&self) -> usize {
-        self.params.iter().find(|p| p.axes[0] == Axis::Latent).map_or(0, |p| p.rows())
+        let axes = self.params.iter().flat_map(|p| p.axes.iter().zip(&p.shape));
+        axes.into_iter().find(|(axis, _)| **axis == Axis::Latent).map_or(0, |(_, &n)| n)
     }
 
     /// The names of the latent dimensions: programs where they are programs.
@@ -215,14 +219,12 @@ impl Model {
             hash.update(gene);
             hash.update([0]);
         }
-        let base = self.base_rows();
+        let base = self.base();
         for p in self.params.iter() {
-            let rows = match p.axes[0] {
-                Axis::Condition => base.0,
-                Axis::Latent => base.1,
-                _ if self.grafted_tensor(&p.name).is_some() => continue,
-                _ => p.rows(),
-            };
+            if self.grafted_tensor(&p.name).is_some() {
+                continue;
+            }
+            let rows = base.rows(p.axes[0]).unwrap_or(p.rows());
             hash.update(&p.name);
             for v in &p.values[..rows * p.row_len()] {
                 hash.update(v.to_le_bytes());
@@ -231,10 +233,14 @@ impl Model {
         hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect()
     }
 
-    /// Rows of the condition and latent axes that are the reference's.
-    pub(crate) fn base_rows(&self) -> (usize, usize) {
-        let programs: usize = self.header.grafts.iter().map(|g| g.n_programs).sum();
-        (self.header.n_reference_conditions(), self.n_latent() - programs)
+    /// How much of each axis that grows is the reference's.
+    pub(crate) fn base(&self) -> Base {
+        let grafts = &self.header.grafts;
+        Base {
+            conditions: self.header.n_reference_conditions(),
+            latent: self.n_latent() - grafts.iter().map(|g| g.n_programs).sum::<usize>(),
+            cells: self.header.cells.len() - grafts.iter().map(|g| g.cells.len()).sum::<usize>(),
+        }
     }
 
     /// The graft that a whole tensor belongs to.
@@ -243,32 +249,32 @@ impl Model {
     }
 }
 
-impl Surgery {
-    /// A graft of new conditions only, adaptors trained.
-    pub fn adaptor(name: &str, conditions: Vec<String>) -> Self {
-        Surgery {
-            name: name.to_owned(),
-            conditions,
-            granularity: Granularity::Adaptor,
-            programs: None,
-            settings: Value::Null,
+/// Rows of the axes that grow in surgery.
+#[derive(Clone, Debug)]
+pub(crate) struct Base {
+    pub(crate) conditions: usize,
+    pub(crate) latent: usize,
+    pub(crate) cells: usize,
+}
+
+impl Base {
+    /// The number of rows of an axis; `None` for one that does not grow.
+    pub(crate) fn rows(&self, axis: Axis) -> Option<usize> {
+        match axis {
+            Axis::Condition => Some(self.conditions),
+            Axis::Latent => Some(self.latent),
+            Axis::Cell => Some(self.cells),
+            _ => None,
         }
     }
 
-    /// The segments it adds: constrained programs first, free ones last.
-    fn segments(&self) -> Vec<Segment> {
-        let Some(new) = &self.programs else { return Vec::new() };
-        let origin = Some(self.name.clone());
-        let mut out = Vec::new();
-        if !new.constrained.is_empty() {
-            let membership = if new.soft { Membership::Soft } else { Membership::Hard };
-            out.push(Segment { origin: origin.clone(), membership, programs: new.constrained.clone() });
-        }
-        if new.n_free > 0 {
-            let named = |i| Program { name: format!("{}_new_{i}", self.name), members: Vec::new() };
-            let programs = (1..=new.n_free).map(named).collect();
-            out.push(Segment { origin, membership: Membership::Free, programs });
-        }
-        out
+    /// The rows that a graft has, when its predecessors end at `self`; and moves on past it.
+    pub(crate) fn pass(&mut self, graft: &Origin) -> impl Fn(Axis) -> Option<Range<usize>> + use<> {
+        let start = self.clone();
+        self.conditions += graft.conditions.len();
+        self.latent += graft.n_programs;
+        self.cells += graft.cells.len();
+        let end = self.clone();
+        move |axis| start.rows(axis).zip(end.rows(axis)).map(|(from, to)| from..to)
     }
 }

@@ -1,19 +1,23 @@
 //! The contract of a base model.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
+use scgraft_cells::Prepared;
 use scgraft_engine::Key;
 use scgraft_engine::{InputScale, ParamId, Params, Tape, Var};
 
-use crate::{Batch, Header, ModelError, Segment};
+use crate::{Batch, Decoded, Header, ModelError, Segment};
 
-/// q(z | x, s): mean and log-variance, [latent × cell].
+/// q(z | x, s), and q(ln ℓ | x, s) of models that learn the library size.
 #[derive(Clone, Copy, Debug)]
 pub struct Posterior {
-    /// m
+    /// m, [latent × cell]
     pub mean: Var,
-    /// λ; the variance is exp(λ) + [`Network::variance_floor`].
+    /// λ, [latent × cell]; the variance is exp(λ) + [`Network::variance_floor`].
     pub log_variance: Var,
+    /// Mean and log-variance of ln ℓ, [1 × cell] each, with the same floor; `None` where ℓ is observed.
+    pub library: Option<(Var, Var)>,
 }
 
 /// One term of a loss.
@@ -25,6 +29,20 @@ pub struct Term {
     pub value: Var,
     /// Its weight in the total.
     pub weight: f32,
+    /// The same for each cell, [cell × 1], for the terms whose sum is −ELBO; `None` for the others.
+    pub per_cell: Option<Var>,
+}
+
+impl Term {
+    /// A term of the ELBO: the mean of `per_cell`, [cell × 1].
+    pub fn of_cells(t: &mut Tape<'_>, name: &'static str, per_cell: Var, weight: f32) -> Term {
+        Term { name, value: t.mean(per_cell), weight, per_cell: Some(per_cell) }
+    }
+
+    /// A term that is one value for all cells of a batch, and no part of the ELBO.
+    pub fn of_batch(name: &'static str, value: Var, weight: f32) -> Term {
+        Term { name, value, weight, per_cell: None }
+    }
 }
 
 /// A loss is the weighted sum of its terms.
@@ -51,9 +69,9 @@ pub trait Network: Debug + Send + Sync {
     /// What the encoder reads.
     fn input_scale(&self) -> InputScale;
 
-    /// The weights that multiply the expression, [gene × hidden]: when they are frozen the product is
-    /// computed once per cell.
-    fn input_weight(&self) -> ParamId;
+    /// The weights that multiply the expression, [gene × hidden], one for each encoder; none for a model without
+    /// encoder. The product with one that is frozen is computed once per cell.
+    fn input_weights(&self) -> Vec<ParamId>;
 
     /// ε in the posterior variance exp(λ) + ε.
     fn variance_floor(&self) -> f32;
@@ -64,8 +82,45 @@ pub trait Network: Debug + Send + Sync {
     /// q(z | x, s).
     fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior;
 
+    /// p(x | z, s) for z, [latent × cell], as the posterior gives it. The library size is that of the batch, or
+    /// e^`log_library` ([1 × cell]).
+    ///
+    /// With a library size of 1 the rate is the normalised expression, for models that have one
+    /// ([`Decoded::normalised`]).
+    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a>;
+
     /// Inference, a sample, generation, and what to minimise.
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss;
+
+    /// Logits of the labels, [cell × label], for z, [latent × cell]; `None` for models that predict none.
+    fn classify<'a>(&'a self, t: &mut Tape<'a>, z: Var) -> Option<Var> {
+        let _ = (t, z);
+        None
+    }
+
+    /// Whether the loss wants a second minibatch, of labelled cells ([`Batch::labelled`]).
+    fn wants_labelled(&self) -> bool {
+        false
+    }
+
+    /// Whether cells can be used: what the names in the header do not say.
+    ///
+    /// # Errors
+    /// When they cannot.
+    fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
+        let _ = data;
+        Ok(())
+    }
+
+    /// Sets what is read off the data before training: statistics, and starts that depend on the data. Only rows of
+    /// these conditions change, so that a graft leaves those of the reference alone.
+    ///
+    /// # Errors
+    /// When the data lacks what is read.
+    fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
+        let _ = (params, data, conditions);
+        Ok(())
+    }
 
     /// What follows an optimiser step: proximal operators.
     fn after_step(&self, params: &mut Params, step: &Step) {
@@ -74,6 +129,11 @@ pub trait Network: Debug + Send + Sync {
 
     /// Tensors that train in surgery of granularity "first layers", besides the new rows.
     fn first_layers(&self) -> Vec<ParamId>;
+
+    /// Why weights of new conditions alone could not move a query in the latent space; `None` when they can.
+    fn adaptor_obstacle(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Makes room for a segment of new programs (surgery of interpretable models).
     ///
@@ -96,7 +156,7 @@ pub trait Network: Debug + Send + Sync {
     /// Turns dropout off, as surgery does.
     fn without_dropout(&mut self);
 
-    /// The decoder's weights [program × gene], for models whose decoder is linear in named programs.
+    /// The decoder's weights [latent × gene], for models whose decoder is linear in the latent dimensions.
     fn program_weights(&self, params: &Params, header: &Header) -> Option<Vec<f32>> {
         let _ = (params, header);
         None

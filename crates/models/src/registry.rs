@@ -1,9 +1,10 @@
 //! The base models there are. A new one is its file and one line here.
 
+use scgraft_cells::Kind;
 use scgraft_engine::{Key, Params};
 use serde_json::Value;
 
-use crate::{Header, ModelError, Network, expimap, trvae};
+use crate::{Header, ModelError, Network, Training, expimap, trvae};
 
 /// Makes a network and its freshly drawn tensors for a header.
 pub type Build = fn(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError>;
@@ -16,13 +17,91 @@ pub struct ModelEntry {
     /// One sentence: what it is.
     pub summary: &'static str,
     /// What it needs beyond expression and conditions.
-    pub needs: &'static str,
+    pub needs: &'static [Input],
+    /// What it can use besides; anything else is refused.
+    pub takes: &'static [Input],
     /// What it gives beyond a latent space.
     pub gives: &'static str,
     /// When to use it.
     pub when: &'static str,
+    /// What the expression values must be, under these settings.
+    pub values: fn(config: &Value) -> Kind,
+    /// How a reference is fitted.
+    pub training: Training,
+    /// How a query is fitted.
+    pub mapping: Training,
+    /// Settings that surgery changes unless the user says otherwise.
+    pub mapping_settings: &'static [(&'static str, f64)],
     /// Makes one; missing settings take their defaults.
     pub build: Build,
+}
+
+/// What a model may read besides expression and conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Gene programs.
+    Programs,
+    /// Cell labels.
+    Labels,
+    /// Protein counts.
+    Proteins,
+    /// Further covariates, categorical or continuous.
+    Covariates,
+}
+
+impl Input {
+    /// All of them.
+    pub const ALL: [Input; 4] = [Input::Programs, Input::Labels, Input::Proteins, Input::Covariates];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Input::Programs => "gene programs",
+            Input::Labels => "cell labels",
+            Input::Proteins => "protein counts",
+            Input::Covariates => "further covariates",
+        }
+    }
+
+    /// How to give it.
+    fn remedy(self) -> &'static str {
+        match self {
+            Input::Programs => "give a GMT file whose genes are among the data's",
+            Input::Labels => "name a column of obs with cell labels",
+            Input::Proteins => "name the entry of obsm with protein counts",
+            Input::Covariates => "name columns of obs with covariates",
+        }
+    }
+
+    fn given(self, header: &Header) -> bool {
+        match self {
+            Input::Programs => header.n_programs() > 0,
+            Input::Labels => !header.labels.is_empty(),
+            Input::Proteins => !header.proteins.is_empty(),
+            Input::Covariates => !header.covariates.is_empty() || !header.continuous.is_empty(),
+        }
+    }
+}
+
+impl ModelEntry {
+    /// Whether the model reads this.
+    pub fn reads(&self, input: Input) -> bool {
+        self.needs.contains(&input) || self.takes.contains(&input)
+    }
+
+    /// Whether the header has what the model needs and nothing that it would leave unread.
+    pub(crate) fn check(&self, header: &Header) -> Result<(), ModelError> {
+        for input in Input::ALL {
+            let (what, given) = (input.name().to_owned(), input.given(header));
+            if !given && self.needs.contains(&input) {
+                return Err(ModelError::Needs { model: self.name, what, remedy: input.remedy().into() });
+            }
+            if given && !self.reads(input) {
+                return Err(ModelError::Unread { model: self.name, what });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All base models.

@@ -37,24 +37,37 @@ use scgraft_engine::{Axis, Dispersion, Init, InputScale, Key, Layout, Link, Para
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::encoder::{Activation, Dense, Encoder, Hidden, VARIANCE_FLOOR};
-use crate::{Batch, Header, Loss, ModelEntry, ModelError, Network, Norm, Posterior, Step, Term};
+use crate::encoder::{Activation, Dense, Encoder, Hidden, VARIANCE_FLOOR, scarches_values};
+use crate::{
+    Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Norm, Posterior, Step, Term,
+    Training,
+};
 
 pub(crate) const CVAE: ModelEntry = ModelEntry {
     name: "cvae",
     summary: "conditional VAE with a dense decoder",
-    needs: "nothing more",
+    needs: &[],
+    takes: &[],
     gives: "a latent space",
     when: "a plain baseline is wanted",
+    values: scarches_values,
+    training: Training::SCARCHES,
+    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
+    mapping_settings: &[],
     build: |config, header, key| build(&CVAE, 0.0, config, header, key),
 };
 
 pub(crate) const TRVAE: ModelEntry = ModelEntry {
     name: "trvae",
     summary: "conditional VAE that draws conditions together by their maximum mean discrepancy",
-    needs: "nothing more",
+    needs: &[],
+    takes: &[],
     gives: "a latent space",
     when: "batch effects remain in a plain conditional VAE",
+    values: scarches_values,
+    training: Training::SCARCHES,
+    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
+    mapping_settings: &[],
     build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
 };
 
@@ -217,6 +230,23 @@ impl Trvae {
         }
         h
     }
+
+    /// Equations 4 and 5.
+    fn output<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, h: Var) -> Decoded<'a> {
+        let link = if self.dispersion.is_some() { Link::Softmax } else { Link::Relu };
+        let a = t.linear_to_lanes(h, self.output.weight, Some(self.output.bias), None); // 4
+        let rate = t.mean_of(a, link, &batch.library); // 4
+        let dispersion = self.dispersion.map(|theta| Dispersion::Grouped(theta, &batch.condition));
+        let distribution = match (dispersion, &self.zero_inflation) {
+            (None, _) => Distribution::SquaredError,                              // 5
+            (Some(dispersion), None) => Distribution::NegativeBinomial(dispersion), // 5
+            (Some(dispersion), Some(zeros)) => {
+                let dropout = t.linear_to_lanes(h, zeros.weight, Some(zeros.bias), None); // 5
+                Distribution::ZeroInflated { dispersion, dropout } // 5
+            }
+        };
+        Decoded { rate, distribution, normalised: link == Link::Softmax }
+    }
 }
 
 impl Network for Trvae {
@@ -231,8 +261,8 @@ impl Network for Trvae {
         }
     }
 
-    fn input_weight(&self) -> ParamId {
-        self.encoder.input.weight
+    fn input_weights(&self) -> Vec<ParamId> {
+        vec![self.encoder.input.weight]
     }
 
     fn variance_floor(&self) -> f32 {
@@ -247,27 +277,22 @@ impl Network for Trvae {
         self.encoder.inference(t, batch) // 1
     }
 
+    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
+        let y = self.first_layer(t, z, batch); // 2
+        let h = self.further_layers(t, y); // 3
+        self.output(t, batch, h)
+    }
+
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 1
         let y = self.first_layer(t, z, batch); // 2
         let h = self.further_layers(t, y); // 3
-        let link = if self.dispersion.is_some() { Link::Softmax } else { Link::Relu };
-        let a = t.linear_to_lanes(h, self.output.weight, Some(self.output.bias), None); // 4
-        let mu = t.mean_of(a, link, &batch.library); // 4
-        let reconstruction = match (self.dispersion, &self.zero_inflation) {
-            (None, _) => t.squared_error(mu, &batch.x), // 5
-            (Some(theta), None) => t.negative_binomial(mu, theta, &batch.condition, &batch.x), // 5
-            (Some(theta), Some(zeros)) => {
-                let pi = t.linear_to_lanes(h, zeros.weight, Some(zeros.bias), None); // 5
-                let dispersion = Dispersion::Grouped(theta, &batch.condition);
-                t.zero_inflated_negative_binomial(mu, pi, dispersion, &batch.x) // 5
-            }
-        };
+        let reconstruction = self.output(t, batch, h).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 6
         let mut terms = vec![
-            Term { name: "reconstruction", value: t.mean(reconstruction), weight: 1.0 },
-            Term { name: "kl", value: t.mean(kl), weight: step.kl_weight },
+            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
+            Term::of_cells(t, "kl", kl, step.kl_weight),
         ];
         if self.mmd_weight > 0.0 {
             let compared = match self.config.mmd_on {
@@ -275,7 +300,7 @@ impl Network for Trvae {
                 MmdOn::Decoder => y,
             };
             let value = t.mmd(compared, &batch.condition, self.config.mmd_boundary); // 6
-            terms.push(Term { name: "mmd", value, weight: self.mmd_weight });
+            terms.push(Term::of_batch("mmd", value, self.mmd_weight));
         }
         terms
     }

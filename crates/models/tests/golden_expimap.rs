@@ -92,6 +92,7 @@ fn model(g: &Golden) -> Model {
         let plan = Surgery {
             name: "query".into(),
             conditions: names[n_reference..].to_vec(),
+            cells: Vec::new(),
             granularity,
             programs: with_programs.then_some(NewPrograms { constrained, soft, n_free: new }),
             settings: Value::Null,

@@ -27,9 +27,9 @@ impl Embedding {
     /// Encodes prepared cells: posterior means and variances, directions from the decoder's weights.
     ///
     /// # Errors
-    /// A weight that is not finite.
+    /// Cells that were not prepared for this model; a weight that is not finite.
     pub fn of(model: &Model, data: &Prepared) -> Result<Self, Error> {
-        let (mean, variance) = model.latent(data);
+        let (mean, variance) = model.latent(data)?;
         let names = model.latent_names();
         let n = names.len();
         let (direction, confidence, active) = match program_weights(model) {

@@ -15,7 +15,7 @@
 //! plan.train.epochs = 2;
 //! let reference = train_reference(&sim.reference, &sim.gene_sets, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
 //!
-//! let mut plan = QueryPlan::new("query", batch);
+//! let mut plan = QueryPlan::new(&reference.model, "query", batch, sim.query.n_cells());
 //! plan.train.epochs = 2;
 //! let mapped = map_query(&reference.model, &sim.query, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
 //! assert_eq!(mapped.embedding.mean.n_rows, 100);

@@ -12,7 +12,7 @@ use scgraft_cells::{
     Cells, Coded, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions,
     Prepared, ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
 };
-use scgraft_models::{Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
+use scgraft_models::{Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery, find};
 use scgraft_train::{FitReport, Grafted, Progress, TrainConfig, fit, graft};
 use serde_json::Value;
 
@@ -56,6 +56,20 @@ impl Default for ReferencePlan {
             membership: Membership::Hard,
             train: TrainConfig::default(),
         }
+    }
+}
+
+impl ReferencePlan {
+    /// A model with its own defaults, for so many cells.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn new(model: &str, prepare: PrepareOptions, n_cells: usize) -> Result<Self, Error> {
+        let entry = find(model)?;
+        let settings = Value::Object(serde_json::Map::new());
+        let prepare = PrepareOptions { kind: (entry.values)(&settings), ..prepare };
+        let train = TrainConfig::of(&entry.training, n_cells);
+        Ok(ReferencePlan { model: model.to_owned(), settings, prepare, train, ..ReferencePlan::default() })
     }
 }
 
@@ -136,6 +150,7 @@ pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: M
         proteins: known.proteins,
         covariates: known.covariates,
         continuous: known.continuous,
+        cells: known.cells,
         segments: segment.into_iter().collect(),
         grafts: Vec::new(),
     }
@@ -153,12 +168,14 @@ pub struct QueryPlan {
 }
 
 impl QueryPlan {
-    /// New conditions only, adaptors trained, 200 epochs.
-    pub fn new(name: &str, condition: ConditionSource) -> Self {
+    /// New conditions only, adaptors trained, with the model's defaults for so many cells.
+    pub fn new(reference: &Model, name: &str, condition: ConditionSource, n_cells: usize) -> Self {
+        let entry = reference.entry;
+        let defaults = entry.mapping_settings.iter().map(|&(name, value)| (name.to_owned(), Value::from(value)));
         QueryPlan {
-            prepare: PrepareOptions { condition, ..PrepareOptions::default() },
-            surgery: Surgery::adaptor(name, Vec::new()),
-            train: TrainConfig { epochs: 200, ..TrainConfig::default() },
+            prepare: PrepareOptions { condition, kind: reference.values(), ..PrepareOptions::default() },
+            surgery: Surgery { settings: Value::Object(defaults.collect()), ..Surgery::adaptor(name, Vec::new()) },
+            train: TrainConfig::of(&entry.mapping, n_cells),
         }
     }
 }

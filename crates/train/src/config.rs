@@ -1,8 +1,7 @@
 //! Settings of a training run.
 
+use scgraft_models::{EarlyStopping, Training};
 use serde::{Deserialize, Serialize};
-
-use crate::EarlyStopping;
 
 /// How a model is fitted; the defaults are the published ones, save where those are at fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +20,9 @@ pub struct TrainConfig {
     pub weight_decay: f32,
     /// Epochs over which the KL weight rises from 0; 0 for at once.
     pub kl_anneal: usize,
+    /// Steps over which it rises, instead of epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_anneal_steps: Option<usize>,
     /// Share of each condition's cells that trains; the others validate.
     pub train_fraction: f64,
     /// Draw as many cells of each condition, whatever its size.
@@ -43,23 +45,29 @@ pub enum Compat {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        TrainConfig {
-            epochs: 400,
-            batch_size: 128,
-            learning_rate: 1e-3,
-            adam_epsilon: 0.01,
-            weight_decay: 0.0,
-            kl_anneal: 100,
-            train_fraction: 0.9,
-            stratified: false,
-            early_stopping: Some(EarlyStopping::default()),
-            seed: 2020,
-            compat: None,
-        }
+        TrainConfig::of(&Training::SCARCHES, 0)
     }
 }
 
 impl TrainConfig {
+    /// A model's own defaults, for so many cells.
+    pub fn of(training: &Training, n_cells: usize) -> Self {
+        TrainConfig {
+            epochs: training.epochs.count(n_cells),
+            batch_size: training.batch_size,
+            learning_rate: training.learning_rate,
+            adam_epsilon: training.adam_epsilon,
+            weight_decay: training.weight_decay,
+            kl_anneal: training.kl_anneal,
+            kl_anneal_steps: None,
+            train_fraction: 0.9,
+            stratified: false,
+            early_stopping: training.early_stopping,
+            seed: 2020,
+            compat: None,
+        }
+    }
+
     /// These settings with the published code's in place of ours where they differ in numerics.
     pub fn compatible(mut self, compat: Compat) -> Self {
         match compat {
@@ -72,8 +80,12 @@ impl TrainConfig {
         self
     }
 
-    /// The factor on the KL weight in an epoch: min(epoch/anneal, 1).
-    pub fn kl_factor(&self, epoch: usize) -> f32 {
-        if self.kl_anneal == 0 { 1.0 } else { (epoch as f32 / self.kl_anneal as f32).min(1.0) }
+    /// The factor on the KL weight: min(epoch/anneal, 1), or the same of steps.
+    pub fn kl_factor(&self, epoch: usize, step: usize) -> f32 {
+        let (at, anneal) = match self.kl_anneal_steps {
+            Some(steps) => (step, steps),
+            None => (epoch, self.kl_anneal),
+        };
+        if anneal == 0 { 1.0 } else { (at as f32 / anneal as f32).min(1.0) }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 
 use scgraft_cells::{Dense, Minibatches, Prepared, split};
-use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, Params, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
 use scgraft_models::{Batch, EpochRecord, Model, Step};
 
 use crate::{Compat, Stopper, TrainConfig, TrainError};
@@ -31,6 +31,8 @@ pub struct FitReport {
 /// Keys of independent draws.
 const NOISE: u64 = 1;
 const VALIDATION: u64 = 2;
+/// Apart from the seed of the order of all cells.
+const LABELLED: u64 = 3;
 
 /// Runs `work` with so many threads (0: one a core). Results do not depend on the number.
 ///
@@ -56,16 +58,23 @@ pub fn fit(
     progress: &mut Progress<'_>,
 ) -> Result<FitReport, TrainError> {
     check(model, data, config)?;
+    model.read_data(data)?;
     let split = split(data, if config.early_stopping.is_some() { config.train_fraction } else { 1.0 }, config.seed)?;
     let batches = if config.stratified {
         Minibatches::stratified(&split.train, &data.condition, config.batch_size, config.seed)?
     } else {
         Minibatches::shuffled(&split.train, config.batch_size, config.seed)?
     };
-    let product = model.frozen_product(data);
+    let is_labelled = |r: &usize| data.labels.as_ref().is_some_and(|l| l.codes[*r].is_some());
+    let labelled: Vec<usize> = split.train.iter().copied().filter(is_labelled).collect();
+    let labelled = if model.network.wants_labelled() && !labelled.is_empty() {
+        Some(Minibatches::shuffled(&labelled, config.batch_size, config.seed ^ (LABELLED << 60))?)
+    } else {
+        None
+    };
     let mut run = Run {
-        data,
-        product,
+        layout: Layout { data, products: model.frozen_products(data) },
+        labelled,
         grads: Grads::new(&model.params),
         adam: Adam::new(
             &model.params,
@@ -93,8 +102,10 @@ pub fn fit(
     };
     model.history.clear();
     for epoch in 0..config.epochs {
-        let step = Step { epoch, learning_rate, kl_weight: model.network.kl_weight() * config.kl_factor(epoch) };
-        let train = run.train_epoch(model, &batches, step)?;
+        let full = model.network.kl_weight();
+        let kl_weight = |steps| full * config.kl_factor(epoch, steps);
+        let step = Step { epoch, learning_rate, kl_weight: kl_weight(run.steps) };
+        let train = run.train_epoch(model, &batches, step, kl_weight)?;
         let validation = run.validate(model, &split.validation, config.batch_size, step)?;
         let record = EpochRecord {
             epoch,
@@ -142,9 +153,13 @@ fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), Tra
         let found = config.learning_rate.to_string();
         return Err(TrainError::Config { what: "learning rate", expected: "a positive number", found });
     }
-    if data.genes != model.header.genes {
-        let found = data.n_genes().to_string();
-        return Err(TrainError::Mismatch { what: "genes", found, expected: model.header.genes.len().to_string() });
+    model.check(data)?;
+    if model.has_cells() && config.early_stopping.is_some() {
+        return Err(TrainError::Config {
+            what: "early stopping",
+            expected: "none for a model with a vector per cell: cells held out have no vector to be judged by",
+            found: "early stopping".into(),
+        });
     }
     if data.condition.levels != model.header.conditions {
         let (found, expected) = (data.condition.levels.join(", "), model.header.conditions.join(", "));
@@ -162,8 +177,8 @@ fn named(terms: &Terms) -> Vec<(String, f64)> {
 
 /// What a run holds between steps.
 struct Run<'d> {
-    data: &'d Prepared,
-    product: Option<Dense>,
+    layout: Layout<'d>,
+    labelled: Option<Minibatches>,
     grads: Grads,
     adam: Adam,
     workspace: Workspace,
@@ -174,26 +189,36 @@ struct Run<'d> {
 }
 
 impl Run<'_> {
-    /// One pass over the training cells; the mean of each term.
-    fn train_epoch(&mut self, model: &mut Model, batches: &Minibatches, step: Step) -> Result<Terms, TrainError> {
+    /// One pass over the training cells; the mean of each term. Labelled cells go round as often as it takes.
+    fn train_epoch(
+        &mut self,
+        model: &mut Model,
+        batches: &Minibatches,
+        mut step: Step,
+        kl_weight: impl Fn(usize) -> f32,
+    ) -> Result<Terms, TrainError> {
         let order = batches.epoch(step.epoch as u64);
-        let mut chunks = order.chunks(batches.batch_size());
+        let second = self.labelled.as_ref().map(|l| l.epoch(step.epoch as u64)).unwrap_or_default();
+        let rounds: Vec<&[usize]> = second.chunks(batches.batch_size()).collect();
+        let labelled = |i: usize| if rounds.is_empty() { &[][..] } else { rounds[i % rounds.len()] };
+        let mut chunks = order.chunks(batches.batch_size()).enumerate().map(|(i, rows)| (rows, labelled(i)));
         let mut means = Means::default();
         if let Some(first) = chunks.next() {
-            fill(&mut self.batch, model, self.data, self.product.as_ref(), first);
+            self.layout.fill(&mut self.batch, model, first.0, first.1);
         }
         loop {
             let upcoming = chunks.next();
             let (batch, next) = (&self.batch, &mut self.next);
             let noise = Noise::Key(self.key.fold(NOISE).fold(self.steps as u64));
             let (grads, workspace) = (&mut self.grads, &mut self.workspace);
-            let (model_now, data, product) = (&*model, self.data, self.product.as_ref());
+            let (model_now, layout) = (&*model, &self.layout);
+            step.kl_weight = kl_weight(self.steps);
             // The next batch is laid out while this one is computed.
             let (terms, ()) = rayon::join(
                 || gradient(model_now, batch, &step, noise, workspace, grads),
                 || {
-                    if let Some(rows) = upcoming {
-                        fill(next, model_now, data, product, rows);
+                    if let Some((rows, labelled)) = upcoming {
+                        layout.fill(next, model_now, rows, labelled);
                     }
                 },
             );
@@ -213,7 +238,13 @@ impl Run<'_> {
     fn validate(&mut self, model: &Model, rows: &[usize], size: usize, step: Step) -> Result<Terms, TrainError> {
         let mut means = Means::default();
         for (i, chunk) in rows.chunks(size).enumerate() {
-            fill(&mut self.batch, model, self.data, self.product.as_ref(), chunk);
+            let labelled: Vec<usize> = match &self.layout.data.labels {
+                Some(labels) if self.labelled.is_some() => {
+                    chunk.iter().copied().filter(|&r| labels.codes[r].is_some()).collect()
+                }
+                _ => Vec::new(),
+            };
+            self.layout.fill(&mut self.batch, model, chunk, &labelled);
             let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
             let mut tape = Tape::new(&model.params, &mut self.workspace, noise, false);
             let loss = model.network.loss(&mut tape, &self.batch, &step);
@@ -254,16 +285,35 @@ fn read(tape: &Tape<'_>, loss: &[scgraft_models::Term], epoch: usize) -> Result<
     Ok(terms)
 }
 
-/// Lays out a batch. Cells of a condition stand together, so that its weights are read once.
-fn fill(batch: &mut Batch, model: &Model, data: &Prepared, product: Option<&Dense>, rows: &[usize]) {
-    let mut rows = rows.to_vec();
-    rows.sort_by_key(|&r| data.condition.codes[r]);
-    let mut kept = batch.x.take_product();
-    batch.fill(data, &rows, model.network.input_scale());
-    if let Some(product) = product {
-        kept.clear();
-        rows.iter().for_each(|&r| kept.extend_from_slice(product.row(r)));
-        batch.x.set_product(kept);
+/// Lays out batches of cells.
+struct Layout<'d> {
+    data: &'d Prepared,
+    products: Vec<(ParamId, Dense)>,
+}
+
+impl Layout<'_> {
+    /// A batch of these rows, with a second one of labelled rows where there are any.
+    fn fill(&self, batch: &mut Batch, model: &Model, rows: &[usize], labelled: &[usize]) {
+        self.fill_one(batch, model, rows);
+        if labelled.is_empty() {
+            batch.labelled = None;
+        } else {
+            self.fill_one(batch.labelled.get_or_insert_default(), model, labelled);
+        }
+    }
+
+    /// Cells of a condition stand together, so that its weights are read once.
+    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize]) {
+        let mut rows = rows.to_vec();
+        rows.sort_by_key(|&r| self.data.condition.codes[r]);
+        let mut kept = batch.x.take_products();
+        batch.fill(self.data, &rows, model.network.input_scale());
+        for (weight, product) in &self.products {
+            let mut own = kept.pop().unwrap_or_default();
+            own.clear();
+            rows.iter().for_each(|&r| own.extend_from_slice(product.row(r)));
+            batch.x.set_product(*weight, own);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Grafted {
 }
 
 /// Surgery on `reference` for the query's new conditions and the plan's new programs, then training of
-/// what the plan's granularity allows. `plan.conditions` is replaced by the query's new conditions.
+/// what the plan's granularity allows. The plan's conditions and cells are replaced by those that are new.
 ///
 /// A query whose conditions the reference already knows needs no training and gets none, unless the plan
 /// adds programs or trains shared layers.
@@ -32,7 +32,14 @@ pub fn graft(
     progress: &mut Progress<'_>,
 ) -> Result<Grafted, TrainError> {
     plan.conditions = query.condition.levels[query.n_known_conditions..].to_vec();
-    if plan.conditions.is_empty() && plan.programs.is_none() && plan.granularity == Granularity::Adaptor {
+    plan.cells.clear();
+    if reference.has_cells() {
+        let known = reference.header.cells.len();
+        let new = query.cell_rows.iter().map(|&r| r as usize >= known);
+        plan.cells.extend(query.cell_identities().into_iter().zip(new).filter(|(_, new)| *new).map(|(c, _)| c));
+    }
+    let nothing = plan.conditions.is_empty() && plan.cells.is_empty() && plan.programs.is_none();
+    if nothing && plan.granularity == Granularity::Adaptor {
         return Ok(Grafted { model: reference.duplicate()?, adaptor: None, report: None });
     }
     let hash = reference.reference_hash();

@@ -10,4 +10,5 @@ pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
 pub use fit::{FitReport, Progress, fit, with_threads};
 pub use graft::{Grafted, graft};
-pub use stopping::{EarlyStopping, Stopper, Verdict};
+pub use scgraft_models::EarlyStopping;
+pub use stopping::{Stopper, Verdict};

@@ -1,25 +1,6 @@
 //! Early stopping, and lowering the learning rate, on the unweighted validation loss.
 
-use serde::{Deserialize, Serialize};
-
-/// When to stop and when to lower the learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EarlyStopping {
-    /// Stop after so many epochs without improvement.
-    pub patience: usize,
-    /// Lower the learning rate after so many; 0 never lowers it.
-    pub lr_patience: usize,
-    /// What the learning rate is multiplied by.
-    pub lr_factor: f32,
-}
-
-impl Default for EarlyStopping {
-    /// The published settings: 50, 13, 0.1.
-    fn default() -> Self {
-        EarlyStopping { patience: 50, lr_patience: 13, lr_factor: 0.1 }
-    }
-}
+use scgraft_models::EarlyStopping;
 
 /// What to do after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

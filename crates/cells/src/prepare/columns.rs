@@ -75,11 +75,7 @@ impl Context<'_> {
     }
 
     /// Cell labels, where the data or the model has any.
-    pub(super) fn labels(
-        &self,
-        options: &PrepareOptions,
-        report: &mut PrepareReport,
-    ) -> Result<Option<Labels>, CellsError> {
+    pub(super) fn labels(&self, options: &PrepareOptions) -> Result<Option<Labels>, CellsError> {
         let Some(name) = &options.label else {
             // A query without labels, for a model with: every cell is unlabelled.
             return Ok((!self.known.labels.is_empty()).then(|| Labels {
@@ -107,7 +103,7 @@ impl Context<'_> {
         if !unknown.is_empty() {
             let n = unknown.len();
             let names = unknown.into_iter().collect::<BTreeSet<_>>().into_iter().take(SHOWN).cloned().collect();
-            report.warnings.push(Warning::UnknownLabels { n, names });
+            return Err(CellsError::UnknownLabels { column: name.clone(), n, names, known: levels });
         }
         Ok(Some(Labels { codes, levels, unlabelled: options.unlabelled.clone() }))
     }

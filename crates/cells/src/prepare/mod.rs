@@ -11,6 +11,7 @@ mod batches;
 mod choose;
 mod columns;
 mod genes;
+mod identities;
 mod options;
 mod proteins;
 mod report;
@@ -42,6 +43,9 @@ pub struct Prepared {
     pub genes: Vec<String>,
     /// Cell names: the rows of `expression`.
     pub cells: Vec<String>,
+    /// The row of each cell on the cell axis of a model with a vector per cell: that of a cell the model knows, then
+    /// the new ones in their order. For a reference 0, 1, 2, …
+    pub cell_rows: Vec<u32>,
     /// The condition (batch, study) of each cell. For a query the model's conditions come first, in its order,
     /// then the new ones, sorted; a level may be without a cell.
     pub condition: Coded,
@@ -97,6 +101,8 @@ pub struct Known {
     pub continuous: Vec<String>,
     /// Proteins; empty for a model without.
     pub proteins: Vec<String>,
+    /// Cells, as [`Prepared::cell_identities`] names them; empty for a model without a vector per cell.
+    pub cells: Vec<String>,
 }
 
 impl Prepared {
@@ -116,11 +122,11 @@ impl Prepared {
     ///
     /// Genes are aligned by name and put in the model's order whatever order they come in; genes the data lacks are
     /// 0 and listed in [`PrepareReport::missing_genes`]. A condition the model knows keeps its number; new ones
-    /// follow, sorted. Covariates are the model's. A label the model does not know becomes unlabelled, with a
-    /// warning. Proteins are aligned as genes are.
+    /// follow, sorted. Covariates are the model's. Proteins are aligned as genes are.
     ///
     /// # Errors
-    /// As [`Prepared::reference`], and when covariates are asked for that are not the model's.
+    /// As [`Prepared::reference`], when covariates are asked for that are not the model's, and when a cell has a label
+    /// that the model does not know.
     pub fn query(cells: &Cells, known: &Known, options: &PrepareOptions) -> Result<Self, CellsError> {
         prepare(cells, Some(&known.genes), Some(known), options)
     }
@@ -144,6 +150,7 @@ impl Prepared {
             library: rows.iter().map(|&r| self.library[r]).collect(),
             genes: self.genes.clone(),
             cells: rows.iter().map(|&r| self.cells[r].clone()).collect(),
+            cell_rows: rows.iter().map(|&r| self.cell_rows[r]).collect(),
             condition: coded(&self.condition),
             n_known_conditions: self.n_known_conditions,
             labels: self.labels.as_ref().map(|l| Labels {
@@ -166,6 +173,12 @@ impl Prepared {
         }
     }
 
+    /// Condition and name of each cell: what tells it from the cells of other data. Cells alike in both are told
+    /// apart by their order.
+    pub fn cell_identities(&self) -> Vec<String> {
+        identities::of(&self.cells, &self.condition)
+    }
+
     /// What a model trained on this would know.
     pub fn known(&self) -> Known {
         Known {
@@ -175,6 +188,7 @@ impl Prepared {
             covariates: self.covariates.iter().map(|(n, c)| (n.clone(), c.levels.clone())).collect(),
             continuous: self.continuous.iter().map(|(n, _)| n.clone()).collect(),
             proteins: self.proteins.as_ref().map(|p| p.names.clone()).unwrap_or_default(),
+            cells: self.cell_identities(),
         }
     }
 }
@@ -218,9 +232,10 @@ fn prepare(
         kind: options.kind,
         library,
         genes,
+        cell_rows: identities::rows(&cells.obs.index, &condition, &context.known.cells),
         cells: cells.obs.index.clone(),
         n_known_conditions: context.known.conditions.len(),
-        labels: context.labels(options, &mut report)?,
+        labels: context.labels(options)?,
         covariates: context.covariates(&options.covariates)?,
         continuous: context.continuous(&options.continuous)?,
         expression,

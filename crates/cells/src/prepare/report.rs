@@ -70,13 +70,6 @@ pub enum Warning {
         /// Which matrix.
         slot: String,
     },
-    /// Labels the model does not know; these cells count as unlabelled.
-    UnknownLabels {
-        /// How many cells.
-        n: usize,
-        /// The labels.
-        names: Vec<String>,
-    },
     /// Log-normalised values were asked for, but all values are whole numbers.
     LooksLikeCounts {
         /// Which matrix.
@@ -127,11 +120,6 @@ impl fmt::Display for Warning {
             Warning::UnusedGeneNames { n, slot } => {
                 write!(f, "{slot} has {n} gene name(s) that are empty or repeated; the model uses none of them")
             }
-            Warning::UnknownLabels { n, names } => write!(
-                f,
-                "{n} cell(s) have labels that the model does not know and count as unlabelled: {}",
-                shortened(names)
-            ),
             Warning::LooksLikeCounts { slot, max } => write!(
                 f,
                 "{slot} was to hold log-normalised values but holds whole numbers up to {max}: these look like raw \

@@ -78,12 +78,11 @@ fn known_conditions_keep_their_number_and_new_ones_follow() {
 }
 
 #[test]
-fn unknown_labels_become_unlabelled_with_a_warning() {
+fn labels_that_the_model_does_not_know_are_named() {
     let known = Known { labels: texts(&["T", "NK"]), ..known(&["G0"]) };
     let options = PrepareOptions { label: Some("cell_type".into()), ..by_batch() };
-    let p = Prepared::query(&four_cells(), &known, &options).unwrap();
-    assert_eq!(p.labels.unwrap().codes, [Some(0), None, None, None]);
-    assert!(p.report.warnings.contains(&Warning::UnknownLabels { n: 2, names: texts(&["B", "Unknown"]) }));
+    let error = Prepared::query(&four_cells(), &known, &options).unwrap_err().to_string();
+    assert!(error.contains("`cell_type`") && error.contains("B, Unknown") && error.contains("T, NK"), "{error}");
     let without = Prepared::query(&four_cells(), &known, &by_batch()).unwrap();
     assert_eq!(without.labels.unwrap().codes, [None; 4]);
 }

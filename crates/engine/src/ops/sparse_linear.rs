@@ -34,7 +34,7 @@ impl<'a> Tape<'a> {
         let hidden = w.row_len();
         let shape = Shape::by_cell(x.n_cells(), hidden);
         let mut out = self.buffer(shape.len());
-        match &x.product {
+        match x.product(weight) {
             Some(product) => out.copy_from_slice(product),
             None => product(x, &w.values, hidden, &mut out),
         }

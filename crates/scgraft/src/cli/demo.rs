@@ -77,9 +77,8 @@ impl Demo {
         drop(epochs);
         stop::check()?;
 
-        let mut plan = QueryPlan::new("query", condition);
+        let mut plan = QueryPlan::new(&trained.model, "query", condition, query.n_cells());
         plan.train = fit;
-        plan.surgery.settings = json!({"kl_weight": 0.1});
         plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
         let mut epochs = Epochs::new("mapping", self.epochs, global);
         let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;

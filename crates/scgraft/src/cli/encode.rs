@@ -33,7 +33,7 @@ pub(crate) fn encoded(
         Some(source) => source,
         None => map::from_reference(model, &cells, path)?,
     };
-    let options = PrepareOptions { kind: map::kind(model), ..input::prepare(values, source) };
+    let options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
     let prepared = Prepared::query(&cells, &model.header.known(), &options)?;
     input::warn(&prepared);
     let new = &prepared.condition.levels[prepared.n_known_conditions..];

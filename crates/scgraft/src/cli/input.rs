@@ -1,7 +1,7 @@
 //! Options that say where values and conditions stand in a file.
 
 use clap::Args;
-use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, Slot};
+use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
 
 /// Where the expression stands.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,7 +33,13 @@ impl Values {
 #[command(next_help_heading = "Data")]
 pub(crate) struct Condition {
     /// Columns of obs with the condition (batch, study) of each cell; several are joined [upstream: condition_key]
-    #[arg(long, value_name = "COLUMN", value_delimiter = ',', conflicts_with = "condition_name")]
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        value_delimiter = ',',
+        conflicts_with = "condition_name",
+        visible_alias = "batch"
+    )]
     pub condition: Vec<String>,
     /// Give all cells this condition: the data is one batch
     #[arg(long, value_name = "NAME")]
@@ -48,6 +54,32 @@ impl Condition {
             None if self.condition.is_empty() => None,
             None => Some(ConditionSource::Columns(self.condition.clone())),
         }
+    }
+}
+
+/// What some models read besides the expression.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct Measured {
+    /// Column of obs with cell labels, for models that learn them; an empty value means unlabelled
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: Option<String>,
+    /// The value of that column that means unlabelled
+    #[arg(long, value_name = "VALUE", requires = "labels")]
+    pub unlabelled: Option<String>,
+    /// Entry of obsm with protein counts, for models that have proteins
+    #[arg(long, value_name = "KEY")]
+    pub proteins: Option<String>,
+    /// Entry of uns with the protein names, when that of obsm has none
+    #[arg(long, value_name = "KEY", requires = "proteins")]
+    pub protein_names: Option<String>,
+}
+
+impl Measured {
+    pub fn apply(&self, options: &mut PrepareOptions) {
+        options.label = self.labels.clone();
+        options.unlabelled = self.unlabelled.clone();
+        options.proteins = self.proteins.clone().map(|obsm| ProteinSource { obsm, names: self.protein_names.clone() });
     }
 }
 

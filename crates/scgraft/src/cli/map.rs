@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{Cells, ConditionSource, GeneCase, Kind, PrepareOptions, ProgramOptions};
+use scgraft::cells::{Cells, ConditionSource, GeneCase, PrepareOptions, ProgramOptions};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
 use scgraft::models::{Adaptor, Granularity, Membership, Model, Surgery};
 use scgraft::pipeline::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
 use serde_json::{Value, json};
 
-use super::input::{self, Condition, Values};
+use super::input::{self, Condition, Measured, Values};
 use super::progress::Epochs;
 use super::settings::{Fit, Weights};
 use super::train::{has_column, told};
@@ -58,6 +58,8 @@ pub(crate) struct Map {
     pub values: Values,
     #[command(flatten)]
     pub condition: Condition,
+    #[command(flatten)]
+    pub measured: Measured,
     /// The least share of the reference's genes that a query must have, 0 to 1
     #[arg(long, default_value_t = 0.5, value_name = "X", help_heading = "Data")]
     pub min_overlap: f64,
@@ -122,9 +124,6 @@ impl Change {
         }
     }
 }
-
-/// The model's KL weight in mapping, where the user does not give one (the paper's).
-const QUERY_KL_WEIGHT: f64 = 0.1;
 
 impl Map {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
@@ -211,23 +210,27 @@ impl Map {
             ("new_l1_weight", graft.new_l1_weight.map(Value::from)),
             ("new_l1_anneal", graft.new_l1_anneal.map(Value::from)),
         ])?;
-        if !reference.network.config()["kl_weight"].is_null() {
-            settings.entry("kl_weight").or_insert_with(|| json!(QUERY_KL_WEIGHT));
+        let entry = reference.entry;
+        for &(name, value) in entry.mapping_settings {
+            settings.entry(name).or_insert_with(|| value.into());
         }
+        let mut prepare = PrepareOptions {
+            kind: reference.values(),
+            min_overlap: self.min_overlap,
+            ..input::prepare(&self.values, condition)
+        };
+        self.measured.apply(&mut prepare);
         Ok(QueryPlan {
-            prepare: PrepareOptions {
-                kind: kind(reference),
-                min_overlap: self.min_overlap,
-                ..input::prepare(&self.values, condition)
-            },
+            prepare,
             surgery: Surgery {
                 name: name.to_owned(),
                 conditions: Vec::new(),
+                cells: Vec::new(),
                 granularity: graft.surgery.granularity(),
                 programs,
                 settings: Value::Object(settings),
             },
-            train: self.fit.config(200, global.train_seed()),
+            train: self.fit.config(&entry.mapping, cells.n_cells(), global.train_seed()),
         })
     }
 
@@ -276,11 +279,6 @@ impl Map {
             "trained_values": mapped.grafted.report.as_ref().map(|r| r.n_trainable),
         })
     }
-}
-
-/// What the model's values are.
-pub(crate) fn kind(model: &Model) -> Kind {
-    if model.network.config()["likelihood"] == "mse" { Kind::LogNormalised } else { Kind::Counts }
 }
 
 /// The columns of the reference's conditions, where these cells have them too.

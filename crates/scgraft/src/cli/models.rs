@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use scgraft::models::registry;
+use scgraft::models::{Input, ModelEntry, registry};
 use serde_json::json;
 
 use super::{Global, Output};
@@ -17,14 +17,29 @@ impl Models {
         for model in registry() {
             out.line(format!("{}: {}", model.name, model.summary));
             out.line(format!("    use it when {}", model.when));
-            out.line(format!("    needs {}", model.needs));
+            out.line(format!("    needs {}", named(model.needs)));
+            if !model.takes.is_empty() {
+                out.line(format!("    can use {}", named(model.takes)));
+            }
             out.line(format!("    gives {}", model.gives));
         }
-        let list: Vec<_> = registry()
-            .iter()
-            .map(|m| json!({"name": m.name, "summary": m.summary, "needs": m.needs, "gives": m.gives, "when": m.when}))
-            .collect();
+        let told = |m: &ModelEntry| {
+            let inputs = |i: &[Input]| i.iter().map(|i| i.name()).collect::<Vec<_>>();
+            json!({
+                "name": m.name, "summary": m.summary, "needs": inputs(m.needs), "takes": inputs(m.takes),
+                "gives": m.gives, "when": m.when,
+            })
+        };
+        let list: Vec<_> = registry().iter().map(told).collect();
         out.put("models", list);
         Ok(())
     }
+}
+
+/// What a model reads besides expression and conditions.
+fn named(inputs: &[Input]) -> String {
+    if inputs.is_empty() {
+        return "nothing but counts and conditions".into();
+    }
+    inputs.iter().map(|i| i.name()).collect::<Vec<_>>().join(", ")
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use scgraft::models::Training;
 use scgraft::train::{Compat, EarlyStopping, TrainConfig};
 use serde_json::{Map, Value};
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Fit {
-    /// At most so many passes over the cells [default: 400 for a reference, 200 for a query]
+    /// At most so many passes over the cells [default: the model's, such as 400 for a reference, 200 for a query]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Cells a step [default: 128]
@@ -18,13 +19,20 @@ pub(crate) struct Fit {
     /// Step size of Adam [default: 0.001] [upstream: lr]
     #[arg(long, value_name = "X")]
     pub learning_rate: Option<f32>,
-    /// Epochs over which the KL weight rises from 0 [default: 100] [upstream: alpha_epoch_anneal]
+    /// L2 weight decay [default: the model's]
+    #[arg(long, value_name = "X")]
+    pub weight_decay: Option<f32>,
+    /// Epochs over which the KL weight rises from 0 [default: the model's, such as 100 for expimap] [upstream:
+    /// alpha_epoch_anneal, n_epochs_kl_warmup]
     #[arg(long, value_name = "N")]
     pub kl_anneal: Option<usize>,
+    /// Steps over which it rises, instead of epochs [upstream: n_steps_kl_warmup]
+    #[arg(long, value_name = "N", conflicts_with = "kl_anneal")]
+    pub kl_anneal_steps: Option<usize>,
     /// Share of the cells that trains; the others validate [default: 0.9]
     #[arg(long, value_name = "X")]
     pub train_fraction: Option<f64>,
-    /// Stop after so many epochs without a better validation loss [default: 50]
+    /// Stop after so many epochs without a better validation loss [default: the model's: 50, or all epochs]
     #[arg(long, value_name = "N", conflicts_with = "no_early_stopping")]
     pub patience: Option<usize>,
     /// Run all epochs on all cells and keep the last state
@@ -46,20 +54,23 @@ pub(crate) enum Published {
 }
 
 impl Fit {
-    pub fn config(&self, default_epochs: usize, seed: u64) -> TrainConfig {
-        let plain = TrainConfig::default();
+    /// The model's defaults for so many cells, with what the user says in their place.
+    pub fn config(&self, defaults: &Training, n_cells: usize, seed: u64) -> TrainConfig {
+        let plain = TrainConfig::of(defaults, n_cells);
         let mut config = TrainConfig {
-            epochs: self.epochs.unwrap_or(default_epochs),
+            epochs: self.epochs.unwrap_or(plain.epochs),
             batch_size: self.batch_size.unwrap_or(plain.batch_size),
             learning_rate: self.learning_rate.unwrap_or(plain.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(plain.weight_decay),
             kl_anneal: self.kl_anneal.unwrap_or(plain.kl_anneal),
+            kl_anneal_steps: self.kl_anneal_steps,
             train_fraction: self.train_fraction.unwrap_or(plain.train_fraction),
             stratified: self.stratified,
             seed,
             ..plain
         };
         if let Some(patience) = self.patience {
-            config.early_stopping = Some(EarlyStopping { patience, ..EarlyStopping::default() });
+            config.early_stopping = Some(EarlyStopping { patience, ..config.early_stopping.unwrap_or_default() });
         }
         if self.no_early_stopping {
             config.early_stopping = None;
@@ -75,7 +86,7 @@ impl Fit {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct Weights {
-    /// Weight of the KL term [default: 0.5 for a reference, 0.1 for a query] [upstream: alpha_kl]
+    /// Weight of the KL term [default: the model's; for expimap 0.5, in mapping 0.1] [upstream: alpha_kl]
     #[arg(long, value_name = "X")]
     pub kl_weight: Option<f32>,
     /// Weight of L1 outside soft gene sets [default: 0.9] [upstream: alpha_l1]

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{
-    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, Kind, PAPER_MIN_GENES, PrepareOptions,
-    Prepared, ProgramOptions, ProteinSource,
+    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, PrepareOptions, Prepared,
+    ProgramOptions,
 };
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
-use scgraft::models::{Membership, Model, find};
+use scgraft::models::{Membership, Model, ModelEntry, find};
 use scgraft::pipeline::{Genes, ReferencePlan, embed, header, prepare_reference};
 use scgraft::slots;
 use scgraft::train::{FitReport, fit};
 use serde_json::{Value, json};
 
-use super::input::{self, Condition, Values};
+use super::input::{self, Condition, Measured, Values};
 use super::output::number;
 use super::progress::Epochs;
 use super::settings::{Fit, Weights};
@@ -50,7 +50,9 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub condition: Condition,
     #[command(flatten)]
-    pub columns: Columns,
+    pub measured: Measured,
+    #[command(flatten)]
+    pub covariates: Covariates,
     #[command(flatten)]
     pub choice: Choice,
     #[command(flatten)]
@@ -59,38 +61,16 @@ pub(crate) struct Train {
     pub fit: Fit,
 }
 
-/// Columns that some models learn from.
+/// Further covariates, which a query has to have as well.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Data")]
-pub(crate) struct Columns {
-    /// Column of obs with cell labels, for models that learn them
-    #[arg(long, value_name = "COLUMN")]
-    pub labels: Option<String>,
-    /// The value of that column that means unlabelled
-    #[arg(long, value_name = "VALUE", requires = "labels")]
-    pub unlabelled: Option<String>,
+pub(crate) struct Covariates {
     /// Columns of obs with further categorical covariates
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub covariates: Vec<String>,
     /// Columns of obs with continuous covariates
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub continuous: Vec<String>,
-    /// Entry of obsm with protein counts, for models that have proteins
-    #[arg(long, value_name = "KEY")]
-    pub proteins: Option<String>,
-    /// Entry of uns with the protein names, when that of obsm has none
-    #[arg(long, value_name = "KEY", requires = "proteins")]
-    pub protein_names: Option<String>,
-}
-
-impl Columns {
-    pub fn apply(&self, options: &mut PrepareOptions) {
-        options.label = self.labels.clone();
-        options.unlabelled = self.unlabelled.clone();
-        options.covariates = self.covariates.clone();
-        options.continuous = self.continuous.clone();
-        options.proteins = self.proteins.clone().map(|obsm| ProteinSource { obsm, names: self.protein_names.clone() });
-    }
 }
 
 /// Which genes and programs.
@@ -173,13 +153,14 @@ pub(crate) struct ModelOptions {
     /// Base model; `scgraft models` lists them
     #[arg(long, default_value = "expimap", value_name = "NAME", help_heading = "Model")]
     pub model: String,
-    /// Sizes of the hidden layers [default: 256,256,256] [upstream: hidden_layer_sizes]
+    /// Sizes of the hidden layers [default: the model's; for expimap 256,256,256] [upstream: hidden_layer_sizes]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = "Model")]
     pub hidden: Vec<usize>,
-    /// Dropout rate of the hidden layers [default: 0.05] [upstream: dr_rate]
+    /// Dropout rate of the hidden layers [default: the model's; for expimap 0.05] [upstream: dr_rate]
     #[arg(long, value_name = "X", help_heading = "Model")]
     pub dropout: Option<f32>,
-    /// Likelihood: nb for raw counts, mse for log-normalised values [default: nb] [upstream: recon_loss]
+    /// Likelihood, such as nb, zinb for raw counts, mse for log-normalised values [default: the model's; for expimap
+    /// nb] [upstream: recon_loss, gene_likelihood]
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub likelihood: Option<String>,
     /// Output function: softmax, softplus, exp, relu, identity [upstream: decoder_last_layer]
@@ -207,7 +188,8 @@ impl ModelOptions {
 
 impl Train {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        find(&self.model.model)?;
+        let entry = find(&self.model.model)?;
+        let settings = self.model.settings()?;
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.choice.programs.iter().map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
@@ -220,10 +202,10 @@ impl Train {
                  data that is one batch"
             );
         };
-        let plan = self.plan(condition, global)?;
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots())?;
+        let plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
 
         let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
         input::warn(&prepared);
@@ -265,27 +247,33 @@ impl Train {
         Ok(())
     }
 
-    fn plan(&self, condition: ConditionSource, global: &Global) -> Result<ReferencePlan> {
-        let settings = self.model.settings()?;
+    fn plan(
+        &self,
+        entry: &ModelEntry,
+        settings: Value,
+        condition: ConditionSource,
+        n_cells: usize,
+        global: &Global,
+    ) -> Result<ReferencePlan> {
         let mut prepare = input::prepare(&self.values, condition);
-        self.columns.apply(&mut prepare);
-        if settings["likelihood"] == "mse" {
-            prepare.kind = Kind::LogNormalised;
-        }
+        self.measured.apply(&mut prepare);
+        prepare.covariates = self.covariates.covariates.clone();
+        prepare.continuous = self.covariates.continuous.clone();
+        prepare.kind = (entry.values)(&settings);
         Ok(ReferencePlan {
             model: self.model.model.clone(),
             settings,
             prepare,
             genes: self.choice.genes()?,
             membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
-            train: self.fit.config(400, global.train_seed()),
+            train: self.fit.config(&entry.training, n_cells, global.train_seed()),
         })
     }
 
     /// What to read: all of it only when it is to be written again.
     fn slots(&self) -> ReadOptions {
         let all = ReadOptions::default();
-        if self.embed.is_some() || self.columns.proteins.is_some() {
+        if self.embed.is_some() || self.measured.proteins.is_some() {
             return all;
         }
         let layers = self.values.layer.iter().cloned();

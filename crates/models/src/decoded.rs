@@ -1,0 +1,56 @@
+//! What a decoder says of some cells: the mean of their data, and its distribution around it.
+
+use scgraft_engine::{Dispersion, Tape, Var};
+
+use crate::Batch;
+
+/// p(x | z, s) of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoded<'a> {
+    /// μ, [gene × cell] in lanes.
+    pub rate: Var,
+    /// The distribution around it.
+    pub distribution: Distribution<'a>,
+    /// Whether μ at a library size of 1 sums to 1 over genes: the normalised expression.
+    pub normalised: bool,
+}
+
+/// The distribution of a value around its mean μ.
+#[derive(Clone, Copy, Debug)]
+pub enum Distribution<'a> {
+    /// NB(μ, θ)
+    NegativeBinomial(Dispersion<'a>),
+    /// NB(μ, θ), and zero with probability logistic(π).
+    ZeroInflated {
+        /// θ
+        dispersion: Dispersion<'a>,
+        /// π, [gene × cell] in lanes.
+        dropout: Var,
+    },
+    /// Poisson(μ)
+    Poisson,
+    /// N(μ, e^2Θ)
+    Normal(Dispersion<'a>),
+    /// Squared error: N(μ, 1) up to factor and constant.
+    SquaredError,
+}
+
+impl<'a> Decoded<'a> {
+    /// −ln p(x | z, s) of each cell, summed over genes, [cell × 1]; the squared error where that is the loss.
+    pub fn reconstruction(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
+        match self.distribution {
+            Distribution::NegativeBinomial(Dispersion::Grouped(tensor, codes)) => {
+                t.negative_binomial(self.rate, tensor, codes, &batch.x)
+            }
+            Distribution::NegativeBinomial(Dispersion::PerCell(log_theta)) => {
+                t.negative_binomial_per_cell(self.rate, log_theta, &batch.x)
+            }
+            Distribution::ZeroInflated { dispersion, dropout } => {
+                t.zero_inflated_negative_binomial(self.rate, dropout, dispersion, &batch.x)
+            }
+            Distribution::Poisson => t.poisson(self.rate, &batch.x),
+            Distribution::Normal(log_scale) => t.normal(self.rate, log_scale, &batch.x),
+            Distribution::SquaredError => t.squared_error(self.rate, &batch.x),
+        }
+    }
+}
