@@ -10,6 +10,8 @@ pub struct Batch {
     pub x: SparseBatch,
     /// ℓ, the library size of each cell.
     pub library: Vec<f32>,
+    /// A library size of 1 for each cell.
+    pub unit: Vec<f32>,
     /// Condition of each cell.
     pub condition: Codes,
     /// One group for all cells.
@@ -41,6 +43,8 @@ impl Batch {
         self.x.fill(data.n_genes(), scale, rows.iter().map(|&r| data.expression.row(r)));
         self.library.clear();
         self.library.extend(rows.iter().map(|&r| data.library[r]));
+        self.unit.clear();
+        self.unit.resize(rows.len(), 1.0);
         self.condition.refill(rows.iter().map(|&r| data.condition.codes[r]));
         self.one.refill(rows.iter().map(|_| 0));
         self.cell.refill(rows.iter().map(|&r| data.cell_rows[r]));

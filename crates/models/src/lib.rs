@@ -9,9 +9,12 @@ mod error;
 mod expimap;
 mod file;
 mod header;
+mod layers;
 mod model;
 mod network;
 mod registry;
+mod scanvi;
+mod scvi;
 mod surgery;
 mod training;
 mod trvae;
@@ -26,6 +29,10 @@ pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
 pub use model::Model;
 pub use network::{Loss, Network, Posterior, Step, Term};
 pub use registry::{Input, ModelEntry, find, registry};
+pub use scanvi::ScanviConfig;
+pub use scvi::{
+    CountLikelihood, DecoderKind, DispersionBy, EncoderKind, LatentDistribution, LibrarySize, ScviConfig,
+};
 pub use surgery::{Granularity, NewPrograms, Surgery};
 pub use training::{EarlyStopping, Epochs, Training};
 pub use trvae::{MmdOn, TrvaeConfig, TrvaeLikelihood};

@@ -93,8 +93,8 @@ pub trait Network: Debug + Send + Sync {
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss;
 
     /// Logits of the labels, [cell × label], for z, [latent × cell]; `None` for models that predict none.
-    fn classify<'a>(&'a self, t: &mut Tape<'a>, z: Var) -> Option<Var> {
-        let _ = (t, z);
+    fn classify<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<Var> {
+        let _ = (t, batch, z);
         None
     }
 
@@ -129,6 +129,11 @@ pub trait Network: Debug + Send + Sync {
 
     /// Tensors that train in surgery of granularity "first layers", besides the new rows.
     fn first_layers(&self) -> Vec<ParamId>;
+
+    /// Tensors that no surgery trains, whatever its granularity.
+    fn stays_frozen(&self) -> Vec<ParamId> {
+        Vec::new()
+    }
 
     /// Why weights of new conditions alone could not move a query in the latent space; `None` when they can.
     fn adaptor_obstacle(&self) -> Option<&'static str> {

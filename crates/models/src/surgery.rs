@@ -96,6 +96,9 @@ impl Model {
             }
             Granularity::All => out.params.train_all(),
         }
+        for id in out.network.stays_frozen() {
+            out.params.get_mut(id).trainable.clear();
+        }
         // Another query's cells, and the reference's, say nothing of this one.
         let new_cells = self.header.cells.len()..out.header.cells.len();
         for p in out.params.iter_mut().filter(|p| p.axes[0] == Axis::Cell && !p.statistic) {

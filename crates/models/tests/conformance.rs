@@ -4,9 +4,9 @@
 use scgraft_cells::{Cells, Column, ConditionSource, Csr, Frame, Matrix, PrepareOptions, Prepared};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Tape, Workspace};
 use scgraft_models::{
-    Adaptor, Batch, Granularity, Header, Membership, Model, Program, Segment, Step, Surgery, registry,
+    Adaptor, Batch, Granularity, Header, Input, Membership, Model, Program, Segment, Step, Surgery, find, registry,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const GENES: usize = 24;
 const STEP: Step = Step { epoch: 20, learning_rate: 1e-3, kl_weight: 0.3 };
@@ -28,32 +28,60 @@ fn cells(conditions: &[&str], n: usize, seed: u64) -> Cells {
     let mut obs = Frame::new((0..n).map(|i| format!("cell{i}")).collect());
     let names: Vec<&str> = (0..n).map(|i| conditions[i % conditions.len()]).collect();
     obs.set("batch", Column::categorical(&names));
+    // Every third cell has no label.
+    let kinds: Vec<&str> = (0..n).map(|i| ["T", "B", "?"][i % 3]).collect();
+    obs.set("cell_type", Column::categorical(&kinds));
     Cells::new(Matrix::Sparse(x), obs, Frame::new((0..GENES).map(|g| format!("gene{g}")).collect()))
 }
 
 fn options() -> PrepareOptions {
-    PrepareOptions { condition: ConditionSource::Columns(vec!["batch".into()]), ..PrepareOptions::default() }
+    PrepareOptions {
+        condition: ConditionSource::Columns(vec!["batch".into()]),
+        label: Some("cell_type".into()),
+        unlabelled: Some("?".into()),
+        ..PrepareOptions::default()
+    }
 }
 
 fn reference_data(conditions: &[&str]) -> Prepared {
     Prepared::reference(&cells(conditions, 40, 1), None, &options()).unwrap()
 }
 
+/// Settings that make each model small.
+fn settings(name: &str) -> Value {
+    match name {
+        "expimap" => json!({ "hidden": [10, 8], "dropout": 0.0 }),
+        _ => json!({ "hidden": [10, 8], "latent": 4, "dropout": 0.0 }),
+    }
+}
+
 fn model(name: &str, data: &Prepared) -> Model {
+    let reads = |input| find(name).unwrap().reads(input);
     let members = |j: u32| (0..GENES as u32).filter(|g| (g + j) % 4 < 2).collect();
     let programs = (0..5).map(|j| Program { name: format!("program{j}"), members: members(j) }).collect();
+    let segment = Segment { origin: None, membership: Membership::Hard, programs };
+    let known = data.known();
     let header = Header {
-        genes: data.genes.clone(),
-        conditions: data.condition.levels.clone(),
-        segments: vec![Segment { origin: None, membership: Membership::Hard, programs }],
+        genes: known.genes,
+        conditions: known.conditions,
+        cells: known.cells,
+        labels: if find(name).unwrap().needs.contains(&Input::Labels) { known.labels } else { Vec::new() },
+        segments: if reads(Input::Programs) { vec![segment] } else { Vec::new() },
         ..Header::default()
     };
-    Model::new(name, &json!({ "hidden": [10, 8], "dropout": 0.0 }), header, 4).unwrap()
+    let mut model = Model::new(name, &settings(name), header, 4).unwrap();
+    model.read_data(data).unwrap();
+    model
 }
 
 fn batch(model: &Model, data: &Prepared, rows: &[usize]) -> Batch {
     let mut batch = Batch::default();
     batch.fill(data, rows, model.network.input_scale());
+    let is_labelled = |r: &usize| data.labels.as_ref().is_some_and(|l| l.codes[*r].is_some());
+    let labelled: Vec<usize> = rows.iter().copied().filter(is_labelled).collect();
+    if model.network.wants_labelled() && !labelled.is_empty() {
+        batch.labelled.get_or_insert_default().fill(data, &labelled, model.network.input_scale());
+    }
     batch
 }
 
@@ -91,7 +119,9 @@ fn query(model: &Model, conditions: &[&str]) -> Prepared {
 fn graft(model: &Model, name: &str, condition: &str) -> (Model, Adaptor) {
     let hash = model.reference_hash();
     let data = query(model, &[condition]);
-    let mut grafted = model.surgery(&Surgery::adaptor(name, vec![condition.to_owned()]), 6).unwrap();
+    let plan = Surgery { cells: data.cell_identities(), ..Surgery::adaptor(name, vec![condition.to_owned()]) };
+    let mut grafted = model.surgery(&plan, 6).unwrap();
+    grafted.read_data(&data).unwrap();
     train(&mut grafted, &data, 5);
     let adaptor = grafted.adaptors(&hash).unwrap().into_iter().find(|a| a.origin.name == name).unwrap();
     (grafted, adaptor)

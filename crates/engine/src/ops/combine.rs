@@ -1,4 +1,4 @@
-//! Activations joined: a sum, features side by side, and a decoder's mean times a learned library.
+//! Activations joined: a sum, a multiple, features side by side, and a decoder's mean times a learned library.
 
 use rayon::prelude::*;
 
@@ -12,6 +12,12 @@ use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 struct Add {
     parts: [Var; 2],
     y: Var,
+}
+
+struct Times {
+    x: Var,
+    y: Var,
+    factor: f32,
 }
 
 struct Concat {
@@ -36,6 +42,17 @@ impl Tape<'_> {
         let y = self.push(shape, out, self.needs(a) || self.needs(b));
         if self.needs(y) {
             self.record(Add { parts: [a, b], y });
+        }
+        y
+    }
+
+    /// y = factor · x
+    pub fn times(&mut self, x: Var, factor: f32) -> Var {
+        let mut out = self.buffer(self.shape(x).len());
+        out.iter_mut().zip(self.value(x)).for_each(|(o, &x)| *o = factor * x);
+        let y = self.push(self.shape(x), out, self.needs(x));
+        if self.needs(y) {
+            self.record(Times { x, y, factor });
         }
         y
     }
@@ -92,6 +109,16 @@ impl Backward for Add {
                 back.put(part, g);
             }
         }
+        back.recycle(gy);
+    }
+}
+
+impl Backward for Times {
+    fn backward(self: Box<Self>, back: &mut Back<'_>) {
+        let Some(gy) = back.take(self.y) else { return };
+        let mut g = back.take_or_zero(self.x);
+        g.iter_mut().zip(&gy).for_each(|(o, &v)| *o += self.factor * v);
+        back.put(self.x, g);
         back.recycle(gy);
     }
 }
@@ -188,6 +215,14 @@ mod tests {
             let twice = t.add(v.input(a), v.input(a));
             t.add(twice, v.input(b))
         });
+    }
+
+    #[test]
+    fn multiples() {
+        let mut check = Check::new();
+        let a = check.input("a", Shape::by_cell(3, 4));
+        check.twin(move |v| v.input(a).iter().map(|a| -2.5 * a).collect());
+        check.run(|t, v| t.times(v.input(a), -2.5));
     }
 
     #[test]

@@ -15,15 +15,15 @@ struct Density {
     epsilon: f32,
 }
 
-struct Divergence<'a> {
+struct Divergence {
     mean: Var,
     log_var: Var,
     y: Var,
     epsilon: f32,
-    prior: (&'a [f32], &'a [f32]),
+    prior: (Vec<f32>, Vec<f32>),
 }
 
-impl<'a> Tape<'a> {
+impl Tape<'_> {
     /// −ln N(x; m, exp(λ) + ε) of each cell, summed over features, [cell × 1].
     ///
     /// `mean` and `log_var` may have a multiple of the cells of `x`: column k·n + i is then the
@@ -50,14 +50,14 @@ impl<'a> Tape<'a> {
         mean: Var,
         log_var: Var,
         epsilon: f32,
-        prior_mean: &'a [f32],
-        prior_var: &'a [f32],
+        prior_mean: Vec<f32>,
+        prior_var: Vec<f32>,
     ) -> Var {
         let shape = self.shape(mean);
         debug_assert_eq!(shape.layout, Layout::ByFeature);
         debug_assert_eq!((prior_mean.len(), prior_var.len()), (shape.len(), shape.len()));
         let mut out = self.buffer(shape.cells);
-        divergence(self.value(mean), self.value(log_var), epsilon, prior_mean, prior_var, &mut out);
+        divergence(self.value(mean), self.value(log_var), epsilon, &prior_mean, &prior_var, &mut out);
         let needs = self.needs(mean) || self.needs(log_var);
         let y = self.push(Shape::by_cell(shape.cells, 1), out, needs);
         if self.needs(y) {
@@ -97,10 +97,10 @@ impl Backward for Density {
     }
 }
 
-impl Backward for Divergence<'_> {
+impl Backward for Divergence {
     fn backward(self: Box<Self>, back: &mut Back<'_>) {
         let Some(gy) = back.take(self.y) else { return };
-        let (prior_mean, prior_var) = self.prior;
+        let (prior_mean, prior_var) = &self.prior;
         let cells = gy.len();
         if back.needs(self.mean) {
             let mean = back.value(self.mean);
@@ -229,6 +229,6 @@ mod tests {
             };
             (0..cells).map(|c| (0..d).map(|f| term(f * cells + c)).sum()).collect()
         });
-        check.run(|t, v| t.kl_normal(v.input(m), v.input(l), 1e-4, &m0, &v0));
+        check.run(|t, v| t.kl_normal(v.input(m), v.input(l), 1e-4, m0.clone(), v0.clone()));
     }
 }

@@ -1,0 +1,219 @@
+//! Blocks that several networks are made of: dense layers that conditions, covariates and labels enter.
+
+use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Shape, Tape, Var};
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, Header, Norm};
+
+/// A dense layer without anything after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    pub(crate) weight: ParamId,
+    pub(crate) bias: ParamId,
+}
+
+impl Head {
+    /// `<name>.weight` [out × in] and `<name>.bias` [out].
+    pub(crate) fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Head {
+        Head {
+            weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
+            bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
+        }
+    }
+
+    /// y = x Wᵀ + b
+    pub(crate) fn apply(&self, t: &mut Tape<'_>, x: Var, layout: Layout) -> Var {
+        t.linear(x, self.weight, Some(self.bias), layout)
+    }
+
+    /// The same to genes, in lanes.
+    pub(crate) fn to_genes(&self, t: &mut Tape<'_>, x: Var) -> Var {
+        t.linear_to_lanes(x, self.weight, Some(self.bias), None)
+    }
+}
+
+/// Which layers conditions and categorical covariates enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Inject {
+    /// None.
+    Nowhere,
+    /// The first, with continuous covariates.
+    First,
+    /// All; continuous covariates the first.
+    Every,
+}
+
+/// What a stack of layers is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackPlan<'p> {
+    /// Tensors are named `<prefix>.<layer>.…`.
+    pub(crate) prefix: &'p str,
+    /// What the first layer reads: genes (sparse), or an activation.
+    pub(crate) input: (Axis, usize),
+    /// Hidden units of each layer.
+    pub(crate) hidden: &'p [usize],
+    pub(crate) norm: NormPlan,
+    pub(crate) dropout: f32,
+    pub(crate) inject: Inject,
+    /// Whether every layer reads a one-hot label as well.
+    pub(crate) labels: bool,
+}
+
+/// How hidden units are normalised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NormPlan {
+    pub(crate) kind: Norm,
+    /// Of batch norm.
+    pub(crate) epsilon: f32,
+    /// Of batch norm.
+    pub(crate) momentum: f32,
+    /// Whether frozen batch norms use the batch's statistics in training.
+    pub(crate) batch_when_frozen: bool,
+}
+
+impl NormPlan {
+    /// The tensors of a batch norm, `<name>.weight`, `.bias`, `.mean`, `.variance`; `None` for other kinds.
+    pub(crate) fn add(&self, p: &mut Params, name: &str, axis: (Axis, usize), key: Key) -> Option<BatchNorm> {
+        (self.kind == Norm::Batch).then(|| BatchNorm {
+            weight: p.add(&format!("{name}.weight"), &[axis], Init::Constant(1.0), key),
+            bias: p.add(&format!("{name}.bias"), &[axis], Init::Constant(0.0), key),
+            mean: p.add_statistic(&format!("{name}.mean"), &[axis], 0.0),
+            variance: p.add_statistic(&format!("{name}.variance"), &[axis], 1.0),
+            epsilon: self.epsilon,
+            momentum: self.momentum,
+            batch_when_frozen: self.batch_when_frozen,
+        })
+    }
+}
+
+/// Layers of linear → norm → ReLU → dropout.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    layers: Vec<Layer>,
+    kind: Norm,
+    pub(crate) dropout: f32,
+}
+
+#[derive(Debug)]
+struct Layer {
+    weight: ParamId,
+    bias: ParamId,
+    condition: Option<ParamId>,
+    covariates: Vec<ParamId>,
+    /// Weights of the continuous covariates and their number.
+    continuous: Option<(ParamId, usize)>,
+    label: Option<ParamId>,
+    norm: Option<BatchNorm>,
+}
+
+impl Stack {
+    /// Adds the tensors:
+    ///
+    /// | tensor | shape |
+    /// |---|---|
+    /// | `<prefix>.<i>.weight` | gene × hidden for genes, otherwise hidden × input |
+    /// | `<prefix>.<i>.bias` | hidden |
+    /// | `<prefix>.<i>.condition` | condition × hidden |
+    /// | `<prefix>.<i>.covariate.<name>` | level × hidden |
+    /// | `<prefix>.<i>.continuous` | hidden × covariate |
+    /// | `<prefix>.<i>.label` | label × hidden |
+    /// | `<prefix>.<i>.norm.…` | hidden |
+    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header, key: Key) -> Stack {
+        let mut input = plan.input;
+        let mut layers = Vec::with_capacity(plan.hidden.len());
+        for (i, &width) in plan.hidden.iter().enumerate() {
+            let name = |what: &str| format!("{}.{i}.{what}", plan.prefix);
+            let hidden = (Axis::Hidden, width);
+            let enters = plan.inject == Inject::Every || (plan.inject == Inject::First && i == 0);
+            let (mut fan_in, mut rows) = (input.1, Vec::new());
+            if enters {
+                rows.push((name("condition"), (Axis::Condition, header.conditions.len())));
+                let covariate = |(n, levels): &(String, Vec<String>)| {
+                    (name(&format!("covariate.{n}")), (Axis::Covariate, levels.len()))
+                };
+                rows.extend(header.covariates.iter().map(covariate));
+            }
+            let continuous = (enters && i == 0).then_some(header.continuous.len()).filter(|&n| n > 0);
+            let labels = plan.labels.then_some(header.labels.len());
+            fan_in += rows.iter().map(|r| r.1.1).sum::<usize>() + continuous.unwrap_or(0) + labels.unwrap_or(0);
+            let init = Init::FanIn(fan_in);
+            let axes = if input.0 == Axis::Gene { [input, hidden] } else { [hidden, input] };
+            let weight = p.add(&name("weight"), &axes, init, key);
+            let bias = p.add(&name("bias"), &[hidden], init, key);
+            let mut rows = rows.into_iter().map(|(name, axis)| p.add(&name, &[axis, hidden], init, key));
+            let condition = if enters { rows.next() } else { None };
+            let covariates = rows.collect();
+            let continuous = continuous
+                .map(|n| (p.add(&name("continuous"), &[hidden, (Axis::Covariate, n)], init, key), n));
+            let label = labels.map(|n| p.add(&name("label"), &[(Axis::Label, n), hidden], init, key));
+            let norm = plan.norm.add(p, &name("norm"), hidden, key);
+            layers.push(Layer { weight, bias, condition, covariates, continuous, label, norm });
+            input = hidden;
+        }
+        Stack { layers, kind: plan.norm.kind, dropout: plan.dropout }
+    }
+
+    /// The weight that multiplies the expression, for a stack that reads genes.
+    pub(crate) fn input_weight(&self) -> ParamId {
+        self.layers[0].weight
+    }
+
+    /// The tensors of the first layer.
+    pub(crate) fn first_layer(&self) -> Vec<ParamId> {
+        let first = &self.layers[0];
+        let norm = first.norm.iter().flat_map(|n| [n.weight, n.bias]);
+        let rows = first.condition.iter().chain(&first.covariates).copied().chain(first.continuous.map(|c| c.0));
+        [first.weight, first.bias].into_iter().chain(rows).chain(norm).collect()
+    }
+
+    /// The last layer of a batch's expression, [cell × hidden].
+    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
+        let first = &self.layers[0];
+        let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
+        self.from_first(t, batch, a)
+    }
+
+    /// The last layer of an activation, [cell × hidden]; [label · cell × hidden] for a stack that reads labels.
+    pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+        let first = &self.layers[0];
+        let a = t.linear(x, first.weight, Some(first.bias), Layout::ByCell);
+        self.from_first(t, batch, a)
+    }
+
+    fn from_first<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, a: Var) -> Var {
+        let mut h = self.after(t, batch, &self.layers[0], a);
+        for layer in &self.layers[1..] {
+            let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell);
+            h = self.after(t, batch, layer, a);
+        }
+        h
+    }
+
+    /// What follows a layer's product.
+    fn after<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, layer: &Layer, mut a: Var) -> Var {
+        if let Some(rows) = layer.condition {
+            a = t.add_rows(a, rows, &batch.condition);
+        }
+        for (&rows, codes) in layer.covariates.iter().zip(&batch.covariates) {
+            a = t.add_rows(a, rows, codes);
+        }
+        if let Some((weight, n)) = layer.continuous {
+            let values = t.constant(Shape::by_cell(batch.n_cells(), n), &batch.continuous);
+            let offset = t.linear(values, weight, None, Layout::ByCell);
+            a = t.add(a, offset);
+        }
+        if let Some(rows) = layer.label {
+            // A cell is laid out for every label once.
+            let spread = t.shape(a).cells == batch.every_label.codes.len();
+            a = if spread { t.add_rows(a, rows, &batch.every_label) } else { t.every_label(a, rows) };
+        }
+        let a = match (&layer.norm, self.kind) {
+            (Some(norm), _) => t.batch_norm(a, norm),
+            (None, Norm::Layer) => t.layer_norm(a),
+            (None, _) => a,
+        };
+        let h = t.relu(a);
+        t.dropout(h, self.dropout)
+    }
+}

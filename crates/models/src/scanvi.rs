@@ -1,0 +1,293 @@
+//! scANVI: scVI with cell labels, some of which may be missing.
+//!
+//! Xu et al., *Probabilistic harmonization and annotation of single-cell transcriptomics data with deep generative
+//! models*, Molecular Systems Biology 2021.
+//!
+//! Use it when the reference has labels and the query is to get them from the model itself. The labels shape the latent
+//! space, so types that no label tells apart lie together, and a type that the labels do not know is given one of them.
+//!
+//! Inference
+//! 1. q(z₁ | x, s) and ℓ as in scVI, equations 1–3
+//! 2. p(y = k | z₁) = softmax_k NN_y(z₁)
+//! 3. q(z₂ | z₁, k) = N(m₂, exp(λ₂) + 10⁻⁴),   (m₂, λ₂) = NN₂(z₁, k)
+//!
+//! Generation
+//! 4. p(z₁ | z₂, k) = N(μ₁, exp(λ₁)),   (μ₁, λ₁) = NN₁(z₂, k)
+//! 5. p(x | z₁, s) as in scVI, equations 4–7
+//!
+//! Loss
+//! 6. E[−ln p(x | z₁, ℓ)]
+//! 7. + ln q(z₁ | x) − Σ_k p(k) ln p(z₁ | z₂, k)
+//! 8. + w_kl [Σ_k p(k) KL(q(z₂ | z₁, k) ‖ N(0, 1)) + KL(p(y) ‖ uniform) + KL(q(ln ℓ) ‖ prior)]
+//! 9. + w_c · mean over a minibatch of labelled cells of −ln p(y = label | E[z₁])
+//!
+//! Besides the tensors of scVI:
+//!
+//! | paper | meaning | tensor | shape | upstream name |
+//! |---|---|---|---|---|
+//! | q(c \| z) | classifier | `classifier.<i>.…`, `classifier.logits.…` | label × hidden | `classifier.classifier` |
+//! | q(u \| z, c) | encoder of z₂ | `z2_encoder.<i>.…`, `.mean.…`, `.log_variance.…` | latent × hidden | `encoder_z2_z1` |
+//! | p(z \| u, c) | decoder of z₁ | `z1_decoder.<i>.…`, `.mean.…`, `.log_variance.…` | latent × hidden | `decoder_z1_z2` |
+
+use std::ops::Range;
+
+use scgraft_cells::Prepared;
+use scgraft_engine::{Axis, InputScale, Key, Layout, ParamId, Params, Shape, Tape, Var};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::layers::{Head, Inject, Stack, StackPlan};
+use crate::scvi::{self, Scvi, VARIANCE_FLOOR};
+use crate::{
+    Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term,
+};
+
+pub(crate) const ENTRY: ModelEntry = ModelEntry {
+    name: "scanvi",
+    summary: "scVI with cell labels, some of which may be missing (scANVI)",
+    needs: &[Input::Labels],
+    takes: &[Input::Covariates],
+    gives: "label probabilities, normalised expression, differential expression, likelihoods",
+    when: "the reference has labels that the query is to get, and the latent space may follow them",
+    build,
+    ..scvi::ENTRY
+};
+
+/// What scANVI adds to [`ScviConfig`]; in files and on the command line both stand side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScanviConfig {
+    /// Weight of the classification (upstream `classification_ratio`).
+    pub classification_weight: f64,
+    /// A classifier without hidden layers (upstream `linear_classifier`).
+    pub linear_classifier: bool,
+    /// The classifier stays as it is in every surgery (upstream `freeze_classifier`).
+    pub freeze_classifier: bool,
+}
+
+impl Default for ScanviConfig {
+    fn default() -> Self {
+        ScanviConfig { classification_weight: 50.0, linear_classifier: false, freeze_classifier: true }
+    }
+}
+
+impl ScanviConfig {
+    /// Own settings, and those of scVI.
+    fn parse(config: &Value) -> Result<(ScanviConfig, ScviConfig), ModelError> {
+        const OWN: [&str; 3] = ["classification_weight", "linear_classifier", "freeze_classifier"];
+        let all = config.as_object().cloned().unwrap_or_default();
+        let (own, others): (Map<_, _>, Map<_, _>) = all.into_iter().partition(|(name, _)| OWN.contains(&&name[..]));
+        let own: ScanviConfig = serde_json::from_value(Value::Object(own)).map_err(|e| ModelError::Config {
+            model: ENTRY.name,
+            what: "settings".into(),
+            expected: "known names with fitting values".into(),
+            found: e.to_string(),
+        })?;
+        if !(own.classification_weight >= 0.0 && own.classification_weight.is_finite()) {
+            return Err(ModelError::Config {
+                model: ENTRY.name,
+                what: "classification_weight".into(),
+                expected: "a number, not negative".into(),
+                found: own.classification_weight.to_string(),
+            });
+        }
+        Ok((own, ScviConfig::parse(ENTRY.name, &Value::Object(others))?))
+    }
+}
+
+/// Hidden layers and the two parameters of a normal distribution.
+#[derive(Debug)]
+struct Gaussian {
+    stack: Stack,
+    mean: Head,
+    log_variance: Head,
+}
+
+/// NN_y
+#[derive(Debug)]
+struct Classifier {
+    stack: Option<Stack>,
+    logits: Head,
+}
+
+#[derive(Debug)]
+struct Scanvi {
+    own: ScanviConfig,
+    scvi: Scvi,
+    classifier: Classifier,
+    /// The classifier's tensors.
+    frozen: Vec<ParamId>,
+    z2: Gaussian,
+    z1: Gaussian,
+    /// Prior of the labels.
+    prior: Vec<f32>,
+}
+
+fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
+    let (own, config) = ScanviConfig::parse(config)?;
+    let mut p = Params::new();
+    let scvi = Scvi::new(&mut p, ENTRY.name, config, header, key)?;
+    let c = &scvi.config;
+    let (latent, labels) = ((Axis::Latent, c.latent), (Axis::Label, header.labels.len()));
+    let plan = |prefix, hidden| StackPlan {
+        prefix,
+        input: latent,
+        hidden,
+        norm: c.norm(c.encoder_norm),
+        dropout: c.dropout as f32,
+        inject: Inject::Nowhere,
+        labels: false,
+    };
+    let before = p.iter().count();
+    let last = c.hidden[c.hidden.len() - 1];
+    let stack = (!own.linear_classifier).then(|| Stack::new(&mut p, &plan("classifier", &c.hidden), header, key));
+    let inputs = if own.linear_classifier { c.latent } else { last };
+    let classifier = Classifier { stack, logits: Head::new(&mut p, "classifier.logits", labels, inputs, key) };
+    let frozen = p.ids().skip(before).collect();
+    let mut gaussian = |name: &str, plan: StackPlan<'_>, width: usize| Gaussian {
+        stack: Stack::new(&mut p, &plan, header, key),
+        mean: Head::new(&mut p, &format!("{name}.mean"), latent, width, key),
+        log_variance: Head::new(&mut p, &format!("{name}.log_variance"), latent, width, key),
+    };
+    let z2 = gaussian("z2_encoder", StackPlan { labels: true, ..plan("z2_encoder", &c.hidden) }, last);
+    let reversed: Vec<usize> = c.hidden.iter().rev().copied().collect();
+    let decoder = StackPlan {
+        labels: true,
+        norm: c.norm(c.decoder_norm),
+        dropout: 0.0,
+        ..plan("z1_decoder", &reversed)
+    };
+    let z1 = gaussian("z1_decoder", decoder, c.hidden[0]);
+    let prior = vec![1.0 / labels.1 as f32; labels.1];
+    Ok((p, Box::new(Scanvi { own, scvi, classifier, frozen, z2, z1, prior })))
+}
+
+impl Gaussian {
+    fn of<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> (Var, Var) {
+        let h = self.stack.of(t, batch, x);
+        (self.mean.apply(t, h, Layout::ByFeature), self.log_variance.apply(t, h, Layout::ByFeature))
+    }
+}
+
+impl Scanvi {
+    /// Logits of the labels, [cell × label].
+    fn logits<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
+        let h = match &self.classifier.stack {
+            Some(stack) => stack.of(t, batch, z),
+            None => z,
+        };
+        self.classifier.logits.apply(t, h, Layout::ByCell)
+    }
+}
+
+impl Network for Scanvi {
+    fn config(&self) -> Value {
+        let mut out = self.scvi.config();
+        if let (Value::Object(all), Ok(Value::Object(own))) = (&mut out, serde_json::to_value(&self.own)) {
+            all.extend(own);
+        }
+        out
+    }
+
+    fn input_scale(&self) -> InputScale {
+        self.scvi.input_scale()
+    }
+
+    fn input_weights(&self) -> Vec<ParamId> {
+        self.scvi.input_weights()
+    }
+
+    fn variance_floor(&self) -> f32 {
+        VARIANCE_FLOOR
+    }
+
+    fn kl_weight(&self) -> f32 {
+        self.scvi.kl_weight()
+    }
+
+    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+        self.scvi.inference(t, batch) // 1
+    }
+
+    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a> {
+        self.scvi.generative(t, batch, z, log_library) // 5
+    }
+
+    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let q = self.inference(t, batch);
+        let (z1, log_library) = self.scvi.sample(t, &q);
+        let reconstruction = self.generative(t, batch, z1, log_library).reconstruction(t, batch); // 6
+
+        let logits = self.logits(t, batch, z1);
+        let p = t.softmax(logits); // 2
+        let (m2, l2) = self.z2.of(t, batch, z1); // 3, a row for each label and cell
+        let z2 = t.gaussian_sample(m2, l2, VARIANCE_FLOOR); // 3
+        let (m1, l1) = self.z1.of(t, batch, z2); // 4
+        let under_labels = t.normal_density(z1, m1, l1, 0.0); // 4
+        let prior = t.mix_labels(p, under_labels); // 7
+        let posterior = t.normal_density(z1, q.mean, q.log_variance, VARIANCE_FLOOR);
+        let posterior = t.times(posterior, -1.0);
+        let kl_z1 = t.add(prior, posterior); // 7
+
+        let kl_z2 = t.kl_standard_normal(m2, l2, VARIANCE_FLOOR);
+        let kl_z2 = t.mix_labels(p, kl_z2); // 8
+        let kl_label = t.categorical_kl(p, &self.prior); // 8
+        let mut terms = vec![
+            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
+            Term::of_cells(t, "kl_z1", kl_z1, 1.0),
+            Term::of_cells(t, "kl_z2", kl_z2, step.kl_weight),
+            Term::of_cells(t, "kl_label", kl_label, step.kl_weight),
+        ];
+        if let Some(kl) = self.scvi.library_kl(t, batch, &q) {
+            terms.push(Term::of_cells(t, "kl_library", kl, step.kl_weight)); // 8
+        }
+        let classification = match &batch.labelled {
+            Some(labelled) => {
+                let q = self.inference(t, labelled);
+                let logits = self.logits(t, labelled, q.mean);
+                t.cross_entropy(logits, &labelled.label.codes) // 9
+            }
+            None => t.constant(Shape::by_cell(1, 1), &[0.0]),
+        };
+        terms.push(Term::of_batch("classification", classification, self.own.classification_weight as f32));
+        terms
+    }
+
+    fn classify<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<Var> {
+        Some(self.logits(t, batch, z)) // 2
+    }
+
+    fn wants_labelled(&self) -> bool {
+        true
+    }
+
+    fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
+        self.scvi.accepts(data)
+    }
+
+    fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
+        self.scvi.read_data(params, data, conditions)
+    }
+
+    fn first_layers(&self) -> Vec<ParamId> {
+        self.scvi.first_layers()
+    }
+
+    fn stays_frozen(&self) -> Vec<ParamId> {
+        if self.own.freeze_classifier { self.frozen.clone() } else { Vec::new() }
+    }
+
+    fn adaptor_obstacle(&self) -> Option<&'static str> {
+        self.scvi.adaptor_obstacle()
+    }
+
+    fn without_dropout(&mut self) {
+        self.scvi.without_dropout();
+        let classifier = self.classifier.stack.iter_mut();
+        classifier.chain([&mut self.z2.stack, &mut self.z1.stack]).for_each(|s| s.dropout = 0.0);
+    }
+
+    fn program_weights(&self, params: &Params, header: &Header) -> Option<Vec<f32>> {
+        self.scvi.program_weights(params, header)
+    }
+}
