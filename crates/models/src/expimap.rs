@@ -295,7 +295,7 @@ impl Network for Expimap {
         let rate = t.mean_of(h, self.link(), &batch.library); // 5
         let distribution = match self.dispersion {
             Some(theta) => Distribution::NegativeBinomial(Dispersion::Grouped(theta, &batch.condition)), // 6
-            None => Distribution::SquaredError,                                                           // 6
+            None => Distribution::SquaredError,                                                          // 6
         };
         Decoded { rate, distribution, normalised: self.link() == Link::Softmax }
     }
@@ -305,10 +305,8 @@ impl Network for Expimap {
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
         let reconstruction = self.generative(t, batch, z, None).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
-        let mut terms = vec![
-            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
-            Term::of_cells(t, "kl", kl, step.kl_weight),
-        ];
+        let mut terms =
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
         if self.n_free() > 0 && self.config.hsic_weight > 0.0 {
             let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
             terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));

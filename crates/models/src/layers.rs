@@ -144,8 +144,8 @@ impl Stack {
             let mut rows = rows.into_iter().map(|(name, axis)| p.add(&name, &[axis, hidden], init, key));
             let condition = if enters { rows.next() } else { None };
             let covariates = rows.collect();
-            let continuous = continuous
-                .map(|n| (p.add(&name("continuous"), &[hidden, (Axis::Covariate, n)], init, key), n));
+            let continuous =
+                continuous.map(|n| (p.add(&name("continuous"), &[hidden, (Axis::Covariate, n)], init, key), n));
             let label = labels.map(|n| p.add(&name("label"), &[(Axis::Label, n), hidden], init, key));
             let norm = plan.norm.add(p, &name("norm"), hidden, key);
             layers.push(Layer { weight, bias, condition, covariates, continuous, label, norm });

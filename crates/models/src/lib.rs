@@ -30,9 +30,7 @@ pub use model::Model;
 pub use network::{Loss, Network, Posterior, Step, Term};
 pub use registry::{Input, ModelEntry, find, registry};
 pub use scanvi::ScanviConfig;
-pub use scvi::{
-    CountLikelihood, DecoderKind, DispersionBy, EncoderKind, LatentDistribution, LibrarySize, ScviConfig,
-};
+pub use scvi::{CountLikelihood, DecoderKind, DispersionBy, EncoderKind, LatentDistribution, LibrarySize, ScviConfig};
 pub use surgery::{Granularity, NewPrograms, Surgery};
 pub use training::{EarlyStopping, Epochs, Training};
 pub use trvae::{MmdOn, TrvaeConfig, TrvaeLikelihood};

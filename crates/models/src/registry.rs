@@ -106,15 +106,7 @@ impl ModelEntry {
 
 /// All base models.
 pub fn registry() -> &'static [ModelEntry] {
-    &[
-        expimap::ENTRY,
-        trvae::CVAE,
-        trvae::TRVAE,
-        scvi::ENTRY,
-        scvi::LINEAR,
-        scvi::PER_CELL,
-        scanvi::ENTRY,
-    ]
+    &[expimap::ENTRY, trvae::CVAE, trvae::TRVAE, scvi::ENTRY, scvi::LINEAR, scvi::PER_CELL, scanvi::ENTRY]
 }
 
 /// The base model of that name.

@@ -38,9 +38,7 @@ use serde_json::{Map, Value};
 
 use crate::layers::{Head, Inject, Stack, StackPlan};
 use crate::scvi::{self, Scvi, VARIANCE_FLOOR};
-use crate::{
-    Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term,
-};
+use crate::{Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term};
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "scanvi",
@@ -151,12 +149,8 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
     };
     let z2 = gaussian("z2_encoder", StackPlan { labels: true, ..plan("z2_encoder", &c.hidden) }, last);
     let reversed: Vec<usize> = c.hidden.iter().rev().copied().collect();
-    let decoder = StackPlan {
-        labels: true,
-        norm: c.norm(c.decoder_norm),
-        dropout: 0.0,
-        ..plan("z1_decoder", &reversed)
-    };
+    let decoder =
+        StackPlan { labels: true, norm: c.norm(c.decoder_norm), dropout: 0.0, ..plan("z1_decoder", &reversed) };
     let z1 = gaussian("z1_decoder", decoder, c.hidden[0]);
     let prior = vec![1.0 / labels.1 as f32; labels.1];
     Ok((p, Box::new(Scanvi { own, scvi, classifier, frozen, z2, z1, prior })))

@@ -462,12 +462,7 @@ impl ScviConfig {
     }
 
     pub(crate) fn norm(&self, kind: Norm) -> NormPlan {
-        NormPlan {
-            kind,
-            epsilon: NORM_EPSILON,
-            momentum: NORM_MOMENTUM,
-            batch_when_frozen: self.frozen_norm_by_batch,
-        }
+        NormPlan { kind, epsilon: NORM_EPSILON, momentum: NORM_MOMENTUM, batch_when_frozen: self.frozen_norm_by_batch }
     }
 }
 
@@ -596,10 +591,8 @@ impl Network for Scvi {
         let (z, log_library) = self.sample(t, &q);
         let reconstruction = self.generative(t, batch, z, log_library).reconstruction(t, batch); // 8
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 8
-        let mut terms = vec![
-            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
-            Term::of_cells(t, "kl", kl, step.kl_weight),
-        ];
+        let mut terms =
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
         if let Some(kl) = self.library_kl(t, batch, &q) {
             terms.push(Term::of_cells(t, "kl_library", kl, 1.0));
         }
@@ -681,9 +674,10 @@ impl Network for Scvi {
         let w = params.values(scale.weight);
         // What batch norm multiplies a gene by, outside training.
         let factor = |g: usize| {
-            scale.norm.as_ref().map_or(1.0, |n| {
-                params.values(n.weight)[g] / (params.values(n.variance)[g] + n.epsilon).sqrt()
-            })
+            scale
+                .norm
+                .as_ref()
+                .map_or(1.0, |n| params.values(n.weight)[g] / (params.values(n.variance)[g] + n.epsilon).sqrt())
         };
         Some((0..latent * genes).map(|i| w[(i % genes) * latent + i / genes] * factor(i % genes)).collect())
     }

@@ -238,7 +238,7 @@ impl Trvae {
         let rate = t.mean_of(a, link, &batch.library); // 4
         let dispersion = self.dispersion.map(|theta| Dispersion::Grouped(theta, &batch.condition));
         let distribution = match (dispersion, &self.zero_inflation) {
-            (None, _) => Distribution::SquaredError,                              // 5
+            (None, _) => Distribution::SquaredError,                                // 5
             (Some(dispersion), None) => Distribution::NegativeBinomial(dispersion), // 5
             (Some(dispersion), Some(zeros)) => {
                 let dropout = t.linear_to_lanes(h, zeros.weight, Some(zeros.bias), None); // 5
@@ -290,10 +290,8 @@ impl Network for Trvae {
         let h = self.further_layers(t, y); // 3
         let reconstruction = self.output(t, batch, h).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 6
-        let mut terms = vec![
-            Term::of_cells(t, "reconstruction", reconstruction, 1.0),
-            Term::of_cells(t, "kl", kl, step.kl_weight),
-        ];
+        let mut terms =
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
         if self.mmd_weight > 0.0 {
             let compared = match self.config.mmd_on {
                 MmdOn::Latent => z,
