@@ -17,7 +17,7 @@ pub struct SparseBatch {
     pub(crate) indptr: Vec<u32>,
     /// Gene of each entry.
     pub(crate) genes: Vec<u32>,
-    /// What the encoder reads: log(1 + count), or the value as given.
+    /// What the encoder reads, by the batch's [`InputScale`].
     pub(crate) inputs: Vec<f32>,
     /// For each block of lanes, `n_genes + 1` starts into the three lists below.
     pub(crate) block_starts: Vec<u32>,
@@ -38,6 +38,8 @@ pub struct SparseBatch {
 pub enum InputScale {
     /// log(1 + x), for raw counts.
     Log1p,
+    /// log(1 + x/(1 + x̄)) with x̄ the mean over the cell's genes, for raw counts.
+    Log1pOfShare,
     /// x itself, for values that are log-normalised already.
     Identity,
 }
@@ -78,6 +80,11 @@ impl SparseBatch {
             self.genes.extend_from_slice(genes);
             match scale {
                 InputScale::Log1p => self.inputs.extend(values.iter().map(|&v| log1p_count(v))),
+                InputScale::Log1pOfShare => {
+                    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n_genes as f64;
+                    let share = 1.0 / (1.0 + mean) as f32;
+                    self.inputs.extend(values.iter().map(|&v| (v * share).ln_1p()));
+                }
                 InputScale::Identity => self.inputs.extend_from_slice(values),
             }
             self.indptr.push(self.genes.len() as u32);
@@ -244,6 +251,15 @@ mod tests {
             }
         }
         assert_eq!(seen, batch.nnz());
+    }
+
+    #[test]
+    fn shares_of_a_cell() {
+        let mut batch = SparseBatch::default();
+        let rows = [(&[0u32, 3][..], &[2.0f32, 6.0][..]), (&[], &[])];
+        batch.fill(4, InputScale::Log1pOfShare, rows.into_iter());
+        assert_eq!(batch.inputs, [(2.0f32 / 3.0).ln_1p(), 2.0f32.ln_1p()]);
+        assert_eq!(batch.lane_inputs, batch.inputs);
     }
 
     #[test]

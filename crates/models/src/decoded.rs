@@ -35,6 +35,17 @@ pub enum Distribution<'a> {
     SquaredError,
 }
 
+/// p(y | z, s) of the proteins of a batch, all [cell × protein].
+#[derive(Clone, Copy, Debug)]
+pub struct DecodedProteins {
+    /// Mean and standard deviation of the log background.
+    pub log_background: (Var, Var),
+    /// f; the foreground is 1 + max(f, 0) times the background.
+    pub foreground: Var,
+    /// Logits of the background's share.
+    pub mixing: Var,
+}
+
 impl<'a> Decoded<'a> {
     /// −ln p(x | z, s) of each cell, summed over genes, [cell × 1]; the squared error where that is the loss.
     pub fn reconstruction(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {

@@ -174,6 +174,14 @@ impl Stack {
         self.from_first(t, batch, a)
     }
 
+    /// The last layer of a batch's expression and of something more, which the first layer adds to its product.
+    pub(crate) fn of_expression_and<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, more: Var) -> Var {
+        let first = &self.layers[0];
+        let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
+        let a = t.add(a, more);
+        self.from_first(t, batch, a)
+    }
+
     /// The last layer of an activation, [cell × hidden]; [label · cell × hidden] for a stack that reads labels.
     pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
         let first = &self.layers[0];

@@ -7,7 +7,7 @@ use scgraft_cells::Prepared;
 use scgraft_engine::Key;
 use scgraft_engine::{InputScale, ParamId, Params, Tape, Var};
 
-use crate::{Batch, Decoded, Header, ModelError, Segment};
+use crate::{Batch, Decoded, DecodedProteins, Header, ModelError, Segment};
 
 /// q(z | x, s), and q(ln ℓ | x, s) of models that learn the library size.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,18 @@ pub trait Network: Debug + Send + Sync {
     /// With a library size of 1 the rate is the normalised expression, for models that have one
     /// ([`Decoded::normalised`]).
     fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a>;
+
+    /// p(y | z, s) of proteins; `None` for models without. Which of them a condition measured, 1 or 0,
+    /// [condition × protein], is a statistic of the table.
+    fn generate_proteins<'a>(
+        &'a self,
+        t: &mut Tape<'a>,
+        batch: &'a Batch,
+        z: Var,
+    ) -> Option<(DecodedProteins, ParamId)> {
+        let _ = (t, batch, z);
+        None
+    }
 
     /// Inference, a sample, generation, and what to minimise.
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss;

@@ -4,7 +4,7 @@ use scgraft_cells::Kind;
 use scgraft_engine::{Key, Params};
 use serde_json::Value;
 
-use crate::{Header, ModelError, Network, Training, expimap, scanvi, scvi, trvae};
+use crate::{Header, ModelError, Network, Training, expimap, scanvi, scvi, totalvi, trvae};
 
 /// Makes a network and its freshly drawn tensors for a header.
 pub type Build = fn(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError>;
@@ -106,7 +106,16 @@ impl ModelEntry {
 
 /// All base models.
 pub fn registry() -> &'static [ModelEntry] {
-    &[expimap::ENTRY, trvae::CVAE, trvae::TRVAE, scvi::ENTRY, scvi::LINEAR, scvi::PER_CELL, scanvi::ENTRY]
+    &[
+        expimap::ENTRY,
+        trvae::CVAE,
+        trvae::TRVAE,
+        scvi::ENTRY,
+        scvi::LINEAR,
+        scvi::PER_CELL,
+        scanvi::ENTRY,
+        totalvi::ENTRY,
+    ]
 }
 
 /// The base model of that name.

@@ -456,6 +456,16 @@ impl Scvi {
     }
 }
 
+/// Mean and variance of ln ℓ over cells; an empty cell counts as 0.
+pub(crate) fn library_prior(sizes: impl Iterator<Item = f32>) -> (f32, f32) {
+    let logs: Vec<f64> = sizes.map(|l| if l > 0.0 { f64::from(l).ln() } else { 0.0 }).collect();
+    let n = logs.len().max(1) as f64;
+    let mean = logs.iter().sum::<f64>() / n;
+    let variance = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n;
+    // One cell, or cells all alike, say nothing of the spread.
+    (mean as f32, if variance > 0.0 { variance as f32 } else { 1.0 })
+}
+
 impl ScviConfig {
     fn inject(&self) -> Inject {
         if self.deep_covariates { Inject::Every } else { Inject::First }
@@ -619,13 +629,9 @@ impl Network for Scvi {
         let Some(library) = &self.library else { return Ok(()) };
         for s in conditions {
             let own = data.library.iter().zip(&data.condition.codes).filter(|(_, c)| **c as usize == s);
-            let logs: Vec<f64> = own.map(|(&l, _)| if l > 0.0 { f64::from(l).ln() } else { 0.0 }).collect();
-            let n = logs.len().max(1) as f64;
-            let mean = logs.iter().sum::<f64>() / n;
-            let variance = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n;
-            params.get_mut(library.prior_mean).values[s] = mean as f32;
-            // One cell, or cells all alike, say nothing of the spread.
-            params.get_mut(library.prior_variance).values[s] = if variance > 0.0 { variance as f32 } else { 1.0 };
+            let (mean, variance) = library_prior(own.map(|(&l, _)| l));
+            params.get_mut(library.prior_mean).values[s] = mean;
+            params.get_mut(library.prior_variance).values[s] = variance;
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! What every registered base model must do.
 #![allow(missing_docs)]
 
-use scgraft_cells::{Cells, Column, ConditionSource, Csr, Frame, Matrix, PrepareOptions, Prepared};
+use scgraft_cells::{
+    Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
+};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Tape, Workspace};
 use scgraft_models::{
     Adaptor, Batch, Granularity, Header, Input, Membership, Model, Program, Segment, Step, Surgery, find, registry,
@@ -9,6 +11,7 @@ use scgraft_models::{
 use serde_json::{Value, json};
 
 const GENES: usize = 24;
+const PROTEINS: usize = 6;
 const STEP: Step = Step { epoch: 20, learning_rate: 1e-3, kl_weight: 0.3 };
 
 /// Cells of the conditions named, in turn; the last cell has no counts.
@@ -31,7 +34,15 @@ fn cells(conditions: &[&str], n: usize, seed: u64) -> Cells {
     // Every third cell has no label.
     let kinds: Vec<&str> = (0..n).map(|i| ["T", "B", "?"][i % 3]).collect();
     obs.set("cell_type", Column::categorical(&kinds));
-    Cells::new(Matrix::Sparse(x), obs, Frame::new((0..GENES).map(|g| format!("gene{g}")).collect()))
+    // The last condition lacks the last protein.
+    let measured = |c: usize, p: usize| p + 1 < PROTEINS || (c + 1) % conditions.len() > 0 || conditions.len() == 1;
+    let count =
+        |c: usize, p: usize| if measured(c, p) { key.below((1 << 20) + (c * PROTEINS + p) as u64, 30) } else { 0 };
+    let counts = (0..n * PROTEINS).map(|i| count(i / PROTEINS, i % PROTEINS) as f32).collect();
+    let var = Frame::new((0..GENES).map(|g| format!("gene{g}")).collect());
+    let mut cells = Cells::new(Matrix::Sparse(x), obs, var);
+    cells.obsm.insert("protein".into(), Array::Dense(Dense::new(n, PROTEINS, counts)));
+    cells
 }
 
 fn options() -> PrepareOptions {
@@ -39,6 +50,7 @@ fn options() -> PrepareOptions {
         condition: ConditionSource::Columns(vec!["batch".into()]),
         label: Some("cell_type".into()),
         unlabelled: Some("?".into()),
+        proteins: Some(ProteinSource { obsm: "protein".into(), names: None }),
         ..PrepareOptions::default()
     }
 }
@@ -66,6 +78,7 @@ fn model(name: &str, data: &Prepared) -> Model {
         conditions: known.conditions,
         cells: known.cells,
         labels: if find(name).unwrap().needs.contains(&Input::Labels) { known.labels } else { Vec::new() },
+        proteins: if reads(Input::Proteins) { known.proteins } else { Vec::new() },
         segments: if reads(Input::Programs) { vec![segment] } else { Vec::new() },
         ..Header::default()
     };

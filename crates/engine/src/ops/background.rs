@@ -88,13 +88,13 @@ impl<'a> Tape<'a> {
     }
 
     /// KL(N(mean, deviation²) ‖ N(a, e^2r)) of each cell, summed over the proteins its panel
-    /// measured, [cell × 1]; `prior` is a and r, [panel × protein], `observed` the same shape.
+    /// measured, [cell × 1]; `prior` is a and r, [panel × protein], `observed` the same shape, 1 or 0.
     pub fn background_kl(
         &mut self,
         mean: Var,
         deviation: Var,
         prior: (ParamId, ParamId),
-        observed: &[bool],
+        observed: &[f32],
         panels: &'a Codes,
     ) -> Var {
         let Shape { cells, features: width, layout } = self.shape(mean);
@@ -108,7 +108,7 @@ impl<'a> Tape<'a> {
             let mut total = 0f64;
             for p in 0..width {
                 let (at, row) = (cell * width + p, panels.codes[cell] as usize * width + p);
-                if !observed[row] {
+                if observed[row] == 0.0 {
                     (by_mean[at], by_deviation[at], by_prior[at]) = (0.0, 0.0, 0.0);
                     continue;
                 }
@@ -308,7 +308,7 @@ mod tests {
     fn divergence_of_observed_proteins() {
         let (cells, width) = (7, 3);
         let panels = Codes::new((0..cells as u32).map(|c| c % 2).collect());
-        let observed = [true, false, true, true, true, true];
+        let observed = [1.0, 0.0, 1.0, 1.0, 1.0, 1.0];
         let mut check = Check::new();
         let m = check.input("m", Shape::by_cell(cells, width));
         let h = check.input("h", Shape::by_cell(cells, width));
@@ -320,7 +320,7 @@ mod tests {
                 let row = (at / width) % 2 * width + at % width;
                 let (beta, r, away) = (v.input(h)[at].exp(), v.param(r)[row], v.input(m)[at] - v.param(a)[row]);
                 let kl = r - beta.ln() + (beta * beta + away * away) / (2.0 * (2.0 * r).exp()) - 0.5;
-                if observed[row] { kl } else { 0.0 }
+                if observed[row] > 0.0 { kl } else { 0.0 }
             };
             (0..cells).map(|c| (0..width).map(|p| term(c * width + p)).sum()).collect()
         });

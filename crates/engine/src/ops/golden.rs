@@ -204,10 +204,10 @@ fn proteins_as_published() {
         let batches = Codes::new(of_batch("data.condition", 1).iter().map(|&c| c as u32).collect());
         let efficiency = file.get("param.log_per_batch_efficiency");
         let n_batches = efficiency.len() / width;
-        let observed: Vec<bool> = if name.contains("missing") {
-            file.get("protein_observed").iter().map(|&v| v > 0.0).collect()
+        let observed: Vec<f32> = if name.contains("missing") {
+            file.get("protein_observed").iter().map(|&v| v as f32).collect()
         } else {
-            vec![true; n_batches * width]
+            vec![1.0; n_batches * width]
         };
         let mut params = Params::new();
         let mut add = |name: &str, n: usize, values: Vec<f32>| {

@@ -31,8 +31,8 @@ pub struct ProteinMixture<'a> {
     pub log_efficiency: Option<(ParamId, &'a Codes)>,
     /// Counts, [cell × protein]; those of proteins that were not measured are not read.
     pub counts: &'a [f32],
-    /// Which proteins were measured, [panel × protein], with each cell's panel.
-    pub observed: (&'a [bool], &'a Codes),
+    /// 1 for proteins that were measured and 0 for others, [panel × protein], with each cell's panel.
+    pub observed: (&'a [f32], &'a Codes),
 }
 
 /// Cells a task.
@@ -148,7 +148,7 @@ kernel! {
 /// The loss of one cell, and its slopes.
 fn cell_loss(
     s, inputs: (&[f32], &[f32], &[f32]), efficiency: &[f32], theta: (&[f32], &[(f64, f64)]),
-    counts: &[f32], observed: &[bool],
+    counts: &[f32], observed: &[f32],
     slopes: (&mut [f32], &mut [f32], &mut [f32], &mut [f32]),
 ) -> f32 {
     let (log_background, foreground, mixing) = inputs;
@@ -156,7 +156,7 @@ fn cell_loss(
     let eps = f64::from(EPSILON);
     let mut total = 0f64;
     for p in 0..counts.len() {
-        if !observed[p] {
+        if observed[p] == 0.0 {
             (by_background[p], by_foreground[p], by_mixing[p], by_theta[p]) = (0.0, 0.0, 0.0, 0.0);
             continue;
         }
@@ -202,7 +202,7 @@ mod tests {
         const CELLS: usize = 20;
         const WIDTH: usize = 4;
         let counts: Vec<f32> = (0..CELLS * WIDTH).map(|i| [0.0, 3.0, 1.0, 250.0, 12.0, 40.0, 7.0][i % 7]).collect();
-        let observed: Vec<bool> = (0..3 * WIDTH).map(|i| i != 5 && i != 8).collect();
+        let observed: Vec<f32> = (0..3 * WIDTH).map(|i| if i == 5 || i == 8 { 0.0 } else { 1.0 }).collect();
         let groups = Codes::new(vec![0; CELLS]);
         let batches = Codes::new((0..CELLS as u32).map(|c| c % 3).collect());
         for with_efficiency in [true, false] {
@@ -218,7 +218,7 @@ mod tests {
                 let lgamma = |x: f64| math::lgamma_digamma(Fused, x).0;
                 let term = |at: usize| {
                     let (p, batch) = (at % WIDTH, (at / WIDTH) % 3);
-                    if !seen[batch * WIDTH + p] {
+                    if seen[batch * WIDTH + p] == 0.0 {
                         return 0.0;
                     }
                     let e = if with_efficiency { v.param(c)[batch * WIDTH + p] } else { 0.0 };

@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use scgraft_cells::{Cells, Column, ConditionSource, Csr, Frame, Kind, Matrix, PrepareOptions, Prepared};
+use scgraft_cells::{
+    Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Kind, Matrix, PrepareOptions, Prepared, ProteinSource,
+};
 use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Tape, Workspace};
 use scgraft_models::{Batch, Header, Model, Step, Surgery};
 use serde_json::{Value, json};
@@ -48,7 +50,13 @@ pub fn prepared(g: &Golden, reference: Option<&Model>) -> Prepared {
         }
     }
     let var = Frame::new((0..genes).map(|i| format!("gene{i}")).collect());
-    let cells = Cells::new(Matrix::Sparse(x), obs, var);
+    let mut cells = Cells::new(Matrix::Sparse(x), obs, var);
+    if g.has("data.protein") {
+        let shape = g.shape("data.protein");
+        let counts = Dense::new(shape[0], shape[1], single(g.values("data.protein")));
+        cells.obsm.insert("protein".into(), Array::Dense(counts));
+        options.proteins = Some(ProteinSource { obsm: "protein".into(), names: None });
+    }
     match reference {
         Some(model) => {
             if model.header.labels.is_empty() {
@@ -102,6 +110,9 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
             genes: (0..g.shape("data.x")[1]).map(|i| format!("gene{i}")).collect(),
             conditions: (0..n_reference).map(|i| i.to_string()).collect(),
             labels: if with_labels { (0..3).map(|i| i.to_string()).collect() } else { Vec::new() },
+            proteins: (0..g.settings["n_input_proteins"].as_u64().unwrap_or(0))
+                .map(|i| format!("protein_{i}"))
+                .collect(),
             ..Header::default()
         };
         let reference = Model::new(name, config, header, 1).unwrap();
@@ -113,8 +124,8 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
         let known = data.known();
         let labels = if with_labels { known.labels } else { Vec::new() };
         let (genes, conditions, covariates) = (known.genes, known.conditions, known.covariates);
-        let header =
-            Header { genes, conditions, labels, covariates, continuous: known.continuous, ..Header::default() };
+        let (continuous, proteins) = (known.continuous, known.proteins);
+        let header = Header { genes, conditions, labels, covariates, continuous, proteins, ..Header::default() };
         (Model::new(name, config, header, 1).unwrap(), data)
     };
     let values: Vec<_> = model.params.iter().map(|p| ours(&model, "param", &p.name)).collect();
@@ -130,7 +141,7 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
 pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
 
 /// A block of columns of an upstream matrix; by rows, or transposed.
-fn columns(g: &Golden, key: &str, columns: Range<usize>, turned: bool) -> Option<Vec<f64>> {
+pub fn columns(g: &Golden, key: &str, columns: Range<usize>, turned: bool) -> Option<Vec<f64>> {
     if !g.has(key) {
         return None;
     }
@@ -153,10 +164,18 @@ pub fn stack(g: &Golden, model: &Model, prefix: &str, upstream: &str, input: usi
     let h = &model.header;
     let first = layer == "0";
     let width = if g.has(&key) { g.shape(&key)[1] } else { 0 };
-    let inputs = if first { input } else { g.settings["n_hidden"].as_u64().unwrap() as usize };
+    let mut inputs = if first { input } else { g.settings["n_hidden"].as_u64().unwrap() as usize };
     let genes = first && input == h.genes.len();
+    if what == "weight" {
+        return columns(g, &key, 0..inputs, genes);
+    }
+    // Proteins follow the genes.
+    let proteins = if genes { h.proteins.len() } else { 0 };
+    if what == "proteins" {
+        return columns(g, &key, inputs..inputs + proteins, false);
+    }
+    inputs += proteins;
     match what {
-        "weight" => columns(g, &key, 0..inputs, genes),
         "bias" => as_is(&name(0, "bias")),
         "continuous" => columns(g, &key, inputs..inputs + h.continuous.len(), false),
         "label" => columns(g, &key, width - h.labels.len()..width, true),
@@ -322,6 +341,7 @@ pub fn curve(
     terms: impl Fn(&Model, usize, f32, &mut Grads) -> Vec<(&'static str, f64)>,
 ) {
     let weight_decay = g.settings["weight_decay"].as_f64().unwrap() as f32;
+    let learning_rate = g.settings["lr"].as_f64().unwrap_or(1e-3) as f32;
     let mut adam = Adam::new(&model.params, AdamConfig { weight_decay, ..AdamConfig::default() });
     let mut grads = Grads::new(&model.params);
     for t in 0..10 {
@@ -329,7 +349,7 @@ pub fn curve(
         for (term, value) in terms(&model, t, kl_weight, &mut grads) {
             relative(&format!("{}: {term} at step {t}", g.name), value, g.values(&format!("curve.{term}"))[t], 1e-3);
         }
-        adam.step(&mut model.params, &grads, 1e-3);
+        adam.step(&mut model.params, &grads, learning_rate);
         model.params.apply_updates(grads.updates());
     }
     for p in model.params.iter() {

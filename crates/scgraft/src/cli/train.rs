@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{
-    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, Prepared,
-    ProgramOptions,
+    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, Prepared, ProgramOptions,
 };
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
 use scgraft::models::{Membership, Model, ModelEntry, find};

@@ -1,0 +1,231 @@
+//! totalVI against scvi-tools 1.4.2 on fixed weights, batches and noise: every loss term to 1e-5, every gradient to
+//! 1e-4, ten training steps to 1e-3 (all relative); proteins decoded as every batch; the empirical background prior.
+#![allow(missing_docs)]
+
+// The names of scVI's tensors are not used here.
+#[allow(dead_code)]
+mod scvitools;
+mod support;
+
+use scgraft_cells::{
+    Array, Cells, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
+};
+use scgraft_engine::{Codes, Grads, Noise, Tape, Workspace};
+use scgraft_models::{Header, Model, Step};
+use scvitools::{batch, columns, pass, relative, rows};
+use serde_json::{Value, json};
+use support::{Golden, assert_close, single, transpose};
+
+fn settings(g: &Golden) -> Value {
+    let s = &g.settings;
+    let units = s["n_hidden"].as_u64().unwrap();
+    json!({
+        "hidden": vec![units; s["n_layers_encoder"].as_u64().unwrap_or(2) as usize], "decoder_hidden": [units],
+        "latent": s["n_latent"], "dropout": 0.0, "norm": if s["use_batch_norm"] == "none" { "layer" } else { "batch" },
+        "likelihood": s["gene_likelihood"].as_str().unwrap_or("nb"),
+        "dispersion_by_condition": s["gene_dispersion"] == "gene-batch",
+        "protein_dispersion_by_condition": s["protein_dispersion"] == "protein-batch",
+        "library": if s["use_observed_lib_size"] == json!(false) { "learned" } else { "observed" },
+        "frozen_norm_by_batch": true,
+    })
+}
+
+/// Our tensor's values from upstream's, in our layout.
+fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
+    let key = |n: &str| format!("{prefix}.{n}");
+    let as_is = |n: &str| g.has(&key(n)).then(|| g.values(&key(n)).to_vec());
+    let turned = |n: &str| g.has(&key(n)).then(|| g.transposed(&key(n)));
+    let by_group = |n: &str| as_is(n).and_then(|v| if g.shape(&key(n)).len() == 2 { turned(n) } else { Some(v) });
+    let h = &model.header;
+    match name {
+        "background.mean" => return turned("background_pro_alpha"),
+        "background.log_deviation" => return turned("background_pro_log_beta"),
+        "proteins.efficiency" => return turned("log_per_batch_efficiency"),
+        "proteins.dispersion" => return by_group("py_r"),
+        "dispersion" => return by_group("px_r"),
+        "proteins.measured" => {
+            let n = h.conditions.len() * h.proteins.len();
+            return Some(if g.has("protein_observed") { g.values("protein_observed").to_vec() } else { vec![1.0; n] });
+        }
+        "library.prior_mean" => return as_is("library_log_means"),
+        "library.prior_variance" => return as_is("library_log_vars"),
+        _ => {}
+    }
+    let heads = [
+        ("encoder.mean.", "encoder.z_mean_encoder"),
+        ("encoder.log_variance.", "encoder.z_var_encoder"),
+        ("library.mean.", "encoder.l_gene_mean_encoder"),
+        ("library.log_variance.", "encoder.l_gene_var_encoder"),
+    ];
+    if let Some((what, theirs)) = heads.iter().find_map(|(o, t)| name.strip_prefix(o).map(|what| (what, t))) {
+        return as_is(&format!("{theirs}.{what}"));
+    }
+    let skip_heads = [
+        ("expression.scale", "px_scale_decoder"),
+        ("background.mean", "py_back_mean_log_alpha"),
+        ("background.deviation", "py_back_mean_log_beta"),
+        ("foreground.scale", "py_fore_scale_decoder"),
+        ("mixture.background", "py_background_decoder"),
+        ("mixture.dropout", "px_dropout_decoder_gene"),
+    ];
+    for (own, theirs) in skip_heads {
+        let Some(what) = name.strip_prefix(&format!("decoder.{own}.")) else { continue };
+        let layer = |what: &str| format!("decoder.{theirs}.fc_layers.Layer 0.0.{what}");
+        if what == "bias" {
+            return as_is(&layer(what));
+        }
+        // Columns: hidden and latent, continuous covariates, condition, categorical covariates.
+        let weight = key(&layer("weight"));
+        let units = g.settings["n_hidden"].as_u64().unwrap() as usize;
+        let before = units + g.settings["n_latent"].as_u64().unwrap() as usize + h.continuous.len();
+        let after = before + h.conditions.len();
+        if what == "condition" {
+            return columns(g, &weight, before..after, true);
+        }
+        let levels: usize = h.covariates.iter().map(|c| c.1.len()).sum();
+        let (left, right) =
+            (columns(g, &weight, 0..before, false)?, columns(g, &weight, after..after + levels, false)?);
+        let outs = left.len() / before;
+        let row = |i: usize| {
+            let own = left[i * before..(i + 1) * before].iter();
+            own.chain(&right[i * levels..(i + 1) * levels]).copied().collect::<Vec<_>>()
+        };
+        return Some((0..outs).flat_map(row).collect());
+    }
+    let stacks = [
+        ("encoder.", "encoder", "encoder", h.genes.len()),
+        ("library.", "encoder", "l_gene_encoder", h.genes.len()),
+        ("decoder.expression.", "decoder", "px_decoder", 0),
+        ("decoder.background.", "decoder", "py_back_decoder", 0),
+        ("decoder.foreground.", "decoder", "py_fore_decoder", 0),
+        ("decoder.mixture.", "decoder", "sigmoid_decoder", 0),
+    ];
+    let found = stacks.iter().find_map(|s| name.strip_prefix(s.0).map(|rest| (rest, s)));
+    let (rest, &(_, part, upstream, genes)) = found.unwrap_or_else(|| panic!("`{name}`"));
+    let input = if genes > 0 { genes } else { g.settings["n_latent"].as_u64().unwrap() as usize };
+    scvitools::stack(g, model, prefix, &format!("{part}.{upstream}"), input, rest)
+}
+
+/// Noise in our order: z, library, background; [dimension × cell], but background [cell × protein].
+fn noise(z: &[f64], library: Option<&[f64]>, background: &[f64], cells: usize) -> Noise {
+    let turned = |v: &[f64]| single(&transpose(v, cells, v.len() / cells));
+    Noise::Given([turned(z)].into_iter().chain(library.map(turned)).chain([single(background)]).collect())
+}
+
+/// Values by upstream's names.
+fn named(terms: Vec<(&'static str, f64, f64)>) -> Vec<(&'static str, f64)> {
+    let upstream = |name| match name {
+        "reconstruction" => "recon_gene",
+        "reconstruction_protein" => "recon_protein",
+        "kl" => "kl_z",
+        other => other,
+    };
+    terms.into_iter().map(|(name, value, _)| (upstream(name), value)).collect()
+}
+
+fn check(name: &str) {
+    let g = Golden::read(&format!("totalvi_{name}"));
+    let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
+    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g), false, &ours);
+    let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
+    let step = Step { epoch: 0, learning_rate: 1e-3, kl_weight };
+    let mut grads = Grads::new(&model.params);
+    let one = batch(&model, &data, &rows(g.values("input.rows")), None);
+    let draws = |key: &str, of: &dyn Fn(&str) -> Vec<f64>| {
+        let learned = g.has(&format!("{key}_library")).then(|| of(&format!("{key}_library")));
+        noise(&of(key), learned.as_deref(), &of(&format!("{key}_background")), one.n_cells())
+    };
+    let eps = draws("input.eps", &|key| g.values(key).to_vec());
+    let terms = pass(&model, &one, eps, &step, Some(&mut grads));
+    let total: f64 = terms.iter().map(|t| t.1 * t.2).sum();
+    for (term, value) in named(terms) {
+        relative(&format!("{name}: {term}"), value, g.scalar(&format!("loss.{term}")), 1e-5);
+    }
+    relative(&format!("{name}: total"), total, g.scalar("loss.total"), 1e-5);
+    scvitools::gradients(&g, &model, &grads, &ours);
+    decoded(&g, &model, &one);
+    read_off(&g, &model, &data);
+    if g.has("curve.total") {
+        let mut model = model;
+        if name == "surgery" {
+            // scvi-tools leaves the new batch's efficiency at its start; ours trains it.
+            let id = model.params.id("proteins.efficiency").unwrap();
+            model.params.get_mut(id).trainable.clear();
+        }
+        scvitools::curve(&g, model, &ours, |model, t, kl_weight, grads| {
+            let one = batch(model, &data, &rows(g.slice("curve.rows", t)), None);
+            let step = Step { epoch: t, learning_rate: 1e-3, kl_weight };
+            let eps = draws("curve.eps", &|key| g.slice(key, t).to_vec());
+            named(pass(model, &one, eps, &step, Some(grads)))
+        });
+    }
+}
+
+/// Decoding as each batch, from the latent mean and the median background.
+fn decoded(g: &Golden, model: &Model, one: &scgraft_models::Batch) {
+    let mut workspace = Workspace::new();
+    for s in 0..model.header.conditions.len() {
+        let as_batch = scgraft_models::Batch { condition: Codes::new(vec![s as u32; one.n_cells()]), ..one.clone() };
+        let mut tape = Tape::new(&model.params, &mut workspace, Noise::Zero, false);
+        let q = model.network.inference(&mut tape, one);
+        let (p, _) = model.network.generate_proteins(&mut tape, &as_batch, q.mean).unwrap();
+        let logits = tape.value(p.mixing);
+        let probability: Vec<f32> = logits.iter().map(|m| 1.0 / (1.0 + m.exp())).collect();
+        let rate = tape.value(p.log_background.0).iter().zip(tape.value(p.foreground));
+        let protein: Vec<f32> = rate.zip(&probability).map(|((b, f), p)| b.exp() * (1.0 + f.max(0.0)) * p).collect();
+        let want = |what: &str| g.values(&format!("eval.as{s}.{what}")).to_vec();
+        assert_close("foreground probability", &probability, &want("foreground_probability"), 1e-5);
+        assert_close("protein without background", &protein, &want("protein"), 1e-5);
+        tape.finish();
+    }
+}
+
+/// What is read off the data is what upstream was given.
+fn read_off(g: &Golden, model: &Model, data: &Prepared) {
+    let mut fresh = model.duplicate().unwrap();
+    fresh.read_data(data).unwrap();
+    for name in ["proteins.measured", "library.prior_mean", "library.prior_variance"] {
+        let Some(id) = fresh.params.id(name) else { continue };
+        assert_close(name, fresh.params.values(id), &ours(g, model, "param", name).unwrap(), 1e-5);
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => { $(#[test] fn $name() { check(stringify!($name)); })* };
+}
+
+scenarios!(layernorm, default_batchnorm, missing_proteins, zinb_dispersions, learned_library, covariates, surgery,);
+
+#[test]
+fn the_prior_of_the_background() {
+    let g = Golden::read("totalvi_background_prior");
+    let (n, proteins) = (g.shape("protein")[0], g.shape("protein")[1]);
+    let x = Csr { n_rows: n, n_cols: 1, indptr: (0..=n).collect(), indices: vec![0; n], values: vec![1.0; n] };
+    let obs = Frame::new((0..n).map(|i| format!("cell{i}")).collect());
+    let mut cells = Cells::new(Matrix::Sparse(x), obs, Frame::new(vec!["gene".into()]));
+    let counts = Dense::new(n, proteins, single(g.values("protein")));
+    cells.obsm.insert("protein".into(), Array::Dense(counts));
+    let options = PrepareOptions {
+        condition: ConditionSource::Constant("all".into()),
+        proteins: Some(ProteinSource { obsm: "protein".into(), names: None }),
+        ..PrepareOptions::default()
+    };
+    let data = Prepared::reference(&cells, None, &options).unwrap();
+    let known = data.known();
+    let header =
+        Header { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Header::default() };
+    let mut model = Model::new("totalvi", &json!({}), header, 1).unwrap();
+    model.read_data(&data).unwrap();
+    let values = |name: &str| model.params.values(model.params.id(name).unwrap()).to_vec();
+    let want = vec![g.scalar("converged.prior_mean"); proteins];
+    assert_close("prior mean", &values("background.mean"), &want, 1e-4);
+    let want = vec![g.scalar("converged.prior_sd").ln(); proteins];
+    assert_close("prior log deviation", &values("background.log_deviation"), &want, 1e-4);
+}
+
+#[test]
+fn a_reference_without_proteins_is_refused() {
+    let header = Header { genes: vec!["a".into()], conditions: vec!["x".into()], ..Header::default() };
+    let error = Model::new("totalvi", &json!({}), header, 1).unwrap_err().to_string();
+    assert!(error.contains("protein counts"), "{error}");
+}
