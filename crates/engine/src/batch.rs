@@ -7,28 +7,26 @@ pub const LANES: usize = 32;
 
 /// A minibatch of sparse counts.
 ///
-/// By cell (compressed rows) for products with the expression, and by gene within blocks of
-/// [`LANES`] cells for likelihoods and for the gradient of those products.
+/// By gene, for products with the expression and their gradient; and by cell, in blocks of [`LANES`], for
+/// likelihoods.
 #[derive(Clone, Debug, Default)]
 pub struct SparseBatch {
     n_cells: usize,
     n_genes: usize,
-    /// Row starts, `n_cells + 1`.
-    pub(crate) indptr: Vec<u32>,
-    /// Gene of each entry.
-    pub(crate) genes: Vec<u32>,
-    /// What the encoder reads, by the batch's [`InputScale`].
-    pub(crate) inputs: Vec<f32>,
-    /// For each block of lanes, `n_genes + 1` starts into the three lists below.
-    pub(crate) block_starts: Vec<u32>,
-    /// Lane (cell within its block) of each entry, by (block, gene).
+    /// First entry of each gene, and past the last.
+    gene_starts: Vec<u32>,
+    /// Cell of each entry, by gene.
+    cells: Vec<u32>,
+    /// What the encoder reads of each entry, by gene and by the batch's [`InputScale`].
+    inputs: Vec<f32>,
+    /// First entry of each block in the three lists below, and past the last.
+    block_starts: Vec<u32>,
+    /// Lane (cell within its block) of each entry, by cell.
     pub(crate) lanes: Vec<u8>,
-    /// Gene of each entry, by (block, gene).
+    /// Gene of each entry, by cell.
     pub(crate) lane_genes: Vec<u32>,
-    /// The value itself, by (block, gene).
+    /// The value itself, by cell.
     pub(crate) values: Vec<f32>,
-    /// What the encoder reads, by (block, gene).
-    pub(crate) lane_inputs: Vec<f32>,
     /// Products of this batch with frozen weights, computed before; see [`SparseBatch::set_product`].
     products: Vec<(ParamId, Vec<f32>)>,
 }
@@ -54,68 +52,74 @@ impl SparseBatch {
         scale: InputScale,
         rows: impl ExactSizeIterator<Item = (&'r [u32], &'r [f32])> + Clone,
     ) {
+        self.fill_inputs(n_genes, scale, rows.clone());
+        self.fill_values(n_genes, rows);
+    }
+
+    /// Fills what likelihoods read, and leaves what the encoder reads as it is.
+    pub fn fill_values<'r>(&mut self, n_genes: usize, rows: impl ExactSizeIterator<Item = (&'r [u32], &'r [f32])>) {
+        self.n_cells = rows.len();
+        self.n_genes = n_genes;
+        self.block_starts.clear();
+        self.lanes.clear();
+        self.lane_genes.clear();
+        self.values.clear();
+        for (cell, (genes, values)) in rows.enumerate() {
+            if cell % LANES == 0 {
+                self.block_starts.push(self.values.len() as u32);
+            }
+            self.lanes.resize(self.lanes.len() + genes.len(), (cell % LANES) as u8);
+            self.lane_genes.extend_from_slice(genes);
+            self.values.extend_from_slice(values);
+        }
+        self.block_starts.push(self.values.len() as u32);
+    }
+
+    /// Fills what the encoder reads, and leaves what likelihoods read as it is.
+    pub fn fill_inputs<'r>(
+        &mut self,
+        n_genes: usize,
+        scale: InputScale,
+        rows: impl ExactSizeIterator<Item = (&'r [u32], &'r [f32])> + Clone,
+    ) {
         self.n_cells = rows.len();
         self.n_genes = n_genes;
         self.products.clear();
-        let nnz: usize = rows.clone().map(|r| r.0.len()).sum();
-        self.indptr.clear();
-        self.indptr.push(0);
-        self.genes.clear();
-        self.inputs.clear();
-        self.lanes.resize(nnz, 0);
-        self.lane_genes.resize(nnz, 0);
-        self.values.resize(nnz, 0.0);
-        self.lane_inputs.resize(nnz, 0.0);
-        let n_blocks = self.n_blocks();
-        let stride = n_genes + 1;
-        self.block_starts.clear();
-        self.block_starts.resize(n_blocks * stride, 0);
-
-        // First pass: copy by cell, and count each gene in each block.
-        for (cell, (genes, values)) in rows.clone().enumerate() {
-            let counts = &mut self.block_starts[(cell / LANES) * stride..][..stride];
+        self.gene_starts.clear();
+        self.gene_starts.resize(n_genes + 2, 0);
+        for (genes, _) in rows.clone() {
             for &g in genes {
-                counts[g as usize + 1] += 1;
+                self.gene_starts[g as usize + 2] += 1;
             }
-            self.genes.extend_from_slice(genes);
-            match scale {
-                InputScale::Log1p => self.inputs.extend(values.iter().map(|&v| log1p_count(v))),
+        }
+        for g in 2..n_genes + 2 {
+            self.gene_starts[g] += self.gene_starts[g - 1];
+        }
+        // Place g + 1 walks gene g's span, and ends where the next begins.
+        let nnz = self.gene_starts[n_genes + 1] as usize;
+        self.cells.resize(nnz, 0);
+        self.inputs.resize(nnz, 0.0);
+        for (cell, (genes, values)) in rows.enumerate() {
+            let share = match scale {
                 InputScale::Log1pOfShare => {
                     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n_genes as f64;
-                    let share = 1.0 / (1.0 + mean) as f32;
-                    self.inputs.extend(values.iter().map(|&v| (v * share).ln_1p()));
+                    1.0 / (1.0 + mean) as f32
                 }
-                InputScale::Identity => self.inputs.extend_from_slice(values),
-            }
-            self.indptr.push(self.genes.len() as u32);
-        }
-        let mut total = 0;
-        for block in self.block_starts.chunks_mut(stride) {
-            block[0] = total;
-            for g in 0..n_genes {
-                block[g + 1] += block[g];
-            }
-            total = block[n_genes];
-        }
-        // Second pass: scatter by (block, gene). `next` walks each gene's span.
-        let mut next: Vec<u32> = Vec::with_capacity(n_genes);
-        for (block, starts) in self.block_starts.chunks(stride).enumerate() {
-            next.clear();
-            next.extend_from_slice(&starts[..n_genes]);
-            let first = block * LANES;
-            let block_rows = rows.clone().skip(first).take(LANES);
-            for (lane, (genes, values)) in block_rows.enumerate() {
-                let inputs = &self.inputs[self.indptr[first + lane] as usize..];
-                for ((&g, &v), &input) in genes.iter().zip(values).zip(inputs) {
-                    let at = next[g as usize] as usize;
-                    next[g as usize] += 1;
-                    self.lanes[at] = lane as u8;
-                    self.lane_genes[at] = g;
-                    self.values[at] = v;
-                    self.lane_inputs[at] = input;
-                }
+                InputScale::Log1p | InputScale::Identity => 1.0,
+            };
+            for (&g, &v) in genes.iter().zip(values) {
+                let at = &mut self.gene_starts[g as usize + 1];
+                let to = *at as usize;
+                *at += 1;
+                self.cells[to] = cell as u32;
+                self.inputs[to] = match scale {
+                    InputScale::Log1p => log1p_count(v),
+                    InputScale::Log1pOfShare => (v * share).ln_1p(),
+                    InputScale::Identity => v,
+                };
             }
         }
+        self.gene_starts.truncate(n_genes + 1);
     }
 
     /// Number of cells.
@@ -130,7 +134,7 @@ impl SparseBatch {
 
     /// Number of stored entries.
     pub fn nnz(&self) -> usize {
-        self.genes.len()
+        self.values.len()
     }
 
     /// Number of blocks of lanes.
@@ -138,17 +142,16 @@ impl SparseBatch {
         self.n_cells.div_ceil(LANES)
     }
 
-    /// The entries of gene `g` in block `block`: lanes, values, encoder inputs.
-    pub(crate) fn gene_in_block(&self, block: usize, g: usize) -> (&[u8], &[f32], &[f32]) {
-        let at = block * (self.n_genes + 1) + g;
-        let span = self.block_starts[at] as usize..self.block_starts[at + 1] as usize;
-        (&self.lanes[span.clone()], &self.values[span.clone()], &self.lane_inputs[span])
+    /// The entries of gene `g`: cells and encoder inputs.
+    #[inline(always)]
+    pub(crate) fn gene(&self, g: usize) -> (&[u32], &[f32]) {
+        let span = self.gene_starts[g] as usize..self.gene_starts[g + 1] as usize;
+        (&self.cells[span.clone()], &self.inputs[span])
     }
 
-    /// The entries of block `block`, ordered by gene: their span in the lists by (block, gene).
+    /// The entries of block `block`: their span in the lists by cell.
     pub(crate) fn block(&self, block: usize) -> std::ops::Range<usize> {
-        let at = block * (self.n_genes + 1);
-        self.block_starts[at] as usize..self.block_starts[at + self.n_genes] as usize
+        self.block_starts[block] as usize..self.block_starts[block + 1] as usize
     }
 
     /// Gives the product of this batch's inputs with a weight that is frozen, [cell × hidden].
@@ -237,29 +240,29 @@ mod tests {
         let mut batch = SparseBatch::default();
         batch.fill(11, InputScale::Log1p, rows.iter().map(|r| (&r.0[..], &r.1[..])));
         assert_eq!(batch.n_blocks(), 3);
+        let value = |cell: usize, gene: u32| {
+            let (genes, row) = &rows[cell];
+            genes.iter().position(|&h| h == gene).map(|at| row[at])
+        };
         let mut seen = 0;
         for block in 0..3 {
-            for g in 0..11 {
-                let (lanes, values, inputs) = batch.gene_in_block(block, g);
-                for ((&l, &v), &x) in lanes.iter().zip(values).zip(inputs) {
-                    let (genes, row) = &rows[block * LANES + l as usize];
-                    let at = genes.iter().position(|&h| h as usize == g).unwrap();
-                    assert_eq!(row[at], v);
-                    assert!((x - v.ln_1p()).abs() < 1e-6);
-                    seen += 1;
-                }
+            for at in batch.block(block) {
+                let (gene, lane) = (batch.lane_genes[at], batch.lanes[at] as usize);
+                assert_eq!(value(block * LANES + lane, gene), Some(batch.values[at]));
+                seen += 1;
             }
         }
         assert_eq!(seen, batch.nnz());
-    }
-
-    #[test]
-    fn shares_of_a_cell() {
-        let mut batch = SparseBatch::default();
-        let rows = [(&[0u32, 3][..], &[2.0f32, 6.0][..]), (&[], &[])];
-        batch.fill(4, InputScale::Log1pOfShare, rows.into_iter());
-        assert_eq!(batch.inputs, [(2.0f32 / 3.0).ln_1p(), 2.0f32.ln_1p()]);
-        assert_eq!(batch.lane_inputs, batch.inputs);
+        seen = 0;
+        for gene in 0..11 {
+            let (cells, inputs) = batch.gene(gene);
+            for (&cell, &x) in cells.iter().zip(inputs) {
+                let v = value(cell as usize, gene as u32).unwrap();
+                assert!((x - v.ln_1p()).abs() < 1e-6);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, batch.nnz());
     }
 
     #[test]

@@ -256,6 +256,11 @@ impl<'a> Tape<'a> {
         self.workspace.take(len)
     }
 
+    /// Takes the buffer of an activation that no other operation reads, to write the result in its place.
+    pub(crate) fn consume(&mut self, v: Var) -> Vec<f32> {
+        std::mem::take(&mut self.values[v.0 as usize])
+    }
+
     /// Gives back a buffer that an operation used and no longer needs.
     pub(crate) fn recycle(&mut self, buffer: Vec<f32>) {
         self.workspace.give(buffer);

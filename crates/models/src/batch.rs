@@ -38,9 +38,27 @@ impl Batch {
     /// Fills the batch with the rows named, in the order named; buffers are kept from call to call, the minibatch of
     /// labelled cells is left as it is.
     pub fn fill(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) {
+        self.fill_inputs(data, rows, scale);
+        self.x.fill_values(data.n_genes(), rows.iter().map(|&r| data.expression.row(r)));
+    }
+
+    /// As [`Batch::fill`], without what likelihoods read.
+    pub fn fill_inputs(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) {
+        self.x.fill_inputs(data.n_genes(), scale, rows.iter().map(|&r| data.expression.row(r)));
+        self.fill_names(data, rows);
+    }
+
+    /// As [`Batch::fill`], without what encoders read of the expression: for encoders whose products with it are
+    /// known ([`SparseBatch::set_product`]).
+    pub fn fill_values(&mut self, data: &Prepared, rows: &[usize]) {
+        self.x.fill_values(data.n_genes(), rows.iter().map(|&r| data.expression.row(r)));
+        self.fill_names(data, rows);
+    }
+
+    /// Everything but the expression.
+    fn fill_names(&mut self, data: &Prepared, rows: &[usize]) {
         self.rows.clear();
         self.rows.extend_from_slice(rows);
-        self.x.fill(data.n_genes(), scale, rows.iter().map(|&r| data.expression.row(r)));
         self.library.clear();
         self.library.extend(rows.iter().map(|&r| data.library[r]));
         self.unit.clear();

@@ -28,7 +28,7 @@ pub struct Model {
 }
 
 /// Cells a task when a whole data set is encoded.
-const ENCODE: usize = 256;
+const ENCODE: usize = 128;
 
 impl Model {
     /// A model with freshly drawn tensors; settings left out of `config` take their defaults.
@@ -158,16 +158,12 @@ impl Model {
             |(batch, workspace), (task, (means, variances))| {
                 let first = task * ENCODE;
                 let rows: Vec<usize> = (first..first + means.len() / dims).collect();
-                batch.fill(data, &rows, self.network.input_scale());
+                batch.fill_inputs(data, &rows, self.network.input_scale());
                 let mut tape = Tape::new(&self.params, workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
-                let (m, l) = (tape.value(q.mean), tape.value(q.log_variance));
-                for c in 0..rows.len() {
-                    for d in 0..dims {
-                        means[c * dims + d] = m[d * rows.len() + c];
-                        variances[c * dims + d] = l[d * rows.len() + c].exp() + floor;
-                    }
-                }
+                let variance = tape.posterior_variance(q.log_variance, floor);
+                by_cell(tape.value(q.mean), rows.len(), means);
+                by_cell(tape.value(variance), rows.len(), variances);
                 tape.finish();
             },
         );
@@ -187,7 +183,7 @@ impl Model {
                 |batch, (task, out)| {
                     let first = task * ENCODE;
                     let rows: Vec<usize> = (first..first + out.len() / hidden).collect();
-                    batch.fill(data, &rows, self.network.input_scale());
+                    batch.fill_inputs(data, &rows, self.network.input_scale());
                     product(&batch.x, &weight.values, hidden, out);
                 },
             );
@@ -246,6 +242,14 @@ impl Model {
     /// The graft that a whole tensor belongs to.
     pub(crate) fn grafted_tensor(&self, name: &str) -> Option<&str> {
         self.header.segments.iter().find(|s| s.tensor() == name).and_then(|s| s.origin.as_deref())
+    }
+}
+
+/// [dimension × cell] to [cell × dimension].
+fn by_cell(values: &[f32], cells: usize, out: &mut [f32]) {
+    let dims = values.len() / cells;
+    for (d, row) in values.chunks_exact(cells).enumerate() {
+        out[d..].iter_mut().step_by(dims).zip(row).for_each(|(o, &v)| *o = v);
     }
 }
 

@@ -307,7 +307,11 @@ impl Layout<'_> {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&r| self.data.condition.codes[r]);
         let mut kept = batch.x.take_products();
-        batch.fill(self.data, &rows, model.network.input_scale());
+        if self.products.len() == model.network.input_weights().len() {
+            batch.fill_values(self.data, &rows);
+        } else {
+            batch.fill(self.data, &rows, model.network.input_scale());
+        }
         for (weight, product) in &self.products {
             let mut own = kept.pop().unwrap_or_default();
             own.clear();

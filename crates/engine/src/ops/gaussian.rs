@@ -40,6 +40,14 @@ impl Tape<'_> {
         z
     }
 
+    /// v = exp(λ) + ε, to be read: no gradient flows through it.
+    pub fn posterior_variance(&mut self, log_var: Var, epsilon: f32) -> Var {
+        let shape = self.shape(log_var);
+        let mut out = self.buffer(shape.len());
+        variance(self.value(log_var), epsilon, &mut out);
+        self.push(shape, out, false)
+    }
+
     /// KL(N(m, exp(λ) + ε) ‖ N(0, 1)) of each cell, [cell × 1].
     pub fn kl_standard_normal(&mut self, mean: Var, log_var: Var, epsilon: f32) -> Var {
         let shape = self.shape(mean);
@@ -101,6 +109,14 @@ fn sample(s, mean: &[f32], log_var: &[f32], epsilon: f32, noise: &mut [f32], z: 
         let sd = (e + epsilon).sqrt();
         *z = s.fma(sd, *n, m);
         *n *= 0.5 * e / sd;
+    }
+}
+}
+
+kernel! {
+fn variance(s, log_var: &[f32], epsilon: f32, out: &mut [f32]) {
+    for (o, &l) in out.iter_mut().zip(log_var) {
+        *o = math::exp(s, l) + epsilon;
     }
 }
 }

@@ -33,23 +33,22 @@ struct Mean<'a> {
 
 impl<'a> Tape<'a> {
     /// μ = link(h), in lanes. `library` has one size a cell; only softmax reads it.
+    ///
+    /// μ takes h's place in memory: h itself cannot be read afterwards.
     pub fn mean_of(&mut self, h: Var, link: Link, library: &'a [f32]) -> Var {
         if link == Link::Identity {
             return h;
         }
         let shape = self.shape(h);
         debug_assert_eq!(shape.layout, Layout::Lanes);
-        let mut out = self.buffer(shape.len());
-        let size = shape.features * LANES;
-        out.par_chunks_mut(size).zip(self.value(h).par_chunks(size)).enumerate().for_each(
-            |(block, (o, h))| match link {
-                Link::Softmax => softmax(h, &lanes_from(library, block), o),
-                Link::Exp => exp(h, o),
-                Link::Softplus => softplus(h, o),
-                Link::Relu => o.iter_mut().zip(h).for_each(|(o, &h)| *o = h.max(0.0)),
-                Link::Identity => o.copy_from_slice(h),
-            },
-        );
+        let mut out = self.consume(h);
+        out.par_chunks_mut(shape.features * LANES).enumerate().for_each(|(block, h)| match link {
+            Link::Softmax => softmax(h, &lanes_from(library, block)),
+            Link::Exp => exp(h),
+            Link::Softplus => softplus(h),
+            Link::Relu => h.iter_mut().for_each(|h| *h = h.max(0.0)),
+            Link::Identity => {}
+        });
         let mu = self.push(shape, out, self.needs(h));
         if self.needs(mu) {
             self.record(Mean { h, mu, link, library });
@@ -109,23 +108,23 @@ pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
 }
 
 kernel! {
-fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
-    let (h, out) = (rows(h), rows_mut(out));
+fn softmax(s, h: &mut [f32], library: &[f32; LANES]) {
+    let h = rows_mut(h);
     let mut top = [f32::NEG_INFINITY; LANES];
-    for row in h {
+    for row in h.iter() {
         for l in 0..LANES {
             top[l] = if row[l] > top[l] { row[l] } else { top[l] };
         }
     }
     let mut total = [0f32; LANES];
-    for (h, o) in h.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
+    for h in h.chunks_mut(GROUP) {
         let mut sum = [0f32; LANES];
-        for (h, o) in h.iter().zip(o) {
+        for h in h {
             for l in 0..LANES {
-                o[l] = math::exp(s, h[l] - top[l]);
+                h[l] = math::exp(s, h[l] - top[l]);
             }
             for l in 0..LANES {
-                sum[l] += o[l];
+                sum[l] += h[l];
             }
         }
         for l in 0..LANES {
@@ -136,9 +135,9 @@ fn softmax(s, h: &[f32], library: &[f32; LANES], out: &mut [f32]) {
     for l in 0..LANES {
         scale[l] = library[l] / total[l];
     }
-    for o in out {
+    for h in h {
         for l in 0..LANES {
-            o[l] *= scale[l];
+            h[l] *= scale[l];
         }
     }
 }
@@ -173,18 +172,18 @@ fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
 }
 
 kernel! {
-fn exp(s, h: &[f32], out: &mut [f32]) {
-    for (o, &h) in out.iter_mut().zip(h) {
-        *o = math::exp(s, h);
+fn exp(s, h: &mut [f32]) {
+    for h in h {
+        *h = math::exp(s, *h);
     }
 }
 }
 
 kernel! {
 /// max(h, 0) + ln(1 + e^−|h|)
-fn softplus(s, h: &[f32], out: &mut [f32]) {
-    for (o, &h) in out.iter_mut().zip(h) {
-        *o = h.max(0.0) + math::ln_1p(s, math::exp(s, -h.abs()));
+fn softplus(s, h: &mut [f32]) {
+    for h in h {
+        *h = h.max(0.0) + math::ln_1p(s, math::exp(s, -h.abs()));
     }
 }
 }

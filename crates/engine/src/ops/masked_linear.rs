@@ -369,31 +369,71 @@ fn masked_block(s, weights: &[f32], mask: &Mask, z: &[f32], h: &mut [f32]) {
 }
 }
 
+/// Blocks of cells whose share of a program's gradients is gathered together.
+const TOGETHER: usize = 4;
+
 kernel! {
 /// One program: gz += Σ_genes w gh[gene, :], gw = Σ_cells z gh[gene, :].
 fn program_backward(
     s, weights: &[f32], genes: &[u32], blocks: &[f32], programs: usize, program: usize,
     gh: &[f32], n_genes: usize, cells: usize, gw: &mut [f32], gz: &mut [f32],
 ) {
-    for (block, gh) in rows(gh).chunks_exact(n_genes).enumerate() {
-        let z = rows(blocks)[block * programs + program];
-        let mut back = [0f32; LANES];
-        for (e, (&g, &w)) in genes.iter().zip(weights).enumerate() {
-            let gh = &gh[g as usize];
-            let mut part = [0f32; LANES];
-            for l in 0..LANES {
-                back[l] = s.fma(w, gh[l], back[l]);
-                part[l] = z[l] * gh[l];
+    let (gh, blocks) = (rows(gh), rows(blocks));
+    let n_blocks = cells.div_ceil(LANES);
+    let mut first = 0;
+    // Four blocks at a time, for which all sums are in registers; then one by one.
+    while first < n_blocks {
+        let together = if first + TOGETHER <= n_blocks { TOGETHER } else { 1 };
+        let mut back = [[0f32; LANES]; TOGETHER];
+        if together == TOGETHER {
+            let mut z = [[0f32; LANES]; TOGETHER];
+            for b in 0..TOGETHER {
+                z[b] = blocks[(first + b) * programs + program];
             }
-            if let Some(gw) = gw.get_mut(e) {
+            if gw.is_empty() {
+                for (&g, &w) in genes.iter().zip(weights) {
+                    for b in 0..TOGETHER {
+                        let gh = &gh[(first + b) * n_genes + g as usize];
+                        for l in 0..LANES {
+                            back[b][l] = s.fma(w, gh[l], back[b][l]);
+                        }
+                    }
+                }
+            }
+            for ((gw, &g), &w) in gw.iter_mut().zip(genes).zip(weights) {
+                let mut part = [0f32; LANES];
+                for b in 0..TOGETHER {
+                    let gh = &gh[(first + b) * n_genes + g as usize];
+                    for l in 0..LANES {
+                        back[b][l] = s.fma(w, gh[l], back[b][l]);
+                        part[l] = s.fma(z[b][l], gh[l], part[l]);
+                    }
+                }
                 *gw += add_up(&part);
             }
+        } else {
+            let z = blocks[first * programs + program];
+            let back = &mut back[0];
+            for (e, (&g, &w)) in genes.iter().zip(weights).enumerate() {
+                let gh = &gh[first * n_genes + g as usize];
+                let mut part = [0f32; LANES];
+                for l in 0..LANES {
+                    back[l] = s.fma(w, gh[l], back[l]);
+                    part[l] = z[l] * gh[l];
+                }
+                if let Some(gw) = gw.get_mut(e) {
+                    *gw += add_up(&part);
+                }
+            }
         }
-        let first = block * LANES;
-        let last = cells.min(first + LANES).min(gz.len());
-        if first < last {
-            gz[first..last].iter_mut().zip(&back).for_each(|(o, &v)| *o += v);
+        for (b, back) in back.iter().enumerate().take(together) {
+            let from = (first + b) * LANES;
+            let to = cells.min(from + LANES).min(gz.len());
+            if from < to {
+                gz[from..to].iter_mut().zip(back).for_each(|(o, &v)| *o += v);
+            }
         }
+        first += together;
     }
 }
 }

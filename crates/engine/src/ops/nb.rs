@@ -213,6 +213,7 @@ fn stored(
     d_mu: &mut [f32], d_log_theta: &mut [f32], loss: &mut [f64; LANES],
 ) {
     let (genes, lanes, values) = entries;
+    let factorials = LnFactorials::table();
     for ((genes, lanes), values) in genes.chunks(CHUNK).zip(lanes.chunks(CHUNK)).zip(values.chunks(CHUNK)) {
         let n = genes.len();
         // Gather. Places past the end repeat harmless numbers.
@@ -232,7 +233,7 @@ fn stored(
             (lg[i], psi[i]) = math::lgamma_digamma(s, f64::from(x[i]) + f64::from(th[i]));
         }
         for i in 0..n {
-            lg_x[i] = ln_factorial(x[i]);
+            lg_x[i] = factorials.of(x[i]);
         }
         for i in 0..CHUNK {
             let t = th[i] + m[i] + EPSILON;
@@ -255,18 +256,32 @@ fn stored(
 }
 
 /// ln Γ(x + 1); small whole numbers from a table.
-#[inline]
-pub(crate) fn ln_factorial(x: f32) -> f64 {
-    use std::sync::LazyLock;
-    static SMALL: LazyLock<Vec<f64>> = LazyLock::new(|| {
-        let mut table = vec![0.0; 1024];
-        for i in 1..1024 {
-            table[i] = table[i - 1] + (i as f64).ln();
-        }
-        table
-    });
-    let i = x as usize;
-    if i < 1024 && i as f32 == x { SMALL[i] } else { math::lgamma_digamma(crate::isa::Separate, f64::from(x) + 1.0).0 }
+#[derive(Clone, Copy)]
+pub(crate) struct LnFactorials(&'static [f64; 1024]);
+
+impl LnFactorials {
+    pub(crate) fn table() -> Self {
+        use std::sync::LazyLock;
+        static SMALL: LazyLock<[f64; 1024]> = LazyLock::new(|| {
+            let mut table = [0.0; 1024];
+            for i in 1..1024 {
+                table[i] = table[i - 1] + (i as f64).ln();
+            }
+            table
+        });
+        LnFactorials(&SMALL)
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(self, x: f32) -> f64 {
+        let i = x as usize;
+        if i < 1024 && i as f32 == x { self.0[i] } else { beyond_table(x) }
+    }
+}
+
+#[cold]
+fn beyond_table(x: f32) -> f64 {
+    math::lgamma_digamma(crate::isa::Separate, f64::from(x) + 1.0).0
 }
 
 kernel! {

@@ -7,7 +7,7 @@ use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
 use crate::ops::dispersion::{BlockThetas, Dispersion, send_lanes};
-use crate::ops::nb::{CHUNK, EPSILON, ln_factorial};
+use crate::ops::nb::{CHUNK, EPSILON, LnFactorials};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct NbCell {
@@ -127,7 +127,7 @@ fn stored(
         for i in 0..n {
             let lane = lanes[i] as usize % LANES;
             let at = genes[i] as usize * LANES + lane;
-            loss[lane] += (gamma[i].0 - lg[i]) + ln_factorial(x[i]) - f64::from(x[i] * ratio[i]);
+            loss[lane] += (gamma[i].0 - lg[i]) + LnFactorials::table().of(x[i]) - f64::from(x[i] * ratio[i]);
             d_mu[at] += add_mu[i];
             d_log_theta[at] += add_theta[i];
         }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::ops::link::lanes_from;
-use crate::ops::nb::ln_factorial;
+use crate::ops::nb::LnFactorials;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 const SMALLEST: f32 = 1e-30;
@@ -33,7 +33,7 @@ impl<'a> Tape<'a> {
             for ((&g, &lane), &x) in x.lane_genes[span.clone()].iter().zip(&x.lanes[span.clone()]).zip(&x.values[span])
             {
                 let m = mu[g as usize * LANES + lane as usize].max(SMALLEST);
-                sums[lane as usize] += ln_factorial(x) - f64::from(x) * f64::from(m).ln();
+                sums[lane as usize] += LnFactorials::table().of(x) - f64::from(x) * f64::from(m).ln();
             }
             o.iter_mut().zip(&sums).for_each(|(o, &v)| *o = v as f32);
         });

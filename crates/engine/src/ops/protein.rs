@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::batch::Codes;
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::nb::{EPSILON, Theta, ln_factorial};
+use crate::ops::nb::{EPSILON, LnFactorials, Theta};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -167,7 +167,7 @@ fn cell_loss(
         let ln_te = math::ln64(s, t + eps);
         let (sum1, sum2) = (t + m1 + eps, t + m2 + eps);
         let (ln_sum1, ln_sum2) = (math::ln64(s, sum1), math::ln64(s, sum2));
-        let shared = lg - lg_t - ln_factorial(counts[p]);
+        let shared = lg - lg_t - LnFactorials::table().of(counts[p]);
         let nb1 = shared + t * (ln_te - ln_sum1) + y * (math::ln64(s, m1 + eps) - ln_sum1);
         let nb2 = shared + t * (ln_te - ln_sum2) + y * (math::ln64(s, m2 + eps) - ln_sum2);
         // ln(e^nb1 + e^(nb2 − m)) = nb1 + s(gap); the share of the foreground is its slope.

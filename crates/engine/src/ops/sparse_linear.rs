@@ -1,21 +1,20 @@
 //! First layer on sparse input.  y = x W + b,  x: cells × genes (sparse), W: gene × hidden.
 //!
-//! Work is in proportion to the stored entries. A strip of [`STRIP`] hidden units is kept in
-//! registers while one cell's entries (forward) or one gene's (gradient) pass by.
+//! Work is in proportion to the stored entries. Hidden units are taken in strips of [`STRIP`]: a gene's strip of W
+//! is in registers while its cells pass by, and a strip of all cells' results stays in the first-level cache.
+//! Strips lie one after another, [strip × cell × unit]; the last is padded.
 
 use rayon::prelude::*;
 
-use crate::batch::{LANES, SparseBatch};
+use crate::batch::SparseBatch;
 use crate::isa::kernel;
 use crate::ops::linear::add_rows_into;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Shape, Tape, Var};
 
 const STRIP: usize = 64;
-/// Cells a task.
-const CELLS: usize = 64;
 /// Genes a task.
-const GENES: usize = 64;
+const GENES: usize = 128;
 
 struct SparseLinear<'a> {
     x: &'a SparseBatch,
@@ -36,11 +35,14 @@ impl<'a> Tape<'a> {
         let mut out = self.buffer(shape.len());
         match x.product(weight) {
             Some(product) => out.copy_from_slice(product),
-            None => product(x, &w.values, hidden, &mut out),
+            None => {
+                let mut strips = self.buffer(strips_len(x.n_cells(), hidden));
+                product_by(x, &w.values, hidden, &mut strips, &mut out);
+                self.recycle(strips);
+            }
         }
         if let Some(b) = bias {
-            let b = self.params().values(b);
-            out.chunks_exact_mut(hidden).for_each(|row| row.iter_mut().zip(b).for_each(|(o, &v)| *o += v));
+            add_to_rows(self.params().values(b), &mut out);
         }
         let needs = self.trains(weight) || bias.is_some_and(|b| self.trains(b));
         let y = self.push(shape, out, needs);
@@ -53,22 +55,54 @@ impl<'a> Tape<'a> {
 
 /// x W, [cell × hidden], for `weight` [gene × hidden]; what [`SparseBatch::set_product`] takes.
 pub fn product(x: &SparseBatch, weight: &[f32], hidden: usize, out: &mut [f32]) {
-    out.par_chunks_mut(CELLS * hidden).enumerate().for_each(|(task, rows)| {
-        let first = task * CELLS;
-        let starts = &x.indptr[first..first + rows.len() / hidden + 1];
-        cells_forward(starts, &x.genes, &x.inputs, weight, hidden, rows);
+    let mut strips = vec![0.0; strips_len(x.n_cells(), hidden)];
+    product_by(x, weight, hidden, &mut strips, out);
+}
+
+fn strips_len(cells: usize, hidden: usize) -> usize {
+    hidden.div_ceil(STRIP) * STRIP * cells
+}
+
+fn product_by(x: &SparseBatch, weight: &[f32], hidden: usize, strips: &mut [f32], out: &mut [f32]) {
+    strips.par_chunks_mut(x.n_cells() * STRIP).enumerate().for_each(|(strip, sums)| {
+        forward(x, weight, hidden, strip * STRIP, sums);
     });
+    from_strips(strips, x.n_cells(), hidden, out);
+}
+
+/// [strip × cell × unit] to [cell × hidden].
+fn from_strips(strips: &[f32], cells: usize, hidden: usize, out: &mut [f32]) {
+    for (cell, row) in out.chunks_exact_mut(hidden).enumerate() {
+        for (strip, part) in row.chunks_mut(STRIP).enumerate() {
+            let from = (strip * cells + cell) * STRIP;
+            part.copy_from_slice(&strips[from..from + part.len()]);
+        }
+    }
+}
+
+/// [cell × hidden] to [strip × cell × unit].
+fn to_strips(rows: &[f32], cells: usize, hidden: usize, strips: &mut [f32]) {
+    for (cell, row) in rows.chunks_exact(hidden).enumerate() {
+        for (strip, part) in row.chunks(STRIP).enumerate() {
+            let to = (strip * cells + cell) * STRIP;
+            strips[to..to + part.len()].copy_from_slice(part);
+            strips[to + part.len()..to + STRIP].fill(0.0);
+        }
+    }
 }
 
 impl Backward for SparseLinear<'_> {
     fn backward(self: Box<Self>, back: &mut Back<'_>) {
         let Some(gy) = back.take(self.y) else { return };
-        let hidden = back.shape(self.y).features;
+        let Shape { cells, features: hidden, .. } = back.shape(self.y);
         if back.trains(self.weight) {
+            let mut strips = back.buffer(strips_len(cells, hidden));
+            to_strips(&gy, cells, hidden, &mut strips);
             let (gw, fresh) = back.tensor_or_fresh(self.weight);
             gw.par_chunks_mut(GENES * hidden).enumerate().for_each(|(task, rows)| {
-                genes_backward(self.x, task * GENES, &gy, hidden, fresh, rows);
+                genes_backward(self.x, task * GENES, &strips, hidden, fresh, rows);
             });
+            back.recycle(strips);
         }
         if let Some(b) = self.bias.filter(|&b| back.trains(b)) {
             add_rows_into(&gy, back.tensor(b));
@@ -78,33 +112,37 @@ impl Backward for SparseLinear<'_> {
 }
 
 kernel! {
-fn cells_forward(s, starts: &[u32], genes: &[u32], inputs: &[f32], weight: &[f32], hidden: usize, out: &mut [f32]) {
-    let whole = hidden / STRIP * STRIP;
-    // Strip by strip over all cells, so that a strip of W stays in cache.
-    for first in (0..whole).step_by(STRIP) {
-        for (cell, span) in starts.windows(2).enumerate() {
-            let entries = span[0] as usize..span[1] as usize;
-            let mut sum = [0f32; STRIP];
-            for (&g, &x) in genes[entries.clone()].iter().zip(&inputs[entries]) {
-                let at = g as usize * hidden + first;
-                let w: &[f32; STRIP] = weight[at..at + STRIP].try_into().unwrap_or(&[0.0; STRIP]);
-                for (o, &v) in sum.iter_mut().zip(w) {
-                    *o = s.fma(x, v, *o);
-                }
-            }
-            out[cell * hidden + first..][..STRIP].copy_from_slice(&sum);
+fn add_to_rows(s, row: &[f32], out: &mut [f32]) {
+    for out in out.chunks_exact_mut(row.len()) {
+        for (o, &v) in out.iter_mut().zip(row) {
+            *o += v;
         }
     }
-    if whole < hidden {
-        for (cell, span) in starts.windows(2).enumerate() {
-            let entries = span[0] as usize..span[1] as usize;
-            let rest = &mut out[cell * hidden + whole..(cell + 1) * hidden];
-            rest.fill(0.0);
-            for (&g, &x) in genes[entries.clone()].iter().zip(&inputs[entries]) {
-                let w = &weight[g as usize * hidden + whole..(g as usize + 1) * hidden];
-                for (o, &v) in rest.iter_mut().zip(w) {
-                    *o = s.fma(x, v, *o);
-                }
+}
+}
+
+kernel! {
+/// One strip of every cell's sum over its genes.
+fn forward(s, x: &SparseBatch, weight: &[f32], hidden: usize, first: usize, sums: &mut [f32]) {
+    sums.fill(0.0);
+    let sums = sums.as_chunks_mut::<STRIP>().0;
+    let width = STRIP.min(hidden - first);
+    for g in 0..x.n_genes() {
+        let (cells, inputs) = x.gene(g);
+        if cells.is_empty() {
+            continue;
+        }
+        let mut w = [0f32; STRIP];
+        let row = &weight[g * hidden + first..g * hidden + first + width];
+        if let Ok(row) = <&[f32; STRIP]>::try_from(row) {
+            w = *row;
+        } else {
+            w[..width].copy_from_slice(row);
+        }
+        for (&cell, &v) in cells.iter().zip(inputs) {
+            let sum = &mut sums[cell as usize];
+            for u in 0..STRIP {
+                sum[u] = s.fma(v, w[u], sum[u]);
             }
         }
     }
@@ -112,42 +150,28 @@ fn cells_forward(s, starts: &[u32], genes: &[u32], inputs: &[f32], weight: &[f32
 }
 
 kernel! {
-fn genes_backward(s, x: &SparseBatch, first_gene: usize, gy: &[f32], hidden: usize, fresh: bool, out: &mut [f32]) {
-    let whole = hidden / STRIP * STRIP;
-    for (i, row) in out.chunks_exact_mut(hidden).enumerate() {
-        for first in (0..whole).step_by(STRIP) {
+/// The gradient of some genes' rows of W.
+fn genes_backward(s, x: &SparseBatch, first_gene: usize, strips: &[f32], hidden: usize, fresh: bool, out: &mut [f32]) {
+    let n = x.n_cells();
+    for (strip, gy) in strips.as_chunks::<STRIP>().0.chunks_exact(n).enumerate() {
+        let first = strip * STRIP;
+        let width = STRIP.min(hidden - first);
+        for (i, row) in out.chunks_exact_mut(hidden).enumerate() {
+            let (cells, inputs) = x.gene(first_gene + i);
             let mut sum = [0f32; STRIP];
-            for block in 0..x.n_blocks() {
-                let (lanes, _, inputs) = x.gene_in_block(block, first_gene + i);
-                for (&lane, &v) in lanes.iter().zip(inputs) {
-                    let at = (block * LANES + lane as usize) * hidden + first;
-                    let g: &[f32; STRIP] = gy[at..at + STRIP].try_into().unwrap_or(&[0.0; STRIP]);
-                    for (o, &d) in sum.iter_mut().zip(g) {
-                        *o = s.fma(v, d, *o);
-                    }
+            for (&cell, &v) in cells.iter().zip(inputs) {
+                let g = &gy[cell as usize];
+                for u in 0..STRIP {
+                    sum[u] = s.fma(v, g[u], sum[u]);
                 }
             }
-            let row = &mut row[first..first + STRIP];
-            if fresh {
-                row.copy_from_slice(&sum);
-            } else {
+            let row = &mut row[first..first + width];
+            if !fresh {
                 row.iter_mut().zip(&sum).for_each(|(o, &v)| *o += v);
-            }
-        }
-        if whole < hidden {
-            let rest = &mut row[whole..];
-            if fresh {
-                rest.fill(0.0);
-            }
-            for block in 0..x.n_blocks() {
-                let (lanes, _, inputs) = x.gene_in_block(block, first_gene + i);
-                for (&lane, &v) in lanes.iter().zip(inputs) {
-                    let cell = block * LANES + lane as usize;
-                    let g = &gy[cell * hidden + whole..(cell + 1) * hidden];
-                    for (o, &d) in rest.iter_mut().zip(g) {
-                        *o = s.fma(v, d, *o);
-                    }
-                }
+            } else if let Ok(row) = <&mut [f32; STRIP]>::try_from(&mut *row) {
+                *row = sum;
+            } else {
+                row.copy_from_slice(&sum[..width]);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
 use crate::ops::dispersion::{BlockThetas, Dispersion, send_lanes};
-use crate::ops::nb::{CHUNK, EPSILON, ln_factorial};
+use crate::ops::nb::{CHUNK, EPSILON, LnFactorials};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Zinb<'a> {
@@ -146,7 +146,7 @@ fn stored(
             m[i] = mu[at];
             p[i] = pi[at];
             x[i] = values[i];
-            lg_x[i] = ln_factorial(x[i]);
+            lg_x[i] = LnFactorials::table().of(x[i]);
         }
         let (mut lg, mut psi) = ([0f64; CHUNK], [0f64; CHUNK]);
         for i in 0..CHUNK {
