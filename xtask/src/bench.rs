@@ -136,10 +136,10 @@ fn peer(python: &Path, folder: &Path, options: &Options) -> Result<Value> {
 }
 
 fn ours(folder: &Path, epochs: usize) -> Result<Ours> {
-    let (reference, query_cells, sets) = {
-        let pair = data::read(folder)?;
-        let genes = data::genes(&pair.reference, &pair.sets);
-        (data::reference(&pair.reference, &genes)?, pair.query, pair.sets)
+    let sets = data::sets(folder)?;
+    let reference = {
+        let cells = data::read_reference(folder)?;
+        data::reference(&cells, &data::genes(&cells, &sets))?
     };
     let config = TrainConfig { epochs, ..TrainConfig::default() };
     let mut model = data::expimap(&reference, &sets, &json!({}), config.seed)?;
@@ -151,6 +151,7 @@ fn ours(folder: &Path, epochs: usize) -> Result<Ours> {
     reset_peak();
     let (train_epoch, report) = timed_fit(&mut model, &reference, &config)?;
     let peak_bytes = peak();
+    let query_cells = data::read_query(folder)?;
     let query = data::query(&query_cells, &model)?;
     let new = query.condition.levels[query.n_known_conditions..].to_vec();
     let mut plan = Surgery::adaptor("Kang", new);

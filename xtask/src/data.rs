@@ -23,15 +23,23 @@ pub fn folder(given: Option<&Path>) -> PathBuf {
 }
 
 pub fn read(folder: &Path) -> Result<Pair> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        read_h5ad(&path, &ReadOptions::default()).with_context(|| format!("reading {}", path.display()))
-    };
-    Ok(Pair {
-        reference: read("pbmc_reference_merged.h5ad")?,
-        query: read("kang_ifnb_2800.h5ad")?,
-        sets: read_gmt(&[folder.join("expimap_ref_model_fig3_mask.gmt")], &GmtOptions::default())?,
-    })
+    Ok(Pair { reference: read_reference(folder)?, query: read_query(folder)?, sets: sets(folder)? })
+}
+
+pub fn read_reference(folder: &Path) -> Result<Cells> {
+    cells(&folder.join("pbmc_reference_merged.h5ad"))
+}
+
+pub fn read_query(folder: &Path) -> Result<Cells> {
+    cells(&folder.join("kang_ifnb_2800.h5ad"))
+}
+
+pub fn sets(folder: &Path) -> Result<Vec<GeneSet>> {
+    Ok(read_gmt(&[folder.join("expimap_ref_model_fig3_mask.gmt")], &GmtOptions::default())?)
+}
+
+fn cells(path: &Path) -> Result<Cells> {
+    read_h5ad(path, &ReadOptions::default()).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The genes of the sets, in the reference's order.

@@ -45,6 +45,9 @@ pub struct Options {
     /// Only that run.
     #[arg(long)]
     only_new_programs: bool,
+    /// Draw as many cells of each study, as the published code does.
+    #[arg(long)]
+    stratified: bool,
 }
 
 const INTERFERON: &str = "REACTOME_INTERFERON_ALPHA_BETA_SIGNALING";
@@ -67,8 +70,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn config(options: &Options, seed: u64, epochs: usize) -> TrainConfig {
-    let _ = options;
-    TrainConfig { epochs, seed, ..TrainConfig::default() }
+    TrainConfig { epochs, seed, stratified: options.stratified, ..TrainConfig::default() }
 }
 
 fn coded(cells: &Cells, column: &str) -> Result<Coded> {

@@ -152,6 +152,6 @@ pub struct EpochRecord {
     pub train: Vec<(String, f64)>,
     /// The same over the validation cells; empty without validation.
     pub validation: Vec<(String, f64)>,
-    /// The unweighted validation loss, by which training stops.
+    /// The validation loss by which training stops: every term with the weight that training reaches.
     pub validation_loss: Option<f64>,
 }

@@ -46,8 +46,10 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
 
 /// Fits what is trainable in `model` to `data`.
 ///
-/// The model ends in the state of its best epoch (lowest unweighted validation loss), or of its last
-/// without early stopping, and has the run's history.
+/// The model ends in the state of its best epoch, or of its last without early stopping, and has the run's history.
+/// The best is that of the lowest objective on the validation cells, every term with the weight that training
+/// reaches. (The published code adds the terms up without weights, as `compat` does: where the KL weight is small,
+/// a latent dimension that learns something then looks like a loss.)
 ///
 /// # Errors
 /// When data and model do not fit, a setting is wrong, the loss is no number, or `progress` stops it.
@@ -106,13 +108,16 @@ pub fn fit(
         let kl_weight = |steps| full * config.kl_factor(epoch, steps);
         let step = Step { epoch, learning_rate, kl_weight: kl_weight(run.steps) };
         let train = run.train_epoch(model, &batches, step, kl_weight)?;
-        let validation = run.validate(model, &split.validation, config.batch_size, step)?;
+        let reached = Step { kl_weight: full, ..step };
+        let validation = run.validate(model, &split.validation, config.batch_size, reached)?;
+        let unweighted = config.compat == Some(Compat::Scarches);
         let record = EpochRecord {
             epoch,
             learning_rate,
             kl_weight: step.kl_weight,
             train: named(&train),
-            validation_loss: (!validation.is_empty()).then(|| validation.iter().map(|t| t.1).sum()),
+            validation_loss: (!validation.is_empty())
+                .then(|| validation.iter().map(|t| if unweighted { t.value } else { t.weight * t.value }).sum()),
             validation: named(&validation),
         };
         report.epochs = epoch + 1;
@@ -168,11 +173,18 @@ fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), Tra
     Ok(())
 }
 
-/// Means of loss terms by name.
-type Terms = Vec<(&'static str, f64)>;
+/// The mean of a loss term.
+#[derive(Clone, Copy)]
+struct Mean {
+    name: &'static str,
+    weight: f64,
+    value: f64,
+}
+
+type Terms = Vec<Mean>;
 
 fn named(terms: &Terms) -> Vec<(String, f64)> {
-    terms.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect()
+    terms.iter().map(|t| (t.name.to_owned(), t.value)).collect()
 }
 
 /// What a run holds between steps.
@@ -280,7 +292,7 @@ fn read(tape: &Tape<'_>, loss: &[scgraft_models::Term], epoch: usize) -> Result<
         if !value.is_finite() {
             return Err(TrainError::Diverged { epoch, term: term.name, value });
         }
-        terms.push((term.name, f64::from(value)));
+        terms.push(Mean { name: term.name, weight: f64::from(term.weight), value: f64::from(value) });
     }
     Ok(terms)
 }
@@ -331,16 +343,16 @@ struct Means {
 impl Means {
     fn add(&mut self, terms: &Terms, cells: usize) {
         if self.sums.is_empty() {
-            self.sums = terms.iter().map(|t| (t.0, 0.0)).collect();
+            self.sums = terms.iter().map(|t| Mean { value: 0.0, ..*t }).collect();
         }
         for (sum, term) in self.sums.iter_mut().zip(terms) {
-            sum.1 += term.1 * cells as f64;
+            sum.value += term.value * cells as f64;
         }
         self.cells += cells;
     }
 
     fn terms(&self) -> Terms {
-        self.sums.iter().map(|t| (t.0, t.1 / self.cells as f64)).collect()
+        self.sums.iter().map(|t| Mean { value: t.value / self.cells as f64, ..*t }).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Early stopping, and lowering the learning rate, on the unweighted validation loss.
+//! Early stopping, and lowering the learning rate, on the validation loss.
 
 use scgraft_models::EarlyStopping;
 
