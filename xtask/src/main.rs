@@ -3,6 +3,7 @@
 mod bench;
 mod data;
 mod floor;
+mod mapping;
 mod quality;
 
 use clap::{Parser, Subcommand};
@@ -18,6 +19,8 @@ struct Cli {
 enum Chore {
     /// Speed of the main job, beside scArches when its Python is given, and beside the floor.
     Bench(bench::Options),
+    /// A base model on real PBMC data, beside the published code: reconstruction, label accuracy, speed.
+    Mapping(mapping::Options),
     /// Results on real PBMC data: interferon programs, label transfer, new programs.
     Quality(quality::Options),
 }
@@ -25,6 +28,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Bench(options) => bench::run(&options),
+        Chore::Mapping(options) => mapping::run(&options),
         Chore::Quality(options) => quality::run(&options),
     }
 }

@@ -143,22 +143,27 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Accuracy of transferred labels on control cells of types that the reference knows, k = 15.
-fn accuracy(pair: &Pair, reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
-    let truth = data::known_types(&pair.query);
+/// Control cells of types that the reference knows: row, and type in the reference's words.
+pub fn known_control_cells(pair: &Pair) -> Result<Vec<(usize, String)>> {
     let condition = coded(&pair.query, "condition")?;
     let control = condition.levels.iter().position(|l| l == "control").context("no control cells")? as u32;
-    let rows: Vec<usize> = (0..truth.len()).filter(|&i| truth[i].is_some() && condition.codes[i] == control).collect();
+    let truth = data::known_types(&pair.query).into_iter().enumerate();
+    Ok(truth.filter(|(i, _)| condition.codes[*i] == control).filter_map(|(i, t)| t.map(|t| (i, t))).collect())
+}
+
+/// Accuracy of transferred labels on control cells of types that the reference knows, k = 15.
+pub fn accuracy(pair: &Pair, reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
+    let known = known_control_cells(pair)?;
+    let rows: Vec<usize> = known.iter().map(|k| k.0).collect();
     let neighbours = knn(reference, &query.select_rows(&rows), 15)?;
     let labels = coded(&pair.reference, "cell_type")?;
     let options = TransferOptions { unknown_above: 1.0, ..TransferOptions::default() };
     let transfer = transfer_labels(&neighbours, &[("cell_type", &labels)], &options)?;
     let mut by_type: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
-    for (i, &row) in rows.iter().enumerate() {
-        let want = truth[row].as_deref().unwrap_or_default();
-        let entry = by_type.entry(want).or_default();
+    for (i, (_, want)) in known.iter().enumerate() {
+        let entry = by_type.entry(want.as_str()).or_default();
         entry.1 += 1;
-        entry.0 += usize::from(transfer[0].label(i) == want);
+        entry.0 += usize::from(transfer[0].label(i) == want.as_str());
     }
     let (right, all) = by_type.values().fold((0, 0), |t, v| (t.0 + v.0, t.1 + v.1));
     let macro_mean = by_type.values().map(|v| v.0 as f64 / v.1 as f64).sum::<f64>() / by_type.len() as f64;

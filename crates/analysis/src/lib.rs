@@ -5,6 +5,7 @@
 
 pub mod auroc;
 pub mod cluster;
+pub mod differential;
 pub mod donors;
 mod eigen;
 pub mod enrichment;

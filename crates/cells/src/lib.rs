@@ -23,4 +23,5 @@ pub use prepare::{
     Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use random::Random;
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};

@@ -9,7 +9,7 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Random {
+pub struct Random {
     state: u64,
 }
 
@@ -21,7 +21,7 @@ fn mix(mut x: u64) -> u64 {
 
 impl Random {
     /// Stream `stream` of `seed`.
-    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+    pub fn new(seed: u64, stream: u64) -> Self {
         Random { state: mix(mix(seed.wrapping_add(STEP)) ^ mix(stream.wrapping_mul(STEP).wrapping_add(1))) }
     }
 
@@ -31,23 +31,23 @@ impl Random {
     }
 
     /// Uniform on the open interval (0, 1).
-    pub(crate) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
     /// Uniform on 0..n (the bias of the multiplication, below n / 2⁶⁴, is left).
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.bits()) * n as u128) >> 64) as usize
     }
 
     /// Standard normal, by the Box–Muller transform.
-    pub(crate) fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.uniform().ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
     /// Gamma with the given shape and scale 1, by Marsaglia & Tsang (2000).
-    pub(crate) fn gamma(&mut self, shape: f64) -> f64 {
+    pub fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             let boost = self.uniform().powf(1.0 / shape);
             return boost * self.gamma(shape + 1.0);
@@ -65,7 +65,7 @@ impl Random {
 
     /// Poisson, by counting down the cumulative distribution; a large mean is cut in equal parts, since
     /// Poisson(a + b) = Poisson(a) + Poisson(b).
-    pub(crate) fn poisson(&mut self, mean: f64) -> u32 {
+    pub fn poisson(&mut self, mean: f64) -> u32 {
         const SMALL: f64 = 30.0;
         let parts = (mean / SMALL).ceil().max(1.0);
         let part = mean / parts;
@@ -87,13 +87,13 @@ impl Random {
     }
 
     /// Negative binomial with mean μ and inverse dispersion θ (variance μ + μ²/θ), as gamma–Poisson.
-    pub(crate) fn negative_binomial(&mut self, mean: f64, theta: f64) -> u32 {
+    pub fn negative_binomial(&mut self, mean: f64, theta: f64) -> u32 {
         let rate = self.gamma(theta) * mean / theta;
         self.poisson(rate)
     }
 
     /// Puts items in random order (Fisher–Yates).
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
         }

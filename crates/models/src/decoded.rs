@@ -1,5 +1,6 @@
 //! What a decoder says of some cells: the mean of their data, and its distribution around it.
 
+use scgraft_cells::Random;
 use scgraft_engine::{Dispersion, Tape, Var};
 
 use crate::Batch;
@@ -63,5 +64,30 @@ impl<'a> Decoded<'a> {
             Distribution::Normal(log_scale) => t.normal(self.rate, log_scale, &batch.x),
             Distribution::SquaredError => t.squared_error(self.rate, &batch.x),
         }
+    }
+
+    /// A draw of the value of one gene of one cell (`at` in lanes); `None` where there is no distribution.
+    pub(crate) fn draw(&self, t: &Tape<'_>, cell: usize, gene: usize, at: usize, random: &mut Random) -> Option<f32> {
+        let genes = t.shape(self.rate).features;
+        let mean = f64::from(t.value(self.rate)[at]);
+        let scale = |dispersion: Dispersion<'_>| {
+            let log = match dispersion {
+                Dispersion::Grouped(tensor, codes) => {
+                    t.params().values(tensor)[codes.codes[cell] as usize * genes + gene]
+                }
+                Dispersion::PerCell(var) => t.value(var)[at],
+            };
+            f64::from(log).exp()
+        };
+        Some(match self.distribution {
+            Distribution::NegativeBinomial(dispersion) => random.negative_binomial(mean, scale(dispersion)) as f32,
+            Distribution::ZeroInflated { dispersion, dropout } => {
+                let zero = 1.0 / (1.0 + f64::from(-t.value(dropout)[at]).exp());
+                if random.uniform() < zero { 0.0 } else { random.negative_binomial(mean, scale(dispersion)) as f32 }
+            }
+            Distribution::Poisson => random.poisson(mean) as f32,
+            Distribution::Normal(log_scale) => (mean + scale(log_scale) * random.normal()) as f32,
+            Distribution::SquaredError => return None,
+        })
     }
 }

@@ -72,6 +72,9 @@ pub enum ModelError {
         /// What is wrong.
         what: String,
     },
+    /// Something asked of a model that it does not give.
+    #[error("{0}")]
+    Output(String),
     /// Surgery that makes no sense.
     #[error("surgery: {0}")]
     Surgery(String),

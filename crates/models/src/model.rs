@@ -53,6 +53,40 @@ impl Model {
         self.with_settings(&Value::Null)
     }
 
+    /// Takes over every tensor of a trained model that this one has too, by name and shape: a scANVI starts from a scVI
+    /// of the same settings. Returns how many.
+    ///
+    /// # Errors
+    /// When genes or conditions differ, or no tensor fits.
+    pub fn adopt(&mut self, trained: &Model) -> Result<usize, ModelError> {
+        let (own, other) = (&self.header, &trained.header);
+        if own.genes != other.genes || own.conditions != other.conditions {
+            return Err(ModelError::Output(format!(
+                "a model of {} genes and conditions {} cannot start from one of {} genes and conditions {}; they must be \
+                 the same",
+                own.genes.len(),
+                own.conditions.join(", "),
+                other.genes.len(),
+                other.conditions.join(", ")
+            )));
+        }
+        let mut taken = 0;
+        for p in self.params.iter_mut() {
+            let Some(q) = trained.params.id(&p.name).map(|id| trained.params.get(id)) else { continue };
+            if q.axes == p.axes && q.shape == p.shape {
+                p.values.copy_from_slice(&q.values);
+                taken += 1;
+            }
+        }
+        if taken == 0 {
+            return Err(ModelError::Output(format!(
+                "a {} has no tensor in common with a {} of these settings",
+                self.entry.name, trained.entry.name
+            )));
+        }
+        Ok(taken)
+    }
+
     /// The same tensors under other settings, merged over the model's own.
     pub(crate) fn with_settings(&self, settings: &Value) -> Result<Model, ModelError> {
         let mut config = self.network.config();

@@ -110,6 +110,17 @@ pub trait Network: Debug + Send + Sync {
         None
     }
 
+    /// Mean and variance of the prior of ln ℓ of each cell, where it is inferred.
+    fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
+        let _ = (params, batch);
+        None
+    }
+
+    /// Whether the prior of z is the standard normal distribution.
+    fn has_standard_prior(&self) -> bool {
+        true
+    }
+
     /// Whether the loss wants a second minibatch, of labelled cells ([`Batch::labelled`]).
     fn wants_labelled(&self) -> bool {
         false

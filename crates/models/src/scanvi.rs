@@ -251,6 +251,14 @@ impl Network for Scanvi {
         Some(self.logits(t, batch, z)) // 2
     }
 
+    fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
+        self.scvi.library_prior(params, batch)
+    }
+
+    fn has_standard_prior(&self) -> bool {
+        false
+    }
+
     fn wants_labelled(&self) -> bool {
         true
     }

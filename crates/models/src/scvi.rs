@@ -446,12 +446,8 @@ impl Scvi {
 
     /// KL(q(ln ℓ) ‖ N(a_s, v_s)) of each cell, where the library size is learned.
     pub(crate) fn library_kl(&self, t: &mut Tape<'_>, batch: &Batch, q: &Posterior) -> Option<Var> {
-        let (library, (mean, log_variance)) = self.library.as_ref().zip(q.library)?;
-        let of_cells = |id: ParamId| {
-            let by_condition = t.params().values(id);
-            batch.condition.codes.iter().map(|&s| by_condition[s as usize]).collect()
-        };
-        let (a, v) = (of_cells(library.prior_mean), of_cells(library.prior_variance));
+        let (mean, log_variance) = q.library?;
+        let (a, v) = self.library_prior(t.params(), batch)?;
         Some(t.kl_normal(mean, log_variance, VARIANCE_FLOOR, a, v)) // 8
     }
 }
@@ -607,6 +603,15 @@ impl Network for Scvi {
             terms.push(Term::of_cells(t, "kl_library", kl, 1.0));
         }
         terms
+    }
+
+    fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
+        let library = self.library.as_ref()?;
+        let of_cells = |id: ParamId| {
+            let by_condition = params.values(id);
+            batch.condition.codes.iter().map(|&s| by_condition[s as usize]).collect()
+        };
+        Some((of_cells(library.prior_mean), of_cells(library.prior_variance)))
     }
 
     fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {

@@ -43,6 +43,13 @@ impl Epochs {
     }
 }
 
+impl Epochs {
+    /// The number for a model that starts from a trained one: a third of it, from 2 to 10.
+    pub fn of_adopted(self, n_cells: usize) -> usize {
+        ((self.count(n_cells) as f64 / 3.0).round_ties_even() as usize).clamp(2, 10)
+    }
+}
+
 impl Training {
     /// Those of the published scArches models, save weight decay.
     pub const SCARCHES: Training = Training {

@@ -24,6 +24,7 @@
 
 mod embedding;
 mod error;
+pub mod expression;
 pub mod pipeline;
 pub mod slots;
 

@@ -17,6 +17,7 @@ use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
 use scgraft_models::Model;
 use serde_json::Value;
 
+use crate::expression::Prediction;
 use crate::pipeline::{Annotation, program_weights};
 use crate::{Embedding, Error};
 
@@ -184,17 +185,32 @@ pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
         cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
         cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
         if let Some(p) = &t.probabilities {
-            let mut table = Frame::new(cells.obs.index.clone());
-            for (j, level) in t.levels.iter().enumerate() {
-                // `/` would be a folder in HDF5.
-                let values = p.column(j).into_iter().map(f64::from).collect();
-                table.set(&level.replace('/', "_"), Column::Real(values));
-            }
+            let table = probability_table(cells, &t.levels, p);
             cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
         }
     }
     cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
     cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
+}
+
+/// Puts the labels of a model's own classifier into `obs`, with probabilities into `obsm["<name>_probabilities"]`.
+pub fn put_prediction(cells: &mut Cells, name: &str, prediction: &Prediction, with_probabilities: bool) {
+    cells.obs.set(&format!("{name}_pred"), Column::categorical(&prediction.names()));
+    cells.obs.set(&format!("{name}_uncertainty"), Column::Real(prediction.uncertainty.clone()));
+    if with_probabilities {
+        let table = probability_table(cells, &prediction.levels, &prediction.probabilities);
+        cells.obsm.insert(format!("{name}_probabilities"), Array::Frame(table));
+    }
+}
+
+/// Probabilities as a table with a column for each label.
+fn probability_table(cells: &Cells, levels: &[String], p: &Dense) -> Frame {
+    let mut table = Frame::new(cells.obs.index.clone());
+    for (j, level) in levels.iter().enumerate() {
+        // `/` would be a folder in HDF5.
+        table.set(&level.replace('/', "_"), Column::Real(p.column(j).into_iter().map(f64::from).collect()));
+    }
+    table
 }
 
 /// The names of the columns of a program test, as in TSV files and in `uns`.

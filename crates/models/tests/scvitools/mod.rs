@@ -178,7 +178,7 @@ pub fn stack(g: &Golden, model: &Model, prefix: &str, upstream: &str, input: usi
     match what {
         "bias" => as_is(&name(0, "bias")),
         "continuous" => columns(g, &key, inputs..inputs + h.continuous.len(), false),
-        "label" => columns(g, &key, width - h.labels.len()..width, true),
+        "label" => columns(g, &key, width.saturating_sub(h.labels.len())..width, true),
         _ => {
             let mut from = inputs + if first { h.continuous.len() } else { 0 };
             let conditions = if h.conditions.len() == 1 { 0 } else { h.conditions.len() };

@@ -1,15 +1,83 @@
-//! Where an embedding comes from: a file that has one, or a model and the cells it is to encode.
+//! Cells on their way into a model, and where an embedding comes from: a file that has one, or a model and the cells
+//! it is to encode.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use clap::Args;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
-use scgraft::models::Model;
+use scgraft::models::{Adaptor, Model};
 use scgraft::{Embedding, pipeline, slots};
 
-use super::input::{self, Condition, Values};
+use super::input::{self, Condition, Measured, Values};
 use super::{files, map};
+
+/// A trained model, and cells of conditions that it knows.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Source {
+    /// The model, as `train` or `map --save-model` wrote it
+    pub model: PathBuf,
+    /// Cells of conditions that the model knows
+    pub cells: PathBuf,
+    /// Adaptors to attach to the model first
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
+    #[command(flatten)]
+    pub values: Values,
+    #[command(flatten)]
+    pub condition: Condition,
+    #[command(flatten)]
+    pub measured: Measured,
+}
+
+impl Source {
+    /// The model, the cells, and the cells as the model takes them; `all` reads every slot, to write it again.
+    pub fn read(&self, all: bool) -> Result<(Model, Cells, Prepared)> {
+        let inputs = [&self.model, &self.cells].into_iter().chain(&self.attach);
+        inputs.into_iter().try_for_each(|i| files::check_input(i))?;
+        let mut model = Model::load(&self.model)?;
+        if !self.attach.is_empty() {
+            let adaptors = self.attach.iter().map(Adaptor::load).collect::<Result<Vec<_>, _>>()?;
+            model = model.attach(&adaptors)?;
+        }
+        let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
+        let cells = files::read(&self.cells, &if all { ReadOptions::default() } else { few })?;
+        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(&self.measured))?;
+        Ok((model, cells, prepared))
+    }
+}
+
+/// Cells as a model that knows their conditions takes them.
+fn prepared(
+    model: &Model,
+    cells: &Cells,
+    path: &Path,
+    values: &Values,
+    condition: &Condition,
+    measured: Option<&Measured>,
+) -> Result<Prepared> {
+    let source = match condition.source() {
+        Some(source) => source,
+        None => map::from_reference(model, cells, path)?,
+    };
+    let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
+    if let Some(measured) = measured {
+        measured.apply(&mut options);
+    }
+    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
+    input::warn(&prepared);
+    let new = &prepared.condition.levels[prepared.n_known_conditions..];
+    if !new.is_empty() {
+        bail!(
+            "{}: the model does not know the condition(s) {}; it knows {}. Map these cells with `scgraft map`",
+            path.display(),
+            new.join(", "),
+            model.header.conditions.join(", ")
+        );
+    }
+    Ok(prepared)
+}
 
 /// The embedding `key` of a file, with `obs`.
 pub(crate) fn stored(path: &Path, key: &str) -> Result<(Cells, Embedding)> {
@@ -27,24 +95,9 @@ pub(crate) fn encoded(
     values: &Values,
     condition: &Condition,
 ) -> Result<(Cells, Embedding)> {
-    let cells =
-        files::read(path, &ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() })?;
-    let source = match condition.source() {
-        Some(source) => source,
-        None => map::from_reference(model, &cells, path)?,
-    };
-    let options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
-    let prepared = Prepared::query(&cells, &model.header.known(), &options)?;
-    input::warn(&prepared);
-    let new = &prepared.condition.levels[prepared.n_known_conditions..];
-    if !new.is_empty() {
-        bail!(
-            "{}: the model does not know the condition(s) {}; it knows {}. Map these cells with `scgraft map`",
-            path.display(),
-            new.join(", "),
-            model.header.conditions.join(", ")
-        );
-    }
+    let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
+    let cells = files::read(path, &few)?;
+    let prepared = prepared(model, &cells, path, values, condition, None)?;
     let embedding = pipeline::embed(model, &prepared)?;
     Ok((cells, embedding))
 }

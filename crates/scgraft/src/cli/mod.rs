@@ -2,16 +2,20 @@
 
 mod annotate;
 mod demo;
+mod differential;
 mod encode;
 mod enrich;
+mod expression;
 mod files;
 mod input;
 mod inspect;
+mod likelihood;
 mod map;
 mod models;
 mod output;
 mod pictures;
 mod plot;
+mod predict;
 mod programs;
 mod progress;
 mod report;
@@ -76,8 +80,16 @@ enum Command {
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
     Annotate(annotate::Annotate),
+    /// Label cells with the classifier of a model that has one
+    Predict(predict::Predict),
     /// Test which gene programs differ between groups of cells
     Enrich(enrich::Enrich),
+    /// Test which genes differ between groups of cells, by the model
+    Differential(differential::Differential),
+    /// Decode cells: normalised expression, or draws of the data
+    Expression(expression::Expression),
+    /// Reconstruction error, ELBO and marginal likelihood of cells
+    Likelihood(likelihood::Likelihood),
     /// List the gene programs of a model, their directions and genes
     Programs(programs::Programs),
     /// Say what a file holds: a model, an adaptor, an h5ad
@@ -126,6 +138,10 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Train(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
+        Command::Predict(c) => c.run(global, out),
+        Command::Differential(c) => c.run(global, out),
+        Command::Expression(c) => c.run(global, out),
+        Command::Likelihood(c) => c.run(global, out),
         Command::Enrich(c) => c.run(global, out),
         Command::Programs(c) => c.run(global, out),
         Command::Inspect(c) => c.run(global, out),

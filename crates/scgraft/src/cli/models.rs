@@ -9,11 +9,19 @@ use super::{Global, Output};
 
 /// List the base models.
 #[derive(Args)]
-#[command(after_help = "Example:\n  scgraft models")]
-pub(crate) struct Models {}
+#[command(after_help = "Examples:\n  scgraft models\n  scgraft models --markdown > docs/models.md")]
+pub(crate) struct Models {
+    /// Print one table in Markdown
+    #[arg(long)]
+    pub markdown: bool,
+}
 
 impl Models {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+        if self.markdown {
+            table(out);
+            return Ok(());
+        }
         for model in registry() {
             out.line(format!("{}: {}", model.name, model.summary));
             out.line(format!("    use it when {}", model.when));
@@ -33,6 +41,18 @@ impl Models {
         let list: Vec<_> = registry().iter().map(told).collect();
         out.put("models", list);
         Ok(())
+    }
+}
+
+/// The page of the documents.
+fn table(out: &mut Output) {
+    out.line("# Choosing a model\n");
+    out.line("`scgraft models --markdown` writes this page; every model reads expression and conditions.\n");
+    out.line("| `--model` | what it is | use it when | needs | can use | gives |\n|---|---|---|---|---|---|");
+    for m in registry() {
+        let inputs = |i: &[Input]| if i.is_empty() { "–".to_owned() } else { named(i) };
+        let (needs, takes) = (inputs(m.needs), inputs(m.takes));
+        out.line(format!("| `{}` | {} | {} | {needs} | {takes} | {} |", m.name, m.summary, m.when, m.gives));
     }
 }
 

@@ -152,6 +152,9 @@ pub(crate) struct ModelOptions {
     /// Base model; `scgraft models` lists them
     #[arg(long, default_value = "expimap", value_name = "NAME", help_heading = "Model")]
     pub model: String,
+    /// Start from this trained model: its genes, its settings and the tensors that both have (scanvi from scvi)
+    #[arg(long, value_name = "FILE", help_heading = "Model", conflicts_with_all = ["genes_from", "all_genes", "hvg"])]
+    pub from: Option<PathBuf>,
     /// Sizes of the hidden layers [default: the model's; for expimap 256,256,256] [upstream: hidden_layer_sizes]
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', help_heading = "Model")]
     pub hidden: Vec<usize>,
@@ -188,8 +191,18 @@ impl ModelOptions {
 impl Train {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         let entry = find(&self.model.model)?;
-        let settings = self.model.settings()?;
+        let mut settings = self.model.settings()?;
+        let from = self.model.from.as_ref().map(Model::load).transpose()?;
+        if let Some(from) = &from {
+            // What the user says comes before the trained model's.
+            if let (Value::Object(own), Value::Object(trained)) = (&mut settings, from.network.config()) {
+                trained.into_iter().for_each(|(name, value)| {
+                    own.entry(name).or_insert(value);
+                });
+            }
+        }
         let mut inputs: Vec<&Path> = vec![&self.reference];
+        inputs.extend(self.model.from.as_deref());
         inputs.extend(self.choice.programs.iter().map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
         for output in [Some(&self.output), self.embed.as_ref()].into_iter().flatten() {
@@ -204,7 +217,13 @@ impl Train {
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots())?;
-        let plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
+        let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
+        if let Some(from) = &from {
+            plan.genes = Genes::Listed(from.header.genes.clone(), self.choice.sizes());
+            if self.fit.epochs.is_none() {
+                plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells());
+            }
+        }
 
         let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
         input::warn(&prepared);
@@ -218,6 +237,10 @@ impl Train {
         );
         let header = header(&prepared, programs, plan.membership);
         let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
+        if let Some(from) = &from {
+            let taken = model.adopt(from)?;
+            tracing::info!("{taken} tensors taken over from {}", from.entry.name);
+        }
         let report = train(&mut model, &prepared, &plan, global)?;
         self.describe(&mut model, &plan, &prepared, &report);
         stop::check()?;
@@ -294,6 +317,12 @@ impl Train {
         p.insert("cells".into(), prepared.n_cells().into());
         p.insert("values".into(), plan.prepare.slot.to_string().into());
         p.insert("condition_columns".into(), self.condition.condition.clone().into());
+        if let Some(column) = &self.measured.labels {
+            p.insert("label_column".into(), column.clone().into());
+        }
+        if let Some(from) = &self.model.from {
+            p.insert("started_from".into(), file(from).into());
+        }
         p.insert("best_epoch".into(), report.best_epoch.into());
         if let Ok(config) = serde_json::to_value(&plan.train) {
             p.insert("training".into(), config);

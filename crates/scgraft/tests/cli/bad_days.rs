@@ -28,8 +28,23 @@ fn wrong_usage_is_2() {
 #[test]
 fn every_subcommand_has_examples() {
     let folder = folder_with(&[]);
-    let commands =
-        ["demo", "train", "map", "annotate", "enrich", "programs", "inspect", "models", "plot", "report", "simulate"];
+    let commands = [
+        "demo",
+        "train",
+        "map",
+        "annotate",
+        "predict",
+        "enrich",
+        "differential",
+        "expression",
+        "likelihood",
+        "programs",
+        "inspect",
+        "models",
+        "plot",
+        "report",
+        "simulate",
+    ];
     for command in commands {
         let help = scgraft(folder.path(), &[command, "--help"]).good().stdout;
         assert!(help.contains(&format!("scgraft {command}")) && help.contains("Example"), "{help}");

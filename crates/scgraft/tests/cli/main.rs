@@ -1,6 +1,7 @@
 //! The program as its users meet it: whole runs, and bad days.
 
 mod bad_days;
+mod models;
 mod workflow;
 
 use std::path::{Path, PathBuf};

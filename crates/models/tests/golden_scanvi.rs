@@ -1,0 +1,123 @@
+//! scANVI against scvi-tools 1.4.2 on fixed weights, batches and noise: every loss term to 1e-5, every gradient to 1e-4,
+//! ten training steps to 1e-3 (all relative); and what it gives: probabilities of labels.
+#![allow(missing_docs)]
+
+mod scvitools;
+mod support;
+
+use scgraft_cells::Prepared;
+use scgraft_engine::{Grads, Noise};
+use scgraft_models::{Model, Step};
+use scvitools::{batch, noise, pass, relative, rows, stack};
+use serde_json::json;
+use support::{Golden, assert_close};
+
+/// Our tensor's values from upstream's.
+fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
+    let as_is = |n: &str| {
+        let key = format!("{prefix}.{n}");
+        g.has(&key).then(|| g.values(&key).to_vec())
+    };
+    let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
+    let heads = [
+        ("z2_encoder.mean.", "encoder_z2_z1.mean_encoder"),
+        ("z2_encoder.log_variance.", "encoder_z2_z1.var_encoder"),
+        ("z1_decoder.mean.", "decoder_z1_z2.mean_decoder"),
+        ("z1_decoder.log_variance.", "decoder_z1_z2.var_decoder"),
+    ];
+    for (own, theirs) in heads {
+        if let Some(what) = name.strip_prefix(own) {
+            return as_is(&format!("{theirs}.{what}"));
+        }
+    }
+    if let Some(what) = name.strip_prefix("classifier.logits.") {
+        let slot = if g.settings["linear_classifier"] == json!(true) { 0 } else { 1 };
+        return as_is(&format!("classifier.classifier.{slot}.{what}"));
+    }
+    let stacks = [
+        ("classifier.", "classifier.classifier.0"),
+        ("z2_encoder.", "encoder_z2_z1.encoder"),
+        ("z1_decoder.", "decoder_z1_z2.decoder"),
+    ];
+    for (own, theirs) in stacks {
+        if let Some(rest) = name.strip_prefix(own) {
+            return stack(g, model, prefix, theirs, latent, rest);
+        }
+    }
+    scvitools::scvi(g, model, prefix, name)
+}
+
+fn model(g: &Golden) -> (Model, Prepared) {
+    let mut config = scvitools::settings(g);
+    config["classification_weight"] = g.settings["classification_ratio"].clone();
+    config["linear_classifier"] = json!(g.settings["linear_classifier"] == json!(true));
+    scvitools::model(g, "scanvi", &config, true, &|model, prefix, name| ours(g, model, prefix, name))
+}
+
+fn draws(g: &Golden, step: Option<usize>) -> Noise {
+    let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
+    let of = |name: &str| {
+        let key = format!("{}.eps{name}", if step.is_some() { "curve" } else { "input" });
+        g.has(&key).then(|| step.map_or_else(|| g.values(&key), |t| g.slice(&key, t)))
+    };
+    let mut all = vec![(of("").unwrap(), latent)];
+    all.extend(of("_library").map(|l| (l, 1)));
+    all.push((of("_z2").unwrap(), latent));
+    noise(&all)
+}
+
+/// Terms as upstream reports them.
+fn reported(g: &Golden, terms: &[(&'static str, f64, f64)]) -> Vec<(&'static str, f64)> {
+    let of = |names: &[&str]| terms.iter().filter(|t| names.contains(&t.0)).map(|t| t.1).sum::<f64>();
+    let mut out = vec![
+        ("likelihood", of(&["reconstruction"])),
+        ("recon", of(&["reconstruction", "kl_z1"])),
+        ("kl", of(&["kl_z2", "kl_label", "kl_library"])),
+        ("total", terms.iter().map(|t| t.1 * t.2).sum()),
+    ];
+    if g.has("loss.classification") {
+        out.push(("classification", of(&["classification"])));
+    }
+    out
+}
+
+fn check(name: &str) {
+    let g = Golden::read(&format!("scanvi_{name}"));
+    let (model, data) = model(&g);
+    let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
+    let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
+    let step = Step { epoch: 0, learning_rate: 1e-3, kl_weight };
+    let mut grads = Grads::new(&model.params);
+    let labelled = g.has("input.labelled_rows").then(|| rows(g.values("input.labelled_rows")));
+    let one = batch(&model, &data, &rows(g.values("input.rows")), labelled.as_deref());
+    let terms = pass(&model, &one, draws(&g, None), &step, Some(&mut grads));
+    for (term, value) in reported(&g, &terms) {
+        relative(&format!("{name}: {term}"), value, g.scalar(&format!("loss.{term}")), 1e-5);
+    }
+    scvitools::gradients(&g, &model, &grads, &ours);
+    let probabilities = model.label_probabilities(&data.select_cells(&rows(g.values("input.rows")))).unwrap().unwrap();
+    assert_close(&format!("{name}: probabilities"), &probabilities.values, g.values("eval.probability"), 1e-5);
+    if g.has("curve.recon") {
+        scvitools::curve(&g, model, &ours, |model, t, kl_weight, grads| {
+            let labelled = g.has("curve.labelled_rows").then(|| rows(g.slice("curve.labelled_rows", t)));
+            let one = batch(model, &data, &rows(g.slice("curve.rows", t)), labelled.as_deref());
+            let step = Step { epoch: t, learning_rate: 1e-3, kl_weight };
+            reported(&g, &pass(model, &one, draws(&g, Some(t)), &step, Some(grads)))
+        });
+    }
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => { $(#[test] fn $name() { check(stringify!($name)); })* };
+}
+
+scenarios!(
+    mapping,
+    default_batchnorm,
+    unlabelled_only,
+    nb_gene_batch,
+    linear_classifier,
+    learned_library,
+    covariates_deep,
+    surgery,
+);

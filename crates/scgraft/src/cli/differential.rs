@@ -1,0 +1,166 @@
+//! `scgraft differential`: genes that differ between groups of cells, by the model.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use scgraft::analysis::differential::{Differential as Found, DifferentialMode};
+use scgraft::cells::Coded;
+use scgraft::expression::{DifferentialPlan, differential, differential_table};
+use scgraft::io::write_table;
+use serde_json::{Value, json};
+
+use super::encode::Source;
+use super::expression::conditions;
+use super::output::{fixed, number};
+use super::{Global, Output, files, input, stop};
+
+const EXAMPLES: &str = "\
+Compares draws of normalised expression, as scvi-tools does. Mode change: the probability that the log₂ fold change is at
+least --delta, in the more probable direction; genes are called at a posterior expected false discovery rate. Mode
+vanilla: the probability that expression in the group is larger. Cells are the unit here: where samples of several donors
+are compared, small effects will look certain that a new donor would not show.
+
+Examples:
+  scgraft differential reference.scgraft reference.h5ad --groups cell_type --tsv genes.tsv
+  scgraft differential mapped.scgraft query.h5ad --groups condition --versus control --delta 0.5 --tsv genes.tsv
+  scgraft differential reference.scgraft reference.h5ad --groups cell_type --group B --as-condition all --mode vanilla";
+
+/// Bayesian differential expression between groups of cells.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Differential {
+    #[command(flatten)]
+    pub source: Source,
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// Groups to test [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// The group to compare with [default: all other cells]
+    #[arg(long, value_name = "NAME")]
+    pub versus: Option<String>,
+    /// What is compared
+    #[arg(long, value_enum, default_value_t = Mode::Change)]
+    pub mode: Mode,
+    /// The least |log₂ fold change| that counts
+    #[arg(long, default_value_t = 0.25, value_name = "X")]
+    pub delta: f64,
+    /// Added to expression before logarithms [default: read off genes that a group does not express]
+    #[arg(long, value_name = "X")]
+    pub pseudocount: Option<f64>,
+    /// Count both directions together
+    #[arg(long)]
+    pub both_directions: bool,
+    /// False discovery rate at which genes are called
+    #[arg(long, default_value_t = 0.05, value_name = "X")]
+    pub fdr: f64,
+    /// Draws of each group
+    #[arg(long, default_value_t = 5000, value_name = "N")]
+    pub samples: usize,
+    /// Decode both groups as of these conditions in turn; `all` for every condition [default: each cell's own]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub as_condition: Vec<String>,
+    /// Write all genes as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+    /// Genes to print of each group
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub top: usize,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// Whether expression is larger
+    Vanilla,
+    /// Whether it differs by an effect size
+    Change,
+}
+
+impl Differential {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        if let Some(path) = &self.tsv {
+            files::check_output(path, &[&self.source.model, &self.source.cells])?;
+        }
+        let (model, cells, data) = self.source.read(false)?;
+        let (groups, rows) = input::coded(&cells, &self.source.cells.display().to_string(), &self.groups)?;
+        let plan = DifferentialPlan {
+            draws: self.samples,
+            as_conditions: conditions(&self.as_condition, &model.header.conditions)?,
+            mode: match self.mode {
+                Mode::Vanilla => DifferentialMode::Vanilla,
+                Mode::Change => DifferentialMode::Change {
+                    delta: self.delta,
+                    pseudocount: self.pseudocount,
+                    both_directions: self.both_directions,
+                    fdr: self.fdr,
+                },
+            },
+            seed: global.seed.unwrap_or(0),
+        };
+        let mut found: Vec<(String, String, Found)> = Vec::new();
+        for (a, b) in self.pairs(&groups)? {
+            stop::check()?;
+            let of = |wanted: &dyn Fn(u32) -> bool| -> Vec<usize> {
+                groups.codes.iter().zip(&rows).filter(|(c, _)| wanted(**c)).map(|(_, &r)| r).collect()
+            };
+            let (in_a, in_b) = (of(&|c| c == a), of(&|c| b.map_or(c != a, |b| c == b)));
+            let name = |k: u32| groups.levels[k as usize].clone();
+            tracing::info!("{} ({} cells) against {} cells", name(a), in_a.len(), in_b.len());
+            let result = differential(&model, &data, &in_a, &in_b, &plan)?;
+            found.push((name(a), b.map_or_else(|| "rest".into(), name), result));
+        }
+        if let Some(path) = &self.tsv {
+            write_table(path, &differential_table(&model, &found))?;
+        }
+        let told: Vec<Value> = found.iter().map(|f| self.tell(f, &model.header.genes, out)).collect();
+        out.put("comparisons", told);
+        Ok(())
+    }
+
+    /// Codes of the groups to compare; `None` is the rest.
+    fn pairs(&self, groups: &Coded) -> Result<Vec<(u32, Option<u32>)>> {
+        let code = |name: &String| match groups.levels.iter().position(|l| l == name) {
+            Some(at) => Ok(at as u32),
+            None => bail!("`{name}` is no value of `{}`; there are: {}", self.groups, groups.levels.join(", ")),
+        };
+        let versus = self.versus.as_ref().map(code).transpose()?;
+        let tested: Vec<u32> = match self.group.len() {
+            0 => (0..groups.levels.len() as u32).filter(|k| Some(*k) != versus).collect(),
+            _ => self.group.iter().map(code).collect::<Result<_>>()?,
+        };
+        if groups.levels.len() < 2 {
+            bail!("`{}` has one value only, {}; two groups are needed", self.groups, groups.levels.join(", "));
+        }
+        Ok(tested.into_iter().map(|k| (k, versus)).collect())
+    }
+
+    fn tell(&self, (a, b, found): &(String, String, Found), genes: &[String], out: &mut Output) -> Value {
+        let called = found.rows.iter().filter(|r| r.differs == Some(true)).count();
+        match self.mode {
+            Mode::Change => out.line(format!("{a} versus {b}: {called} of {} genes differ", found.rows.len())),
+            Mode::Vanilla => out.line(format!("{a} versus {b}")),
+        }
+        let fold = |f: Option<[f64; 5]>| f.map_or(f64::NAN, |f| f[0]);
+        let rows: Vec<[String; 5]> = found
+            .rows
+            .iter()
+            .take(self.top)
+            .map(|r| {
+                let gene = genes[r.gene].clone();
+                let lfc = fixed(fold(r.fold_change), 2);
+                [gene, fixed(r.probability, 3), fixed(r.log_bayes_factor, 2), lfc, format!("{:.2e}", r.mean_a)]
+            })
+            .collect();
+        out.table(["gene", "p", "log BF", "log2 FC", "mean"], &rows);
+        let top = found.rows.iter().take(self.top).map(|r| {
+            json!({
+                "gene": genes[r.gene], "probability": number(r.probability),
+                "log_bayes_factor": number(r.log_bayes_factor), "lfc_mean": number(fold(r.fold_change)),
+            })
+        });
+        json!({"group": a, "comparison": b, "called": called, "top": top.collect::<Vec<_>>()})
+    }
+}
