@@ -116,7 +116,7 @@ pub trait Network: Debug + Send + Sync {
         None
     }
 
-    /// Whether the prior of z is the standard normal distribution.
+    /// Whether z has the standard normal prior, and nothing besides z and ln ℓ is latent.
     fn has_standard_prior(&self) -> bool {
         true
     }

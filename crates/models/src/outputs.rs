@@ -201,7 +201,9 @@ impl Model {
         self.check(data)?;
         if !self.network.has_standard_prior() {
             return Err(ModelError::Output(
-                "the marginal likelihood is estimated for a standard normal prior of z; this model has another".into(),
+                "the marginal likelihood is estimated where z has a standard normal prior and nothing else is latent; this \
+                 model has another prior, or more latent variables"
+                    .into(),
             ));
         }
         let floor = self.network.variance_floor();

@@ -514,6 +514,10 @@ impl Network for Totalvi {
         terms
     }
 
+    fn has_standard_prior(&self) -> bool {
+        false
+    }
+
     fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
         if data.proteins.is_some() {
             return Ok(());
