@@ -127,10 +127,11 @@ fn the_marginal_likelihood_is_the_integral_and_lies_above_the_bound() {
     let data = data();
     for likelihood in ["nb", "zinb", "poisson"] {
         let mut model = model("scvi", &json!({ "latent": 1, "likelihood": likelihood }), &data);
-        // A fresh decoder says that some cells lie far outside where a fresh encoder draws them, and few draws carry all
-        // the weight; a flatter one brings the two together.
-        let id = model.params.id("decoder.scale.weight").unwrap();
-        model.params.get_mut(id).values.iter_mut().for_each(|w| *w *= 0.3);
+        // Draws must be wider than the posterior, or the variance of their weights is infinite: q = N(m, 2).
+        for (name, value) in [("encoder.log_variance.weight", 0.0), ("encoder.log_variance.bias", 2f32.ln())] {
+            let id = model.params.id(name).unwrap();
+            model.params.get_mut(id).values.fill(value);
+        }
         let want = integrated(&model, &data);
         let got = model.marginal_log_likelihood(&data, 3000, 1).unwrap();
         for (c, (got, want)) in got.iter().zip(&want).enumerate() {
