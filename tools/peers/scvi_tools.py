@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import json
+import logging
 import os
 import sys
 import time
@@ -48,6 +49,8 @@ import label_accuracy  # noqa: E402
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
+# Its notes go to standard output, where only JSON is wanted.
+scvi.settings.verbosity = logging.ERROR
 HELD_OUT = 10
 UNLABELLED = "unlabelled"
 
