@@ -89,15 +89,15 @@ pub trait Network: Debug + Send + Sync {
     /// ([`Decoded::normalised`]).
     fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a>;
 
-    /// p(y | z, s) of proteins; `None` for models without. Which of them a condition measured, 1 or 0,
-    /// [condition × protein], is a statistic of the table.
-    fn generate_proteins<'a>(
-        &'a self,
-        t: &mut Tape<'a>,
-        batch: &'a Batch,
-        z: Var,
-    ) -> Option<(DecodedProteins, ParamId)> {
+    /// p(y | z, s) of proteins; `None` for models without.
+    fn generate_proteins<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<DecodedProteins> {
         let _ = (t, batch, z);
+        None
+    }
+
+    /// The statistic that says which proteins a condition measured, 1 or 0, [condition × protein]; `None` for models
+    /// without.
+    fn measured_proteins(&self) -> Option<ParamId> {
         None
     }
 

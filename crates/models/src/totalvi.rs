@@ -474,15 +474,14 @@ impl Network for Totalvi {
         self.genes(t, batch, (z, beside, mixture), log_library)
     }
 
-    fn generate_proteins<'a>(
-        &'a self,
-        t: &mut Tape<'a>,
-        batch: &'a Batch,
-        z: Var,
-    ) -> Option<(DecodedProteins, ParamId)> {
+    fn generate_proteins<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<DecodedProteins> {
         let beside = self.beside(t, batch, z);
         let mixture = self.skip(t, batch, &self.mixture, z, beside);
-        Some((self.proteins(t, batch, (z, beside, mixture)), self.measured))
+        Some(self.proteins(t, batch, (z, beside, mixture)))
+    }
+
+    fn measured_proteins(&self) -> Option<ParamId> {
+        Some(self.measured)
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {

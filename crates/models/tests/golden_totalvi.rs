@@ -11,7 +11,7 @@ use scgraft_cells::{
     Array, Cells, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
 use scgraft_engine::{Codes, Grads, Noise, Tape, Workspace};
-use scgraft_models::{Header, Model, Step};
+use scgraft_models::{DecodeAs, Header, Model, Step};
 use scvitools::{batch, columns, pass, relative, rows};
 use serde_json::{Value, json};
 use support::{Golden, assert_close, single, transpose};
@@ -168,7 +168,7 @@ fn decoded(g: &Golden, model: &Model, one: &scgraft_models::Batch) {
         let as_batch = scgraft_models::Batch { condition: Codes::new(vec![s as u32; one.n_cells()]), ..one.clone() };
         let mut tape = Tape::new(&model.params, &mut workspace, Noise::Zero, false);
         let q = model.network.inference(&mut tape, one);
-        let (p, _) = model.network.generate_proteins(&mut tape, &as_batch, q.mean).unwrap();
+        let p = model.network.generate_proteins(&mut tape, &as_batch, q.mean).unwrap();
         let logits = tape.value(p.mixing);
         let probability: Vec<f32> = logits.iter().map(|m| 1.0 / (1.0 + m.exp())).collect();
         let rate = tape.value(p.log_background.0).iter().zip(tape.value(p.foreground));
@@ -228,4 +228,31 @@ fn a_reference_without_proteins_is_refused() {
     let header = Header { genes: vec!["a".into()], conditions: vec!["x".into()], ..Header::default() };
     let error = Model::new("totalvi", &json!({}), header, 1).unwrap_err().to_string();
     assert!(error.contains("protein counts"), "{error}");
+}
+
+#[test]
+fn proteins_are_decoded_as_the_conditions_that_measured_them() {
+    let g = Golden::read("totalvi_missing_proteins");
+    let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
+    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g), false, &ours);
+    let own = model.proteins(&data, &DecodeAs::Measured).unwrap();
+    let conditions = &model.header.conditions;
+    let decode = |c: usize| model.proteins(&data, &DecodeAs::Conditions(vec![conditions[c].clone()])).unwrap();
+    let (first, last) = (decode(0), decode(1));
+    let both = model.proteins(&data, &DecodeAs::Conditions(conditions.clone())).unwrap();
+    // Only the first condition measured proteins 1 and 3.
+    for (cell, &code) in data.condition.codes.iter().enumerate() {
+        for p in 0..model.header.proteins.len() {
+            let imputed = code == 1 && (p == 1 || p == 3);
+            let source = if imputed || code == 0 { &first } else { &last };
+            assert_eq!(own.total.row(cell)[p], source.total.row(cell)[p], "cell {cell}, protein {p}");
+            let (a, b) = (first.foreground.row(cell)[p], last.foreground.row(cell)[p]);
+            let mean = if p == 1 || p == 3 { a } else { 0.5 * (a + b) };
+            assert!((both.foreground.row(cell)[p] - mean).abs() <= 1e-5 * mean, "cell {cell}, protein {p}");
+            assert!(own.foreground.row(cell)[p] <= own.total.row(cell)[p]);
+            assert!((0.0..=1.0).contains(&own.probability.row(cell)[p]));
+        }
+    }
+    let error = model.proteins(&data, &DecodeAs::Conditions(vec!["nowhere".into()])).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
 }

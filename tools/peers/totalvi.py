@@ -1,0 +1,109 @@
+"""scvi-tools' totalVI on CITE-seq: proteins of a third of the cells are hidden and imputed.
+
+The peer side of `cargo xtask proteins`; needs the packages of requirements-current.txt.
+
+    python tools/peers/totalvi.py DATA --epochs 100 --threads 1
+
+The cells 0, 3, 6, … are the batch `hidden`, whose proteins are 0; the others are `measured`.
+Settings: layer norm, encoder 256-256, decoders 256, 20 latent dimensions, dropout 0.2, batches
+of 256, Adam 4e-3, no early stopping; the KL weight rises over half of the epochs. The hidden
+proteins are decoded as `measured`. Prints one JSON object: per protein the Pearson correlation
+of ln(1 + imputed) with ln(1 + counts) over the hidden cells.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import sys
+import time
+import warnings
+from pathlib import Path
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--samples", type=int, default=25, help="draws per imputed value")
+    parser.add_argument(
+        "--no-adversary", action="store_true", help="without the classifier of batches"
+    )
+    parser.add_argument("--speed-only", action="store_true", help="train, time and stop")
+    return parser.parse_args()
+
+
+args = arguments()
+# Before numpy and torch read it.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = str(args.threads)
+
+import anndata  # noqa: E402
+import numpy as np  # noqa: E402
+import scvi  # noqa: E402
+import torch  # noqa: E402
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(args.threads)
+
+
+def main():
+    scvi.settings.seed = args.seed
+    scvi.settings.verbosity = 40
+    adata = anndata.read_h5ad(args.data / "citeseq_pbmc10k_totalvi.h5ad")
+    hidden = np.arange(adata.n_obs) % 3 == 0
+    proteins = adata.obsm["protein_expression"]
+    names = [str(n) for n in getattr(proteins, "columns", range(proteins.shape[1]))]
+    truth = np.asarray(proteins, dtype=np.float64)
+    counts = truth.copy()
+    counts[hidden] = 0
+    adata.obsm["protein_expression"] = counts.astype(np.float32)
+    adata.obs["part"] = np.where(hidden, "hidden", "measured")
+    scvi.model.TOTALVI.setup_anndata(
+        adata, batch_key="part", protein_expression_obsm_key="protein_expression"
+    )
+    model = scvi.model.TOTALVI(
+        adata, use_layer_norm="both", use_batch_norm="none", n_layers_encoder=2, n_layers_decoder=1
+    )
+    start = time.perf_counter()
+    model.train(
+        max_epochs=args.epochs,
+        batch_size=256,
+        train_size=0.9,
+        early_stopping=False,
+        n_epochs_kl_warmup=max(args.epochs // 2, 1),
+        adversarial_classifier=not args.no_adversary,
+        enable_progress_bar=False,
+        logger=False,
+        enable_model_summary=False,
+        accelerator="cpu",
+    )
+    seconds = time.perf_counter() - start
+    report = {
+        "peer": "scvi-tools",
+        "versions": {p: importlib.metadata.version(p) for p in ("scvi-tools", "torch", "anndata")},
+        "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],
+        "seed": args.seed,
+        "epochs": args.epochs,
+        "adversary": not args.no_adversary,
+        "seconds_per_epoch": seconds / args.epochs,
+    }
+    if not args.speed_only:
+        for key, background in (("with_background", True), ("foreground", False)):
+            _, imputed = model.get_normalized_expression(
+                indices=np.flatnonzero(hidden), transform_batch="measured", gene_list=[],
+                n_samples=args.samples, return_mean=True, return_numpy=True,
+                include_protein_background=background,
+            )
+            a, b = np.log1p(np.asarray(imputed, dtype=np.float64)), np.log1p(truth[hidden])
+            each = [float(np.corrcoef(a[:, j], b[:, j])[0, 1]) for j in range(len(names))]
+            report[key] = {"mean": float(np.mean(each)), "by_protein": dict(zip(names, each))}
+    json.dump(report, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()
