@@ -1,6 +1,6 @@
 """scvi-tools' totalVI on CITE-seq: proteins of a third of the cells are hidden and imputed.
 
-The peer side of `cargo xtask proteins`; needs the packages of requirements-current.txt.
+Needs the packages of requirements-current.txt.
 
     python tools/peers/totalvi.py DATA --epochs 100 --threads 1
 
@@ -71,8 +71,9 @@ def main():
     model.train(
         max_epochs=args.epochs,
         batch_size=256,
-        train_size=0.9,
+        train_size=1.0,
         early_stopping=False,
+        reduce_lr_on_plateau=False,
         n_epochs_kl_warmup=max(args.epochs // 2, 1),
         adversarial_classifier=not args.no_adversary,
         enable_progress_bar=False,

@@ -1,6 +1,6 @@
 """scArches' trVAE (or CVAE) on the PBMC reference and the IFN-β query: times, losses, latent means.
 
-The peer side of `cargo xtask mapping` and of `cargo xtask bench`; needs the packages of
+The peer side of `cargo xtask mapping`; needs the packages of
 requirements-scarches.txt.
 
     python tools/peers/trvae.py DATA --epochs 100 --query-epochs 100 --threads 1

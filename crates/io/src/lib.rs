@@ -31,3 +31,4 @@ pub use h5ad::{
     write_h5ad,
 };
 pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};
+pub use tenx::PROTEIN_SLOT;

@@ -178,8 +178,8 @@ fn assemble(path: &Path, barcodes: Vec<String>, features: Features, counts: Csr)
     Ok(cells)
 }
 
-/// Where protein counts stand.
-pub(crate) const PROTEIN_SLOT: &str = "protein_expression";
+/// The entry of `obsm` that protein counts of 10x and MuData files are read into.
+pub const PROTEIN_SLOT: &str = "protein_expression";
 
 /// Protein counts as a table, a column a protein.
 pub(crate) fn protein_table(obs: &Frame, labels: Vec<String>, counts: &Csr) -> Frame {

@@ -51,8 +51,8 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
     gives: "a latent space",
     when: "a plain baseline is wanted",
     values: scarches_values,
-    training: Training::SCARCHES,
-    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
+    training: TRAINING,
+    mapping: MAPPING,
     mapping_settings: &[],
     build: |config, header, key| build(&CVAE, 0.0, config, header, key),
 };
@@ -65,11 +65,15 @@ pub(crate) const TRVAE: ModelEntry = ModelEntry {
     gives: "a latent space",
     when: "batch effects remain in a plain conditional VAE",
     values: scarches_values,
-    training: Training::SCARCHES,
-    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
+    training: TRAINING,
+    mapping: MAPPING,
     mapping_settings: &[],
     build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
 };
+
+/// Without annealing: scArches' default for these two.
+const TRAINING: Training = Training { kl_anneal: 0, ..Training::SCARCHES };
+const MAPPING: Training = Training { epochs: Epochs::Fixed(200), ..TRAINING };
 
 /// Settings of CVAE and trVAE; the defaults are scArches'.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

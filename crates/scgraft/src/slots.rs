@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `obsm["X_scgraft"]`, `obsm["X_scgraft_var"]` | posterior means and variances, cells × programs |
 //! | `obsm["X_scgraft_umap"]` | a picture of the means |
+//! | `obsm["scgraft_proteins"]`, `…_total`, `…_foreground` | proteins without and with background, foreground probability |
 //! | `varm["scgraft_weights"]` | decoder weights, genes of the file × programs |
 //! | `obs["<label>_pred"]`, `obs["<label>_uncertainty"]` | transferred labels |
 //! | `obs["<label>_best"]` | the most probable label, also where it is too uncertain |
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use scgraft_analysis::programs::ProgramTest;
 use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
-use scgraft_models::Model;
+use scgraft_models::{Model, ProteinEstimates};
 use serde_json::Value;
 
 use crate::expression::Prediction;
@@ -29,6 +30,8 @@ pub const VARIANCE: &str = "_var";
 pub const UMAP: &str = "X_scgraft_umap";
 /// `varm`: decoder weights.
 pub const WEIGHTS: &str = "scgraft_weights";
+/// `obsm`: proteins without background; `_total` with it, `_foreground` the probability of foreground.
+pub const PROTEINS: &str = "scgraft_proteins";
 /// `uns`: everything else.
 pub const NOTES: &str = "scgraft";
 
@@ -211,6 +214,20 @@ fn probability_table(cells: &Cells, levels: &[String], p: &Dense) -> Frame {
         table.set(&level.replace('/', "_"), Column::Real(p.column(j).into_iter().map(f64::from).collect()));
     }
     table
+}
+
+/// Puts proteins into `cells`: without background, with background, and how probable it is that they are foreground.
+pub fn put_proteins(cells: &mut Cells, names: &[String], estimates: &ProteinEstimates) {
+    let slots = [("", &estimates.foreground), ("_total", &estimates.total), ("_foreground", &estimates.probability)];
+    for (ending, values) in slots {
+        let mut table = Frame::new(cells.obs.index.clone());
+        for (j, name) in names.iter().enumerate() {
+            let column = values.column(j).into_iter().map(f64::from).collect();
+            // `/` would be a folder in HDF5.
+            table.set(&name.replace('/', "_"), Column::Real(column));
+        }
+        cells.obsm.insert(format!("{PROTEINS}{ending}"), Array::Frame(table));
+    }
 }
 
 /// The names of the columns of a program test, as in TSV files and in `uns`.

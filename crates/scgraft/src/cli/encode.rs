@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
-use scgraft::models::{Adaptor, Model};
+use scgraft::models::{Adaptor, Input, Model};
 use scgraft::{Embedding, pipeline, slots};
 
 use super::input::{self, Condition, Measured, Values};
@@ -64,6 +64,9 @@ fn prepared(
     let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
     if let Some(measured) = measured {
         measured.apply(&mut options);
+    }
+    if model.entry.reads(Input::Proteins) {
+        input::usual_proteins(&mut options, cells);
     }
     let prepared = Prepared::query(cells, &model.header.known(), &options)?;
     input::warn(&prepared);

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
+use scgraft::io::PROTEIN_SLOT;
 
 /// Where the expression stands.
 #[derive(Args, Clone, Debug, Default)]
@@ -67,7 +68,7 @@ pub(crate) struct Measured {
     /// The value of that column that means unlabelled
     #[arg(long, value_name = "VALUE", requires = "labels")]
     pub unlabelled: Option<String>,
-    /// Entry of obsm with protein counts, for models that have proteins
+    /// Entry of obsm with protein counts, for models that have proteins [default: protein_expression, where there is one]
     #[arg(long, value_name = "KEY")]
     pub proteins: Option<String>,
     /// Entry of uns with the protein names, when that of obsm has none
@@ -80,6 +81,13 @@ impl Measured {
         options.label = self.labels.clone();
         options.unlabelled = self.unlabelled.clone();
         options.proteins = self.proteins.clone().map(|obsm| ProteinSource { obsm, names: self.protein_names.clone() });
+    }
+}
+
+/// Takes proteins from where files usually have them, when no entry was named and these cells have that one.
+pub(crate) fn usual_proteins(options: &mut PrepareOptions, cells: &Cells) {
+    if options.proteins.is_none() && cells.obsm.contains_key(PROTEIN_SLOT) {
+        options.proteins = Some(ProteinSource { obsm: PROTEIN_SLOT.to_owned(), names: None });
     }
 }
 

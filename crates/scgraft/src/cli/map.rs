@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{Cells, ConditionSource, GeneCase, PrepareOptions, ProgramOptions};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
-use scgraft::models::{Adaptor, Granularity, Membership, Model, Surgery};
+use scgraft::models::{Adaptor, Granularity, Input, Membership, Model, Surgery};
 use scgraft::pipeline::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
 use serde_json::{Value, json};
@@ -220,6 +220,9 @@ impl Map {
             ..input::prepare(&self.values, condition)
         };
         self.measured.apply(&mut prepare);
+        if entry.reads(Input::Proteins) {
+            input::usual_proteins(&mut prepare, cells);
+        }
         Ok(QueryPlan {
             prepare,
             surgery: Surgery {

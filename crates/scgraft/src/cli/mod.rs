@@ -18,6 +18,7 @@ mod plot;
 mod predict;
 mod programs;
 mod progress;
+mod proteins;
 mod report;
 mod settings;
 mod simulate;
@@ -96,6 +97,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// List the base models
     Models(models::Models),
+    /// Denoise and impute proteins, with their foreground probability
+    Proteins(proteins::Proteins),
     /// Draw a picture (PNG or SVG)
     Plot(plot::Plot),
     /// Write an HTML report
@@ -146,6 +149,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Programs(c) => c.run(global, out),
         Command::Inspect(c) => c.run(global, out),
         Command::Models(c) => c.run(global, out),
+        Command::Proteins(c) => c.run(global, out),
         Command::Plot(c) => c.run(global, out),
         Command::Report(c) => c.run(global, out),
         Command::Simulate(c) => c.run(global, out),

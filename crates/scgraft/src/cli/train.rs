@@ -8,7 +8,7 @@ use scgraft::cells::{
     Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, Prepared, ProgramOptions,
 };
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
-use scgraft::models::{Membership, Model, ModelEntry, find};
+use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::pipeline::{Genes, ReferencePlan, embed, header, prepare_reference};
 use scgraft::slots;
 use scgraft::train::{FitReport, fit};
@@ -216,13 +216,16 @@ impl Train {
         };
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
-        let mut cells = files::read(&self.reference, &self.slots())?;
+        let mut cells = files::read(&self.reference, &self.slots(entry))?;
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
             plan.genes = Genes::Listed(from.header.genes.clone(), self.choice.sizes());
             if self.fit.epochs.is_none() {
                 plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells());
             }
+        }
+        if entry.reads(Input::Proteins) {
+            input::usual_proteins(&mut plan.prepare, &cells);
         }
 
         let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
@@ -293,9 +296,9 @@ impl Train {
     }
 
     /// What to read: all of it only when it is to be written again.
-    fn slots(&self) -> ReadOptions {
+    fn slots(&self, entry: &ModelEntry) -> ReadOptions {
         let all = ReadOptions::default();
-        if self.embed.is_some() || self.measured.proteins.is_some() {
+        if self.embed.is_some() || self.measured.proteins.is_some() || entry.reads(Input::Proteins) {
             return all;
         }
         let layers = self.values.layer.iter().cloned();

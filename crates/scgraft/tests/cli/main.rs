@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod models;
+mod proteins;
 mod workflow;
 
 use std::path::{Path, PathBuf};

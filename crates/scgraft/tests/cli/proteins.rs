@@ -1,0 +1,76 @@
+//! totalVI, trVAE and CVAE by command line.
+
+use scgraft::cells::{Array, Column, Frame};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+
+use super::{folder_with, scgraft};
+
+const PROTEINS: usize = 6;
+
+fn train<'a>(model: &'a str, cells: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = ["train", cells, "--batch", "batch", "--model", model, "--epochs", "3", "--hvg", "200"];
+    fixed.into_iter().chain(["--hidden", "16,12", "--set", "latent=4"]).chain(more.iter().copied()).collect()
+}
+
+/// Gives cells of an h5ad a data frame of protein counts; the first batch lacks the last protein.
+fn add_proteins(path: &std::path::Path) {
+    let mut cells = read_h5ad(path, &ReadOptions::default()).unwrap();
+    let batches = cells.obs.column("batch").unwrap().coded().unwrap();
+    let mut table = Frame::new(cells.obs.index.clone());
+    for p in 0..PROTEINS {
+        let count = |i: usize| if p + 1 == PROTEINS && batches.codes[i] == 0 { 0 } else { (i * 7 + p * 5) % 23 };
+        table.set(&format!("CD{p}"), Column::Integer((0..cells.n_cells()).map(|i| Some(count(i) as i64)).collect()));
+    }
+    cells.obsm.insert("protein_expression".into(), Array::Frame(table));
+    write_h5ad(path, &cells, &WriteOptions::default()).unwrap();
+}
+
+#[test]
+fn totalvi_imputes_the_proteins_of_a_query_without() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad"]);
+    let at = folder.path();
+    scgraft(at, &train("totalvi", "reference.h5ad", &["-o", "no.scgraft"])).says(&["totalvi needs protein counts"]);
+    add_proteins(&at.join("reference.h5ad"));
+    let wrong = train("totalvi", "reference.h5ad", &["-o", "no.scgraft", "--proteins", "adt"]);
+    scgraft(at, &wrong).says(&["`adt`", "protein_expression"]);
+    let settings = ["--set", "decoder_hidden=[12]", "-o", "totalvi.scgraft"];
+    scgraft(at, &train("totalvi", "reference.h5ad", &settings)).good();
+    let denoise = ["proteins", "totalvi.scgraft", "reference.h5ad", "--proteins", "protein_expression", "-o", "d.h5ad"];
+    scgraft(at, &denoise).good();
+
+    let map = ["map", "totalvi.scgraft", "query.h5ad", "--epochs", "2", "-o", "q.h5ad", "--save-model", "m.scgraft"];
+    scgraft(at, &map).good();
+    let impute = ["proteins", "m.scgraft", "query.h5ad", "-o", "imputed.h5ad", "--json"];
+    let told = scgraft(at, &impute).good().json();
+    assert_eq!(told["proteins"][5], "CD5");
+    let imputed = read_h5ad(at.join("imputed.h5ad"), &ReadOptions::default()).unwrap();
+    let values = |slot: &str| match &imputed.obsm[slot] {
+        Array::Frame(table) => {
+            let numbers = |c: &Column| (0..imputed.n_cells()).map(|i| c.number(i).unwrap()).collect::<Vec<_>>();
+            table.columns.iter().flat_map(|(_, c)| numbers(c)).collect::<Vec<f64>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let (foreground, total) = (values("scgraft_proteins"), values("scgraft_proteins_total"));
+    assert_eq!(foreground.len(), PROTEINS * imputed.n_cells());
+    assert!(foreground.iter().zip(&total).all(|(f, t)| 0.0 < *f && f <= t));
+    assert!(values("scgraft_proteins_foreground").iter().all(|p| (0.0..=1.0).contains(p)));
+    scgraft(at, &[&impute[..], &["--as-condition", "nowhere"]].concat()).says(&["`nowhere`"]);
+}
+
+#[test]
+fn trvae_and_cvae_train_and_map() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad"]);
+    let at = folder.path();
+    for model in ["cvae", "trvae"] {
+        scgraft(at, &train(model, "reference.h5ad", &["-o", "model.scgraft"])).good();
+        let map = ["map", "model.scgraft", "query.h5ad", "--epochs", "2", "-o", "mapped.h5ad"];
+        scgraft(at, &map).good();
+        let mapped = read_h5ad(at.join("mapped.h5ad"), &ReadOptions::default()).unwrap();
+        let Array::Dense(latent) = &mapped.obsm["X_scgraft"] else { panic!("no latent means") };
+        assert_eq!((latent.n_rows, latent.n_cols), (100, 4));
+    }
+    let plain = train("cvae", "reference.h5ad", &["-o", "no.scgraft", "--set", "mmd_weight=1"]);
+    scgraft(at, &plain).says(&["mmd_weight", "trvae"]);
+    scgraft(at, &["proteins", "model.scgraft", "reference.h5ad", "-o", "no.h5ad"]).says(&["totalvi"]);
+}
