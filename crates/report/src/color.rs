@@ -115,6 +115,8 @@ pub enum Scale {
     Greens,
     /// Almost white to dark orange.
     Oranges,
+    /// Almost white to dark purple.
+    Purples,
 }
 
 const VIRIDIS: [Rgb; 17] = [
@@ -152,6 +154,9 @@ const GREENS: [Rgb; 5] =
 const ORANGES: [Rgb; 5] =
     [Rgb::hex(0xFDF6EC), Rgb::hex(0xFADBA8), Rgb::hex(0xF2B44F), Rgb::hex(0xD97F0E), Rgb::hex(0x8A4603)];
 
+const PURPLES: [Rgb; 5] =
+    [Rgb::hex(0xF7F4FA), Rgb::hex(0xD9CDE9), Rgb::hex(0xAE96CF), Rgb::hex(0x7B57AC), Rgb::hex(0x4A2480)];
+
 impl Scale {
     /// The anchor colours, evenly spaced from 0 to 1.
     pub fn anchors(self) -> &'static [Rgb] {
@@ -161,6 +166,7 @@ impl Scale {
             Scale::Blues => &BLUES,
             Scale::Greens => &GREENS,
             Scale::Oranges => &ORANGES,
+            Scale::Purples => &PURPLES,
         }
     }
 
@@ -245,7 +251,7 @@ mod tests {
         assert_eq!(Scale::Viridis.at(0.0), VIRIDIS[0]);
         assert_eq!(Scale::Viridis.at(7.0), VIRIDIS[16]);
         assert_eq!(Scale::Blues.at(f64::NAN), MISSING);
-        for scale in [Scale::Viridis, Scale::Blues, Scale::Greens, Scale::Oranges] {
+        for scale in [Scale::Viridis, Scale::Blues, Scale::Greens, Scale::Oranges, Scale::Purples] {
             let l: Vec<f64> = (0..=50).map(|i| scale.at(f64::from(i) / 50.0).luminance()).collect();
             let rising = l.windows(2).all(|w| w[1] >= w[0]);
             let falling = l.windows(2).all(|w| w[1] <= w[0]);

@@ -56,6 +56,22 @@ impl Embedding {
         })
     }
 
+    /// The scores of dimension `j`, turned so that up means that the program's genes are up; as they are where the
+    /// direction is unknown.
+    pub fn score(&self, j: usize) -> Vec<f32> {
+        let sign = if self.direction[j] < 0 { -1.0 } else { 1.0 };
+        self.mean.column(j).into_iter().map(|v| sign * v).collect()
+    }
+
+    /// All scores, cells × dimensions, turned as [`Embedding::score`] does.
+    pub fn scores(&self) -> Dense {
+        let mut out = self.mean.clone();
+        for row in out.values.chunks_exact_mut(self.names.len().max(1)) {
+            row.iter_mut().zip(&self.direction).filter(|(_, d)| **d < 0).for_each(|(v, _)| *v = -*v);
+        }
+        out
+    }
+
     /// The cells named, in the order named.
     pub fn select_cells(&self, rows: &[usize]) -> Embedding {
         Embedding {

@@ -3,11 +3,11 @@
 //! Every step takes plain values and returns a new one; reading and writing files is [`crate::io`]'s, where results
 //! stand in an AnnData file [`crate::slots`]'s. The command line does nothing that is not here.
 
+use scgraft_analysis::neighbours::{Neighbours, Search};
 use scgraft_analysis::programs::{Latent, ProgramTest, ProgramTestOptions, test_programs};
 use scgraft_analysis::transfer::{
     LabelTransfer, OutOfDistribution, TransferOptions, out_of_distribution, transfer_labels,
 };
-use scgraft_analysis::{knn, knn_self};
 use scgraft_cells::{
     Cells, Coded, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions,
     Prepared, ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
@@ -253,29 +253,23 @@ fn nearest(name: &str, names: &[&str]) -> String {
     ranked.iter().take(5).map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ")
 }
 
-/// Labels carried over to query cells.
+/// The neighbours of a query in its reference, and those of the reference's cells among themselves.
 #[derive(Clone, Debug)]
-pub struct Annotation {
-    /// One a label column.
-    pub labels: Vec<LabelTransfer>,
-    /// How far outside the reference each cell lies.
-    pub distance: OutOfDistribution,
-    /// The dimensions that both embeddings have.
-    pub n_dimensions: usize,
+pub struct Near {
+    /// Of each query cell among the reference cells.
+    pub query: Neighbours,
+    /// Of each reference cell among the others.
+    pub reference: Neighbours,
+    /// Share of the true neighbours that the search found.
+    pub recall: f64,
 }
 
-/// Carries labels of reference cells over to query cells by their `k` nearest neighbours, in the dimensions of the
-/// reference (programs that only the query has are left out).
+/// Searches for the `k` nearest reference cells, in the dimensions of the reference (programs that only the query has
+/// are left out).
 ///
 /// # Errors
-/// A dimension of the reference that the query lacks; of [`knn`] and [`transfer_labels`].
-pub fn annotate(
-    reference: &Embedding,
-    columns: &[(&str, &Coded)],
-    query: &Embedding,
-    k: usize,
-    options: &TransferOptions,
-) -> Result<Annotation, Error> {
+/// A dimension of the reference that the query lacks; of [`Search::between`] and [`Search::among`].
+pub fn neighbours(reference: &Embedding, query: &Embedding, k: usize, search: &Search) -> Result<Near, Error> {
     let Some(shared) = query.select(&reference.names) else {
         let missing = reference.names.iter().find(|n| !query.names.contains(n)).cloned().unwrap_or_default();
         return Err(Error::Slot {
@@ -285,12 +279,28 @@ pub fn annotate(
             remedy: "map the query onto this reference".into(),
         });
     };
-    let near = knn(&reference.mean, &shared.mean, k)?;
-    let usual = knn_self(&reference.mean, k, false)?;
+    let near = search.between(&reference.mean, &shared.mean, k)?;
+    let usual = search.among(&reference.mean, k, false)?;
+    Ok(Near { query: near.neighbours, reference: usual.neighbours, recall: near.recall.min(usual.recall) })
+}
+
+/// Labels carried over to query cells.
+#[derive(Clone, Debug)]
+pub struct Annotation {
+    /// One a label column.
+    pub labels: Vec<LabelTransfer>,
+    /// How far outside the reference each cell lies.
+    pub distance: OutOfDistribution,
+}
+
+/// Carries labels of reference cells over to query cells by their nearest neighbours.
+///
+/// # Errors
+/// Of [`transfer_labels`] and [`out_of_distribution`].
+pub fn annotate(near: &Near, columns: &[(&str, &Coded)], options: &TransferOptions) -> Result<Annotation, Error> {
     Ok(Annotation {
-        labels: transfer_labels(&near, columns, options)?,
-        distance: out_of_distribution(&usual, &near)?,
-        n_dimensions: reference.names.len(),
+        labels: transfer_labels(&near.query, columns, options)?,
+        distance: out_of_distribution(&near.reference, &near.query)?,
     })
 }
 

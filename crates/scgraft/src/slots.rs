@@ -8,12 +8,15 @@
 //! | `varm["scgraft_weights"]` | decoder weights, genes of the file × programs |
 //! | `obs["<label>_pred"]`, `obs["<label>_uncertainty"]` | transferred labels |
 //! | `obs["<label>_best"]` | the most probable label, also where it is too uncertain |
+//! | `obs["<label>_nested"]`, `obs["<label>_nested_column"]` | the finest certain label of nested columns |
+//! | `obs["<number>_pred"]`, `obs["<number>_sd"]` | transferred numbers |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
 //! | `uns["scgraft"]` | names of the programs, directions, settings, history, tests |
 
 use std::collections::{BTreeMap, HashMap};
 
 use scgraft_analysis::programs::ProgramTest;
+use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
 use scgraft_models::{Model, ProteinEstimates};
 use serde_json::Value;
@@ -180,18 +183,9 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
     Ok(out)
 }
 
-/// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`.
+/// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.
 pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
-    for t in &annotation.labels {
-        cells.obs.set(&format!("{}_pred", t.column), Column::categorical(&t.labels()));
-        let best: Vec<&str> = t.best.iter().map(|&b| t.levels[b as usize].as_str()).collect();
-        cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
-        cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
-        if let Some(p) = &t.probabilities {
-            let table = probability_table(cells, &t.levels, p);
-            cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
-        }
-    }
+    annotation.labels.iter().for_each(|t| put_labels(cells, t));
     cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
     cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
 }
@@ -227,6 +221,38 @@ pub fn put_proteins(cells: &mut Cells, names: &[String], estimates: &ProteinEsti
             table.set(&name.replace('/', "_"), Column::Real(column));
         }
         cells.obsm.insert(format!("{PROTEINS}{ending}"), Array::Frame(table));
+    }
+}
+
+fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
+    cells.obs.set(&format!("{}_pred", t.column), Column::categorical(&t.labels()));
+    let best: Vec<&str> = t.best.iter().map(|&b| t.levels[b as usize].as_str()).collect();
+    cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
+    cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
+    if let Some(p) = &t.probabilities {
+        let table = probability_table(cells, &t.levels, p);
+        cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
+    }
+}
+
+/// Puts the finest certain label of nested columns into `obs["<finest>_nested"]`, the column it is of into
+/// `obs["<finest>_nested_column"]` (`Unknown` where all are uncertain).
+pub fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
+    let Some(finest) = nested.depths.first().map(|d| d.column.clone()) else { return };
+    let n = nested.depth.len();
+    let labels: Vec<&str> = (0..n).map(|i| nested.label(i)).collect();
+    let columns: Vec<&str> =
+        nested.depth.iter().map(|d| d.map_or(UNKNOWN, |d| nested.depths[d as usize].column.as_str())).collect();
+    cells.obs.set(&format!("{finest}_nested"), Column::categorical(&labels));
+    cells.obs.set(&format!("{finest}_nested_column"), Column::categorical(&columns));
+}
+
+/// Puts numbers carried over into `obs["<name>_pred"]`, and how much the neighbours disagree into `obs["<name>_sd"]`.
+pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValues) {
+    let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
+    for (j, name) in names.iter().enumerate() {
+        cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
+        cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
     }
 }
 
@@ -280,26 +306,42 @@ pub fn test_table(test: &ProgramTest) -> Frame {
     out
 }
 
-/// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
-pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest) {
+/// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
+pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     let notes = cells.uns.entry(NOTES.into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
     if !matches!(notes, Uns::Map(_)) {
         *notes = Uns::Map(BTreeMap::new());
     }
     if let Uns::Map(notes) = notes {
-        let tests = notes.entry("tests".into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
-        if !matches!(tests, Uns::Map(_)) {
-            *tests = Uns::Map(BTreeMap::new());
-        }
-        if let Uns::Map(tests) = tests {
-            tests.insert(name.replace('/', "_"), Uns::Frame(test_table(test)));
-        }
+        notes.insert(name.to_owned(), value);
     }
+}
+
+/// A note in `uns["scgraft"]`.
+pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
+    match cells.uns.get(NOTES) {
+        Some(Uns::Map(notes)) => notes.get(name),
+        _ => None,
+    }
+}
+
+/// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
+pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest) {
+    put_test_table(cells, name, test_table(test));
+}
+
+/// Puts the table of a program test, with what else stands beside it, into `uns["scgraft"]["tests"][name]`.
+pub fn put_test_table(cells: &mut Cells, name: &str, table: Frame) {
+    let mut tests = match note(cells, "tests") {
+        Some(Uns::Map(tests)) => tests.clone(),
+        _ => BTreeMap::new(),
+    };
+    tests.insert(name.replace('/', "_"), Uns::Frame(table));
+    put_note(cells, "tests", Uns::Map(tests));
 }
 
 /// The tests in `uns["scgraft"]["tests"]`, by name.
 pub fn tests(cells: &Cells) -> Vec<(String, Frame)> {
-    let Some(Uns::Map(notes)) = cells.uns.get(NOTES) else { return Vec::new() };
-    let Some(Uns::Map(tests)) = notes.get("tests") else { return Vec::new() };
+    let Some(Uns::Map(tests)) = note(cells, "tests") else { return Vec::new() };
     tests.iter().filter_map(|(n, t)| if let Uns::Frame(f) = t { Some((n.clone(), f.clone())) } else { None }).collect()
 }

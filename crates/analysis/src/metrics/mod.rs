@@ -20,7 +20,7 @@
 //! | kNN purity | [`knn_purity`](mod@knn_purity) | neighbours before and after | structure |
 //! | label distance, unseen distances, query kNN purity | [`mapping`] | reference and query | mapping |
 //!
-//! [`scores`] computes them all for several embeddings and puts them in one table.
+//! [`scores`] computes them all for several embeddings and puts them in one table, [`query`] those of a mapping.
 //!
 //! Neighbours may hold each cell as its own first neighbour or not: the cell itself is always set
 //! aside. Where a published score counts the cell as one of its k neighbours (scib-metrics does),
@@ -43,6 +43,7 @@ pub mod mapping;
 #[cfg(test)]
 mod parity;
 pub mod pc_regression;
+pub mod query;
 pub mod scores;
 pub mod silhouette;
 

@@ -17,7 +17,7 @@ use super::silhouette::{batch_asw, bras};
 use super::{Groups, lisi, mean};
 use crate::cluster::{RESOLUTIONS, resolution_sweep};
 use crate::error::{Error, Result, check_matrix};
-use crate::neighbours::{Neighbours, knn_self};
+use crate::neighbours::{Neighbours, Search};
 use crate::umap::connectivities;
 
 /// Weights of the two categories in the overall score.
@@ -85,11 +85,13 @@ pub struct EvaluateOptions {
     pub kbet_alpha: f64,
     /// Seed of the clusterings.
     pub seed: u64,
+    /// How neighbours are searched for.
+    pub search: Search,
 }
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
-        EvaluateOptions { resolutions: RESOLUTIONS.to_vec(), kbet_alpha: 0.05, seed: 0 }
+        EvaluateOptions { resolutions: RESOLUTIONS.to_vec(), kbet_alpha: 0.05, seed: 0, search: Search::Exact }
     }
 }
 
@@ -106,6 +108,8 @@ pub struct Row {
     pub batch: Option<f64>,
     /// 0.4 · batch + 0.6 · biology.
     pub overall: Option<f64>,
+    /// Share of the true neighbours that the search found; 1 of an exact search.
+    pub recall: f64,
 }
 
 /// The table.
@@ -138,7 +142,7 @@ impl Scores {
 /// `before` is the data before integration (PCA of log-normalised expression, say), for PC regression
 /// and kNN purity; without it these two are left out. A metric that the data cannot have (no cell
 /// type in two batches, say) is left out for all embeddings, with the reason in the table, so that means
-/// compare like with like. Neighbours are exact: 15 for the graph metrics and accuracy, 50 for kBET, 90 for
+/// compare like with like. Neighbours are exact unless asked otherwise: 15 for the graph metrics and accuracy, 50 for kBET, 90 for
 /// LISI, fewer when there are fewer cells.
 ///
 /// ```
@@ -165,22 +169,33 @@ pub fn evaluate(
     options: &EvaluateOptions,
 ) -> Result<Scores> {
     check(embeddings, batch, cell_types, before)?;
-    let near_before = before.map(|x| knn_self(x, neighbours_of(x, AROUND + 1), true)).transpose()?;
+    let near_before = before.map(|x| options.search.among(x, neighbours_of(x, AROUND + 1), true)).transpose()?;
+    let near_before = near_before.map(|f| f.neighbours);
     let mut columns = Vec::new();
     for &(name, x) in embeddings {
-        columns.push((name, score(x, batch, cell_types, before, near_before.as_ref(), options)));
+        let near = options.search.among(x, neighbours_of(x, LISI), true)?;
+        let values = score(x, &near.neighbours, batch, cell_types, before, near_before.as_ref(), options);
+        columns.push((name, near.recall, values));
     }
-    let mut left_out = Vec::new();
-    for (m, metric) in METRICS.iter().enumerate() {
-        let reason = columns.iter().find_map(|(name, values)| match &values[m] {
+    let names = METRICS.map(|m| m.name);
+    let left_out = left_out_of(&names, columns.iter().map(|(name, _, values)| (*name, &values[..])));
+    let rows = columns.into_iter().map(|(name, recall, values)| row(name, recall, values, &left_out)).collect();
+    Ok(Scores { rows, left_out })
+}
+
+/// The metrics that some embedding has no value for, each with the first reason met.
+pub(super) fn left_out_of<'a>(
+    metrics: &[&'static str],
+    columns: impl Iterator<Item = (&'a str, &'a [Result<f64>])> + Clone,
+) -> Vec<(&'static str, String)> {
+    let reason = |m: usize| {
+        columns.clone().find_map(|(name, values)| match &values[m] {
             Err(reason) => Some(format!("{name}: {reason}")),
             Ok(v) if !v.is_finite() => Some(format!("{name}: the value is not a number")),
             Ok(_) => None,
-        });
-        left_out.extend(reason.map(|r| (metric.name, r)));
-    }
-    let rows = columns.into_iter().map(|(name, values)| row(name, values, &left_out)).collect();
-    Ok(Scores { rows, left_out })
+        })
+    };
+    metrics.iter().enumerate().filter_map(|(m, &name)| reason(m).map(|r| (name, r))).collect()
 }
 
 fn check(embeddings: &[(&str, &Dense)], batch: &Coded, cell_types: &Coded, before: Option<&Dense>) -> Result<()> {
@@ -221,16 +236,13 @@ fn neighbours_of(x: &Dense, k: usize) -> usize {
 /// One value, or the reason there is none, for each of [`METRICS`].
 fn score(
     x: &Dense,
+    near: &Neighbours,
     batch: &Coded,
     cell_types: &Coded,
     before: Option<&Dense>,
     near_before: Option<&Neighbours>,
     options: &EvaluateOptions,
 ) -> Vec<Result<f64>> {
-    let near = match knn_self(x, neighbours_of(x, LISI), true) {
-        Ok(near) => near,
-        Err(e) => return METRICS.iter().map(|_| Err(e.clone())).collect(),
-    };
     let graph_near = near.truncated(GRAPH);
     let around = near.truncated(AROUND + 1);
     let clusterings =
@@ -240,7 +252,7 @@ fn score(
         Err(e) => Err(e.clone()),
     };
     let silhouettes = with_cell_type_asw(x, cell_types, batch);
-    let lisis = lisi::both(&near, batch, cell_types);
+    let lisis = lisi::both(near, batch, cell_types);
     let part = |pair: &Result<(f64, f64)>, first: bool| match pair {
         Ok((a, b)) => Ok(if first { *a } else { *b }),
         Err(e) => Err(e.clone()),
@@ -268,7 +280,7 @@ fn score(
     ]
 }
 
-fn row(name: &str, values: Vec<Result<f64>>, left_out: &[(&'static str, String)]) -> Row {
+fn row(name: &str, recall: f64, values: Vec<Result<f64>>, left_out: &[(&'static str, String)]) -> Row {
     let category = |category: Category| {
         let counted: Vec<f64> = METRICS
             .iter()
@@ -284,6 +296,7 @@ fn row(name: &str, values: Vec<Result<f64>>, left_out: &[(&'static str, String)]
         overall: biology.zip(batch).map(|(bio, batch)| BATCH_WEIGHT * batch + BIOLOGY_WEIGHT * bio),
         biology,
         batch,
+        recall,
         values: values.into_iter().map(|v| v.ok().filter(|x| x.is_finite())).collect(),
     }
 }

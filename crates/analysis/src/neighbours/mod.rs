@@ -4,6 +4,7 @@ mod across;
 mod approximate;
 mod exact;
 mod scan;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ pub use across::knn_across;
 pub use approximate::{Approximate, ApproximateOptions, knn_approximate, knn_self_approximate, recall};
 pub use exact::{knn, knn_self};
 pub(crate) use scan::squared_distance;
+pub use search::{Found, Search};
 
 /// The `k` nearest neighbours of each row, nearest first.
 ///

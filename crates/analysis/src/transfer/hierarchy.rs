@@ -18,6 +18,13 @@ pub struct HierarchicalTransfer {
 }
 
 impl HierarchicalTransfer {
+    /// From transfers at several depths, finest first: each cell gets the finest that is not unknown.
+    pub fn of(depths: Vec<LabelTransfer>) -> Self {
+        let n = depths.first().map_or(0, |d| d.best.len());
+        let depth = (0..n).map(|i| depths.iter().position(|d| !d.unknown[i]).map(|d| d as u32)).collect();
+        HierarchicalTransfer { depths, depth }
+    }
+
     /// The label of cell `i`: at the finest depth that is certain, or [`UNKNOWN`].
     pub fn label(&self, i: usize) -> &str {
         self.depth[i].map_or(UNKNOWN, |d| self.depths[d as usize].label(i))
@@ -51,14 +58,19 @@ pub fn transfer_hierarchy(
         });
     }
     let depths = transfer_labels(neighbours, columns, options)?;
-    for pair in columns.windows(2) {
-        check_nested(pair[0], pair[1])?;
-    }
-    let depth = (0..neighbours.n_rows()).map(|i| depths.iter().position(|d| !d.unknown[i]).map(|d| d as u32)).collect();
-    Ok(HierarchicalTransfer { depths, depth })
+    check_nested(columns)?;
+    Ok(HierarchicalTransfer::of(depths))
 }
 
-fn check_nested((fine_name, fine): (&str, &Coded), (coarse_name, coarse): (&str, &Coded)) -> Result<()> {
+/// Refuses label columns that are not nested, finest first.
+///
+/// # Errors
+/// A level with two parents (named, with both).
+pub fn check_nested(columns: &[(&str, &Coded)]) -> Result<()> {
+    columns.windows(2).try_for_each(|pair| check_parents(pair[0], pair[1]))
+}
+
+fn check_parents((fine_name, fine): (&str, &Coded), (coarse_name, coarse): (&str, &Coded)) -> Result<()> {
     let mut parents: BTreeMap<u32, u32> = BTreeMap::new();
     for (&child, &parent) in fine.codes.iter().zip(&coarse.codes) {
         let first = *parents.entry(child).or_insert(parent);

@@ -8,6 +8,7 @@
 //! doi:10.1038/s41587-021-01001-7, *Cell type annotation*). The uncertainty says how mixed the neighbourhood is, not
 //! how far away: a cell far from everything can be certain. [`out_of_distribution`] looks at the distance.
 
+mod calibrate;
 mod calibration;
 mod distance;
 mod hierarchy;
@@ -15,9 +16,10 @@ mod kernel;
 mod labels;
 mod values;
 
+pub use calibrate::{Calibration, calibrate};
 pub use calibration::{Isotonic, Reliability, ReliabilityBin, Temperature, leave_one_out, reliability};
 pub use distance::{OutOfDistribution, out_of_distribution};
-pub use hierarchy::{HierarchicalTransfer, transfer_hierarchy};
+pub use hierarchy::{HierarchicalTransfer, check_nested, transfer_hierarchy};
 pub use kernel::Kernel;
 pub use labels::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
 pub use values::{TransferredValues, transfer_values};

@@ -140,6 +140,18 @@ pub fn umap(data: &Dense, neighbours: &Neighbours, options: &UmapOptions) -> Res
 }
 
 impl Umap {
+    /// A picture made earlier (cells × 2 or 3), with the settings it was made with, to place other cells in.
+    ///
+    /// # Errors
+    /// A value that is not finite, settings out of range, a picture that has not 2 or 3 dimensions.
+    pub fn from_embedding(embedding: Dense, options: &UmapOptions) -> Result<Umap> {
+        check_matrix("picture", &embedding)?;
+        let options = UmapOptions { n_components: embedding.n_cols, ..options.clone() };
+        check_options(&options)?;
+        let curve = curve(options.min_dist, options.spread)?;
+        Ok(Umap { embedding, options, curve })
+    }
+
     /// Places other cells in this picture; the picture itself does not move.
     ///
     /// `neighbours` are those of each new cell among the cells of the picture, in the embedding

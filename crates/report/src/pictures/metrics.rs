@@ -17,6 +17,8 @@ pub enum MetricGroup {
     Bio,
     /// Batches mixed.
     Batch,
+    /// A query on its reference.
+    Query,
     /// A score over several metrics, drawn as a bar.
     Score,
 }
@@ -27,6 +29,7 @@ impl MetricGroup {
         match self {
             MetricGroup::Bio => "Bio conservation",
             MetricGroup::Batch => "Batch correction",
+            MetricGroup::Query => "Query mapping",
             MetricGroup::Score => "Score",
         }
     }
@@ -35,6 +38,7 @@ impl MetricGroup {
         match self {
             MetricGroup::Bio => Scale::Blues,
             MetricGroup::Batch => Scale::Greens,
+            MetricGroup::Query => Scale::Purples,
             MetricGroup::Score => Scale::Oranges,
         }
     }

@@ -2,29 +2,39 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::analysis::transfer::{Kernel, TransferOptions};
-use scgraft::cells::Coded;
+use scgraft::analysis::neighbours::{Neighbours, knn_across};
+use scgraft::analysis::transfer::{
+    Calibration, HierarchicalTransfer, Kernel, LabelTransfer, TransferOptions, UNKNOWN, calibrate, check_nested,
+    transfer_values,
+};
+use scgraft::cells::{Cells, Coded, Dense};
 use scgraft::io::write_table;
 use scgraft::models::Model;
 use scgraft::{pipeline, slots};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::input::{self, Condition, Values};
+use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, encode, files, stop};
+use super::{Global, Output, encode, files, pictures, stop};
 
 const EXAMPLES: &str = "\
 For each label column L writes obs[\"L_pred\"] (`Unknown` where too uncertain), obs[\"L_best\"], obs[\"L_uncertainty\"]
 and obsm[\"L_probabilities\"]; obs[\"scgraft_distance\"] says how far outside the reference a cell lies (about 1 inside),
 obs[\"scgraft_distance_quantile\"] which share of reference cells lies less far. Without --output the mapped file itself
-gets them.
+gets them. --nested takes the labels as nested, finest first, and writes obs[\"L_nested\"]: the finest label that is certain.
+--numbers carries numeric columns N over as obs[\"N_pred\"] and obs[\"N_sd\"]. --calibrate makes uncertainties those that the
+reference's own labels bear out; where the query has labels (--truth), it is told how often the new ones agree.
 
 Examples:
   scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type
   scgraft annotate reference.h5ad mapped.h5ad --model reference.scgraft --labels cell_type,lineage --k 50
-  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --unknown 0.3 --tsv labels.tsv -o annotated.h5ad";
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --unknown 0.3 --tsv labels.tsv -o annotated.h5ad
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type,lineage,compartment --nested
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --calibrate temperature --calibrate-across study
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --numbers pseudotime --truth author_type";
 
 /// Carry labels of the reference over to mapped cells.
 #[derive(Args)]
@@ -58,6 +68,24 @@ pub(crate) struct Annotate {
     /// Write the labels as a table as well
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
+    /// The label columns are nested, finest first: fall back to the parent where a label is uncertain
+    #[arg(long)]
+    pub nested: bool,
+    /// Numeric columns of the reference's obs to carry over
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub numbers: Vec<String>,
+    /// Calibrate the uncertainties on the reference's own labels
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub calibrate: Option<Calibrate>,
+    /// Column of the reference's obs (study, donor): calibrate on neighbours in other studies, as a new study finds them
+    #[arg(long, value_name = "COLUMN", requires = "calibrate")]
+    pub calibrate_across: Option<String>,
+    /// Columns of the query's obs with labels to compare with, in the order of --labels [default: those of the same
+    /// names, where they are]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub truth: Vec<String>,
+    #[command(flatten)]
+    pub near: Near,
     #[command(flatten)]
     pub values: Values,
     #[command(flatten)]
@@ -77,6 +105,15 @@ pub(crate) enum Weighting {
     Gaussian,
 }
 
+/// How uncertainties are calibrated.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Calibrate {
+    /// All probabilities sharper or flatter by one temperature
+    Temperature,
+    /// A rising curve from confidence to accuracy
+    Isotonic,
+}
+
 impl Weighting {
     pub fn kernel(self) -> Kernel {
         match self {
@@ -89,7 +126,7 @@ impl Weighting {
 }
 
 impl Annotate {
-    pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.reference)?;
         files::check_input(&self.mapped)?;
         let output = self.output.as_ref().unwrap_or(&self.mapped);
@@ -106,20 +143,64 @@ impl Annotate {
             slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{}: {e}", self.mapped.display()))?;
         let options =
             TransferOptions { kernel: self.kernel.kernel(), unknown_above: self.unknown, probabilities: true };
+        let columns: Vec<(&str, Coded, Vec<usize>)> = self
+            .labels
+            .iter()
+            .map(|name| input::coded(&reference, &file, name).map(|(coded, rows)| (name.as_str(), coded, rows)))
+            .collect::<Result<_>>()?;
+        let whole = columns.iter().all(|c| c.2.len() == reference.n_cells());
+        if self.nested && !whole {
+            bail!("--nested needs every label column filled in every reference cell");
+        }
+        if self.truth.len() > self.labels.len() {
+            bail!("--truth has {} columns, --labels {}", self.truth.len(), self.labels.len());
+        }
         let mut told = Vec::new();
-        for name in &self.labels {
-            let (labels, rows) = input::coded(&reference, &file, name)?;
-            let known = if rows.len() == reference.n_cells() { known.clone() } else { known.select_cells(&rows) };
+        // Columns filled in all cells share their neighbours; one with gaps has its own.
+        let groups = if whole { vec![&columns[..]] } else { columns.chunks(1).collect() };
+        let search = self.near.search(global);
+        for columns in groups {
+            let rows = &columns[0].2;
+            let known = if rows.len() == reference.n_cells() { known.clone() } else { known.select_cells(rows) };
             stop::check()?;
-            let annotation = pipeline::annotate(&known, &[(name, &labels)], &query, self.k, &options)?;
+            let near = pipeline::neighbours(&known, &query, self.k, &search)?;
+            self.near.tell(near.recall);
+            let labels: Vec<(&str, &Coded)> = columns.iter().map(|(name, coded, _)| (*name, coded)).collect();
+            let mut annotation = pipeline::annotate(&near, &labels, &options)?;
+            if let Some(method) = self.calibrate {
+                let across = self.across(&reference, rows, &known.mean, &file)?;
+                let own = across.as_ref().unwrap_or(&near.reference);
+                for (t, (_, coded)) in annotation.labels.iter_mut().zip(&labels) {
+                    calibrate(t, own, coded, method.method(), &options)?;
+                }
+            }
             slots::put_annotation(&mut cells, &annotation);
-            told.push(tell(&annotation, name, &labels, out));
+            for (t, (name, coded)) in annotation.labels.iter().zip(&labels) {
+                let truth = self.truth_of(name);
+                told.push(tell(t, &annotation, coded, &cells, truth.as_deref(), out)?);
+            }
+            if self.nested {
+                check_nested(&labels)?;
+                let nested = HierarchicalTransfer::of(annotation.labels);
+                slots::put_nested(&mut cells, &nested);
+                let told = tell_nested(&nested, out);
+                out.put("nested", told);
+            }
+        }
+        if !self.numbers.is_empty() {
+            let numbers = numbers(&reference, &self.numbers, &file)?;
+            let near = pipeline::neighbours(&known, &query, self.k, &search)?;
+            let values = transfer_values(&near.query, &numbers, options.kernel)?;
+            slots::put_values(&mut cells, &self.numbers, &values);
         }
         if let Some(path) = &self.tsv {
             let mut table = cells.obs.clone();
             table.columns.retain(|(n, _)| {
                 let of_label = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| ENDINGS.contains(&e));
-                self.labels.iter().any(of_label) || n.starts_with("scgraft_distance")
+                let of_number = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| e == "_pred" || e == "_sd");
+                self.labels.iter().any(of_label)
+                    || self.numbers.iter().any(of_number)
+                    || n.starts_with("scgraft_distance")
             });
             table.index_name = Some("cell".into());
             write_table(path, &table)?;
@@ -131,11 +212,81 @@ impl Annotate {
     }
 }
 
-const ENDINGS: [&str; 3] = ["_pred", "_best", "_uncertainty"];
+const ENDINGS: [&str; 5] = ["_pred", "_best", "_uncertainty", "_nested", "_nested_column"];
+
+impl Calibrate {
+    fn method(self) -> Calibration {
+        match self {
+            Calibrate::Temperature => Calibration::Temperature,
+            Calibrate::Isotonic => Calibration::Isotonic,
+        }
+    }
+}
+
+impl Annotate {
+    /// Neighbours of reference cells in other studies, where that is asked for.
+    fn across(&self, reference: &Cells, rows: &[usize], x: &Dense, file: &str) -> Result<Option<Neighbours>> {
+        let Some(name) = &self.calibrate_across else { return Ok(None) };
+        let (studies, filled) = input::coded(reference, file, name)?;
+        let at: Option<Vec<usize>> = rows.iter().map(|r| filled.binary_search(r).ok()).collect();
+        let Some(at) = at else {
+            bail!("{file}: column `{name}` of obs has empty cells; fill it to calibrate across it")
+        };
+        let studies = Coded { codes: at.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels };
+        Ok(Some(knn_across(x, (name, &studies), self.k)?))
+    }
+
+    /// The column of the query that has the truth of a label column.
+    fn truth_of(&self, label: &str) -> Option<String> {
+        let at = self.labels.iter().position(|l| l == label)?;
+        if self.truth.is_empty() { Some(label.to_owned()) } else { self.truth.get(at).cloned() }
+    }
+}
+
+/// Numeric columns of the reference side by side.
+fn numbers(reference: &Cells, names: &[String], file: &str) -> Result<Dense> {
+    let mut out = Dense::zeros(reference.n_cells(), names.len());
+    for (j, name) in names.iter().enumerate() {
+        let Some(column) = reference.obs.column(name) else {
+            let columns = input::nearest_first(name, &reference.obs.names());
+            bail!("{file}: obs has no column `{name}`; its columns, nearest name first: {columns}");
+        };
+        for i in 0..out.n_rows {
+            let Some(value) = column.number(i) else {
+                bail!("{file}: column `{name}` of obs has no number for cell `{}`", reference.obs.index[i]);
+            };
+            out.row_mut(i)[j] = value as f32;
+        }
+    }
+    Ok(out)
+}
+
+fn tell_nested(nested: &HierarchicalTransfer, out: &mut Output) -> Vec<Value> {
+    let n = |depth: Option<u32>| nested.depth.iter().filter(|d| **d == depth).count();
+    let mut told: Vec<Value> = Vec::new();
+    let mut rows: Vec<[String; 2]> = Vec::new();
+    for (d, t) in nested.depths.iter().enumerate() {
+        rows.push([t.column.clone(), n(Some(d as u32)).to_string()]);
+        told.push(json!({"column": t.column, "cells": n(Some(d as u32))}));
+    }
+    rows.push([UNKNOWN.to_owned(), n(None).to_string()]);
+    told.push(json!({"column": Value::Null, "cells": n(None)}));
+    out.line("nested: cells by the finest column that is certain");
+    out.table(["column", "cells"], &rows);
+    out.line("");
+    told
+}
 
 /// How many cells got each label.
-fn tell(annotation: &pipeline::Annotation, name: &str, labels: &Coded, out: &mut Output) -> serde_json::Value {
-    let t = &annotation.labels[0];
+fn tell(
+    t: &LabelTransfer,
+    annotation: &pipeline::Annotation,
+    labels: &Coded,
+    cells: &Cells,
+    truth: Option<&str>,
+    out: &mut Output,
+) -> Result<Value> {
+    let name = t.column.as_str();
     let n = t.best.len();
     let unknown = t.unknown.iter().filter(|u| **u).count();
     let mut rows = Vec::new();
@@ -153,6 +304,22 @@ fn tell(annotation: &pipeline::Annotation, name: &str, labels: &Coded, out: &mut
     }
     out.table([name, "cells", "unknown", "mean uncertainty"], &rows);
     let outside = annotation.distance.quantile.iter().filter(|q| **q > 0.99).count();
-    out.line(format!("{unknown} of {n} cells are unknown; {outside} lie further out than 99 % of the reference\n"));
-    json!({"column": name, "cells": n, "unknown": unknown, "far_outside": outside, "labels": counts})
+    out.line(format!("{unknown} of {n} cells are unknown; {outside} lie further out than 99 % of the reference"));
+    let mut told = json!({"column": name, "cells": n, "unknown": unknown, "far_outside": outside, "labels": counts});
+    if let Some(truth) = truth
+        && let Some(curve) = pictures::reliability(cells, name, truth)?
+    {
+        let of = curve.bins.iter().map(|b| b.cells).sum::<u64>();
+        let right = curve.bins.iter().map(|b| b.accuracy * b.cells as f64).sum::<f64>() / of.max(1) as f64;
+        let error = curve.ece.unwrap_or(f64::NAN);
+        let share = fixed(100.0 * right, 1);
+        out.line(format!(
+            "{share} % of {of} cells with a `{truth}` have that label; calibration error {}",
+            fixed(error, 3)
+        ));
+        told["truth"] =
+            json!({"column": truth, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
+    }
+    out.line("");
+    Ok(told)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::analysis::auroc::auroc;
+use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
 use scgraft::analysis::transfer::TransferOptions;
 use scgraft::cells::{
@@ -90,7 +91,8 @@ impl Demo {
         slots::put_embedding(&mut query, &mapped.grafted.model, &mapped.embedding, None);
         let labels = input::coded(&reference, "reference", TYPE)?.0;
         let transfer = TransferOptions { probabilities: true, ..TransferOptions::default() };
-        let annotation = pipeline::annotate(&known, &[(TYPE, &labels)], &mapped.embedding, NEIGHBOURS, &transfer)?;
+        let near = pipeline::neighbours(&known, &mapped.embedding, NEIGHBOURS, &Search::Exact)?;
+        let annotation = pipeline::annotate(&near, &[(TYPE, &labels)], &transfer)?;
         slots::put_annotation(&mut query, &annotation);
 
         let states = input::coded(&query, "query", STATE)?.0;
@@ -149,6 +151,9 @@ impl Demo {
             reference: Some((reference, &known)),
             model: Some(&mapped.grafted.model),
             label: Some(TYPE),
+            truth: None,
+            groups: None,
+            metrics: None,
             color: &[],
             seed: global.seed.unwrap_or(0),
         };

@@ -10,18 +10,22 @@ use scgraft::io::write_table;
 use scgraft::{pipeline, slots};
 use serde_json::{Value, json};
 
+use super::beside::{Beside, Tested};
 use super::output::{arrow, fixed, number};
 use super::{Global, Output, files, input};
 
 const EXAMPLES: &str = "\
 A log Bayes factor above 0 means a higher score in the group: its genes are up, when the test is directed (the default;
 a program whose direction is unknown is tested as it is). |log BF| ≥ 2.3 counts as enriched. Programs that the fit pruned
-are left out. The table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
+are left out. --donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The
+table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
 
 Examples:
   scgraft enrich mapped.h5ad --groups condition --versus control
   scgraft enrich mapped.h5ad --groups cell_type_pred --tsv types.tsv
   scgraft enrich mapped.h5ad --groups condition --group stimulated --versus control --within cell_type_pred
+  scgraft enrich mapped.h5ad --groups condition --versus control --donors patient --paired
+  scgraft enrich mapped.h5ad --groups condition --versus control --gene-sets reactome.gmt --tsv both.tsv
   scgraft enrich mapped.h5ad --groups condition --samples 5000 --seed 1";
 
 /// Test which gene programs differ between groups of cells.
@@ -57,6 +61,8 @@ pub(crate) struct Enrich {
     /// Bayes factors as the scArches code computes them from p
     #[arg(long)]
     pub compat: bool,
+    #[command(flatten)]
+    pub beside: Beside,
     /// Programs shown for each comparison
     #[arg(long, default_value_t = 15, value_name = "N")]
     pub top: usize,
@@ -108,13 +114,21 @@ impl Enrich {
             let (g, c) = (s.n_group, s.n_comparison);
             tracing::warn!("`{}` in `{}` was left out: {g} cells against {c}", s.group, s.stratum);
         }
-        let table = slots::test_table(&test);
+        let mut table = slots::test_table(&test);
         show(&test, self.top, out);
+        if self.beside.wanted() {
+            let versus = if matches!(options.comparison, Comparison::Rest) { &[][..] } else { &self.versus };
+            let within = within.as_ref().map(|(_, (coded, _))| coded);
+            let (cells, directed) = (&cells, !self.undirected);
+            let tested =
+                Tested { cells, kept: &kept, embedding: &embedding, groups: &groups, within, versus, directed };
+            self.beside.add(&tested, &test.rows, &mut table, self.top, out)?;
+        }
         if let Some(path) = &self.tsv {
-            write_table(path, &without_index(table))?;
+            write_table(path, &without_index(table.clone()))?;
         }
         if let Some(path) = output {
-            slots::put_test(&mut cells, &self.test_name(), &test);
+            slots::put_test_table(&mut cells, &self.test_name(), table);
             files::write(path, &cells)?;
             out.put("output", path.display().to_string());
         }

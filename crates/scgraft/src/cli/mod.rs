@@ -1,18 +1,24 @@
 //! The subcommands, one file each, and what they share.
 
 mod annotate;
+mod beside;
+mod cluster;
 mod demo;
 mod differential;
 mod encode;
 mod enrich;
 mod expression;
+mod evaluate;
 mod files;
 mod input;
 mod inspect;
 mod likelihood;
 mod map;
+mod markers;
 mod models;
+mod near;
 mod output;
+mod pca;
 mod pictures;
 mod plot;
 mod predict;
@@ -24,6 +30,7 @@ mod settings;
 mod simulate;
 mod stop;
 mod train;
+mod umap;
 
 use std::process::ExitCode;
 
@@ -91,6 +98,16 @@ enum Command {
     Expression(expression::Expression),
     /// Reconstruction error, ELBO and marginal likelihood of cells
     Likelihood(likelihood::Likelihood),
+    /// Rank marker genes of groups of cells
+    Markers(markers::Markers),
+    /// Principal components of log-normalised expression
+    Pca(pca::Pca),
+    /// Cluster cells
+    Cluster(cluster::Cluster),
+    /// Lay cells out in the plane, or place a query in its reference's picture
+    Umap(umap::UmapCommand),
+    /// Compare embeddings by integration and mapping metrics
+    Evaluate(evaluate::Evaluate),
     /// List the gene programs of a model, their directions and genes
     Programs(programs::Programs),
     /// Say what a file holds: a model, an adaptor, an h5ad
@@ -146,6 +163,11 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Expression(c) => c.run(global, out),
         Command::Likelihood(c) => c.run(global, out),
         Command::Enrich(c) => c.run(global, out),
+        Command::Markers(c) => c.run(global, out),
+        Command::Pca(c) => c.run(global, out),
+        Command::Cluster(c) => c.run(global, out),
+        Command::Umap(c) => c.run(global, out),
+        Command::Evaluate(c) => c.run(global, out),
         Command::Programs(c) => c.run(global, out),
         Command::Inspect(c) => c.run(global, out),
         Command::Models(c) => c.run(global, out),

@@ -34,19 +34,19 @@ impl Output {
     }
 
     /// A table: columns as wide as their widest entry, numbers to the right.
-    pub fn table<const N: usize>(&mut self, header: [&str; N], rows: &[[String; N]]) {
+    pub fn table<'a, R: AsRef<[String]>>(&mut self, header: impl AsRef<[&'a str]>, rows: &[R]) {
+        let header = header.as_ref();
         let width = |j: usize| {
-            let entries = rows.iter().map(|r| r[j].chars().count());
+            let entries = rows.iter().map(|r| r.as_ref()[j].chars().count());
             entries.chain([header[j].chars().count()]).max().unwrap_or(0)
         };
-        let widths: [usize; N] = std::array::from_fn(width);
-        let numeric: [bool; N] = std::array::from_fn(|j| {
-            !rows.is_empty()
-                && rows.iter().all(|r| r[j].is_empty() || r[j].trim_start_matches('≥').parse::<f64>().is_ok())
-        });
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let number = |t: &str| t.is_empty() || t == "–" || t.trim_start_matches('≥').parse::<f64>().is_ok();
+        let numeric: Vec<bool> =
+            (0..header.len()).map(|j| !rows.is_empty() && rows.iter().all(|r| number(&r.as_ref()[j]))).collect();
         let mut put = |cells: &dyn Fn(usize) -> String| {
             let mut line = String::new();
-            for j in 0..N {
+            for j in 0..header.len() {
                 let cell = cells(j);
                 let pad = " ".repeat(widths[j] - cell.chars().count());
                 let (before, after) = if numeric[j] { (pad, String::new()) } else { (String::new(), pad) };
@@ -57,7 +57,7 @@ impl Output {
         };
         put(&|j| header[j].to_owned());
         put(&|j| "─".repeat(widths[j]));
-        rows.iter().for_each(|row| put(&|j| row[j].clone()));
+        rows.iter().for_each(|row| put(&|j| row.as_ref()[j].clone()));
     }
 
     /// Prints everything.

@@ -2,28 +2,55 @@
 
 use anyhow::Result;
 use scgraft::Embedding;
-use scgraft::analysis::umap::{UmapOptions, umap};
+use scgraft::analysis::metrics::query::QUERY_METRICS;
+use scgraft::analysis::metrics::scores::{Category, METRICS};
+use scgraft::analysis::transfer;
+use scgraft::analysis::umap::{Umap, UmapOptions, umap};
 use scgraft::analysis::{knn, knn_self};
 use scgraft::cells::{Cells, Column, Dense, Frame, Uns};
 use scgraft::models::EpochRecord;
-use scgraft::report::{BayesFactors, Coloring, LossCurve, ProgramBayesFactor, Training};
+use scgraft::report::{
+    BayesFactors, ColorValues, Coloring, Confusion, LossCurve, Metric, MetricGroup, Metrics, ProgramBayesFactor,
+    Reliability, ReliabilityBin, Training,
+};
 use scgraft::slots;
+
+use super::evaluate::MEANS;
+use super::umap::stored;
 
 /// Neighbours of a picture.
 const NEIGHBOURS: usize = 15;
+/// Bins of a reliability curve.
+const RELIABILITY_BINS: usize = 10;
 
 /// A picture of the reference, and the query placed in it. Without a reference, a picture of the query.
-pub(crate) fn layout(reference: Option<&Embedding>, query: &Embedding, seed: u64) -> Result<(Option<Dense>, Dense)> {
+///
+/// Pictures that `scgraft umap` stored are taken as they are: that of the reference, and of the query one that was made
+/// in it (without a reference: any).
+pub(crate) fn layout(
+    reference: Option<(&Cells, &Embedding)>,
+    (cells, query): (&Cells, &Embedding),
+    seed: u64,
+) -> Result<(Option<Dense>, Dense)> {
     let options = UmapOptions { seed, ..UmapOptions::default() };
     let picture = |e: &Embedding| {
         let k = NEIGHBOURS.min(e.mean.n_rows);
         umap(&e.mean, &knn_self(&e.mean, k, true)?, &options)
     };
-    let shared = reference.and_then(|r| query.select(&r.names).map(|q| (r, q)));
-    let Some((reference, shared)) = shared else {
-        return Ok((None, picture(query)?.embedding));
+    let own = stored(cells, slots::UMAP);
+    let shared = reference.and_then(|(c, r)| query.select(&r.names).map(|q| (c, r, q)));
+    let Some((reference_cells, reference, shared)) = shared else {
+        return Ok((None, own.map_or_else(|| picture(query).map(|u| u.embedding), |(drawn, _)| Ok(drawn))?));
     };
-    let drawn = picture(reference)?;
+    let drawn = match stored(reference_cells, slots::UMAP) {
+        Some((drawn, _)) => {
+            if let Some((placed, true)) = own {
+                return Ok((Some(drawn), placed));
+            }
+            Umap::from_embedding(drawn, &options)?
+        }
+        None => picture(reference)?,
+    };
     let near = knn(&reference.mean, &shared.mean, NEIGHBOURS.min(reference.mean.n_rows))?;
     let placed = drawn.transform(&near)?;
     Ok((Some(drawn.embedding), placed))
@@ -122,6 +149,75 @@ pub(crate) fn comparisons(table: &Frame) -> Vec<BayesFactors> {
         }
     }
     out
+}
+
+/// Transferred against given labels; `None` where a column is missing or no cell has both.
+pub(crate) fn confusion(cells: &Cells, label: &str, truth: &str) -> Option<Confusion> {
+    let codes = |name: &str| match coloring("", cells.obs.column(name)?).values {
+        ColorValues::Categories { codes, levels } => Some((codes, levels)),
+        ColorValues::Scores { .. } => None,
+    };
+    let (given, pred) = (codes(truth)?, codes(&format!("{label}_pred"))?);
+    let table = Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()?;
+    table.counts.iter().any(|&n| n > 0).then_some(table)
+}
+
+/// How often a transferred label is the given one, by confidence; `None` where no cell has both.
+pub(crate) fn reliability(cells: &Cells, label: &str, truth: &str) -> Result<Option<Reliability>> {
+    let column = |name: String| cells.obs.column(&name);
+    let (Some(given), Some(best), Some(uncertainty)) =
+        (column(truth.to_owned()), column(format!("{label}_best")), column(format!("{label}_uncertainty")))
+    else {
+        return Ok(None);
+    };
+    let (mut confidence, mut right) = (Vec::new(), Vec::new());
+    for i in 0..cells.n_cells() {
+        if let (Some(given), Some(best), Some(u)) = (given.text(i), best.text(i), uncertainty.number(i)) {
+            confidence.push((1.0 - u).clamp(0.0, 1.0));
+            right.push(given == best);
+        }
+    }
+    if confidence.is_empty() {
+        return Ok(None);
+    }
+    let curve = transfer::reliability(&confidence, &right, RELIABILITY_BINS)?;
+    let bins = curve.bins.iter().filter(|b| b.n_cells > 0).map(|b| ReliabilityBin {
+        confidence: b.confidence,
+        accuracy: b.accuracy,
+        cells: b.n_cells as u64,
+    });
+    let (title, ece) = (format!("{label}, against {truth}"), Some(curve.expected_error));
+    Ok(Some(Reliability { title, bins: bins.collect(), ece }))
+}
+
+/// The papers' table of metrics, from what `evaluate` writes: the best first, scores before metrics. `None` without a
+/// value.
+pub(crate) fn metrics(title: &str, table: &Frame) -> Option<Metrics> {
+    let column = |name: &str| table.column(name);
+    let group = |name: &str| match METRICS.iter().find(|m| m.name == name).map(|m| m.category) {
+        Some(Category::Biology) => Some(MetricGroup::Bio),
+        Some(Category::Batch) => Some(MetricGroup::Batch),
+        None if QUERY_METRICS.contains(&name) => Some(MetricGroup::Query),
+        None if MEANS.contains(&name) => Some(MetricGroup::Score),
+        None => None,
+    };
+    let overall = |i: usize| column("Overall").and_then(|c| c.number(i)).unwrap_or(f64::NEG_INFINITY);
+    let mut order: Vec<usize> = (0..table.len()).collect();
+    order.sort_by(|&a, &b| overall(b).total_cmp(&overall(a)));
+    let mut names: Vec<(MetricGroup, &str)> =
+        table.names().into_iter().filter_map(|name| group(name).map(|g| (g, name))).collect();
+    names.retain(|(_, name)| column(name).is_some_and(|c| (0..c.len()).any(|i| c.number(i).is_some())));
+    names.sort_by_key(|(g, _)| *g as u8);
+    if names.is_empty() || order.is_empty() {
+        return None;
+    }
+    let value = |i: usize, name: &str| column(name).and_then(|c| c.number(i)).unwrap_or(f64::NAN).clamp(0.0, 1.0);
+    Some(Metrics {
+        title: title.to_owned(),
+        methods: order.iter().map(|&i| table.index[i].clone()).collect(),
+        metrics: names.iter().map(|&(group, name)| Metric { name: name.to_owned(), group }).collect(),
+        values: order.iter().flat_map(|&i| names.iter().map(move |(_, name)| value(i, name))).collect(),
+    })
 }
 
 /// One column of a picture's coordinates.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use scgraft::analysis::enrichment::{over_representation, rank_enrichment};
 use scgraft::analysis::programs::{DirectionMethod, directions, gene_importance};
-use scgraft::io::write_rows;
+use scgraft::cells::{Dense, GenePrograms, ProgramOptions};
+use scgraft::io::{GmtOptions, read_gmt, write_rows};
 use scgraft::models::{Membership, Model};
 use scgraft::pipeline::program_weights;
 use serde_json::json;
@@ -16,12 +18,14 @@ use super::{Global, Output, files, input};
 const EXAMPLES: &str = "\
 Direction: `up` means that a higher latent score goes with higher expression of the program's genes. `sum` is the sign of
 the sum of its weights; `counts` the sign most of them have, with a confidence from 0 to 1. A gene marked + is not in the
-program's gene set (soft gene sets, new programs).
+program's gene set (soft gene sets, new programs). --against compares the heaviest genes of programs with known gene sets
+(over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new program is about.
 
 Examples:
   scgraft programs reference.scgraft --top 10
   scgraft programs mapped.scgraft --program INTERFERON_SIGNALING --top 50
-  scgraft programs reference.scgraft --tsv program_genes.tsv";
+  scgraft programs reference.scgraft --tsv program_genes.tsv
+  scgraft programs mapped.scgraft --program query_new_1 --against reactome.gmt,hallmark.gmt --against-tsv overlap.tsv";
 
 /// List the gene programs of a model, their directions and genes.
 #[derive(Args)]
@@ -38,6 +42,15 @@ pub(crate) struct Programs {
     /// Also programs that the fit pruned
     #[arg(long)]
     pub all: bool,
+    /// Known gene sets (GMT) to compare the programs asked for with
+    #[arg(long, value_name = "GMT", value_delimiter = ',')]
+    pub against: Vec<PathBuf>,
+    /// Write that comparison as a table
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub against_tsv: Option<PathBuf>,
+    /// Heaviest genes of a program that are compared
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub against_top: usize,
     /// Write all genes of all programs as a table
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
@@ -46,7 +59,7 @@ pub(crate) struct Programs {
 impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.model)?;
-        if let Some(path) = &self.tsv {
+        for path in [&self.tsv, &self.against_tsv].into_iter().flatten() {
             files::check_output(path, &[&self.model])?;
         }
         let model = Model::load(&self.model)?;
@@ -122,8 +135,104 @@ impl Programs {
         let n_active = genes.iter().filter(|g| !g.genes.is_empty()).count();
         out.table(["program", "sum", "counts", "genes", "top genes"], &rows);
         out.line(format!("{n_active} of {} programs are active", programs.len()));
+        if !self.against.is_empty() {
+            let asked = (0..names.len()).filter(|&j| {
+                let new = programs[j].0.membership == Membership::Free;
+                !genes[j].genes.is_empty()
+                    && if self.program.is_empty() { new } else { self.program.iter().any(|p| p == names[j]) }
+            });
+            let asked: Vec<(&str, Vec<f64>)> = asked.map(|j| (names[j], absolute(&weights, j))).collect();
+            if asked.is_empty() {
+                bail!("no program to compare: the model has no new ones that are active; name some with --program");
+            }
+            self.compare(&asked, &model.header.genes, out)?;
+        }
         out.put("active", n_active);
         out.put("programs", told);
+        Ok(())
+    }
+}
+
+fn absolute(weights: &Dense, j: usize) -> Vec<f64> {
+    weights.column(j).into_iter().map(|w| f64::from(w.abs())).collect()
+}
+
+/// Gene sets shown of each program.
+const SHOWN_SETS: usize = 5;
+/// Correlation of the genes of a set, camera's preset.
+const CORRELATION: f64 = 0.01;
+
+impl Programs {
+    /// The heaviest genes of programs (absolute weights) against known gene sets.
+    fn compare(&self, programs: &[(&str, Vec<f64>)], genes: &[String], out: &mut Output) -> Result<()> {
+        let sets = read_gmt(&self.against, &GmtOptions::default())?;
+        let sets = GenePrograms::new(&sets, genes, &ProgramOptions { min_genes: 3, ..ProgramOptions::default() })?;
+        let mut table = Vec::new();
+        let mut told = Vec::new();
+        for (name, weights) in programs {
+            let mut order: Vec<u32> = (0..genes.len() as u32).filter(|&g| weights[g as usize] > 0.0).collect();
+            order.sort_by(|&a, &b| weights[b as usize].total_cmp(&weights[a as usize]));
+            order.truncate(self.against_top);
+            let ranks = rank_enrichment(weights, &sets.members, CORRELATION)?;
+            let found = over_representation(&order, &sets.members, genes.len())?;
+            out.line(format!("\n{name}: its {} heaviest genes against {} gene sets", order.len(), sets.len()));
+            let list =
+                |overlap: &[u32]| overlap.iter().map(|&g| genes[g as usize].as_str()).collect::<Vec<_>>().join(" ");
+            let shown: Vec<[String; 5]> = found
+                .iter()
+                .take(SHOWN_SETS)
+                .map(|r| {
+                    let [p, cerno] = [r.p_adjusted, ranks[r.set].cerno_p_adjusted].map(|p| format!("{p:.1e}"));
+                    let share = format!("{}/{}", r.overlap.len(), r.set_size);
+                    [sets.names[r.set].clone(), share, p, cerno, list(&r.overlap)]
+                })
+                .collect();
+            out.table(["gene set", "overlap", "adjusted p", "p CERNO", "genes"], &shown);
+            for r in &found {
+                let rank = &ranks[r.set];
+                let mut row = vec![(*name).to_owned(), sets.names[r.set].clone()];
+                row.extend([r.overlap.len().to_string(), r.set_size.to_string()]);
+                let numbers = [
+                    r.fold,
+                    r.jaccard,
+                    r.p_value,
+                    r.p_adjusted,
+                    rank.auroc,
+                    rank.cerno_p_adjusted,
+                    rank.camera_t,
+                    rank.camera_p_adjusted,
+                ];
+                row.extend(numbers.map(|v| format!("{v:?}")));
+                row.push(list(&r.overlap));
+                table.push(row);
+            }
+            let leading: Vec<_> = found
+                .iter()
+                .take(SHOWN_SETS)
+                .map(|r| json!({"set": sets.names[r.set], "overlap": r.overlap.len(), "size": r.set_size,
+                                "p_adjusted": number(r.p_adjusted), "cerno_p_adjusted": number(ranks[r.set].cerno_p_adjusted)}))
+                .collect();
+            told.push(json!({"program": name, "sets": leading}));
+        }
+        if let Some(path) = &self.against_tsv {
+            let header = [
+                "program",
+                "gene_set",
+                "overlap",
+                "set_size",
+                "fold",
+                "jaccard",
+                "p",
+                "p_adjusted",
+                "auroc",
+                "cerno_p_adjusted",
+                "camera_t",
+                "camera_p_adjusted",
+                "genes",
+            ];
+            write_rows(path, &header, table)?;
+        }
+        out.put("against", told);
         Ok(())
     }
 }

@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use scgraft::analysis::transfer::UNKNOWN;
-use scgraft::cells::{Cells, Column, Uns};
+use scgraft::cells::{Cells, Frame, Uns};
+use scgraft::io::{TableOptions, read_table};
 use scgraft::models::Model;
 use scgraft::report::html::{CellMap, Citation, Fact, Program, Report as Page, RunInfo, Transfer, TransferredLabel};
-use scgraft::report::{Coloring, Confusion};
+use scgraft::report::{Coloring, Heatmap};
 use scgraft::{Embedding, pipeline, slots};
 
-use super::{Global, Output, encode, files, pictures, plot};
+use super::{Global, Output, encode, files, input, pictures, plot};
 
 const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
 
 Examples:
   scgraft report mapped.h5ad -o report.html
-  scgraft report mapped.h5ad --reference reference_out.h5ad --model mapped.scgraft --labels cell_type -o report.html";
+  scgraft report mapped.h5ad --reference reference_out.h5ad --model mapped.scgraft --labels cell_type -o report.html
+  scgraft report mapped.h5ad --metrics metrics.tsv --groups condition -o report.html";
 
 /// Write an HTML report.
 #[derive(Args)]
@@ -35,6 +37,15 @@ pub(crate) struct Report {
     /// Label column that was carried over [default: the first with `_pred`]
     #[arg(long, value_name = "COLUMN")]
     pub labels: Option<String>,
+    /// Column of obs with the labels the cells came with [default: that of --labels]
+    #[arg(long, value_name = "COLUMN")]
+    pub truth: Option<String>,
+    /// Column of obs whose groups the programs are shown for, as a heat map [default: the transferred labels]
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: Option<String>,
+    /// The table of `evaluate --tsv`
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
     /// Programs the cells can be coloured by, besides the leading ones of the tests
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub color: Vec<String>,
@@ -48,7 +59,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref()];
+        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref(), self.metrics.as_ref()];
         for path in inputs.into_iter().flatten() {
             files::check_input(path)?;
             files::check_output(&self.output, &[path])?;
@@ -63,6 +74,9 @@ impl Report {
             reference: reference.as_ref().map(|(c, e)| (c, e)),
             model: model.as_ref(),
             label: self.labels.as_deref(),
+            truth: self.truth.as_deref(),
+            groups: self.groups.as_deref(),
+            metrics: self.metrics.as_ref().map(|p| read_table(p, &TableOptions::default())).transpose()?,
             color: &self.color,
             seed: global.seed.unwrap_or(0),
         };
@@ -80,6 +94,11 @@ pub(crate) struct Parts<'a> {
     pub reference: Option<(&'a Cells, &'a Embedding)>,
     pub model: Option<&'a Model>,
     pub label: Option<&'a str>,
+    pub truth: Option<&'a str>,
+    /// Column of obs whose groups the programs are shown for.
+    pub groups: Option<&'a str>,
+    /// The table of `evaluate`.
+    pub metrics: Option<Frame>,
     pub color: &'a [String],
     pub seed: u64,
 }
@@ -88,6 +107,8 @@ pub(crate) struct Parts<'a> {
 const LEADING: usize = 3;
 /// Most programs that cells can be coloured by.
 const MOST_COLORS: usize = 12;
+/// Programs of each group in the heat map.
+const PROGRAMS_OF_GROUP: usize = 3;
 /// Genes of each program in the page.
 const GENES: usize = 50;
 
@@ -116,16 +137,32 @@ pub(crate) fn page(title: &str, parts: &Parts<'_>) -> Result<Page> {
         run: run_info(parts),
         training,
         embeddings: vec![cell_map(parts, &programs)?],
-        transfer: label.and_then(|l| transfer(parts.cells, &l)),
+        heatmaps: heat_map(parts, label.as_deref())?.into_iter().collect(),
+        metrics: parts.metrics.as_ref().and_then(|t| pictures::metrics("", t)),
+        transfer: label.as_deref().and_then(|l| transfer(parts.cells, l, parts.truth)),
         programs: parts.model.map(program_list).unwrap_or_default(),
         tests,
         ..Page::default()
     })
 }
 
+/// Programs by the groups asked for, or by the transferred labels.
+fn heat_map(parts: &Parts<'_>, label: Option<&str>) -> Result<Option<Heatmap>> {
+    let Some(column) = parts.groups.map(str::to_owned).or_else(|| label.map(|l| format!("{l}_pred"))) else {
+        return Ok(None);
+    };
+    if parts.query.direction.iter().all(|&d| d == 0) {
+        // Dimensions that are not programs have nothing to say by name.
+        return Ok(None);
+    }
+    let (groups, rows) = input::coded(parts.cells, "the mapped file", &column)?;
+    let e = if rows.len() == parts.cells.n_cells() { parts.query.clone() } else { parts.query.select_cells(&rows) };
+    Ok(Some(plot::grid(&e, &column, &groups, &[], PROGRAMS_OF_GROUP)?.colors))
+}
+
 /// Reference and query in the plane.
 fn cell_map(parts: &Parts<'_>, programs: &[String]) -> Result<CellMap> {
-    let (below, above) = pictures::layout(parts.reference.map(|r| r.1), parts.query, parts.seed)?;
+    let (below, above) = pictures::layout(parts.reference, (parts.cells, parts.query), parts.seed)?;
     // The reference is in the picture only where its dimensions are the query's.
     let reference = parts.reference.filter(|_| below.is_some());
     let both: Vec<_> = below.iter().chain([&above]).collect();
@@ -156,11 +193,11 @@ fn cell_map(parts: &Parts<'_>, programs: &[String]) -> Result<CellMap> {
         let mut values = match reference {
             None => Vec::new(),
             Some((_, e)) => match e.names.iter().position(|n| n == name) {
-                Some(i) => e.mean.column(i),
+                Some(i) => e.score(i),
                 None => vec![f32::NAN; n_reference],
             },
         };
-        values.extend(parts.query.mean.column(j));
+        values.extend(parts.query.score(j));
         colors.push(Coloring::signed_scores(name, values));
     }
     let cells = reference.map(|(c, _)| c.obs.index.clone()).unwrap_or_default();
@@ -175,7 +212,7 @@ fn cell_map(parts: &Parts<'_>, programs: &[String]) -> Result<CellMap> {
 }
 
 /// The labels carried over, against those the query came with.
-fn transfer(cells: &Cells, label: &str) -> Option<Transfer> {
+fn transfer(cells: &Cells, label: &str, truth: Option<&str>) -> Option<Transfer> {
     let best = cells.obs.column(&format!("{label}_best"))?;
     let pred = cells.obs.column(&format!("{label}_pred"))?;
     let uncertainty = cells.obs.column(&format!("{label}_uncertainty"))?;
@@ -194,20 +231,13 @@ fn transfer(cells: &Cells, label: &str) -> Option<Transfer> {
         }
     });
     let labels = labels.collect();
-    let confusion = cells.obs.column(label).and_then(|given| {
-        let codes = |c: &Column| match pictures::coloring("", c).values {
-            scgraft::report::ColorValues::Categories { codes, levels } => Some((codes, levels)),
-            scgraft::report::ColorValues::Scores { .. } => None,
-        };
-        let (given, pred) = (codes(given)?, codes(pred)?);
-        Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()
-    });
+    let truth = truth.unwrap_or(label);
     Some(Transfer {
         label: label.to_owned(),
         method: "Labels of the nearest reference cells, weighted by distance; too uncertain ones are unknown.".into(),
         labels,
-        confusion,
-        reliability: None,
+        confusion: pictures::confusion(cells, label, truth),
+        reliability: pictures::reliability(cells, label, truth).ok().flatten(),
     })
 }
 

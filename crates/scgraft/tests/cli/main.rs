@@ -1,8 +1,10 @@
 //! The program as its users meet it: whole runs, and bad days.
 
+mod analysis;
 mod bad_days;
 mod models;
 mod proteins;
+mod evaluate;
 mod workflow;
 
 use std::path::{Path, PathBuf};

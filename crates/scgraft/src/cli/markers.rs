@@ -1,0 +1,127 @@
+//! `scgraft markers`: genes that tell groups of cells apart.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use scgraft::analysis::markers::{MarkerReference, rank_markers};
+use scgraft::cells::Coded;
+use scgraft::io::write_rows;
+use serde_json::json;
+
+use super::near::Expression;
+use super::output::{fixed, number};
+use super::{Global, Output, files, input};
+
+const EXAMPLES: &str = "\
+Wilcoxon rank sums on log-normalised expression, as scanpy's rank_genes_groups computes them. Cells of a sample are not
+independent, so p-values rank genes; they do not say that a difference holds between donors (`enrich --donors` does).
+
+Examples:
+  scgraft markers mapped.h5ad --groups cell_type_pred
+  scgraft markers mapped.h5ad --groups condition --versus control --tsv markers.tsv
+  scgraft markers data.h5ad --groups leiden --group 0,3 --tie-correct --layer counts";
+
+/// Rank marker genes of groups of cells.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Markers {
+    /// An h5ad file
+    pub data: PathBuf,
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// Only these groups
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// Compare with this group instead of all other cells
+    #[arg(long, value_name = "NAME")]
+    pub versus: Option<String>,
+    /// Allow for ties in the variance of the rank sum
+    #[arg(long)]
+    pub tie_correct: bool,
+    #[command(flatten)]
+    pub expression: Expression,
+    /// Genes shown of each group
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub top: usize,
+    /// Write all genes of all groups as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+}
+
+impl Markers {
+    pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+        files::check_input(&self.data)?;
+        if let Some(path) = &self.tsv {
+            files::check_output(path, &[&self.data])?;
+        }
+        let cells = files::read_own(&self.data)?;
+        let (groups, rows) = input::coded(&cells, &self.data.display().to_string(), &self.groups)?;
+        if let Some(unknown) = self.group.iter().find(|g| !groups.levels.contains(g)) {
+            let levels: Vec<&str> = groups.levels.iter().map(String::as_str).collect();
+            let near = input::nearest_first(unknown, &levels);
+            bail!("`{}` has no group `{unknown}`; nearest name first: {near}", self.groups);
+        }
+        let expression = self.expression.of(&cells)?;
+        let all = rows.len() == cells.n_cells();
+        let x = if all { expression.x } else { expression.x.select_rows(&rows) };
+        let (x, groups) = if self.group.is_empty() || self.versus.is_none() {
+            (x, groups)
+        } else {
+            // Against one group, the others do not count.
+            let wanted = |c: u32| {
+                let level = &groups.levels[c as usize];
+                self.group.contains(level) || Some(level) == self.versus.as_ref()
+            };
+            let kept: Vec<usize> = (0..groups.codes.len()).filter(|&i| wanted(groups.codes[i])).collect();
+            let codes = kept.iter().map(|&i| groups.codes[i]).collect();
+            (x.select_rows(&kept), Coded { codes, levels: groups.levels.clone() })
+        };
+        let reference = self.versus.clone().map_or(MarkerReference::Rest, MarkerReference::Group);
+        let found = rank_markers(&x, (&self.groups, &groups), &reference, self.tie_correct)?;
+        let versus = self.versus.as_deref().unwrap_or("rest");
+        let mut table = Vec::new();
+        let mut told = Vec::new();
+        for group in found.iter().filter(|g| self.group.is_empty() || self.group.contains(&g.group)) {
+            out.line(format!("{} ({} cells) versus {versus} ({})", group.group, group.n_group, group.n_reference));
+            let name = |gene: usize| expression.genes.index[gene].clone();
+            let rows: Vec<[String; 6]> = group
+                .genes
+                .iter()
+                .take(self.top)
+                .map(|m| {
+                    let shares = [m.share_group, m.share_reference].map(|s| fixed(100.0 * s, 0));
+                    let [own, other] = shares;
+                    let p = format!("{:.1e}", m.p_adjusted);
+                    [name(m.gene), fixed(m.score, 2), fixed(m.log2_fold_change, 2), p, own, other]
+                })
+                .collect();
+            out.table(["gene", "score", "log2 fold", "adjusted p", "% in", "% out"], &rows);
+            out.line("");
+            for (rank, m) in group.genes.iter().enumerate() {
+                let numbers = [m.score, m.log2_fold_change, m.p_value, m.p_adjusted, m.share_group, m.share_reference];
+                let mut row = vec![group.group.clone(), (rank + 1).to_string(), name(m.gene)];
+                row.extend(numbers.map(|v| format!("{v:?}")));
+                table.push(row);
+            }
+            let leading: Vec<_> = group
+                .genes
+                .iter()
+                .take(self.top)
+                .map(|m| {
+                    json!({"gene": name(m.gene), "score": number(m.score), "p_adjusted": number(m.p_adjusted),
+                                "log2_fold_change": number(m.log2_fold_change)})
+                })
+                .collect();
+            told.push(json!({"group": group.group, "versus": versus, "cells": group.n_group, "genes": leading}));
+        }
+        if let Some(path) = &self.tsv {
+            let header =
+                ["group", "rank", "gene", "score", "log2_fold_change", "p", "p_adjusted", "share_in", "share_out"];
+            write_rows(path, &header, table)?;
+        }
+        out.put("markers", told);
+        Ok(())
+    }
+}

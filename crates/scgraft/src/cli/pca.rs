@@ -1,0 +1,91 @@
+//! `scgraft pca`: principal components of the expression.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use scgraft::cells::{Array, Column, Dense, Uns};
+use serde_json::json;
+
+use super::near::Expression;
+use super::output::{fixed, number};
+use super::{Global, Output, files, input};
+
+const EXAMPLES: &str = "\
+Counts are scaled to 10,000 a cell, log1p, narrowed to the most variable genes. Writes obsm[\"X_pca\"], varm[\"PCs\"],
+var[\"highly_variable\"] and uns[\"pca\"], where scanpy keeps them. What `evaluate --before X_pca` compares with.
+
+Examples:
+  scgraft pca data.h5ad
+  scgraft pca data.h5ad --hvg 4000 --components 30 --batch study -o with_pca.h5ad";
+
+/// Principal components of log-normalised expression.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Pca {
+    /// An h5ad file
+    pub data: PathBuf,
+    /// Components
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub components: usize,
+    /// Most variable genes to take
+    #[arg(long, default_value_t = 2000, value_name = "N")]
+    pub hvg: usize,
+    /// Column of obs with batches: genes are scored within each
+    #[arg(long, value_name = "COLUMN")]
+    pub batch: Option<String>,
+    #[command(flatten)]
+    pub expression: Expression,
+    /// Where to write the file with the components [default: the file itself]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl Pca {
+    pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+        files::check_input(&self.data)?;
+        let output = self.output.as_ref().unwrap_or(&self.data);
+        files::check_output(output, &[])?;
+        let mut cells = files::read_own(&self.data)?;
+        let expression = self.expression.of(&cells)?;
+        let batch = match &self.batch {
+            None => None,
+            Some(name) => {
+                let (coded, rows) = input::coded(&cells, &self.data.display().to_string(), name)?;
+                if rows.len() < cells.n_cells() {
+                    anyhow::bail!("{} cells have no `{name}`; fill the column first", cells.n_cells() - rows.len());
+                }
+                Some(coded)
+            }
+        };
+        let (pca, chosen) = scgraft::principal_components(&expression, batch.as_ref(), self.hvg, self.components)?;
+        let (n, k) = (expression.genes.len(), pca.components.n_rows);
+        let mut loadings = Dense::zeros(n, k);
+        let mut variable = vec![Some(false); n];
+        for (at, &gene) in chosen.chosen.iter().enumerate() {
+            variable[gene as usize] = Some(true);
+            for c in 0..k {
+                loadings.row_mut(gene as usize)[c] = pca.components.row(c)[at];
+            }
+        }
+        // `raw` has genes of its own, for which the file has no varm beside `var`.
+        if n == cells.n_genes() {
+            cells.varm.insert("PCs".into(), Array::Dense(loadings));
+            cells.var.set("highly_variable", Column::Boolean(variable));
+        }
+        let share: f64 = pca.variance_ratio.iter().sum();
+        let notes = [("variance", &pca.variance), ("variance_ratio", &pca.variance_ratio)];
+        let notes = notes.map(|(name, v)| (name.to_owned(), Uns::Floats(vec![k], v.clone())));
+        cells.uns.insert("pca".into(), Uns::Map(notes.into()));
+        cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
+        files::write(output, &cells)?;
+        let genes = chosen.chosen.len();
+        let percent = fixed(100.0 * share, 1);
+        out.line(format!("{k} components of {genes} genes hold {percent} % of their variance: {}", output.display()));
+        out.put("output", output.display().to_string());
+        out.put("components", k);
+        out.put("genes", genes);
+        out.put("variance_ratio", json!(pca.variance_ratio.iter().map(|&v| number(v)).collect::<Vec<_>>()));
+        Ok(())
+    }
+}

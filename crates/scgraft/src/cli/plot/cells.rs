@@ -1,0 +1,265 @@
+//! Pictures of cells: in the plane, by score, by group.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use scgraft::analysis::auroc::auroc;
+use scgraft::cells::{Cells, Coded, Frame};
+use scgraft::report::{ColorValues, Coloring, DotPlot, Embedding as Plane, Heatmap, Split, Violins};
+use scgraft::{Embedding, slots};
+
+use super::super::{Global, encode, files, input, pictures};
+use super::Canvas;
+
+#[derive(Args)]
+pub(crate) struct Umap {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// The reference with its embedding: the query is placed in its picture
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Columns of obs, or names of programs
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
+    pub color: Vec<String>,
+    /// Picture; with several colours their names are added
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Scores {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// Program across
+    pub x: String,
+    /// Program upwards
+    pub y: String,
+    /// Column of obs, or a program
+    #[arg(long, value_name = "NAME")]
+    pub color: String,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Violin {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// The programs
+    #[arg(required = true)]
+    pub programs: Vec<String>,
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// Column of obs that splits every group
+    #[arg(long, value_name = "COLUMN")]
+    pub split: Option<String>,
+    /// Picture; with several programs their names are added
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Grid {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// The programs [default: those that tell the groups apart best]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub program: Vec<String>,
+    /// Programs of each group, where none is named
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub top: usize,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+impl Umap {
+    pub fn draw(self, global: &Global, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.mapped])?;
+        let (cells, query) = encode::stored(&self.mapped, slots::LATENT)?;
+        let known = self.reference.as_ref().map(|r| encode::stored(r, slots::LATENT)).transpose()?;
+        let sides = known.as_ref().map(|(c, e)| (c, e));
+        let (below, above) = pictures::layout(sides, (&cells, &query), global.seed.unwrap_or(0))?;
+        let parts: Vec<_> = below.iter().chain([&above]).collect();
+        let (x, y) = (pictures::coordinate(&parts, 0), pictures::coordinate(&parts, 1));
+        // The reference is in the picture only where its dimensions are the query's.
+        let known = known.filter(|_| below.is_some());
+        for name in &self.color {
+            let of_program = query.names.iter().any(|n| n == name);
+            let coloring = match &known {
+                None => color_of(&cells.obs, &query, name)?,
+                Some((_, e)) if of_program => {
+                    let mut values = score(e, name)?;
+                    values.extend(score(&query, name)?);
+                    Coloring::signed_scores(name, values)
+                }
+                Some((reference, _)) => {
+                    let columns = (reference.obs.column(name), cells.obs.column(name));
+                    if let (None, None) = columns {
+                        color_of(&cells.obs, &query, name)?;
+                    }
+                    pictures::joined(name, &[(columns.0, reference.n_cells()), (columns.1, cells.n_cells())])
+                }
+            };
+            let path = if self.color.len() == 1 { self.output.clone() } else { named(&self.output, name) };
+            to.save(&Plane::umap(name, &x, &y, &coloring), &path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Scores {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.mapped])?;
+        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let (x, y) = (score(&e, &self.x)?, score(&e, &self.y)?);
+        let color = color_of(&cells.obs, &e, &self.color)?;
+        to.save(&Plane::programs("", (&self.x, &x), (&self.y, &y), &color), &self.output)
+    }
+}
+
+impl Violin {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.mapped])?;
+        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let (codes, groups) = categories(&cells, &self.mapped, &self.groups)?;
+        let split = self.split.as_ref().map(|name| categories(&cells, &self.mapped, name)).transpose()?;
+        for program in &self.programs {
+            let values = score(&e, program)?;
+            let split = match (&self.split, &split) {
+                (Some(name), Some((codes, levels))) => Some(Split { name, codes, levels }),
+                _ => None,
+            };
+            let picture = Violins {
+                title: program,
+                value: "latent score",
+                values: &values,
+                codes: &codes,
+                groups: &groups,
+                split,
+            };
+            let path = if self.programs.len() == 1 { self.output.clone() } else { named(&self.output, program) };
+            to.save(&picture, &path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Grid {
+    pub fn draw(self, dots: bool, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.mapped])?;
+        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let (groups, rows) = input::coded(&cells, &self.mapped.display().to_string(), &self.groups)?;
+        let e = if rows.len() == cells.n_cells() { e } else { e.select_cells(&rows) };
+        for program in &self.program {
+            score(&e, program)?;
+        }
+        let picture = grid(&e, &self.groups, &groups, &self.program, self.top)?;
+        if dots { to.save(&picture, &self.output) } else { to.save(&picture.colors, &self.output) }
+    }
+}
+
+/// Standardised mean scores of programs in groups, and how often a cell of the group scores higher than one outside.
+///
+/// Programs: those named, or the `top` of each group by that share.
+pub(crate) fn grid(e: &Embedding, column: &str, groups: &Coded, programs: &[String], top: usize) -> Result<DotPlot> {
+    let n_groups = groups.levels.len();
+    let inside: Vec<Vec<bool>> =
+        (0..n_groups).map(|g| groups.codes.iter().map(|&c| c as usize == g).collect()).collect();
+    let shares_of = |scores: &[f64]| -> Result<Vec<f64>> {
+        // One group has no outside.
+        if n_groups < 2 {
+            return Ok(vec![0.5; n_groups]);
+        }
+        Ok(inside.iter().map(|own| auroc(scores, own)).collect::<Result<_, _>>()?)
+    };
+    let scores_of = |j: usize| -> Vec<f64> { e.score(j).into_iter().map(f64::from).collect() };
+    let mut all: Vec<(usize, Vec<f64>)> = Vec::new();
+    let wanted: Vec<usize> = if programs.is_empty() {
+        (0..e.names.len()).filter(|&j| e.active[j]).collect()
+    } else {
+        programs.iter().filter_map(|p| e.names.iter().position(|n| n == p)).collect()
+    };
+    for j in wanted {
+        all.push((j, shares_of(&scores_of(j))?));
+    }
+    if programs.is_empty() {
+        let mut kept: Vec<usize> = Vec::new();
+        for g in 0..n_groups {
+            let mut order: Vec<usize> = (0..all.len()).collect();
+            order.sort_by(|&a, &b| all[b].1[g].total_cmp(&all[a].1[g]));
+            kept.extend(order.into_iter().filter(|at| !kept.contains(at)).take(top).collect::<Vec<_>>());
+        }
+        all = kept.into_iter().map(|at| all[at].clone()).collect();
+    }
+    let mut values = Vec::new();
+    for &(j, _) in &all {
+        let scores = scores_of(j);
+        let n = scores.len() as f64;
+        let mean = scores.iter().sum::<f64>() / n;
+        let sd = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n).sqrt();
+        for own in &inside {
+            let members = own.iter().filter(|o| **o).count() as f64;
+            let sum: f64 = scores.iter().zip(own).filter(|(_, o)| **o).map(|(s, _)| s - mean).sum();
+            values.push(if sd > 0.0 { sum / members / sd } else { 0.0 });
+        }
+    }
+    let colors = Heatmap {
+        title: format!("Programs by {column}"),
+        rows: all.iter().map(|&(j, _)| e.names[j].clone()).collect(),
+        columns: groups.levels.clone(),
+        values,
+        value: "mean score, in sd".into(),
+        diverging: true,
+    };
+    let shares = all.into_iter().flat_map(|(_, s)| s).collect();
+    Ok(DotPlot { colors, shares, share: "P(higher than outside)".into() })
+}
+
+/// Codes and names of a column of categories; −1 where it is empty.
+fn categories(cells: &Cells, file: &Path, name: &str) -> Result<(Vec<i32>, Vec<String>)> {
+    let Some(column) = cells.obs.column(name) else {
+        let columns = input::nearest_first(name, &cells.obs.names());
+        bail!("{}: obs has no column `{name}`; its columns, nearest name first: {columns}", file.display());
+    };
+    match pictures::coloring(name, column).values {
+        ColorValues::Categories { codes, levels } => Ok((codes, levels)),
+        ColorValues::Scores { .. } => bail!("{}: column `{name}` of obs holds numbers, not groups", file.display()),
+    }
+}
+
+/// `umap.png` for `cell_type`: `umap_cell_type.png`.
+fn named(path: &Path, name: &str) -> PathBuf {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let end = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    let clean: String = name.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    path.with_file_name(format!("{stem}_{clean}{end}"))
+}
+
+fn score(e: &Embedding, program: &str) -> Result<Vec<f32>> {
+    let Some(j) = e.names.iter().position(|n| n == program) else {
+        let names: Vec<&str> = e.names.iter().map(String::as_str).collect();
+        let near = input::nearest_first(program, &names);
+        bail!(
+            "there is no program `{program}`; nearest names: {}",
+            near.split(", ").take(8).collect::<Vec<_>>().join(", ")
+        );
+    };
+    Ok(e.score(j))
+}
+
+fn color_of(obs: &Frame, e: &Embedding, name: &str) -> Result<Coloring> {
+    if let Some(column) = obs.column(name) {
+        return Ok(pictures::coloring(name, column));
+    }
+    if e.names.iter().any(|n| n == name) {
+        return Ok(Coloring::signed_scores(name, score(e, name)?));
+    }
+    bail!("`{name}` is neither a column of obs ({}) nor a program", input::nearest_first(name, &obs.names()))
+}

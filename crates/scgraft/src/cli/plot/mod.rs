@@ -1,0 +1,122 @@
+//! `scgraft plot`: single pictures.
+
+mod cells;
+mod results;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use scgraft::report::{Picture, scene::Size};
+
+pub(crate) use cells::grid;
+pub(crate) use results::gene_weights;
+
+use super::{Global, Output, files};
+
+const EXAMPLES: &str = "\
+The format follows the name: .png or .svg. Scores of programs are turned to the programs' directions: up means that the
+genes are up.
+
+Examples:
+  scgraft plot umap mapped.h5ad --reference reference_out.h5ad --color cell_type,condition -o umap.png
+  scgraft plot umap mapped.h5ad --color INTERFERON_SIGNALING -o interferon.svg
+  scgraft plot scores mapped.h5ad INTERFERON_SIGNALING TCR_SIGNALING --color condition -o scores.png
+  scgraft plot violin mapped.h5ad INTERFERON_SIGNALING --groups cell_type --split condition -o violin.svg
+  scgraft plot heatmap mapped.h5ad --groups cell_type --top 3 -o programs.png
+  scgraft plot dots mapped.h5ad --groups cell_type --program TCR_SIGNALING,INTERFERON_SIGNALING -o dots.png
+  scgraft plot bayes mapped.h5ad --test \"condition versus control\" -o bayes.svg
+  scgraft plot genes reference.scgraft INTERFERON_SIGNALING -o genes.svg
+  scgraft plot training reference.scgraft -o training.png
+  scgraft plot confusion mapped.h5ad --labels cell_type -o confusion.svg
+  scgraft plot sankey mapped.h5ad --labels cell_type --truth given_type -o flows.svg
+  scgraft plot reliability mapped.h5ad --labels cell_type -o reliability.svg
+  scgraft plot metrics metrics.tsv -o metrics.png --size 1600x700";
+
+/// Draw a picture (PNG or SVG).
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Plot {
+    #[command(subcommand)]
+    pub what: What,
+    /// Width and height in px, such as 800x600 [default: what suits the picture]
+    #[arg(long, global = true, value_name = "WxH", value_parser = size)]
+    pub size: Option<Size>,
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let parts = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match parts {
+        Some((w, h)) if w > 0.0 && h > 0.0 && w <= 20_000.0 && h <= 20_000.0 => Ok(Size::new(w, h)),
+        _ => Err("expected width and height up to 20000, such as 800x600".into()),
+    }
+}
+
+/// Where pictures go.
+pub(crate) struct Canvas {
+    size: Option<Size>,
+    written: Vec<PathBuf>,
+}
+
+impl Canvas {
+    /// Draws a picture at the size asked for, and writes it.
+    fn save(&mut self, picture: &impl Picture, path: &Path) -> Result<()> {
+        picture.draw(self.size.unwrap_or_else(|| picture.natural_size()))?.save(path, 2.0)?;
+        self.written.push(path.to_owned());
+        Ok(())
+    }
+}
+
+/// The pictures.
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// Mapped cells in the plane, with the reference or alone
+    Umap(cells::Umap),
+    /// The scores of one program against those of another
+    Scores(cells::Scores),
+    /// The scores of programs by group of cells
+    Violin(cells::Violin),
+    /// Mean scores of programs in groups of cells, as colours
+    Heatmap(cells::Grid),
+    /// The same as dots: colour is the mean, size how often a cell of the group scores higher than one outside
+    Dots(cells::Grid),
+    /// Programs ranked by log Bayes factor, of a test that `enrich` made
+    Bayes(results::Bayes),
+    /// Losses by epoch
+    Training(results::Training),
+    /// The genes of a program by weight
+    Genes(results::Genes),
+    /// Transferred against given labels, as a matrix
+    Confusion(results::Labels),
+    /// Transferred against given labels, as flows
+    Sankey(results::Labels),
+    /// Confidence of transferred labels against how often they are right
+    Reliability(results::Labels),
+    /// The metric table that `evaluate --tsv` wrote
+    Metrics(results::MetricTable),
+}
+
+impl Plot {
+    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        let mut canvas = Canvas { size: self.size, written: Vec::new() };
+        let to = &mut canvas;
+        match self.what {
+            What::Umap(p) => p.draw(global, to)?,
+            What::Scores(p) => p.draw(to)?,
+            What::Violin(p) => p.draw(to)?,
+            What::Heatmap(p) => p.draw(false, to)?,
+            What::Dots(p) => p.draw(true, to)?,
+            What::Bayes(p) => p.draw(to)?,
+            What::Training(p) => p.draw(to)?,
+            What::Genes(p) => p.draw(to)?,
+            What::Confusion(p) => p.confusion(to)?,
+            What::Sankey(p) => p.sankey(to)?,
+            What::Reliability(p) => p.reliability(to)?,
+            What::Metrics(p) => p.draw(to)?,
+        }
+        let written = files::shown(&canvas.written);
+        out.line(format!("wrote {}", written.join(", ")));
+        out.put("files", written);
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Pictures of results: tests, training, genes, labels, metrics.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use scgraft::cells::Cells;
+use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
+use scgraft::models::Model;
+use scgraft::report::{Confusion, GeneBars, GeneWeight, Sankey};
+use scgraft::{pipeline, slots};
+
+use super::super::{encode, files, input, pictures};
+use super::Canvas;
+
+#[derive(Args)]
+pub(crate) struct Bayes {
+    /// A file that `enrich` wrote to
+    pub mapped: PathBuf,
+    /// Name of the test [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    pub test: Option<String>,
+    /// Group to draw [default: the first]
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Training {
+    /// A model, or a mapped query
+    pub file: PathBuf,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Genes {
+    /// A model
+    pub model: PathBuf,
+    /// The program
+    pub program: String,
+    /// Genes drawn
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub top: usize,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Labels {
+    /// A file that `annotate` wrote to
+    pub mapped: PathBuf,
+    /// Label column that was carried over
+    #[arg(long, value_name = "COLUMN")]
+    pub labels: String,
+    /// Column of obs with the labels the cells came with [default: that of --labels]
+    #[arg(long, value_name = "COLUMN")]
+    pub truth: Option<String>,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct MetricTable {
+    /// The table of `evaluate --tsv`
+    pub table: PathBuf,
+    /// Title
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub title: String,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+impl Bayes {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.mapped])?;
+        let (cells, _) = encode::stored(&self.mapped, slots::LATENT)?;
+        let tests = slots::tests(&cells);
+        let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
+        let found = match &self.test {
+            Some(name) => tests.iter().find(|t| t.0 == *name),
+            None if tests.len() == 1 => tests.first(),
+            None => None,
+        };
+        let file = self.mapped.display();
+        let Some((_, table)) = found else {
+            if names.is_empty() {
+                bail!("{file}: no test in uns; run `scgraft enrich` first");
+            }
+            let near = input::nearest_first(self.test.as_deref().unwrap_or(""), &names);
+            bail!("{file}: choose one of its tests with --test: {near}");
+        };
+        let all = pictures::comparisons(table);
+        let groups: Vec<&str> = all.iter().map(|c| c.group.as_str()).collect();
+        let chosen = match &self.group {
+            None => all.first(),
+            Some(name) => all.iter().find(|c| c.group == *name),
+        };
+        let Some(chosen) = chosen else {
+            bail!("there is no group `{}`; there are {}", self.group.unwrap_or_default(), groups.join(", "));
+        };
+        to.save(chosen, &self.output)
+    }
+}
+
+impl Training {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.file])?;
+        files::check_input(&self.file)?;
+        let history = match Model::load(&self.file) {
+            Ok(model) => model.history,
+            Err(as_model) => match encode::stored(&self.file, slots::LATENT) {
+                Ok((cells, _)) => pictures::stored_history(&cells),
+                Err(_) => return Err(as_model.into()),
+            },
+        };
+        let Some(picture) = pictures::training("", &history) else {
+            bail!("{}: no training history: it was not trained", self.file.display());
+        };
+        to.save(&picture, &self.output)
+    }
+}
+
+impl Genes {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_output(&self.output, &[&self.model])?;
+        let model = Model::load(&self.model)?;
+        let Some(weights) = pipeline::program_weights(&model) else {
+            bail!("the dimensions of a {} model are not gene programs", model.entry.name);
+        };
+        let names: Vec<&str> = model.header.programs().map(|(_, p)| p.name.as_str()).collect();
+        let Some(j) = names.iter().position(|n| *n == self.program) else {
+            let near = input::nearest_first(&self.program, &names);
+            bail!("the model has no program `{}`; nearest name first: {near}", self.program);
+        };
+        let genes = gene_weights(&model, &weights, j, self.top);
+        to.save(&GeneBars { title: self.program, genes }, &self.output)
+    }
+}
+
+/// The heaviest genes of program `j`; those that are not in its gene set are marked.
+pub(crate) fn gene_weights(model: &Model, weights: &scgraft::cells::Dense, j: usize, top: usize) -> Vec<GeneWeight> {
+    let Some((_, program)) = model.header.programs().nth(j) else { return Vec::new() };
+    let mut order: Vec<usize> = (0..weights.n_rows).filter(|&g| weights.row(g)[j] != 0.0).collect();
+    order.sort_by(|&a, &b| weights.row(b)[j].abs().total_cmp(&weights.row(a)[j].abs()));
+    let weight = |&g: &usize| GeneWeight {
+        name: model.header.genes[g].clone(),
+        weight: f64::from(weights.row(g)[j]),
+        added: !program.members.is_empty() && program.members.binary_search(&(g as u32)).is_err(),
+    };
+    order.iter().take(top).map(weight).collect()
+}
+
+impl Labels {
+    fn read(&self) -> Result<(Cells, String)> {
+        files::check_input(&self.mapped)?;
+        files::check_output(&self.output, &[&self.mapped])?;
+        let cells = read_h5ad(&self.mapped, &ReadOptions::tables())?;
+        let file = self.mapped.display();
+        let truth = self.truth.clone().unwrap_or_else(|| self.labels.clone());
+        for (name, remedy) in [
+            (format!("{}_pred", self.labels), "run `scgraft annotate` first"),
+            (truth.clone(), "name the column with --truth"),
+        ] {
+            if cells.obs.column(&name).is_none() {
+                let near = input::nearest_first(&name, &cells.obs.names());
+                bail!("{file}: obs has no column `{name}`; {remedy}; its columns, nearest name first: {near}");
+            }
+        }
+        Ok((cells, truth))
+    }
+
+    fn table(&self) -> Result<Confusion> {
+        let (cells, truth) = self.read()?;
+        pictures::confusion(&cells, &self.labels, &truth)
+            .with_context(|| format!("`{truth}` and `{}_pred` hold no labels of the same cells", self.labels))
+    }
+
+    pub fn confusion(self, to: &mut Canvas) -> Result<()> {
+        to.save(&self.table()?, &self.output)
+    }
+
+    pub fn sankey(self, to: &mut Canvas) -> Result<()> {
+        to.save(&Sankey(&self.table()?), &self.output)
+    }
+
+    pub fn reliability(self, to: &mut Canvas) -> Result<()> {
+        let (cells, truth) = self.read()?;
+        let Some(curve) = pictures::reliability(&cells, &self.labels, &truth)? else {
+            bail!("no cell has a label in `{truth}` and a transferred one");
+        };
+        to.save(&curve, &self.output)
+    }
+}
+
+impl MetricTable {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        files::check_input(&self.table)?;
+        files::check_output(&self.output, &[&self.table])?;
+        let table = read_table(&self.table, &TableOptions::default())?;
+        let Some(picture) = pictures::metrics(&self.title, &table) else {
+            bail!("{}: no column is a metric; give it the table of `scgraft evaluate --tsv`", self.table.display());
+        };
+        to.save(&picture, &self.output)
+    }
+}

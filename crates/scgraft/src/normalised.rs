@@ -1,0 +1,93 @@
+//! Expression as analyses outside a model take it: log-normalised, and its principal components.
+
+use scgraft_analysis::pca::{Pca, pca};
+use scgraft_cells::{
+    Cells, Coded, Csr, Frame, HighlyVariable, HvgFlavor, HvgOptions, Slot, highly_variable, log1p, normalize_total,
+};
+
+use crate::Error;
+
+/// What every cell's counts are scaled to.
+const TARGET: f32 = 10_000.0;
+
+/// Log-normalised expression: ln(1 + 10,000 · counts / library size), as scanpy's tutorials make it.
+#[derive(Clone, Debug)]
+pub struct LogExpression {
+    /// Cells × genes.
+    pub x: Csr,
+    /// One row a gene.
+    pub genes: Frame,
+}
+
+/// Takes raw counts from a slot and normalises them; values that are `normalised` already are taken as they are.
+///
+/// # Errors
+/// No such slot; a value that is not finite; in counts, one that is negative or not whole.
+pub fn log_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
+    let (matrix, genes, name) = slot.find(cells).map_err(Error::from)?;
+    let bad = matrix.stored().iter().find(|v| !v.is_finite() || (!normalised && (**v < 0.0 || v.fract() != 0.0)));
+    if let Some(value) = bad {
+        return Err(Error::Slot {
+            slot: name,
+            expected: if normalised { "finite values" } else { "raw counts" }.into(),
+            found: value.to_string(),
+            remedy: if normalised {
+                "repair or drop the cells with such values".into()
+            } else {
+                "choose the slot with counts (--layer, --raw), or say --log-normalised for log1p values".into()
+            },
+        });
+    }
+    let x = matrix.to_csr();
+    let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
+    Ok(LogExpression { x, genes: genes.clone() })
+}
+
+/// The first `k` principal components of the `n_top` most variable genes (Satija's dispersion, voted by batch), and
+/// those genes.
+///
+/// # Errors
+/// Of [`highly_variable`] and [`pca`].
+pub fn principal_components(
+    expression: &LogExpression,
+    batch: Option<&Coded>,
+    n_top: usize,
+    k: usize,
+) -> Result<(Pca, HighlyVariable), Error> {
+    let n_top = n_top.min(expression.x.n_cols);
+    let options = HvgOptions { flavor: HvgFlavor::Seurat, n_top, ..HvgOptions::default() };
+    let chosen = highly_variable(&expression.x, batch, &options)?;
+    let columns: Vec<Option<usize>> = chosen.chosen.iter().map(|&g| Some(g as usize)).collect();
+    let x = expression.x.select_columns(&columns).to_dense();
+    let k = k.min(x.n_rows.min(x.n_cols).saturating_sub(1)).max(1);
+    Ok((pca(&x, k)?, chosen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scgraft_cells::{SimulateOptions, simulate};
+
+    #[test]
+    fn components_of_the_variable_genes_hold_the_cell_types() {
+        let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 50, ..SimulateOptions::default() }).unwrap();
+        let expression = log_expression(&sim.reference, &Slot::X, false).unwrap();
+        let (found, chosen) = principal_components(&expression, None, 200, 10).unwrap();
+        assert_eq!((found.scores.n_rows, found.scores.n_cols), (300, 10));
+        assert!(chosen.chosen.len() >= 200);
+        let labels = sim.reference.obs.column("cell_type").unwrap().coded().unwrap();
+        let asw = scgraft_analysis::metrics::silhouette::cell_type_asw(&found.scores, &labels).unwrap();
+        assert!(asw > 0.55, "{asw}");
+    }
+
+    #[test]
+    fn values_that_are_no_counts_are_refused_unless_said() {
+        let sim = simulate(&SimulateOptions { n_reference: 60, n_query: 50, ..SimulateOptions::default() }).unwrap();
+        let mut cells = sim.reference;
+        let logged = log_expression(&cells, &Slot::X, false).unwrap().x;
+        cells.x = Some(scgraft_cells::Matrix::Sparse(logged.clone()));
+        let refused = log_expression(&cells, &Slot::X, false).unwrap_err().to_string();
+        assert!(refused.contains("--log-normalised"), "{refused}");
+        assert_eq!(log_expression(&cells, &Slot::X, true).unwrap().x, logged);
+    }
+}

@@ -1,0 +1,154 @@
+//! What a user does after mapping: clusters, pictures, markers, donors, classical enrichment, labels in several ways.
+
+use scgraft::cells::{Array, Column};
+use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
+
+use super::{Run, folder_with, scgraft};
+
+/// A folder with a mapped and annotated query, and reference labels of a second level.
+fn mapped() -> tempfile::TempDir {
+    let folder = folder_with(&["reference_out.h5ad", "reference.scgraft", "query.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let path = at.join("reference_out.h5ad");
+    let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
+    let types = cells.obs.column("cell_type").unwrap().texts();
+    let lineage: Vec<&str> =
+        types.iter().map(|t| if t.as_deref() == Some("type_1") { "one" } else { "other" }).collect();
+    cells.obs.set("lineage", Column::categorical(&lineage));
+    cells.obs.set("depth", Column::Real((0..240).map(|i| f64::from(i % 7)).collect()));
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    let mapping = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--epochs", "3"];
+    let more = ["--new-programs", "1", "-o", "mapped.h5ad", "--save-model", "mapped.scgraft"];
+    scgraft(at, &[&mapping[..], &more].concat()).good();
+    folder
+}
+
+fn obs(folder: &std::path::Path, name: &str) -> scgraft::cells::Cells {
+    read_h5ad(folder.join(name), &ReadOptions::default()).unwrap()
+}
+
+#[test]
+fn clusters_pictures_and_markers() {
+    let folder = mapped();
+    let at = folder.path();
+    let go = |arguments: &[&str]| -> Run { scgraft(at, arguments).good() };
+    let told =
+        go(&["cluster", "reference_out.h5ad", "--resolution", "0.1,1", "--labels", "cell_type", "--graph", "--json"]);
+    let clusterings = told.json()["clusterings"].clone();
+    assert!(clusterings[0]["clusters"].as_u64() < clusterings[1]["clusters"].as_u64(), "{clusterings}");
+    let louvain = go(&["cluster", "reference_out.h5ad", "--algorithm", "louvain", "--key", "groups", "--json"]).json();
+    assert_eq!(louvain["clusterings"][0]["column"], "groups");
+    let cells = obs(at, "reference_out.h5ad");
+    assert!(cells.obs.column("leiden_0.1").is_some() && cells.obs.column("groups").is_some());
+    assert_eq!(cells.obsp["distances"].indptr[1], 14);
+    assert!(cells.uns.contains_key("neighbors"));
+
+    go(&["umap", "reference_out.h5ad"]);
+    go(&["umap", "mapped.h5ad", "--reference", "reference_out.h5ad"]);
+    let (reference, query) = (obs(at, "reference_out.h5ad"), obs(at, "mapped.h5ad"));
+    let (Array::Dense(below), Array::Dense(above)) = (&reference.obsm["X_scgraft_umap"], &query.obsm["X_scgraft_umap"])
+    else {
+        panic!("not plain")
+    };
+    // Query cells are placed within the reference's picture.
+    for j in 0..2 {
+        let (low, high) = below.column(j).iter().fold((f32::MAX, f32::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+        assert!(above.column(j).iter().all(|&v| v > low - 2.0 && v < high + 2.0));
+    }
+    // The picture drawn is the stored one.
+    let draw = ["plot", "umap", "mapped.h5ad", "--reference", "reference_out.h5ad", "--color", "cell_type", "-o"];
+    go(&[&draw[..], &["a.svg", "--size", "500x400"]].concat());
+    go(&[&draw[..], &["b.svg", "--size", "500x400", "--seed", "9"]].concat());
+    let read = |name: &str| std::fs::read_to_string(at.join(name)).unwrap();
+    assert_eq!(read("a.svg"), read("b.svg"));
+    assert!(read("a.svg").contains("500"));
+    scgraft(at, &["umap", "mapped.h5ad", "--reference", "query.h5ad"]).says(&["X_scgraft"]);
+
+    let told =
+        go(&["markers", "mapped.h5ad", "--groups", "condition", "--versus", "control", "--tsv", "m.tsv", "--json"]);
+    assert_eq!(told.json()["markers"][0]["group"], "stimulated");
+    let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
+    assert_eq!(table.len(), 500);
+    scgraft(at, &["markers", "mapped.h5ad", "--groups", "condition", "--group", "stim"]).says(&["`stimulated`"]);
+}
+
+#[test]
+fn donors_and_classical_tests_stand_beside_the_bayes_factors() {
+    let folder = mapped();
+    let at = folder.path();
+    let path = at.join("mapped.h5ad");
+    let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
+    cells.obs.set("donor", Column::categorical(&(0..100).map(|i| format!("d{}", i % 3)).collect::<Vec<_>>()));
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    let test = ["enrich", "mapped.h5ad", "--groups", "condition", "--versus", "control"];
+    let more = ["--donors", "donor", "--paired", "--gene-sets", "programs.gmt", "--tsv", "t.tsv"];
+    let run = scgraft(at, &[&test[..], &more].concat()).good();
+    assert!(run.stdout.contains("by donor: 3 and 3 donors") && run.stdout.contains("p CERNO"), "{}", run.stdout);
+    let table = read_table(at.join("t.tsv"), &TableOptions::default()).unwrap();
+    let number = |column: &str, i: usize| table.column(column).unwrap().number(i);
+    for i in 0..table.len() {
+        assert!(number("donor_low", i).unwrap() <= number("donor_high", i).unwrap());
+    }
+    // The strongest stimulated program by a rank test is one of those planted, and is up.
+    let truth: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(super::WORLD.folder.join("truth.json")).unwrap()).unwrap();
+    let strongest = (0..table.len())
+        .max_by(|&a, &b| number("camera_t", a).unwrap_or(0.0).total_cmp(&number("camera_t", b).unwrap_or(0.0)))
+        .unwrap();
+    let name = table.column("program").unwrap().text(strongest).unwrap();
+    assert!(truth.to_string().contains(&name) && number("set_auroc", strongest).unwrap() > 0.6, "{name}");
+    let missing = [&test[..], &["--donors", "patient"]].concat();
+    scgraft(at, &missing).says(&["`patient`", "`donor`"]);
+
+    let told =
+        scgraft(at, &["programs", "mapped.scgraft", "--program", "CELL_TYPE_1", "--against", "programs.gmt", "--json"]);
+    let told = told.good().json();
+    assert_eq!(told["against"][0]["sets"][0]["set"], "CELL_TYPE_1", "a program is closest to its own gene set");
+}
+
+#[test]
+fn labels_nested_calibrated_and_compared() {
+    let folder = mapped();
+    let at = folder.path();
+    let annotate = ["annotate", "reference_out.h5ad", "mapped.h5ad", "--labels"];
+    let more = ["cell_type,lineage", "--nested", "--unknown", "0.2", "--numbers", "depth", "--truth", "cell_type"];
+    let told = scgraft(at, &[&annotate[..], &more, &["--json"]].concat()).good().json();
+    assert_eq!(told["labels"][0]["truth"]["column"], "cell_type");
+    assert!(told["labels"][0]["truth"]["accuracy"].as_f64().unwrap() > 0.4);
+    let total: u64 = told["nested"].as_array().unwrap().iter().map(|n| n["cells"].as_u64().unwrap()).sum();
+    assert_eq!(total, 100);
+    let cells = obs(at, "mapped.h5ad");
+    for column in ["cell_type_nested", "cell_type_nested_column", "lineage_pred", "depth_pred", "depth_sd"] {
+        assert!(cells.obs.column(column).is_some(), "{column}");
+    }
+    for method in ["temperature", "isotonic"] {
+        let more = ["cell_type", "--calibrate", method, "--calibrate-across", "batch"];
+        scgraft(at, &[&annotate[..], &more].concat()).good();
+    }
+    // Turned round, a lineage has several types as parents.
+    let turned = [&annotate[..], &["lineage,cell_type", "--nested"]].concat();
+    scgraft(at, &turned).says(&["two parents", "finest"]);
+    scgraft(at, &[&annotate[..], &["cell_type", "--numbers", "batch"]].concat()).says(&["`batch`", "no number"]);
+
+    for (what, more) in [
+        ("violin", vec!["mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type", "--split", "condition"]),
+        ("heatmap", vec!["mapped.h5ad", "--groups", "cell_type"]),
+        ("dots", vec!["mapped.h5ad", "--groups", "cell_type", "--program", "CELL_TYPE_1,CELL_TYPE_2"]),
+        ("confusion", vec!["mapped.h5ad", "--labels", "cell_type"]),
+        ("sankey", vec!["mapped.h5ad", "--labels", "cell_type", "--truth", "cell_type"]),
+        ("reliability", vec!["mapped.h5ad", "--labels", "cell_type"]),
+    ] {
+        let file = format!("{what}.svg");
+        scgraft(at, &[&["plot", what][..], &more, &["-o", &file]].concat()).good();
+        assert!(std::fs::metadata(at.join(file)).unwrap().len() > 2000, "{what}");
+    }
+    scgraft(at, &["plot", "confusion", "query.h5ad", "--labels", "cell_type", "-o", "x.svg"]).says(&["annotate"]);
+    let small = ["plot", "heatmap", "mapped.h5ad", "--groups", "cell_type", "-o", "x.svg", "--size", "20x20"];
+    scgraft(at, &small).says(&["20"]);
+    let report =
+        ["report", "mapped.h5ad", "--reference", "reference_out.h5ad", "--groups", "condition", "-o", "r.html"];
+    scgraft(at, &report).good();
+    let page = std::fs::read_to_string(at.join("r.html")).unwrap();
+    assert!(page.contains("How often a label is right"), "no reliability curve");
+    assert!(page.contains("mean score, in sd"), "no heat map of programs");
+}
