@@ -3,13 +3,15 @@
     python tools/peers/metrics.py prepare data.h5ad --batch study --label cell_type arrays.safetensors
     python tools/peers/metrics.py simulate 100000 arrays.safetensors
     python tools/peers/metrics.py run arrays.safetensors
+    python tools/peers/metrics.py neighbours arrays.safetensors
 
 `prepare` makes a fixed embedding: counts normalised to 10,000, log1p, 2,000 highly variable genes, 50
 principal components (`before`), and those with the batch means taken out within the first 20 (`x`).
 `run` prints one line a metric: name, seconds of the second call (compilation is in the first, with the
 same shapes), seconds of processor time of all threads, value. Neighbours are pynndescent's, as scib-metrics takes them, unless `--exact`; `run
 --exact` also makes kBET's neighbours exact. Threads: set OMP_NUM_THREADS, NUMBA_NUM_THREADS,
-XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and taskset for a comparison at equal threads.
+XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and taskset for a comparison at equal threads; `cargo xtask analysis` does.
+`neighbours` times scikit-learn's exact search of 15 neighbours, twice.
 
 Needs scib-metrics, scanpy, scikit-learn and safetensors (requirements-current.txt).
 """
@@ -117,6 +119,15 @@ def run(arrays, use_exact, only, repeat):
     print(f"all\t{total[0]:.4f}\t{total[1]:.4f}\t", flush=True)
 
 
+def neighbours(x):
+    from sklearn.neighbors import NearestNeighbors
+
+    for _ in range(2):
+        start, used = time.perf_counter(), time.process_time()
+        NearestNeighbors(n_neighbors=15, algorithm="brute").fit(x).kneighbors()
+        print(f"neighbours 15\t{time.perf_counter() - start:.4f}\t{time.process_time() - used:.4f}\t", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -133,8 +144,12 @@ def main():
     p.add_argument("--exact", action="store_true")
     p.add_argument("--only", nargs="*")
     p.add_argument("--repeat", type=int, default=2)
+    p = commands.add_parser("neighbours")
+    p.add_argument("arrays")
     a = parser.parse_args()
-    if a.command == "prepare":
+    if a.command == "neighbours":
+        neighbours(load_file(a.arrays)["x"])
+    elif a.command == "prepare":
         save_file(embedding(a.data, a.batch, a.label), a.out)
     elif a.command == "simulate":
         save_file(simulate(a.cells), a.out)

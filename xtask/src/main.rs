@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
+mod analysis;
 mod bench;
 mod data;
 mod floor;
@@ -17,6 +18,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Metrics, neighbours, clusters, UMAP and label transfer beside the Python packages.
+    Analysis(analysis::Options),
     /// Speed of the main job, beside scArches when its Python is given, and beside the floor.
     Bench(bench::Options),
     /// A base model on real PBMC data, beside the published code: reconstruction, label accuracy, speed.
@@ -27,6 +30,7 @@ enum Chore {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
+        Chore::Analysis(options) => analysis::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Mapping(options) => mapping::run(&options),
         Chore::Quality(options) => quality::run(&options),

@@ -3,7 +3,7 @@
 //! `cargo run --release -p scgraft-analysis --example measure -- metrics arrays.safetensors`
 //!
 //! The file holds `x` (cells × dimensions, f32), and for `metrics` also `before` (f32), `types`
-//! and `batch` (i32 codes). `umap` writes the picture to a second file, raw f32 in row order. One line
+//! and `batch` (i32 codes), for `transfer` `types` and `query`. `umap` writes the picture to a second file, raw f32 in row order. One line
 //! a result: name, seconds, seconds of processor time of all threads (Linux), value; separated by tabs.
 //! Threads: `RAYON_NUM_THREADS`. Processor time is what to compare when the machine has other work.
 #![allow(clippy::print_stdout)]
@@ -23,6 +23,8 @@ use scgraft_analysis::metrics::lisi::{clisi, ilisi};
 use scgraft_analysis::metrics::pc_regression::pc_regression_comparison;
 use scgraft_analysis::metrics::scores::{EvaluateOptions, METRICS, evaluate};
 use scgraft_analysis::metrics::silhouette::{batch_asw, bras, cell_type_asw};
+use scgraft_analysis::neighbours::{ApproximateOptions, Search};
+use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
 use scgraft_analysis::umap::{UmapOptions, connectivities, trustworthiness, umap};
 use scgraft_analysis::{knn_self, pca};
 use scgraft_cells::{Coded, Dense};
@@ -32,7 +34,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, what, path, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: measure metrics|evaluate|umap|cluster|pca FILE [OUT]".into());
+        return Err("usage: measure metrics|evaluate|umap|cluster|pca|transfer|neighbours FILE [OUT]".into());
     };
     let bytes = std::fs::read(path)?;
     let file = SafeTensors::deserialize(&bytes)?;
@@ -66,7 +68,14 @@ fn main() -> Outcome<()> {
             println!("pca variance\t\t\t{:?}", found.variance);
             Ok(())
         }
-        other => Err(format!("`{other}` is not metrics, evaluate, umap, cluster or pca").into()),
+        "transfer" => transfer(&file, &x, rest),
+        "neighbours" => {
+            for _ in 0..2 {
+                timed("neighbours 15", || knn_self(&x, 15, true))?;
+            }
+            Ok(())
+        }
+        other => Err(format!("`{other}` is not metrics, evaluate, umap, cluster, pca, transfer or neighbours").into()),
     }
 }
 
@@ -93,6 +102,26 @@ fn metrics(file: &SafeTensors, x: &Dense) -> Outcome<()> {
     show("knn_accuracy", || knn_accuracy(&around, &types))?;
     show("batch_entropy", || batch_entropy(&around, &batch))?;
     clock.show("all", "");
+    Ok(())
+}
+
+/// Labels of `x` for the cells of `query`, with exact and with approximate neighbours.
+fn transfer(file: &SafeTensors, x: &Dense, rest: &[String]) -> Outcome<()> {
+    let (types, query) = (labels(file, "types")?, matrix(file, "query")?);
+    let k = rest.get(1).map_or(Ok(50), |k| k.parse())?;
+    for search in [Search::Exact, Search::Approximate(ApproximateOptions::default())] {
+        let name = if search == Search::Exact { "exact" } else { "approximate" };
+        for _ in 0..2 {
+            let clock = Clock::start();
+            let near = timed(&format!("{name} search"), || search.between(x, &query, k))?;
+            let columns = [("type", &types)];
+            let found = timed("transfer", || transfer_labels(&near.neighbours, &columns, &TransferOptions::default()))?;
+            clock.show(&format!("{name} all"), near.recall);
+            if let Some(out) = rest.first() {
+                std::fs::write(out, found[0].best.iter().flat_map(|c| c.to_le_bytes()).collect::<Vec<u8>>())?;
+            }
+        }
+    }
     Ok(())
 }
 

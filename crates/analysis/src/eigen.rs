@@ -9,6 +9,8 @@
 use faer::{Accum, Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;
 
+use scgraft_engine::leave_wide;
+
 use crate::error::{Error, Result};
 use crate::gemm::matmul;
 use crate::stream::Stream;
@@ -132,6 +134,7 @@ pub(crate) fn decompose(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Mat<f64>)
         what: "eigenvalues".to_owned(),
         problem: format!("the decomposition did not converge ({e:?}); look for extreme values in the input"),
     })?;
+    leave_wide();
     let values = (0..n).map(|i| eigen.S()[i]).collect();
     Ok((values, eigen.U().to_owned()))
 }

@@ -12,7 +12,7 @@ use crate::Neighbours;
 use crate::error::Result;
 use crate::metrics::{check_neighbours, others};
 
-/// Steps and tolerance of the search for σ: umap-learn's, so that graphs agree closely.
+/// Steps and tolerance of the search for σ; the tolerance is umap-learn's, so that graphs agree closely.
 const STEPS: usize = 64;
 const TOLERANCE: f64 = 1e-5;
 /// σ is at least this share of the mean distance.
@@ -84,23 +84,39 @@ fn strength(distance: f32, nearest: f32, sigma: f32) -> f32 {
     if beyond <= 0.0 || sigma == 0.0 { 1.0 } else { (-(f64::from(beyond) / f64::from(sigma))).exp() as f32 }
 }
 
-/// σ with Σ exp(−max(0, d − ρ) / σ) = target, by bisection; at least `least`.
+/// σ with Σ exp(−max(0, d − ρ) / σ) = target; at least `least`.
+///
+/// Newton's method in 1/σ: the sum is convex and falls, so from the left of the root every step stays left of it. By
+/// Jensen's inequality ln(n / target) / mean(x) is left of it.
 fn scale(distances: &[f32], nearest: f32, target: f64, least: f64) -> f32 {
-    let (mut low, mut high, mut middle) = (0f64, f64::INFINITY, 1f64);
+    let beyond = |d: f32| if d > nearest { f64::from(d - nearest) } else { 0.0 };
+    let n = distances.len() as f64;
+    let (total, ties) = distances.iter().fold((0f64, 0f64), |(total, ties), &d| {
+        let x = beyond(d);
+        (total + x, ties + f64::from(u8::from(x == 0.0)))
+    });
+    if n <= target {
+        return f32::INFINITY;
+    }
+    // However small σ is, ties at the nearest distance add up to this.
+    if ties >= target {
+        return least as f32;
+    }
+    let mut inverse = (n / target).ln() * n / total;
     for _ in 0..STEPS {
-        let sum: f64 =
-            distances.iter().map(|&d| if d > nearest { (-f64::from(d - nearest) / middle).exp() } else { 1.0 }).sum();
-        if (sum - target).abs() < TOLERANCE {
+        let (mut sum, mut slope) = (0f64, 0f64);
+        for &d in distances {
+            let x = beyond(d);
+            let e = (-x * inverse).exp();
+            sum += e;
+            slope += x * e;
+        }
+        if sum - target < TOLERANCE {
             break;
         }
-        if sum > target {
-            high = middle;
-        } else {
-            low = middle;
-        }
-        middle = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * middle };
+        inverse += (sum - target) / slope;
     }
-    middle.max(least) as f32
+    inverse.recip().max(least) as f32
 }
 
 /// a + b − a b over the union of two sorted rows.

@@ -150,5 +150,50 @@ fn labels_nested_calibrated_and_compared() {
     scgraft(at, &report).good();
     let page = std::fs::read_to_string(at.join("r.html")).unwrap();
     assert!(page.contains("How often a label is right"), "no reliability curve");
-    assert!(page.contains("mean score, in sd"), "no heat map of programs");
+    assert!(page.contains("Programs by condition"), "no heat map of programs");
+}
+
+#[test]
+fn bad_input_of_every_analysis_is_named() {
+    let folder = mapped();
+    let at = folder.path();
+    let path = at.join("mapped.h5ad");
+    let bad = |arguments: &[&str], words: &[&str]| scgraft(at, arguments).says(words);
+    // More neighbours than cells.
+    bad(
+        &["annotate", "reference_out.h5ad", "mapped.h5ad", "--labels", "cell_type", "--k", "500"],
+        &["k = 500", "lower k"],
+    );
+    bad(&["cluster", "mapped.h5ad", "--k", "500"], &["500", "lower k"]);
+    bad(&["umap", "mapped.h5ad", "--k", "500"], &["500", "lower k"]);
+    let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
+    // Groups of one level, of one cell, without a cell, and an empty column.
+    cells.obs.set("one", Column::categorical(&vec!["all"; 100]));
+    cells.obs.set("alone", Column::categorical(&(0..100).map(|i| if i == 0 { "a" } else { "b" }).collect::<Vec<_>>()));
+    cells.obs.set("nothing", Column::Text(vec![None; 100]));
+    let codes = (0..100).map(|i| i % 2).collect();
+    let categories = ["a", "b", "empty"].map(str::to_owned).to_vec();
+    cells.obs.set("spare", Column::Categorical { codes, categories, ordered: false });
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    bad(&["markers", "mapped.h5ad", "--groups", "one"], &["`one`", "1 level"]);
+    bad(&["markers", "mapped.h5ad", "--groups", "alone"], &["`a`", "1 cell"]);
+    bad(&["markers", "mapped.h5ad", "--groups", "nothing"], &["`nothing`", "empty"]);
+    bad(&["enrich", "mapped.h5ad", "--groups", "one", "--no-update"], &["`one`", "1 level"]);
+    bad(&["enrich", "mapped.h5ad", "--groups", "spare", "--versus", "empty", "--no-update"], &["empty", "spare"]);
+    bad(&["enrich", "mapped.h5ad", "--groups", "alone", "--group", "a", "--no-update"], &["`a`"]);
+    // A category that no cell has is no group.
+    scgraft(at, &["enrich", "mapped.h5ad", "--groups", "spare", "--no-update"]).good();
+    scgraft(at, &["plot", "heatmap", "mapped.h5ad", "--groups", "spare", "-o", "h.svg"]).good();
+    // A latent mean that is not a number, wherever it is met first.
+    let Some(Array::Dense(latent)) = cells.obsm.get_mut("X_scgraft") else { panic!("no embedding") };
+    latent.row_mut(5)[2] = f32::NAN;
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    for arguments in [
+        &["annotate", "reference_out.h5ad", "mapped.h5ad", "--labels", "cell_type"][..],
+        &["enrich", "mapped.h5ad", "--groups", "condition", "--no-update"],
+        &["cluster", "mapped.h5ad"],
+        &["umap", "mapped.h5ad"],
+    ] {
+        bad(arguments, &["row 5", "not a finite number"]);
+    }
 }

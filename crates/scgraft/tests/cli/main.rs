@@ -5,6 +5,7 @@ mod bad_days;
 mod models;
 mod proteins;
 mod evaluate;
+mod models;
 mod workflow;
 
 use std::path::{Path, PathBuf};
