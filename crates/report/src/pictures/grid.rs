@@ -24,6 +24,18 @@ impl Grid {
     }
 }
 
+/// Bytes up to the last `_` of what all names begin with (`REACTOME_`); 0 where that would leave a name empty.
+fn shared(names: &[String]) -> usize {
+    let [first, rest @ ..] = names else { return 0 };
+    if rest.is_empty() {
+        return 0;
+    }
+    let common = |other: &String| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let length = rest.iter().map(common).min().unwrap_or(0);
+    let end = first.as_bytes()[..length].iter().rposition(|&b| b == b'_').map_or(0, |at| at + 1);
+    if names.iter().all(|n| n.len() > end) { end } else { 0 }
+}
+
 /// Writes the names of rows (left) and columns (below) and gives the cells. Column names are turned where they do not
 /// fit side by side; where rows or columns are too thin for a name each, every second, third, … is named.
 pub(super) fn grid(
@@ -35,7 +47,11 @@ pub(super) fn grid(
 ) -> Grid {
     let title_left = if row_title.is_empty() { 0.0 } else { 19.0 };
     let title_below = if column_title.is_empty() { 0.0 } else { 18.0 };
-    let row_names = scene.widest(rows, TICK, Weight::Regular).min(outer.w * 0.4);
+    let most = outer.w * 0.55;
+    // Where names must be cut, what all of them begin with goes first.
+    let cut = if scene.widest(rows, TICK, Weight::Regular) > most { shared(rows) } else { 0 };
+    let rows: Vec<&str> = rows.iter().map(|r| &r[cut..]).collect();
+    let row_names = scene.widest(&rows, TICK, Weight::Regular).min(most);
     let mut left = title_left + row_names + 8.0;
 
     let widest = scene.widest(columns, TICK, Weight::Regular);
@@ -77,4 +93,19 @@ pub(super) fn grid(
     }
     titles(scene, outer, area, column_title, row_title);
     g
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared;
+
+    #[test]
+    fn names_lose_what_they_share_but_not_themselves() {
+        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(shared(&names(&["REACTOME_HIV_LIFE", "REACTOME_HIV_CYCLE", "REACTOME_TCR"])), 9);
+        assert_eq!(shared(&names(&["REACTOME_TCR", "HALLMARK_TCR"])), 0);
+        assert_eq!(shared(&names(&["REACTOME_TCR"])), 0);
+        assert_eq!(shared(&names(&["A_", "A_B"])), 0);
+        assert_eq!(shared(&names(&["ä_x", "ä_y"])), 3);
+    }
 }

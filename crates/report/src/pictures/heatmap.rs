@@ -78,8 +78,8 @@ impl Heatmap {
     }
 
     fn size(&self, cell: f64) -> Size {
-        let names = self.rows.iter().map(|r| r.chars().count()).max().unwrap_or(0) as f64 * 6.2;
-        let width = names.min(260.0) + 130.0 + self.columns.len() as f64 * cell;
+        let names = self.rows.iter().map(|r| r.chars().count()).max().unwrap_or(0) as f64 * 7.0;
+        let width = names.min(420.0) + 130.0 + self.columns.len() as f64 * cell;
         Size::new(width.clamp(360.0, 1100.0), (150.0 + self.rows.len() as f64 * cell).clamp(260.0, 2400.0))
     }
 }

@@ -314,7 +314,7 @@ fn tell(
         let error = curve.ece.unwrap_or(f64::NAN);
         let share = fixed(100.0 * right, 1);
         out.line(format!(
-            "{share} % of {of} cells with a `{truth}` have that label; calibration error {}",
+            "{share} % of the {of} cells whose `{truth}` the reference has got it; calibration error {}",
             fixed(error, 3)
         ));
         told["truth"] =

@@ -1,5 +1,7 @@
 //! What `plot`, `report` and `demo` draw, made of what other steps computed.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use scgraft::Embedding;
 use scgraft::analysis::metrics::query::QUERY_METRICS;
@@ -7,7 +9,7 @@ use scgraft::analysis::metrics::scores::{Category, METRICS};
 use scgraft::analysis::transfer;
 use scgraft::analysis::umap::{Umap, UmapOptions, umap};
 use scgraft::analysis::{knn, knn_self};
-use scgraft::cells::{Cells, Column, Dense, Frame, Uns};
+use scgraft::cells::{Array, Cells, Column, Dense, Frame, Uns};
 use scgraft::models::EpochRecord;
 use scgraft::report::{
     BayesFactors, ColorValues, Coloring, Confusion, LossCurve, Metric, MetricGroup, Metrics, ProgramBayesFactor,
@@ -162,7 +164,8 @@ pub(crate) fn confusion(cells: &Cells, label: &str, truth: &str) -> Option<Confu
     table.counts.iter().any(|&n| n > 0).then_some(table)
 }
 
-/// How often a transferred label is the given one, by confidence; `None` where no cell has both.
+/// How often a transferred label is the given one, by confidence, over the cells whose given label the reference has;
+/// `None` where there is none.
 pub(crate) fn reliability(cells: &Cells, label: &str, truth: &str) -> Result<Option<Reliability>> {
     let column = |name: String| cells.obs.column(&name);
     let (Some(given), Some(best), Some(uncertainty)) =
@@ -170,9 +173,17 @@ pub(crate) fn reliability(cells: &Cells, label: &str, truth: &str) -> Result<Opt
     else {
         return Ok(None);
     };
+    let mut known: HashSet<String> = best.texts().into_iter().flatten().collect();
+    if let Some(Array::Frame(table)) = cells.obsm.get(&format!("{label}_probabilities")) {
+        known.extend(table.names().into_iter().map(str::to_owned));
+    }
+    // In the names of columns `/` is replaced.
+    let is_known = |given: &str| known.contains(given) || known.contains(&given.replace('/', "_"));
     let (mut confidence, mut right) = (Vec::new(), Vec::new());
     for i in 0..cells.n_cells() {
-        if let (Some(given), Some(best), Some(u)) = (given.text(i), best.text(i), uncertainty.number(i)) {
+        if let (Some(given), Some(best), Some(u)) = (given.text(i), best.text(i), uncertainty.number(i))
+            && is_known(&given)
+        {
             confidence.push((1.0 - u).clamp(0.0, 1.0));
             right.push(given == best);
         }

@@ -219,7 +219,7 @@ pub(crate) fn grid(e: &Embedding, column: &str, groups: &Coded, programs: &[Stri
         diverging: true,
     };
     let shares = all.into_iter().flat_map(|(_, s)| s).collect();
-    Ok(DotPlot { colors, shares, share: "P(higher than outside)".into() })
+    Ok(DotPlot { colors, shares, share: "P(higher)".into() })
 }
 
 /// Codes and names of a column of categories; −1 where it is empty.

@@ -194,7 +194,7 @@ impl Labels {
     pub fn reliability(self, to: &mut Canvas) -> Result<()> {
         let (cells, truth) = self.read()?;
         let Some(curve) = pictures::reliability(&cells, &self.labels, &truth)? else {
-            bail!("no cell has a label in `{truth}` and a transferred one");
+            bail!("no cell has a label in `{truth}` that the reference has too; name types alike on both sides");
         };
         to.save(&curve, &self.output)
     }
