@@ -6,6 +6,7 @@ mod models;
 mod proteins;
 mod evaluate;
 mod models;
+mod real_data;
 mod workflow;
 
 use std::path::{Path, PathBuf};
