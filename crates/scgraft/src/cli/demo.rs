@@ -41,13 +41,19 @@ pub(crate) struct Demo {
     /// Folder for the files to look at; made if it is not there
     #[arg(long, default_value = "scgraft_demo", value_name = "DIR")]
     pub out: PathBuf,
-    /// Epochs of the reference; the query gets as many
+    /// Epochs of the reference
     #[arg(long, default_value_t = 150, value_name = "N")]
     pub epochs: usize,
+    /// Epochs of the query: few cells make few steps an epoch, and new programs grow from nothing
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    pub query_epochs: usize,
 }
 
 /// New programs offered to the query.
 const NEW_PROGRAMS: usize = 3;
+/// Weight of L1 on their weights. The published 0.7 moves a weight by more in a step than the likelihood of these
+/// shallow counts does, and leaves nothing of them.
+const NEW_L1_WEIGHT: f64 = 0.1;
 /// Neighbours in the transfer of labels.
 const NEIGHBOURS: usize = 15;
 const BATCH: &str = "batch";
@@ -79,9 +85,10 @@ impl Demo {
         stop::check()?;
 
         let mut plan = QueryPlan::new(&trained.model, "query", condition, query.n_cells());
-        plan.train = fit;
+        plan.train = TrainConfig { epochs: self.query_epochs, kl_anneal: self.query_epochs / 3, ..fit };
+        plan.surgery.settings["new_l1_weight"] = json!(NEW_L1_WEIGHT);
         plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
-        let mut epochs = Epochs::new("mapping", self.epochs, global);
+        let mut epochs = Epochs::new("mapping", self.query_epochs, global);
         let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;
         drop(epochs);
         stop::check()?;
