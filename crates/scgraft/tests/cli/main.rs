@@ -2,10 +2,9 @@
 
 mod analysis;
 mod bad_days;
-mod models;
-mod proteins;
 mod evaluate;
 mod models;
+mod proteins;
 mod real_data;
 mod workflow;
 
