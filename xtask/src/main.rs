@@ -5,6 +5,7 @@ mod bench;
 mod data;
 mod floor;
 mod mapping;
+mod proteins;
 mod quality;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Chore {
     Bench(bench::Options),
     /// A base model on real PBMC data, beside the published code: reconstruction, label accuracy, speed.
     Mapping(mapping::Options),
+    /// totalVI on real CITE-seq data beside scvi-tools: hidden proteins imputed.
+    Proteins(proteins::Options),
     /// Results on real PBMC data: interferon programs, label transfer, new programs.
     Quality(quality::Options),
 }
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Analysis(options) => analysis::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Mapping(options) => mapping::run(&options),
+        Chore::Proteins(options) => proteins::run(&options),
         Chore::Quality(options) => quality::run(&options),
     }
 }

@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn shares_of_a_cell() {
+        let mut batch = SparseBatch::default();
+        let rows = [(&[0u32, 3][..], &[2.0f32, 6.0][..]), (&[], &[])];
+        batch.fill(4, InputScale::Log1pOfShare, rows.into_iter());
+        assert_eq!(batch.gene(0), (&[0u32][..], &[(2.0f32 / 3.0).ln_1p()][..]));
+        assert_eq!(batch.gene(3), (&[0u32][..], &[2.0f32.ln_1p()][..]));
+    }
+
+    #[test]
     fn runs_are_cut_to_a_block() {
         let codes = Codes::new(vec![2, 2, 2, 0, 0, 1]);
         assert_eq!(codes.runs_within(1, 4).collect::<Vec<_>>(), [(0, 2, 2), (2, 3, 0)]);
