@@ -46,7 +46,7 @@ pub enum CellsError {
     #[error(
         "{slot}: {n} gene name(s) occur more than once: {} (for example positions {} and {}); \
          make gene names unique, or name a column of `var` that is unique",
-        shortened(names),
+        shortened(names, *n),
         example.0,
         example.1
     )]
@@ -110,7 +110,7 @@ pub enum CellsError {
     /// A column that must be filled is empty for some cells.
     #[error(
         "column `{column}` of `obs` is empty for {n} cell(s): {}; fill them in, or drop these cells",
-        shortened(cells)
+        shortened(cells, *n)
     )]
     MissingValues {
         /// The column.
@@ -185,7 +185,7 @@ pub enum CellsError {
          Missing: {}. {hint}",
         100.0 * *found as f64 / (*n_model).max(1) as f64,
         100.0 * required,
-        shortened(missing)
+        shortened(missing, n_model - found)
     )]
     LowOverlap {
         /// Genes of the model that the data has.
@@ -250,11 +250,11 @@ pub enum CellsError {
     },
 }
 
-/// At most five names, quoted, then how many more.
-pub(crate) fn shortened<S: AsRef<str>>(names: &[S]) -> String {
+/// At most five of `n` names, quoted, then how many more there are.
+pub(crate) fn shortened<S: AsRef<str>>(names: &[S], n: usize) -> String {
     let mut out: Vec<String> = names.iter().take(5).map(|n| format!("`{}`", n.as_ref())).collect();
-    if names.len() > out.len() {
-        out.push(format!("and {} more", names.len() - out.len()));
+    if n > out.len() {
+        out.push(format!("and {} more", n - out.len()));
     }
     out.join(", ")
 }

@@ -144,6 +144,9 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Meta, Tensors), ModelError> {
+    if bytes.starts_with(b"\x89HDF") {
+        return Err(format_error(path, "it holds cells (HDF5), not a model"));
+    }
     let (_, head) = SafeTensors::read_metadata(bytes).map_err(|e| format_error(path, &e.to_string()))?;
     let text = head.metadata().as_ref().and_then(|m| m.get(ENTRY));
     let text = text.ok_or_else(|| format_error(path, "it has no `scgraft` entry"))?;

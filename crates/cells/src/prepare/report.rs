@@ -102,20 +102,20 @@ impl fmt::Display for Warning {
                 f,
                 "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0: {}",
                 100.0 * *n as f64 / (*n_model).max(1) as f64,
-                shortened(names)
+                shortened(names, *n)
             ),
             Warning::EmptyCells { n, names } => {
                 write!(
                     f,
                     "{n} cell(s) have no count in any gene of the model: {}; consider dropping them",
-                    shortened(names)
+                    shortened(names, *n)
                 )
             }
             Warning::FewCells { condition, n } => {
                 write!(f, "condition `{condition}` has only {n} cell(s); what is learnt for it will be uncertain")
             }
             Warning::DuplicateCells { n, names } => {
-                write!(f, "{n} cell name(s) occur more than once: {}; results are by row", shortened(names))
+                write!(f, "{n} cell name(s) occur more than once: {}; results are by row", shortened(names, *n))
             }
             Warning::UnusedGeneNames { n, slot } => {
                 write!(f, "{slot} has {n} gene name(s) that are empty or repeated; the model uses none of them")
@@ -130,7 +130,7 @@ impl fmt::Display for Warning {
                 "{slot} was to hold log-normalised values but {n} of them are negative (down to {min}), as after scaling"
             ),
             Warning::MissingProteins { n, names } => {
-                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names))
+                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))
             }
         }
     }

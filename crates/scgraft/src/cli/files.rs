@@ -15,7 +15,7 @@ pub(crate) fn check_output(path: &Path, inputs: &[&Path]) -> Result<()> {
         bail!("{}: the output would replace the input {}; give it another name", path.display(), input.display());
     }
     // Dropped at once: this only tries whether a file can be made there.
-    AtomicFile::create(path).with_context(|| format!("{}: nothing can be written there", path.display()))?;
+    AtomicFile::create(path).context("nothing can be written there")?;
     Ok(())
 }
 

@@ -214,6 +214,14 @@ impl Train {
                  data that is one batch"
             );
         };
+        let ungiven = entry.needs.iter().find_map(|input| match input {
+            Input::Programs if self.choice.programs.is_empty() => Some("--programs FILE.gmt"),
+            Input::Labels if self.measured.labels.is_none() => Some("--labels COLUMN"),
+            _ => None,
+        });
+        if let Some(option) = ungiven {
+            bail!("the model {} needs {option}", entry.name);
+        }
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
@@ -231,11 +239,13 @@ impl Train {
         let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
         input::warn(&prepared);
         let n_programs = programs.as_ref().map_or(0, |p| p.names.len());
+        let of_programs = match sets.len() {
+            0 => String::new(),
+            given => format!(", {n_programs} of {given} programs"),
+        };
         tracing::info!(
-            "{} genes, {n_programs} programs of {}, {} conditions: {}",
+            "{} genes{of_programs}; conditions: {}",
             prepared.n_genes(),
-            sets.len(),
-            prepared.condition.levels.len(),
             prepared.condition.levels.join(", ")
         );
         let header = header(&prepared, programs, plan.membership);

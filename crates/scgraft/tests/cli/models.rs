@@ -108,7 +108,7 @@ fn variants_and_what_they_refuse() {
     let stop = train("scvi-per-cell", &["-o", "no.scgraft", "--patience", "5"]);
     scgraft(at, &stop).says(&["early stopping", "vector per cell"]);
 
-    scgraft(at, &train("scanvi", &["-o", "no.scgraft"])).says(&["scanvi needs cell labels", "column of obs"]);
+    scgraft(at, &train("scanvi", &["-o", "no.scgraft"])).says(&["scanvi needs --labels COLUMN"]);
     let labelled = train("scvi", &["-o", "no.scgraft", "--labels", "cell_type"]);
     scgraft(at, &labelled).says(&["dispersion", "gene-label"]);
     scgraft(at, &train("scvi", &["-o", "no.scgraft", "--programs", "programs.gmt"])).says(&["gene programs"]);
