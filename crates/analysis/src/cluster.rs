@@ -6,11 +6,11 @@
 //! also keeps every cluster connected). The graph is that of
 //! [`connectivities`](crate::umap::connectivities), as in scanpy.
 
-use leiden_rs::{GraphData, GraphDataBuilder, LeidenConfig};
 use rayon::prelude::*;
 use scgraft_cells::Csr;
 
 use crate::error::{Error, Result};
+use crate::leiden::{Network, Search};
 
 /// The resolutions that metrics look through: 0.2, 0.4, … 2.0, as scib-metrics does.
 pub const RESOLUTIONS: [f64; 10] = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0];
@@ -113,12 +113,9 @@ fn check(graph: &Csr) -> Result<()> {
     Ok(())
 }
 
-/// The graph as the library takes it, neighbours near each other.
-///
-/// Nodes are numbered breadth first, so that what a node's move looks at lies close in memory: for 100,000 cells in the
-/// order of a file, most of the time goes into fetching it.
+/// The graph with nodes numbered breadth first, so that what a node's move looks at lies close in memory.
 struct Nodes {
-    data: GraphData,
+    network: Network,
     /// The number of each cell.
     number: Vec<u32>,
 }
@@ -126,23 +123,19 @@ struct Nodes {
 impl Nodes {
     fn of(graph: &Csr) -> Result<Nodes> {
         check(graph)?;
+        if let Some(w) = graph.values.iter().find(|w| !w.is_finite() || **w < 0.0) {
+            return Err(Error::Inconsistent {
+                what: "neighbour graph".to_owned(),
+                problem: format!("a weight is {w}; expected finite weights of at least 0"),
+            });
+        }
         let number = breadth_first(graph);
-        let mut builder = GraphDataBuilder::new(graph.n_rows);
         let mut cells = vec![0u32; graph.n_rows];
         number.iter().enumerate().for_each(|(cell, &at)| cells[at as usize] = cell as u32);
-        for (at, &cell) in cells.iter().enumerate() {
-            let (others, weights) = graph.row(cell as usize);
-            // The graph is symmetric; each edge is given once.
-            let edges = others.iter().map(|&j| number[j as usize] as usize).zip(weights);
-            for (other, &w) in edges.filter(|&(other, _)| other > at) {
-                builder.add_edge(at, other, f64::from(w)).map_err(foreign)?;
-            }
-        }
-        Ok(Nodes { data: builder.build().map_err(foreign)?, number })
+        Ok(Nodes { network: Network::of(graph, &cells, &number), number })
     }
 
     fn run(&self, graph: &Csr, algorithm: Algorithm, resolution: f64, seed: u64) -> Result<Clustering> {
-        let data = &self.data;
         if !resolution.is_finite() || resolution < 0.0 {
             return Err(Error::Parameter {
                 name: "resolution",
@@ -150,26 +143,9 @@ impl Nodes {
                 expected: "a finite number of at least 0",
             });
         }
-        let config = LeidenConfig {
-            resolution,
-            seed: Some(seed),
-            // The library's parallel paths give other clusters than its sequential ones: not used.
-            parallel_local_moving_threshold: Some(usize::MAX),
-            parallel_aggregation_threshold: Some(usize::MAX),
-            skip_refinement: algorithm == Algorithm::Louvain,
-            ..LeidenConfig::default()
-        };
-        let solver = leiden_rs::Leiden::new(config);
-        let mut found = solver.run(data).map_err(foreign)?;
-        for _ in 1..PASSES {
-            let again = solver.run_with_initial_partition(data, found.partition.clone()).map_err(foreign)?;
-            if again.quality <= found.quality {
-                break;
-            }
-            found = again;
-        }
-        let found = found.partition.as_slice();
-        let own: Vec<usize> = self.number.iter().map(|&at| found[at as usize]).collect();
+        let search = Search { network: &self.network, resolution, refine: algorithm == Algorithm::Leiden, seed };
+        let found = search.run(PASSES);
+        let own: Vec<u32> = self.number.iter().map(|&at| found[at as usize]).collect();
         let (codes, n_clusters) = by_size(&own);
         Ok(Clustering { modularity: modularity(graph, &codes, resolution)?, codes, n_clusters, resolution })
     }
@@ -199,26 +175,22 @@ fn breadth_first(graph: &Csr) -> Vec<u32> {
     number
 }
 
-fn foreign(error: leiden_rs::LeidenError) -> Error {
-    Error::Inconsistent { what: "neighbour graph".to_owned(), problem: error.to_string() }
-}
-
 /// Renumbers clusters by size.
-fn by_size(codes: &[usize]) -> (Vec<u32>, usize) {
-    let n = codes.iter().max().map_or(0, |&m| m + 1);
+fn by_size(codes: &[u32]) -> (Vec<u32>, usize) {
+    let n = codes.iter().max().map_or(0, |&m| m as usize + 1);
     let mut first = vec![usize::MAX; n];
     let mut size = vec![0usize; n];
     for (i, &c) in codes.iter().enumerate() {
-        first[c] = first[c].min(i);
-        size[c] += 1;
+        first[c as usize] = first[c as usize].min(i);
+        size[c as usize] += 1;
     }
-    let mut order: Vec<usize> = (0..n).filter(|&c| size[c] > 0).collect();
+    let mut order: Vec<usize> = (0..n).collect();
     order.sort_unstable_by_key(|&c| (std::cmp::Reverse(size[c]), first[c]));
     let mut renamed = vec![0u32; n];
     for (new, &old) in order.iter().enumerate() {
         renamed[old] = new as u32;
     }
-    (codes.iter().map(|&c| renamed[c]).collect(), order.len())
+    (codes.iter().map(|&c| renamed[c as usize]).collect(), n)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod enrichment;
 pub mod error;
 mod fast;
 mod gemm;
+mod leiden;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;
