@@ -6,7 +6,8 @@
     python tools/peers/metrics.py neighbours arrays.safetensors
 
 `prepare` makes a fixed embedding: counts normalised to 10,000, log1p, 2,000 highly variable genes, 50
-principal components (`before`), and those with the batch means taken out within the first 20 (`x`).
+principal components (`before`), and those with the batch means taken out within the first 20 (`x`); types are
+numbered by size.
 `run` prints one line a metric: name, seconds of the second call (compilation is in the first, with the
 same shapes), seconds of processor time of all threads, value. Neighbours are pynndescent's, as scib-metrics takes them, unless `--exact`; `run
 --exact` also makes kBET's neighbours exact. Threads: set OMP_NUM_THREADS, NUMBA_NUM_THREADS,
@@ -35,7 +36,9 @@ def embedding(path, batch, label):
     sc.pp.pca(a, n_comps=50)
     before = a.obsm["X_pca"].astype(np.float32)
     codes = a.obs[batch].astype("category").cat.codes.to_numpy().astype(np.int32)
-    types = a.obs[label].astype("category").cat.codes.to_numpy().astype(np.int32)
+    # Largest type first: scib-metrics' kbet_per_label gives no type more diffusion components than the smallest type
+    # before it has cells.
+    types = a.obs[label].map({t: i for i, t in enumerate(a.obs[label].value_counts().index)}).to_numpy().astype(np.int32)
     x = before[:, :20].copy()
     for b in np.unique(codes):
         x[codes == b] -= x[codes == b].mean(0)

@@ -87,7 +87,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
 /// components of a stationary state (λ = 1, one for each piece) always get weight 1 (there: only when
 /// rounding to `f32` makes λ exactly 1, else about 10⁷, which lets the stationary state decide
 /// everything); and a small type does not reduce the number of components of the types after it.
-/// With exact neighbours and types of more than 100 cells both agree.
+/// With exact neighbours and the types named by size, largest first, both agree.
 ///
 /// # Errors
 /// As [`kbet`]; no type with two batches and 10 cells.

@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use faer::{Accum, MatMut, MatRef};
+use pulp::Arch;
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
@@ -19,9 +20,10 @@ use crate::gemm::matmul;
 pub(super) const QUERY_BLOCK: usize = 256;
 /// References in a block: with the queries, 512 kB of products, which stay in the second-level cache.
 pub(super) const REFERENCE_BLOCK: usize = 512;
-/// Candidates of a query that are looked through in one step, and those looked at singly where one of them counts.
+/// Candidates of a query that are looked through in one step.
 const LANES: usize = 64;
-const FEW: usize = 8;
+/// Places a neighbour in a query's table, at least.
+const PLACES: usize = 2;
 /// Candidates a query may hold before they are measured exactly.
 const MOST_CANDIDATES: usize = 8192;
 
@@ -67,9 +69,21 @@ pub(super) fn with_self_first(others: Option<Neighbours>, n: usize, k: usize) ->
     out
 }
 
-/// Squared Euclidean distance in `f64`.
+/// Squared Euclidean distance in `f64`, in four partial sums.
+#[inline(always)]
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2)).sum()
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0f64; 4];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..4 {
+            let difference = f64::from(a[lane]) - f64::from(b[lane]);
+            sums[lane] += difference * difference;
+        }
+    }
+    for ((sum, &x), &y) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += (f64::from(x) - f64::from(y)).powi(2);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
 }
 
 /// A matrix centred on the reference's mean, scaled to at most unit norm, with one dimension more.
@@ -148,21 +162,36 @@ pub(super) fn products<'a>(
 }
 
 /// Whether a value reaches the threshold. A count needs no branch a value, so that it runs in vector lanes.
+#[inline(always)]
 fn any_reaches<const N: usize>(values: &[f32; N], threshold: f32) -> bool {
     values.iter().map(|&v| u32::from(v >= threshold)).sum::<u32>() > 0
 }
 
+/// A whole number that orders as the value does (not a NaN): selection among whole numbers is faster.
+fn key(value: f32) -> i32 {
+    let bits = value.to_bits() as i32;
+    bits ^ ((bits >> 31) as u32 >> 1) as i32
+}
+
 /// The rows that may still be among the k nearest of one query.
+///
+/// The s met so far go round a table, and each place of it keeps the largest of what it gets: the k-th largest place is
+/// reached by k rows at least, and by few more, because the table has several places a neighbour.
 pub(super) struct Candidates<'a> {
     reference: &'a Dense,
     row: &'a [f32],
     k: usize,
     excluded: Option<u32>,
-    /// (s, how far the true value can be from it, row of the reference).
-    kept: Vec<(f32, f32, u32)>,
+    /// Largest certain s of each place: s less how far the true value can be from it.
+    table: Vec<[f32; LANES]>,
+    /// Chunks of s met, and from how many the threshold is raised again.
+    met: usize,
+    due: usize,
+    /// (largest that s can be, row of the reference).
+    kept: Vec<(f32, u32)>,
     /// k rows are known to reach this.
     threshold: f32,
-    /// Rows kept from which the threshold is raised again.
+    /// Rows kept from which those below the threshold are dropped.
     limit: usize,
     /// Rounding error of s for vectors of norm one.
     unit: f32,
@@ -179,9 +208,12 @@ impl<'a> Candidates<'a> {
             row,
             k,
             excluded,
-            kept: Vec::new(),
+            table: vec![[f32::NEG_INFINITY; LANES]; (PLACES * k).div_ceil(LANES)],
+            met: 0,
+            due: 1,
+            kept: Vec::with_capacity(8 * k),
             threshold: f32::NEG_INFINITY,
-            limit: 4 * k,
+            limit: MOST_CANDIDATES.max(16 * k),
             unit,
             norm,
         }
@@ -192,63 +224,92 @@ impl<'a> Candidates<'a> {
     pub fn look_through(&mut self, s: &[f32], largest: f32, name: impl Fn(usize) -> u32) {
         // The smallest normal number stands for what underflow may do.
         let error = self.unit * (self.norm * largest + largest * largest) + 64.0 * f32::MIN_POSITIVE;
-        let mut threshold = self.threshold - error;
         let (chunks, rest) = s.as_chunks::<LANES>();
-        for (at, chunk) in chunks.iter().enumerate() {
-            if !any_reaches(chunk, threshold) {
-                continue;
-            }
-            for (part, few) in chunk.as_chunks::<FEW>().0.iter().enumerate() {
-                if any_reaches(few, threshold) {
-                    self.keep(few, threshold, error, |lane| name(at * LANES + part * FEW + lane));
-                    threshold = self.threshold - error;
-                }
-            }
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        let chunks = chunks.iter().chain((!rest.is_empty()).then_some(&last));
+        Arch::new().dispatch(|| self.enter(chunks.clone(), error));
+        if self.met >= self.due {
+            self.raise();
+            self.due = 3 * self.met;
         }
-        self.keep(rest, threshold, error, |lane| name(chunks.len() * LANES + lane));
-    }
-
-    fn keep(&mut self, s: &[f32], threshold: f32, error: f32, name: impl Fn(usize) -> u32) {
-        for (lane, &v) in s.iter().enumerate().filter(|(_, v)| **v >= threshold) {
-            let row = name(lane);
-            if self.excluded != Some(row) {
-                self.kept.push((v, error, row));
-            }
-        }
+        Arch::new().dispatch(|| self.keep(chunks, error, name));
         if self.kept.len() > self.limit {
             self.tighten();
         }
     }
 
-    /// Raises the threshold to the k-th largest of what is certain, and drops what is below.
+    #[inline(always)]
+    fn enter<'s>(&mut self, chunks: impl Iterator<Item = &'s [f32; LANES]>, error: f32) {
+        for chunk in chunks {
+            let at = self.met % self.table.len();
+            for (place, &v) in self.table[at].iter_mut().zip(chunk) {
+                let certain = v - error;
+                *place = if certain > *place { certain } else { *place };
+            }
+            self.met += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn keep<'s>(&mut self, chunks: impl Iterator<Item = &'s [f32; LANES]>, error: f32, name: impl Fn(usize) -> u32) {
+        // Above what fills up the last chunk.
+        let threshold = (self.threshold - error).max(f32::MIN);
+        for (at, chunk) in chunks.enumerate().filter(|(_, chunk)| any_reaches(chunk, threshold)) {
+            // Every lane is written where the next one that counts belongs: no branch a lane.
+            let (mut lanes, mut found) = ([0u8; LANES], 0usize);
+            for (lane, &v) in chunk.iter().enumerate() {
+                lanes[found] = lane as u8;
+                found += usize::from(v >= threshold);
+            }
+            for &lane in &lanes[..found] {
+                let row = name(at * LANES + usize::from(lane));
+                if self.excluded != Some(row) {
+                    self.kept.push((chunk[usize::from(lane)] + error, row));
+                }
+            }
+        }
+    }
+
+    /// Raises the threshold to the k-th largest of the table; the row left out may be one of its places.
+    fn raise(&mut self) {
+        let mut certain: Vec<i32> = self.table.as_flattened().iter().map(|&v| key(v)).collect();
+        let above = self.k - 1 + usize::from(self.excluded.is_some());
+        let rank = certain.len() - 1 - above;
+        let (_, &mut kth, _) = certain.select_nth_unstable(rank);
+        // `key` is its own inverse.
+        self.threshold = self.threshold.max(f32::from_bits(key(f32::from_bits(kth as u32)) as u32));
+    }
+
+    /// Drops what is below the threshold, and all but the k nearest where too many rows cannot be told apart.
     fn tighten(&mut self) {
-        // s − error is certain: k rows reach it, so a row whose s + error is below is out.
-        let mut certain: Vec<f32> = self.kept.iter().map(|c| c.0 - c.1).collect();
-        let (_, kth, _) = certain.select_nth_unstable_by(self.k - 1, |a, b| b.total_cmp(a));
-        self.threshold = self.threshold.max(*kth);
+        self.raise();
         let threshold = self.threshold;
-        self.kept.retain(|c| c.0 + c.1 >= threshold);
+        self.kept.retain(|c| c.0 >= threshold);
         if self.kept.len() > MOST_CANDIDATES.max(16 * self.k) {
             let mut nearest: Vec<u32> = self.nearest().into_iter().map(|(_, row)| row).collect();
             nearest.sort_unstable();
-            self.kept.retain(|c| nearest.binary_search(&c.2).is_ok());
+            self.kept.retain(|c| nearest.binary_search(&c.1).is_ok());
         }
-        // Where many rows cannot be told apart, they are not gone through again for every few that come.
-        self.limit = (2 * self.kept.len()).max(4 * self.k);
+        // They are not gone through again for every few that come.
+        self.limit = (2 * self.kept.len()).max(self.limit);
     }
 
     /// The k nearest, measured exactly: squared distance and row, nearest first, then by row.
     pub fn finish(&mut self) -> Vec<(f64, u32)> {
-        if self.kept.len() > self.k {
-            self.tighten();
-        }
+        self.tighten();
         self.nearest()
     }
 
     fn nearest(&self) -> Vec<(f64, u32)> {
-        let mut exact: Vec<(f64, u32)> =
-            self.kept.iter().map(|c| (squared_distance(self.row, self.reference.row(c.2 as usize)), c.2)).collect();
-        exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let mut exact = Vec::with_capacity(self.kept.len());
+        Arch::new().dispatch(|| {
+            for &(_, row) in &self.kept {
+                exact.push((squared_distance(self.row, self.reference.row(row as usize)), row));
+            }
+        });
+        // Numbers of at least 0 order as their bits do.
+        exact.sort_unstable_by_key(|&(squared, row)| (squared.to_bits(), row));
         exact.truncate(self.k);
         exact
     }
