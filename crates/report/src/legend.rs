@@ -58,12 +58,13 @@ pub(crate) fn beside(scene: &Scene, entries: &[Entry], title: &str, width: f64, 
     None
 }
 
-/// A legend below the plot: as many columns as `width` holds, in smaller type where it would be higher than `height`.
+/// A legend below the plot: as many columns as `width` holds; where it would be higher than `height`, in smaller type,
+/// and only then with names cut shorter.
 pub(crate) fn below(scene: &Scene, entries: &[Entry], title: &str, width: f64, height: f64) -> Plan {
     let top = if title.is_empty() { 0.0 } else { TITLE };
     let mut plan = Plan { rows: entries.len(), columns: vec![width], row_height: 11.5, font: 9.0, width, height: 0.0 };
-    for (font, row_height, cap) in [(11.0, 16.0, 200.0), (10.0, 14.0, 150.0), (9.5, 12.5, 110.0), (9.0, 11.5, 76.0_f64)]
-    {
+    let types = [(11.0, 16.0), (10.0, 14.0), (9.5, 12.5), (9.0, 11.5)];
+    for (cap, (font, row_height)) in [200.0, 150.0, 110.0, 76.0_f64].into_iter().flat_map(|c| types.map(|t| (c, t))) {
         let fits = |rows: &usize| total(&columns(scene, entries, *rows, font, cap.min(width - DOT))) <= width;
         let rows = (1..=entries.len().max(1)).find(fits).unwrap_or(entries.len());
         let columns = columns(scene, entries, rows, font, cap.min(width - DOT));

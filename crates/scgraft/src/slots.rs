@@ -129,7 +129,7 @@ pub fn to_uns(value: &Value) -> Uns {
 /// For an embedding that scgraft did not write, dimensions are numbered and have no direction.
 ///
 /// # Errors
-/// No such entry, or one that is no plain matrix; notes that do not fit it.
+/// No such entry, or one that is no plain matrix; a value that is not finite; notes that do not fit it.
 pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
     let dense = |name: &str| match cells.obsm.get(name) {
         Some(Array::Dense(m)) => Some(m.clone()),
@@ -146,6 +146,16 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         });
     };
     let n = mean.n_cols;
+    if let Some(at) = mean.values.iter().position(|v| !v.is_finite()) {
+        let (row, column) = (at / n, at % n);
+        let name = cells.obs.index.get(row).map_or("", String::as_str);
+        return Err(Error::Slot {
+            slot: format!("obsm[\"{key}\"], row {row} (cell `{name}`), column {column}"),
+            expected: "a finite number".into(),
+            found: mean.values[at].to_string(),
+            remedy: "drop that cell or repair its values".into(),
+        });
+    }
     let plain = Embedding {
         variance: dense(&format!("{key}{VARIANCE}")),
         names: (0..n).map(|j| format!("dimension_{j}")).collect(),

@@ -211,8 +211,9 @@ impl BayesFactors {
             ranked.iter().filter(strong).filter(|p| p.log_bf < 0.0).count(),
         );
         if high + low == 0 {
-            // Nothing passes: name the three highest, so that the picture still says something.
-            high = ranked.len().min(3);
+            // Nothing passes: name the three at each end, so that the picture still says something.
+            high = ranked.iter().filter(|p| p.log_bf > 0.0).count().min(3);
+            low = ranked.iter().filter(|p| p.log_bf < 0.0).count().min(3);
         }
         if high + low > most {
             let half = most / 2;

@@ -100,7 +100,8 @@ impl Picture for Embedding<'_> {
         let (mut scene, area) = start(what, size, Size::new(180.0, 180.0))?;
         let resolved = self.color.resolve();
         // The name of a score is often too long for the colour bar; alone, it is the title.
-        let as_title = self.title.is_empty() && matches!(resolved.key, Key::Scale { .. });
+        let as_title =
+            (self.title.is_empty() || self.title == self.color.name) && matches!(resolved.key, Key::Scale { .. });
         let (title, of_key) =
             if as_title { (self.color.name.as_str(), "") } else { (self.title, self.color.name.as_str()) };
         let area = heading(&mut scene, area, title);

@@ -95,18 +95,24 @@ impl Metrics {
     }
 }
 
-/// Breaks a name into lines of at most `room` px, at spaces and underscores, shortening words that are too long.
+/// A name as what no line is broken within.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split([' ', '_']).flat_map(|word| word.split_inclusive('-')).filter(|w| !w.is_empty())
+}
+
+/// Breaks a name into lines of at most `room` px, of whole words.
 fn wrap(scene: &Scene, name: &str, size: f64, room: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in name.split([' ', '_']).filter(|w| !w.is_empty()) {
+    for word in words(name) {
         if let Some(last) = lines.last_mut() {
-            let longer = format!("{last} {word}");
+            let between = if last.ends_with('-') { "" } else { " " };
+            let longer = format!("{last}{between}{word}");
             if scene.width_of(&longer, size, Weight::Regular) <= room {
                 *last = longer;
                 continue;
             }
         }
-        lines.push(scene.fit(word, size, Weight::Regular, room).into_owned());
+        lines.push(word.to_owned());
     }
     lines
 }
@@ -115,7 +121,7 @@ impl Picture for Metrics {
     fn natural_size(&self) -> Size {
         let names = self.methods.iter().map(|m| m.chars().count()).max().unwrap_or(0) as f64 * 7.0;
         let width = names.min(220.0) + 50.0 + 64.0 * self.metrics.len() as f64;
-        Size::new(width.clamp(360.0, 1400.0), 120.0 + 36.0 * self.methods.len() as f64)
+        Size::new(width.clamp(360.0, 1400.0), 150.0 + 36.0 * self.methods.len() as f64)
     }
 
     fn draw(&self, size: Size) -> Result<Scene, ReportError> {
@@ -133,12 +139,14 @@ impl Picture for Metrics {
             area.x + left + j as f64 * column_w + gaps * GAP
         };
 
-        // Headings: the group, then the metrics; turned where the columns are narrow.
-        let wide = column_w >= 40.0;
+        // Headings: the group, then the metrics; turned where a word is wider than its column.
+        let fits = |word: &str| scene.width_of(word, 10.0, Weight::Regular) <= column_w - 4.0;
+        let wide = self.metrics.iter().flat_map(|m| words(&m.name)).all(fits);
         let names: Vec<Vec<String>> = if wide {
             self.metrics.iter().map(|m| wrap(&scene, &m.name, 10.0, column_w - 4.0)).collect()
         } else {
-            self.metrics.iter().map(|m| vec![scene.fit(&m.name, 9.5, Weight::Regular, 92.0).into_owned()]).collect()
+            let room = (area.h - 30.0 - 20.0 * self.methods.len() as f64).clamp(92.0, 150.0);
+            self.metrics.iter().map(|m| vec![scene.fit(&m.name, 9.5, Weight::Regular, room).into_owned()]).collect()
         };
         let head = if wide {
             12.0 * names.iter().map(Vec::len).max().unwrap_or(1) as f64 + 8.0

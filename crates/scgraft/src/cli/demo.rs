@@ -19,6 +19,8 @@ use scgraft::slots;
 use scgraft::train::TrainConfig;
 use serde_json::{Value, json};
 
+use super::evaluate::{Evaluate, table};
+use super::near::Near;
 use super::output::{fixed, number};
 use super::progress::Epochs;
 use super::report::Parts;
@@ -150,6 +152,25 @@ impl Demo {
         write_table(at("stimulated_versus_control.tsv"), &enrich::without_index(slots::test_table(stimulation)))?;
         stop::check()?;
 
+        let evaluation = Evaluate {
+            files: vec![at("mapped.h5ad")],
+            embedding: vec![slots::LATENT.into()],
+            name: vec!["query on its reference".into()],
+            batch: BATCH.into(),
+            labels: TYPE.into(),
+            before: None,
+            reference: vec![at("reference_out.h5ad")],
+            query: Vec::new(),
+            resolution: Vec::new(),
+            near: Near::default(),
+            tsv: None,
+            output: None,
+        };
+        let (scores, of_query) = evaluation.scores(global)?;
+        let metrics = table(&scores, of_query.as_ref());
+        write_table(at("metrics.tsv"), &metrics)?;
+        stop::check()?;
+
         let known = slots::embedding(reference, slots::LATENT)?;
         let title = "Simulated query on its reference";
         let parts = Parts {
@@ -160,7 +181,7 @@ impl Demo {
             label: Some(TYPE),
             truth: None,
             groups: None,
-            metrics: None,
+            metrics: Some(metrics),
             color: &[],
             seed: global.seed.unwrap_or(0),
         };

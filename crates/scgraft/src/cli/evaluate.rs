@@ -60,7 +60,7 @@ pub(crate) struct Evaluate {
     /// Batches that are the query, where one file holds both
     #[arg(long, value_name = "BATCH", value_delimiter = ',')]
     pub query: Vec<String>,
-    /// Resolutions of the clusterings for NMI, ARI and isolated-label F1 [default: 0.1, 0.2 … 2]
+    /// Resolutions of the clusterings for NMI, ARI and isolated-label F1 [default: 0.2, 0.4 … 2]
     #[arg(long, value_name = "X", value_delimiter = ',')]
     pub resolution: Vec<f64>,
     #[command(flatten)]
@@ -80,6 +80,22 @@ impl Evaluate {
         for path in [self.tsv.as_ref(), self.output.as_ref()].into_iter().flatten() {
             files::check_output(path, &inputs)?;
         }
+        let (scores, query) = self.scores(global)?;
+        show(&scores, query.as_ref(), out);
+        let table = table(&scores, query.as_ref());
+        if let Some(path) = &self.tsv {
+            write_table(path, &table)?;
+        }
+        if let Some(path) = &self.output {
+            pictures::metrics("", &table).context("nothing to draw")?.save(path)?;
+            out.line(format!("wrote {}", path.display()));
+            out.put("files", files::shown(std::slice::from_ref(path)));
+        }
+        Ok(())
+    }
+
+    /// The metrics, and those of a query where there is one.
+    pub fn scores(&self, global: &Global) -> Result<(Scores, Option<QueryScores>)> {
         let data = self.read()?;
         let embeddings: Vec<(&str, &Dense)> = data.embeddings.iter().map(|(n, x)| (n.as_str(), x)).collect();
         let mut options =
@@ -97,17 +113,7 @@ impl Evaluate {
         let sides = data.query.as_ref();
         let sides = sides.map(|query| Sides { query, batch: &data.batch, cell_types: &data.labels });
         let query = sides.map(|s| evaluate_query(&embeddings, s, before, &options.search)).transpose()?;
-        show(&scores, query.as_ref(), out);
-        let table = table(&scores, query.as_ref());
-        if let Some(path) = &self.tsv {
-            write_table(path, &table)?;
-        }
-        if let Some(path) = &self.output {
-            pictures::metrics("", &table).context("nothing to draw")?.save(path)?;
-            out.line(format!("wrote {}", path.display()));
-            out.put("files", files::shown(std::slice::from_ref(path)));
-        }
-        Ok(())
+        Ok((scores, query))
     }
 
     /// The name of the row of file `f` and key `key`.
@@ -298,8 +304,19 @@ impl Columns {
             let (n, b, l) = (batch.len() - kept.len(), &options.batch, &options.labels);
             tracing::warn!("{n} cells lack `{b}` or `{l}` and are left out");
         }
-        let coded = |texts: &[Option<String>]| Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded();
-        let (Ok(batch), Ok(labels)) = (coded(&batch), coded(&labels)) else { bail!("no cell has both columns") };
+        let file = side.query.path.display();
+        if kept.is_empty() {
+            bail!("{file}: no cell has both `{}` and `{}`; choose other columns", options.batch, options.labels);
+        }
+        let coded = |name: &str, texts: &[Option<String>]| {
+            let own = Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded();
+            let own = own.map_err(|_| anyhow::anyhow!("{file}: column `{name}` of obs cannot be read"))?;
+            match &own.levels[..] {
+                [one] => bail!("{file}: all cells have `{one}` in column `{name}` of obs; choose one with two levels"),
+                _ => Ok(own),
+            }
+        };
+        let (batch, labels) = (coded(&options.batch, &batch)?, coded(&options.labels, &labels)?);
         let query = if let Some(part) = &side.reference {
             let n = part.cells.n_cells();
             Some(kept.iter().map(|&i| i >= n).collect())
@@ -321,7 +338,7 @@ impl Columns {
 pub(crate) const MEANS: [&str; 3] = ["Biology", "Batch", "Overall"];
 
 /// One row an embedding, in the order given: every metric, the means, the metrics of the query.
-fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
+pub(crate) fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
     let mut out = Frame::new(scores.rows.iter().map(|r| r.embedding.clone()).collect());
     out.index_name = Some("embedding".into());
     let real = |f: &dyn Fn(usize) -> Option<f64>| {

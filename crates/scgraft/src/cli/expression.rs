@@ -98,6 +98,5 @@ fn position(what: &str, name: &str, known: &[String]) -> Result<usize> {
         return Ok(at);
     }
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let nearest = nearest_first(name, &names).split(", ").take(5).collect::<Vec<_>>().join(", ");
-    bail!("the model has no {what} `{name}`; the nearest names: {nearest}")
+    bail!("the model has no {what} `{name}`; the nearest names: {}", nearest_first(name, &names))
 }

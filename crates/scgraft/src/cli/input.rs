@@ -138,7 +138,10 @@ fn code(column: &Column, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<u
     }
 }
 
-/// Names, those most like `name` first.
+/// The names shown in an error.
+const SHOWN: usize = 12;
+
+/// Names, those most like `name` first; of many the first, and how many more there are.
 pub(crate) fn nearest_first(name: &str, names: &[&str]) -> String {
     if names.is_empty() {
         return "none".into();
@@ -146,7 +149,11 @@ pub(crate) fn nearest_first(name: &str, names: &[&str]) -> String {
     let wanted = name.to_lowercase();
     let mut ranked: Vec<(usize, &str)> = names.iter().map(|n| (distance(&wanted, &n.to_lowercase()), *n)).collect();
     ranked.sort_by_key(|r| r.0);
-    ranked.iter().map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ")
+    let shown = ranked.iter().take(SHOWN).map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ");
+    match ranked.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Levenshtein distance.

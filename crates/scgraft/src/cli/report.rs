@@ -275,7 +275,9 @@ fn run_info(parts: &Parts<'_>) -> RunInfo {
         Some(Uns::Map(map)) => map.iter().filter_map(|(k, v)| shown(v).map(|v| Fact::new(k.clone(), v))).collect(),
         _ => Vec::new(),
     };
-    facts.extend(entries("provenance"));
+    if let Some(Uns::Map(provenance)) = of("provenance") {
+        facts.extend(provenance.iter().filter_map(|(key, value)| fact(key, value, parts.reference.is_some())));
+    }
     let seed = match of("provenance") {
         Some(Uns::Map(p)) => ["query_training", "training"].iter().find_map(|k| match p.get(*k) {
             Some(Uns::Map(t)) => {
@@ -294,6 +296,27 @@ fn run_info(parts: &Parts<'_>) -> RunInfo {
         citations: citations(),
         ..RunInfo::default()
     }
+}
+
+/// One thing that training or mapping noted; `None` for what the report says elsewhere.
+fn fact(key: &str, value: &Uns, with_reference: bool) -> Option<Fact> {
+    let name = match key {
+        "query_cells" | "scgraft" => return None,
+        "cells" if with_reference => return None,
+        "cells" => "reference cells",
+        "best_epoch" | "query_best_epoch" => {
+            let Uns::Int(before) = value else { return None };
+            let whose = if key == "best_epoch" { "reference" } else { "query" };
+            return Some(Fact::new(format!("epoch kept, {whose}"), before + 1));
+        }
+        "query" => "file of the query",
+        "reference" => "file of the reference",
+        "programs" => "files of the programs",
+        "missing_genes" => "genes the query lacks",
+        "values" => "values taken from",
+        other => &other.replace('_', " "),
+    };
+    shown(value).map(|v| Fact::new(name, v))
 }
 
 /// A plain value as text.

@@ -194,6 +194,6 @@ fn bad_input_of_every_analysis_is_named() {
         &["cluster", "mapped.h5ad"],
         &["umap", "mapped.h5ad"],
     ] {
-        bad(arguments, &["row 5", "not a finite number"]);
+        bad(arguments, &["X_scgraft", "row 5", "column 2", "expected a finite number"]);
     }
 }

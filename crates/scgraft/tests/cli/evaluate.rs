@@ -87,11 +87,14 @@ fn what_cannot_be_evaluated_says_why() {
     scgraft(at, &evaluate(&["reference_out.h5ad", "--query", "nobody"])).says(&["nobody", "no such batch"]);
     let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
     cells.obs.set("one", Column::categorical(&vec!["all"; 240]));
+    cells.obs.set("nothing", Column::Text(vec![None; 240]));
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    let by = |batch, labels| ["evaluate", "reference_out.h5ad", "--batch", batch, "--labels", labels];
+    scgraft(at, &by("batch", "one")).says(&["reference_out.h5ad", "`one`", "two levels"]);
+    scgraft(at, &by("one", "cell_type")).says(&["`one`", "two levels"]);
+    scgraft(at, &by("batch", "nothing")).says(&["no cell has both", "`nothing`"]);
     let Some(Array::Dense(latent)) = cells.obsm.get_mut("X_scgraft") else { panic!("no embedding") };
     latent.row_mut(17)[3] = f32::NAN;
     write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
-    scgraft(at, &evaluate(&["reference_out.h5ad"])).says(&["row 17, column 3", "not a finite number"]);
-    let one_level =
-        ["evaluate", "reference_out.h5ad", "--batch", "batch", "--labels", "one", "--embedding", "X_scgraft"];
-    scgraft(at, &one_level).says(&[]);
+    scgraft(at, &evaluate(&["reference_out.h5ad"])).says(&["row 17", "column 3", "expected a finite number"]);
 }

@@ -245,11 +245,7 @@ fn named(path: &Path, name: &str) -> PathBuf {
 fn score(e: &Embedding, program: &str) -> Result<Vec<f32>> {
     let Some(j) = e.names.iter().position(|n| n == program) else {
         let names: Vec<&str> = e.names.iter().map(String::as_str).collect();
-        let near = input::nearest_first(program, &names);
-        bail!(
-            "there is no program `{program}`; nearest names: {}",
-            near.split(", ").take(8).collect::<Vec<_>>().join(", ")
-        );
+        bail!("there is no program `{program}`; nearest names: {}", input::nearest_first(program, &names));
     };
     Ok(e.score(j))
 }
