@@ -6,8 +6,8 @@ requirements-current.txt.
     python tools/peers/scvi_tools.py DATA --model scanvi --epochs 100 --query-epochs 100 --threads 1
 
 Every tenth cell of the reference is held out. Settings are those published for reference mapping (two layers of
-128, layer norm, covariates in the encoder, 10 latent dimensions, ZINB), surgery without weight decay. scANVI starts
-from the scVI and trains for `--label-epochs` more; the query is unlabelled. Prints one JSON object.
+128, layer norm, covariates in the encoder, 10 latent dimensions, ZINB), surgery without dropout and weight decay.
+scANVI starts from the scVI and trains for `--label-epochs` more; the query is unlabelled. Prints one JSON object.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def main():
 
     scvi.settings.seed = args.seed
     mapped_cells = prepare(query)
-    mapped = type(model).load_query_data(mapped_cells, model)
+    mapped = type(model).load_query_data(mapped_cells, model, freeze_dropout=True)
     report["surgery"] = train(mapped, args.query_epochs, 0.0)
     report["query_reconstruction"] = reconstruction(mapped, mapped_cells)
 

@@ -11,7 +11,7 @@ use crate::isa::leave_wide;
 /// A read-only matrix over a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    mat: MatRef<'a, f32>,
+    pub(crate) mat: MatRef<'a, f32>,
 }
 
 impl<'a> View<'a> {

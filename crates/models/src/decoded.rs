@@ -51,12 +51,7 @@ impl<'a> Decoded<'a> {
     /// −ln p(x | z, s) of each cell, summed over genes, [cell × 1]; the squared error where that is the loss.
     pub fn reconstruction(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
         match self.distribution {
-            Distribution::NegativeBinomial(Dispersion::Grouped(tensor, codes)) => {
-                t.negative_binomial(self.rate, tensor, codes, &batch.x)
-            }
-            Distribution::NegativeBinomial(Dispersion::PerCell(log_theta)) => {
-                t.negative_binomial_per_cell(self.rate, log_theta, &batch.x)
-            }
+            Distribution::NegativeBinomial(dispersion) => t.negative_binomial(self.rate, dispersion, &batch.x),
             Distribution::ZeroInflated { dispersion, dropout } => {
                 t.zero_inflated_negative_binomial(self.rate, dropout, dispersion, &batch.x)
             }

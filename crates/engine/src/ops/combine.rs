@@ -5,8 +5,7 @@ use rayon::prelude::*;
 use crate::batch::LANES;
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::link::lanes_from;
-use crate::ops::nb::scale_lanes;
+use crate::ops::lanes::{lanes_from, scale_lanes};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Add {

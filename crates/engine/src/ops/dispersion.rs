@@ -1,10 +1,10 @@
 //! Where the dispersion of a count likelihood comes from: θ = e^Θ.
 
 use crate::batch::{Codes, LANES};
-use crate::isa::Isa;
+use crate::isa::{Isa, kernel};
 use crate::math;
-use crate::ops::link::lanes_from;
-use crate::ops::nb::{EPSILON, Theta, dispersion_backward, scale_lanes};
+use crate::ops::lanes::{lanes_from, scale_lanes, sum_cells};
+use crate::ops::nb::EPSILON;
 use crate::params::ParamId;
 use crate::tape::{Back, Layout, Tape, Var};
 
@@ -27,7 +27,13 @@ pub(crate) enum Thetas<'t> {
 
 /// θ of one block of lanes.
 pub(crate) enum BlockThetas<'t> {
-    Grouped { theta: &'t Theta, runs: Vec<(usize, usize, usize)>, n_genes: usize },
+    Grouped {
+        theta: &'t Theta,
+        runs: Vec<(usize, usize, usize)>,
+        /// Where the row of each lane's group begins.
+        rows: [usize; LANES],
+        n_genes: usize,
+    },
     PerCell(&'t [f32]),
 }
 
@@ -55,9 +61,7 @@ impl<'a> Dispersion<'a> {
     pub(crate) fn backward(self, d: Vec<f32>, gy: &[f32], n_genes: usize, back: &mut Back<'_>) {
         match self {
             Dispersion::Grouped(tensor, codes) => {
-                if back.trains(tensor) {
-                    dispersion_backward(tensor, codes, &d, gy, n_genes, gy.len(), back);
-                }
+                sum_cells(tensor, codes, &d, Some(gy), n_genes, back);
                 back.recycle(d);
             }
             Dispersion::PerCell(var) => send_lanes(var, d, gy, n_genes, back),
@@ -69,8 +73,10 @@ impl<'t> Thetas<'t> {
     pub(crate) fn block(&'t self, block: usize, n_genes: usize, cells: usize) -> BlockThetas<'t> {
         match self {
             Thetas::Grouped(theta, codes) => {
-                let runs = codes.runs_within(block * LANES, cells.min((block + 1) * LANES)).collect();
-                BlockThetas::Grouped { theta, runs, n_genes }
+                let runs: Vec<_> = codes.runs_within(block * LANES, cells.min((block + 1) * LANES)).collect();
+                let mut rows = [0; LANES];
+                runs.iter().for_each(|&(from, to, code)| rows[from..to].fill(code * n_genes));
+                BlockThetas::Grouped { theta, runs, rows, n_genes }
             }
             Thetas::PerCell(all) => BlockThetas::PerCell(&all[block * n_genes * LANES..(block + 1) * n_genes * LANES]),
         }
@@ -82,7 +88,12 @@ impl BlockThetas<'_> {
     #[inline(always)]
     pub(crate) fn lanes<I: Isa>(&self, s: I, gene: usize, theta: &mut [f32; LANES], inverse: &mut [f32; LANES]) {
         match self {
-            BlockThetas::Grouped { theta: table, runs, n_genes } => {
+            BlockThetas::Grouped { theta: table, runs, n_genes, .. } => {
+                if let [(_, _, code)] = runs[..] {
+                    *theta = [table.theta[code * n_genes + gene]; LANES];
+                    *inverse = [table.inverse[code * n_genes + gene]; LANES];
+                    return;
+                }
                 for &(from, to, code) in runs {
                     theta[from..to].fill(table.theta[code * n_genes + gene]);
                     inverse[from..to].fill(table.inverse[code * n_genes + gene]);
@@ -109,10 +120,9 @@ impl BlockThetas<'_> {
         gamma: &mut [(f64, f64); N],
     ) {
         match self {
-            BlockThetas::Grouped { theta: table, runs, n_genes } => {
+            BlockThetas::Grouped { theta: table, rows, .. } => {
                 for (i, (&g, &lane)) in genes.iter().zip(lanes).enumerate() {
-                    let code = runs.iter().find(|r| (lane as usize) < r.1).map_or(0, |r| r.2);
-                    let at = code * n_genes + g as usize;
+                    let at = rows[lane as usize % LANES] + g as usize;
                     theta[i] = table.theta[at];
                     gamma[i] = table.gamma[at];
                 }
@@ -130,6 +140,47 @@ impl BlockThetas<'_> {
             }
         }
     }
+}
+
+/// What depends on a gene's dispersion alone, for each group in the batch.
+pub(crate) struct Theta {
+    /// θ, [group × gene]
+    pub(crate) theta: Vec<f32>,
+    /// 1/(θ + ε)
+    pub(crate) inverse: Vec<f32>,
+    /// ln Γ(θ), ψ(θ)
+    pub(crate) gamma: Vec<(f64, f64)>,
+}
+
+impl Theta {
+    /// Fills the rows of the groups that occur.
+    pub(crate) fn new(log_theta: &[f32], n_genes: usize, codes: &Codes) -> Self {
+        let n = log_theta.len();
+        let mut table = Theta { theta: vec![1.0; n], inverse: vec![1.0; n], gamma: vec![(0.0, 0.0); n] };
+        let mut present: Vec<u32> = codes.runs.iter().map(|r| r.2).collect();
+        present.sort_unstable();
+        present.dedup();
+        for code in present {
+            let row = code as usize * n_genes..(code as usize + 1) * n_genes;
+            let chunks =
+                table.theta[row.clone()].par_chunks_mut(512).zip(table.inverse[row.clone()].par_chunks_mut(512));
+            chunks
+                .zip(table.gamma[row.clone()].par_chunks_mut(512))
+                .zip(log_theta[row].par_chunks(512))
+                .for_each(|(((theta, inverse), gamma), log_theta)| theta_row(log_theta, theta, inverse, gamma));
+        }
+        table
+    }
+}
+
+kernel! {
+fn theta_row(s, log_theta: &[f32], theta: &mut [f32], inverse: &mut [f32], gamma: &mut [(f64, f64)]) {
+    for (((&l, t), i), g) in log_theta.iter().zip(theta).zip(inverse).zip(gamma) {
+        *t = math::exp(s, l).max(1e-30);
+        *i = 1.0 / (*t + EPSILON);
+        *g = math::lgamma_digamma(s, f64::from(*t));
+    }
+}
 }
 
 /// Sends d loss/dv of each gene and cell, weighted by each cell's `gy`, to activation v in lanes.

@@ -105,21 +105,17 @@ impl Cases {
         let (mut workspace, mut grads) = (Workspace::new(), Grads::new(&self.params));
         let mut tape = Tape::new(&self.params, &mut workspace, Noise::Zero, true);
         let mu = tape.tensor_as_activation(self.mu, self.shape);
+        let dispersion = if condition {
+            Dispersion::Grouped(self.log_theta, &codes)
+        } else {
+            Dispersion::PerCell(tape.tensor_as_activation(self.log_theta, self.shape))
+        };
         let y = match self.pi {
             Some(pi) => {
                 let pi = tape.tensor_as_activation(pi, self.shape);
-                let dispersion = if condition {
-                    Dispersion::Grouped(self.log_theta, &codes)
-                } else {
-                    Dispersion::PerCell(tape.tensor_as_activation(self.log_theta, self.shape))
-                };
                 tape.zero_inflated_negative_binomial(mu, pi, dispersion, &self.batch)
             }
-            None if condition => tape.negative_binomial(mu, self.log_theta, &codes, &self.batch),
-            None => {
-                let theta = tape.tensor_as_activation(self.log_theta, self.shape);
-                tape.negative_binomial_per_cell(mu, theta, &self.batch)
-            }
+            None => tape.negative_binomial(mu, dispersion, &self.batch),
         };
         let got = tape.value(y).to_vec();
         let root = tape.weighted_total(y, &vec![1.0; n]);

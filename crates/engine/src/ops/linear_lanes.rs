@@ -1,14 +1,12 @@
 //! Dense layer to genes.  h = x Wᵀ + b + L[s],  x: cell × hidden, W: gene × hidden, b: gene,
 //! L: condition × gene, h: gene × cell in lanes.
 //!
-//! One product for all cells, [gene × cell], which is then cut into blocks of lanes.
-
-use rayon::prelude::*;
+//! A product for each block of lanes, which stays in cache for what comes after it.
 
 use crate::batch::Codes;
-use crate::gemm::{View, gemm};
+use crate::gemm::View;
+use crate::ops::lanes::{product, product_back, product_weights, start, sum_all_cells, sum_cells};
 use crate::ops::linear::cells_by_features;
-use crate::ops::relayout::{lanes_to_rows, rows_to_lanes};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -36,15 +34,12 @@ impl<'a> Tape<'a> {
         let (n_genes, n_in) = (w.rows(), w.row_len());
         let from = self.shape(x);
         debug_assert_eq!(from.features, n_in);
-        let mut product = self.buffer(n_genes * from.cells);
-        let xs = cells_by_features(self.value(x), from);
-        gemm(&mut product, false, false, View::rows(&w.values, n_genes, n_in), xs.t());
         let shape = Shape { cells: from.cells, features: n_genes, layout: Layout::Lanes };
         let mut out = self.buffer(shape.len());
         let b = bias.map(|b| self.params().values(b));
         let offsets = groups.map(|(l, codes)| (self.params().values(l), codes));
-        rows_to_lanes(&product, n_genes, from.cells, b, offsets, &mut out);
-        self.recycle(product);
+        start(n_genes, from.cells, b, offsets, &mut out);
+        product(&mut out, View::rows(&w.values, n_genes, n_in), cells_by_features(self.value(x), from));
         let needs = self.needs(x)
             || self.trains(weight)
             || bias.is_some_and(|b| self.trains(b))
@@ -62,53 +57,33 @@ impl Backward for LinearLanes<'_> {
         let Some(gh) = back.take(self.h) else { return };
         let Shape { cells, features: n_genes, .. } = back.shape(self.h);
         let sx = back.shape(self.x);
-        let mut rows = back.buffer(n_genes * cells);
-        lanes_to_rows(&gh, n_genes, cells, &mut rows);
         if back.trains(self.weight) {
             let x = cells_by_features(back.value(self.x), sx);
-            let param = back.params.get(self.weight);
-            if param.trainable.len() == 1 && param.trainable[0] == (0..n_genes) {
-                let (gw, fresh) = back.tensor_or_fresh(self.weight);
-                gemm(gw, false, !fresh, View::rows(&rows, n_genes, cells), x);
-            } else {
-                for r in &param.trainable {
-                    let gw = &mut back.tensor(self.weight)[r.start * sx.features..r.end * sx.features];
-                    gemm(gw, false, true, View::rows(&rows[r.start * cells..r.end * cells], r.len(), cells), x);
-                }
+            let trainable = back.params.get(self.weight).trainable.clone();
+            let (gw, mut fresh) = back.tensor_or_fresh(self.weight);
+            if fresh && trainable != [0..n_genes] {
+                gw.fill(0.0);
+                fresh = false;
+            }
+            for r in trainable {
+                let own = &mut gw[r.start * sx.features..r.end * sx.features];
+                product_weights(own, false, fresh, &gh, (r, n_genes), x);
             }
         }
-        if let Some(b) = self.bias.filter(|&b| back.trains(b)) {
-            for r in back.params.get(b).trainable.clone() {
-                let sums = rows[r.start * cells..r.end * cells].par_chunks(cells);
-                back.tensor(b)[r].par_iter_mut().zip(sums).with_min_len(64).for_each(|(o, row)| *o += total(row));
-            }
+        if let Some(b) = self.bias {
+            sum_all_cells(b, &gh, n_genes, cells, back);
         }
-        if let Some((l, codes)) = self.groups.filter(|g| back.trains(g.0)) {
-            let trainable = back.params.get(l).trainable.clone();
-            let out = back.tensor(l);
-            for &(from, to, code) in codes.runs.iter().filter(|r| trainable.iter().any(|t| t.contains(&(r.2 as usize))))
-            {
-                let own = &mut out[code as usize * n_genes..][..n_genes];
-                let sums = rows.par_chunks(cells);
-                own.par_iter_mut().zip(sums).with_min_len(64).for_each(|(o, row)| {
-                    *o += total(&row[from as usize..to as usize]);
-                });
-            }
+        if let Some((l, codes)) = self.groups {
+            sum_cells(l, codes, &gh, None, n_genes, back);
         }
         if back.needs(self.x) {
             let (mut gx, fresh) = back.take_or_fresh(self.x);
             let w = View::rows(back.params.values(self.weight), n_genes, sx.features);
-            let transposed = sx.layout == Layout::ByFeature;
-            gemm(&mut gx, transposed, !fresh, View::rows(&rows, n_genes, cells).t(), w);
+            product_back(&mut gx, sx.layout == Layout::ByFeature, fresh, w, &gh, cells);
             back.put(self.x, gx);
         }
-        back.recycle(rows);
         back.recycle(gh);
     }
-}
-
-fn total(row: &[f32]) -> f32 {
-    row.iter().map(|&v| f64::from(v)).sum::<f64>() as f32
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::batch::LANES;
 use crate::isa::kernel;
 use crate::math;
+use crate::ops::lanes::{lanes_from, rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Tape, Var};
 
 /// The output function of a decoder.
@@ -81,31 +82,8 @@ impl Backward for Mean<'_> {
     }
 }
 
-/// The values of a block's cells; 0 past the last.
-pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    let first = block * LANES;
-    let last = values.len().min(first + LANES);
-    if first < last {
-        out[..last - first].copy_from_slice(&values[first..last]);
-    }
-    out
-}
-
 /// Genes whose sums are kept apart before they are added up, for accuracy.
 const GROUP: usize = 64;
-
-/// Rows of lanes.
-#[inline(always)]
-pub(crate) fn rows(values: &[f32]) -> &[[f32; LANES]] {
-    values.as_chunks().0
-}
-
-/// Rows of lanes, to write to.
-#[inline(always)]
-pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
-    values.as_chunks_mut().0
-}
 
 kernel! {
 fn softmax(s, h: &mut [f32], library: &[f32; LANES]) {

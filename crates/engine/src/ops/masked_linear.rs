@@ -7,9 +7,10 @@
 use rayon::prelude::*;
 
 use crate::batch::{Codes, LANES};
-use crate::gemm::{View, gemm};
+use crate::gemm::View;
 use crate::isa::kernel;
-use crate::ops::link::{rows, rows_mut};
+use crate::ops::lanes::{add_up, product, product_back, product_weights, rows, rows_mut, start, sum_cells};
+use crate::ops::relayout::rows_to_lanes;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -123,7 +124,7 @@ impl<'a> Tape<'a> {
         let Shape { cells, features: programs, layout } = self.shape(z);
         debug_assert_eq!(layout, Layout::ByFeature);
         let mut blocks = self.buffer(Shape::lanes(programs, cells).len());
-        to_lanes(self.value(z), programs, cells, &mut blocks);
+        rows_to_lanes(self.value(z), programs, cells, &mut blocks);
         let shape = Shape::lanes(n_genes, cells);
         let mut h = self.buffer(shape.len());
         let params = self.params();
@@ -134,26 +135,18 @@ impl<'a> Tape<'a> {
                 ProgramWeights::Dense(_) => None,
             })
             .collect();
-        let offsets = condition.map(|(l, codes)| (params.values(l), codes));
-        let tasks = h.par_chunks_mut(n_genes * LANES).zip(blocks.par_chunks(programs * LANES));
-        tasks.enumerate().for_each(|(block, (h, z))| {
-            let runs: Vec<_> =
-                offsets.iter().flat_map(|o| o.1.runs_within(block * LANES, (block + 1) * LANES)).collect();
-            start_block(offsets.map(|o| o.0), &runs, n_genes, h);
+        start(n_genes, cells, None, condition.map(|(l, codes)| (params.values(l), codes)), &mut h);
+        h.par_chunks_mut(n_genes * LANES).zip(blocks.par_chunks(programs * LANES)).for_each(|(h, z)| {
             for &(first, weights, mask) in &masked {
                 masked_block(weights, mask, &z[first * LANES..], h);
             }
         });
-        // Dense segments: one product for all cells, then added block by block.
         for (first, segment) in with_first_program(&segments, params) {
             if let ProgramWeights::Dense(w) = segment {
                 let count = params.get(*w).rows();
-                let mut product = self.buffer(n_genes * cells);
                 let z_rows = &self.value(z)[first * cells..(first + count) * cells];
                 let weights = View::rows(params.values(*w), count, n_genes);
-                gemm(&mut product, false, false, weights.t(), View::rows(z_rows, count, cells));
-                add_to_lanes(&product, n_genes, cells, &mut h);
-                self.recycle(product);
+                product(&mut h, weights.t(), View::rows(z_rows, count, cells).t());
             }
         }
 
@@ -200,12 +193,6 @@ impl Backward for Decode<'_> {
         if fresh {
             gz.fill(0.0);
         }
-        let any_dense = self.segments.iter().any(|s| matches!(s, ProgramWeights::Dense(_)));
-        let mut gh_rows = Vec::new();
-        if any_dense {
-            gh_rows = back.buffer(n_genes * cells);
-            from_lanes(&gh, n_genes, cells, &mut gh_rows);
-        }
         for (first, segment) in with_first_program(&self.segments, params) {
             match *segment {
                 ProgramWeights::Masked(w, mask) => {
@@ -217,15 +204,16 @@ impl Backward for Decode<'_> {
                 }
                 ProgramWeights::Dense(w) => {
                     let count = params.get(w).rows();
-                    let gh = View::rows(&gh_rows, n_genes, cells);
                     if back.trains(w) {
                         let z_rows = &back.value(self.z)[first * cells..(first + count) * cells];
                         let (gw, fresh) = back.tensor_or_fresh(w);
-                        gemm(gw, false, !fresh, View::rows(z_rows, count, cells), gh.t());
+                        let z = View::rows(z_rows, count, cells).t();
+                        product_weights(gw, true, fresh, &gh, (0..n_genes, n_genes), z);
                     }
                     if z_needs {
                         let gz_rows = &mut gz[first * cells..(first + count) * cells];
-                        gemm(gz_rows, false, true, View::rows(params.values(w), count, n_genes), gh);
+                        let weights = View::rows(params.values(w), count, n_genes).t();
+                        product_back(gz_rows, true, false, weights, &gh, cells);
                     }
                 }
             }
@@ -233,23 +221,9 @@ impl Backward for Decode<'_> {
         if z_needs {
             back.put(self.z, gz);
         }
-        if let Some((l, codes)) = self.condition.filter(|c| back.trains(c.0)) {
-            let trainable = params.get(l).trainable.clone();
-            let gl = back.tensor(l);
-            for block in 0..cells.div_ceil(LANES) {
-                let last = cells.min((block + 1) * LANES);
-                let gh = &gh[block * n_genes * LANES..][..n_genes * LANES];
-                for (from, to, code) in codes.runs_within(block * LANES, last) {
-                    if trainable.iter().any(|r| r.contains(&code)) {
-                        let out = &mut gl[code * n_genes..(code + 1) * n_genes];
-                        out.par_chunks_mut(512)
-                            .zip(gh.par_chunks(512 * LANES))
-                            .for_each(|(o, g)| sum_lanes(g, from, to, o));
-                    }
-                }
-            }
+        if let Some((l, codes)) = self.condition {
+            sum_cells(l, codes, &gh, None, n_genes, back);
         }
-        back.recycle(gh_rows);
         back.recycle(gh);
         back.recycle(self.blocks);
     }
@@ -299,57 +273,6 @@ fn masked_backward(
             );
         }
     });
-}
-
-/// [feature × cell] to [block × feature × lane]; lanes past the last cell become zero.
-fn to_lanes(rows: &[f32], features: usize, cells: usize, out: &mut [f32]) {
-    for (block, out) in out.chunks_exact_mut(features * LANES).enumerate() {
-        let first = block * LANES;
-        let count = LANES.min(cells - first);
-        for (row, o) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)) {
-            o[..count].copy_from_slice(&row[first..first + count]);
-            o[count..].fill(0.0);
-        }
-    }
-}
-
-/// [block × feature × lane] to [feature × cell].
-pub(crate) fn from_lanes(lanes: &[f32], features: usize, cells: usize, out: &mut [f32]) {
-    for (block, lanes) in lanes.chunks_exact(features * LANES).enumerate() {
-        let first = block * LANES;
-        let count = LANES.min(cells - first);
-        for (row, l) in out.chunks_exact_mut(cells).zip(lanes.chunks_exact(LANES)) {
-            row[first..first + count].copy_from_slice(&l[..count]);
-        }
-    }
-}
-
-fn add_to_lanes(rows: &[f32], features: usize, cells: usize, out: &mut [f32]) {
-    out.par_chunks_mut(features * LANES).enumerate().for_each(|(block, out)| {
-        let first = block * LANES;
-        let count = LANES.min(cells - first);
-        for (row, o) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)) {
-            o.iter_mut().zip(&row[first..first + count]).for_each(|(o, &v)| *o += v);
-        }
-    });
-}
-
-/// h = L[s], or 0.
-fn start_block(offsets: Option<&[f32]>, runs: &[(usize, usize, usize)], n_genes: usize, h: &mut [f32]) {
-    let Some(offsets) = offsets else {
-        h.fill(0.0);
-        return;
-    };
-    for (g, h) in h.chunks_exact_mut(LANES).enumerate() {
-        if let [(_, _, code)] = runs {
-            h.fill(offsets[code * n_genes + g]);
-        } else {
-            h.fill(0.0);
-            for &(from, to, code) in runs {
-                h[from..to].fill(offsets[code * n_genes + g]);
-            }
-        }
-    }
 }
 
 kernel! {
@@ -434,37 +357,6 @@ fn program_backward(
             }
         }
         first += together;
-    }
-}
-}
-
-/// The sum of the lanes, halving.
-#[inline(always)]
-pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
-    let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 8], [0f32; 4]);
-    for l in 0..16 {
-        a[l] = lanes[l] + lanes[l + 16];
-    }
-    for l in 0..8 {
-        b[l] = a[l] + a[l + 8];
-    }
-    for l in 0..4 {
-        c[l] = b[l] + b[l + 4];
-    }
-    (c[0] + c[2]) + (c[1] + c[3])
-}
-
-kernel! {
-/// out[g] += Σ over lanes `from..to`.
-fn sum_lanes(s, gh: &[f32], from: usize, to: usize, out: &mut [f32]) {
-    if (from, to) == (0, LANES) {
-        for (o, g) in out.iter_mut().zip(rows(gh)) {
-            *o += add_up(g);
-        }
-    } else {
-        for (o, g) in out.iter_mut().zip(rows(gh)) {
-            *o += g[from..to].iter().sum::<f32>();
-        }
     }
 }
 }

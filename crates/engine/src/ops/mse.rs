@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
-use crate::ops::link::lanes_from;
+use crate::ops::lanes::lanes_from;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Mse<'a> {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
-use crate::ops::link::lanes_from;
+use crate::ops::lanes::lanes_from;
 use crate::ops::nb::LnFactorials;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 

@@ -12,7 +12,8 @@ use rayon::prelude::*;
 use crate::batch::Codes;
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::nb::{EPSILON, LnFactorials, Theta};
+use crate::ops::dispersion::Theta;
+use crate::ops::nb::{EPSILON, LnFactorials};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::batch::{Codes, LANES};
+use crate::batch::LANES;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Relayout {
@@ -52,7 +52,7 @@ pub(crate) fn reorder(x: &[f32], Shape { cells, features, layout }: Shape, to: L
     match (layout, to) {
         (Layout::ByCell, Layout::ByFeature) => transpose(x, features, cells, out, cells),
         (Layout::ByFeature, Layout::ByCell) => transpose(x, cells, features, out, features),
-        (Layout::ByFeature, Layout::Lanes) => rows_to_lanes(x, features, cells, None, None, out),
+        (Layout::ByFeature, Layout::Lanes) => rows_to_lanes(x, features, cells, out),
         (Layout::Lanes, Layout::ByFeature) => lanes_to_rows(x, features, cells, out),
         (Layout::ByCell, Layout::Lanes) => {
             out.par_chunks_mut(size).zip(x.par_chunks(size)).for_each(|(o, x)| {
@@ -89,38 +89,20 @@ fn transpose(x: &[f32], from: usize, rows: usize, out: &mut [f32], to: usize) {
     }
 }
 
-/// [feature × cell] to [block × feature × lane], with b[feature] and L[code, feature] added; lanes
-/// past the last cell become zero.
-pub(crate) fn rows_to_lanes(
-    rows: &[f32],
-    features: usize,
-    cells: usize,
-    bias: Option<&[f32]>,
-    groups: Option<(&[f32], &Codes)>,
-    out: &mut [f32],
-) {
+/// [feature × cell] to [block × feature × lane]; lanes past the last cell become zero.
+pub(crate) fn rows_to_lanes(rows: &[f32], features: usize, cells: usize, out: &mut [f32]) {
     out.par_chunks_mut((features * LANES).max(1)).enumerate().for_each(|(block, out)| {
         let first = block * LANES;
         let count = LANES.min(cells - first);
-        for (f, (row, o)) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)).enumerate() {
-            let b = bias.map_or(0.0, |b| b[f]);
-            o.iter_mut().zip(&row[first..first + count]).for_each(|(o, &v)| *o = v + b);
+        for (row, o) in rows.chunks_exact(cells).zip(out.chunks_exact_mut(LANES)) {
+            o[..count].copy_from_slice(&row[first..first + count]);
             o[count..].fill(0.0);
-        }
-        if let Some((values, codes)) = groups {
-            let runs: Vec<_> = codes.runs_within(first, first + count).collect();
-            for (f, o) in out.chunks_exact_mut(LANES).enumerate() {
-                for &(from, to, code) in &runs {
-                    let offset = values[code * features + f];
-                    o[from..to].iter_mut().for_each(|o| *o += offset);
-                }
-            }
         }
     });
 }
 
 /// [block × feature × lane] to [feature × cell].
-pub(crate) fn lanes_to_rows(lanes: &[f32], features: usize, cells: usize, out: &mut [f32]) {
+fn lanes_to_rows(lanes: &[f32], features: usize, cells: usize, out: &mut [f32]) {
     const ROWS: usize = 64;
     out.par_chunks_mut(ROWS * cells).enumerate().for_each(|(part, out)| {
         for (block, lanes) in lanes.chunks_exact(features * LANES).enumerate() {

@@ -1,0 +1,249 @@
+//! Activations in lanes: their blocks, products with matrices block by block, and sums over cells.
+
+use std::ops::Range;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, Par};
+use rayon::prelude::*;
+
+use crate::batch::{Codes, LANES};
+use crate::gemm::View;
+use crate::isa::{kernel, leave_wide};
+use crate::params::ParamId;
+use crate::tape::Back;
+
+/// Rows of lanes.
+#[inline(always)]
+pub(crate) fn rows(values: &[f32]) -> &[[f32; LANES]] {
+    values.as_chunks().0
+}
+
+/// Rows of lanes, to write to.
+#[inline(always)]
+pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
+    values.as_chunks_mut().0
+}
+
+/// The values of a block's cells; 0 past the last.
+pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    let first = block * LANES;
+    let last = values.len().min(first + LANES);
+    if first < last {
+        out[..last - first].copy_from_slice(&values[first..last]);
+    }
+    out
+}
+
+/// Each feature's lanes start as b[feature] + L[code of the cell, feature]; lanes past the last cell as 0.
+pub(crate) fn start(
+    features: usize,
+    cells: usize,
+    bias: Option<&[f32]>,
+    groups: Option<(&[f32], &Codes)>,
+    out: &mut [f32],
+) {
+    out.par_chunks_mut((features * LANES).max(1)).enumerate().for_each(|(block, out)| {
+        let count = LANES.min(cells - block * LANES);
+        let runs: Vec<_> = groups.iter().flat_map(|g| g.1.runs_within(block * LANES, block * LANES + count)).collect();
+        for (f, o) in rows_mut(out).iter_mut().enumerate() {
+            *o = [bias.map_or(0.0, |b| b[f]); LANES];
+            match (groups, &runs[..]) {
+                (Some((values, _)), [(_, _, code)]) => {
+                    let offset = values[code * features + f];
+                    o.iter_mut().for_each(|o| *o += offset);
+                }
+                (Some((values, _)), runs) => {
+                    for &(from, to, code) in runs {
+                        let offset = values[code * features + f];
+                        o[from..to].iter_mut().for_each(|o| *o += offset);
+                    }
+                }
+                (None, _) => {}
+            }
+            o[count..].fill(0.0);
+        }
+    });
+}
+
+/// out += W xᵀ, features × cells in lanes; W: features × inputs, x: cells × inputs.
+pub(crate) fn product(out: &mut [f32], weights: View<'_>, x: View<'_>) {
+    let (features, cells) = (weights.mat.nrows(), x.mat.nrows());
+    out.par_chunks_mut((features * LANES).max(1)).enumerate().for_each(|(block, out)| {
+        let own = cells_of(block, cells);
+        let out = MatMut::from_row_major_slice_mut(out, features, LANES).subcols_mut(0, own.len());
+        let x = x.mat.subrows(own.start, own.len());
+        matmul(out, Accum::Add, weights.mat, x.transpose(), 1.0, Par::Seq);
+        leave_wide();
+    });
+}
+
+/// dx += gᵀ W, cells × inputs (by rows; with `transposed`, its transpose), or = where nothing is there yet; g: features ×
+/// cells in lanes.
+pub(crate) fn product_back(dx: &mut [f32], transposed: bool, fresh: bool, weights: View<'_>, g: &[f32], cells: usize) {
+    let (features, inputs) = (weights.mat.nrows(), weights.mat.ncols());
+    let mut rest = if transposed {
+        MatMut::from_row_major_slice_mut(dx, inputs, cells).transpose_mut()
+    } else {
+        MatMut::from_row_major_slice_mut(dx, cells, inputs)
+    };
+    let accum = if fresh { Accum::Replace } else { Accum::Add };
+    let mut parts = Vec::with_capacity(cells.div_ceil(LANES));
+    for block in 0..cells.div_ceil(LANES) {
+        let (own, other) = rest.split_at_row_mut(cells_of(block, cells).len());
+        parts.push(own);
+        rest = other;
+    }
+    parts.into_par_iter().zip(g.par_chunks(features * LANES)).for_each(|(dx, g)| {
+        let g = View::rows(g, features, LANES).mat.subcols(0, dx.nrows());
+        matmul(dx, accum, g.transpose(), weights.mat, 1.0, Par::Seq);
+        leave_wide();
+    });
+}
+
+/// Features whose share of a weight's gradient is computed together.
+const TOGETHER: usize = 256;
+
+/// dW += g x for `features` out of `n_features`, features × inputs (by rows; with `transposed`, its transpose), or = where
+/// nothing is there yet; g: features × cells in lanes, x: cells × inputs.
+pub(crate) fn product_weights(
+    dw: &mut [f32],
+    transposed: bool,
+    fresh: bool,
+    g: &[f32],
+    (features, n_features): (Range<usize>, usize),
+    x: View<'_>,
+) {
+    let (cells, inputs) = (x.mat.nrows(), x.mat.ncols());
+    let mut rest = if transposed {
+        MatMut::from_row_major_slice_mut(dw, inputs, features.len()).transpose_mut()
+    } else {
+        MatMut::from_row_major_slice_mut(dw, features.len(), inputs)
+    };
+    let mut parts = Vec::with_capacity(features.len().div_ceil(TOGETHER));
+    for first in features.clone().step_by(TOGETHER) {
+        let (own, other) = rest.split_at_row_mut(TOGETHER.min(features.end - first));
+        parts.push((first, own));
+        rest = other;
+    }
+    parts.into_par_iter().for_each(|(first, mut dw)| {
+        for (block, g) in g.chunks_exact(n_features * LANES).enumerate() {
+            let own = cells_of(block, cells);
+            let g = &g[first * LANES..(first + dw.nrows()) * LANES];
+            let g = View::rows(g, dw.nrows(), LANES).mat.subcols(0, own.len());
+            let accum = if fresh && block == 0 { Accum::Replace } else { Accum::Add };
+            matmul(dw.as_mut(), accum, g, x.mat.subrows(own.start, own.len()), 1.0, Par::Seq);
+        }
+        leave_wide();
+    });
+}
+
+fn cells_of(block: usize, cells: usize) -> Range<usize> {
+    block * LANES..cells.min((block + 1) * LANES)
+}
+
+/// Blocks, and what the cells of each count for in a sum.
+type Weights = Vec<(usize, [f32; LANES])>;
+
+/// The cells of `runs`, each with its weight, or with 1.
+fn weights(runs: impl Iterator<Item = Range<usize>>, of_cells: Option<&[f32]>) -> Weights {
+    let mut out = Weights::new();
+    for cell in runs.flatten() {
+        let block = cell / LANES;
+        if out.last().is_none_or(|w| w.0 != block) {
+            out.push((block, [0.0; LANES]));
+        }
+        if let Some(last) = out.last_mut() {
+            last.1[cell % LANES] = of_cells.map_or(1.0, |w| w[cell]);
+        }
+    }
+    out
+}
+
+/// out[feature] += Σ_cells weight · value
+fn add_cells(values: &[f32], n_features: usize, weights: &Weights, out: &mut [f32]) {
+    const PART: usize = 256;
+    out.par_chunks_mut(PART).enumerate().for_each(|(part, out)| {
+        weighted_sums(values, n_features, part * PART, weights, out);
+    });
+}
+
+/// Adds up values over the cells of each group whose row trains: tensor[group, feature] += Σ_cells w[cell] · value.
+pub(crate) fn sum_cells(
+    tensor: ParamId,
+    codes: &Codes,
+    values: &[f32],
+    of_cells: Option<&[f32]>,
+    n_features: usize,
+    back: &mut Back<'_>,
+) {
+    if !back.trains(tensor) {
+        return;
+    }
+    let trainable = back.params.get(tensor).trainable.clone();
+    let out = back.tensor(tensor);
+    for code in trainable.into_iter().flatten() {
+        let own = codes.runs.iter().filter(|r| r.2 as usize == code).map(|r| r.0 as usize..r.1 as usize);
+        let weights = weights(own, of_cells);
+        add_cells(values, n_features, &weights, &mut out[code * n_features..(code + 1) * n_features]);
+    }
+}
+
+/// Adds up values over all cells, for each feature that trains: tensor[feature] += Σ_cells value.
+pub(crate) fn sum_all_cells(tensor: ParamId, values: &[f32], n_features: usize, cells: usize, back: &mut Back<'_>) {
+    if !back.trains(tensor) {
+        return;
+    }
+    let mut sums = back.buffer(n_features);
+    sums.fill(0.0);
+    add_cells(values, n_features, &weights(std::iter::once(0..cells), None), &mut sums);
+    let trainable = back.params.get(tensor).trainable.clone();
+    let out = back.tensor(tensor);
+    for f in trainable.into_iter().flatten() {
+        out[f] += sums[f];
+    }
+    back.recycle(sums);
+}
+
+kernel! {
+pub(crate) fn scale_lanes(s, by: &[f32; LANES], values: &mut [f32]) {
+    for row in rows_mut(values) {
+        for l in 0..LANES {
+            row[l] *= by[l];
+        }
+    }
+}
+}
+
+kernel! {
+/// out[feature] += Σ_blocks Σ_lanes weight · value, for the features from `first` on.
+fn weighted_sums(s, values: &[f32], n_features: usize, first: usize, weights: &[(usize, [f32; LANES])], out: &mut [f32]) {
+    let values = rows(values);
+    for (i, o) in out.iter_mut().enumerate() {
+        let mut part = [0f32; LANES];
+        for (block, w) in weights {
+            let row = &values[block * n_features + first + i];
+            for l in 0..LANES {
+                part[l] = s.fma(w[l], row[l], part[l]);
+            }
+        }
+        *o += add_up(&part);
+    }
+}
+}
+
+/// The sum of the lanes, halving.
+#[inline(always)]
+pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
+    let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 8], [0f32; 4]);
+    for l in 0..16 {
+        a[l] = lanes[l] + lanes[l + 16];
+    }
+    for l in 0..8 {
+        b[l] = a[l] + a[l + 8];
+    }
+    for l in 0..4 {
+        c[l] = b[l] + b[l + 4];
+    }
+    (c[0] + c[2]) + (c[1] + c[3])
+}
