@@ -196,6 +196,9 @@ fn by_size(codes: &[u32]) -> (Vec<u32>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knn_self;
+    use crate::testing::normal_matrix;
+    use crate::umap::connectivities;
 
     /// `groups` complete graphs of `size` nodes in a ring, joined by one edge each.
     fn cliques(groups: usize, size: usize) -> Csr {
@@ -235,6 +238,42 @@ mod tests {
         let sweep = resolution_sweep(&graph, &[0.05, 1.0, 30.0], 4).unwrap();
         assert!(sweep[0].n_clusters < sweep[1].n_clusters && sweep[1].n_clusters < sweep[2].n_clusters);
         assert_eq!(sweep[1], leiden(&graph, 1.0, 4).unwrap());
+    }
+
+    #[test]
+    fn every_cluster_hangs_together_and_no_node_gains_by_moving() {
+        let graph = connectivities(&knn_self(&normal_matrix(400, 3, 5), 8, true).unwrap()).unwrap();
+        for resolution in [0.3, 1.0, 4.0] {
+            let found = leiden(&graph, resolution, 2).unwrap();
+            for cluster in 0..found.n_clusters as u32 {
+                let start = found.codes.iter().position(|&c| c == cluster).unwrap();
+                let (mut reached, mut next) = (vec![start], 0);
+                while let Some(&node) = reached.get(next) {
+                    next += 1;
+                    for &other in graph.row(node).0 {
+                        if found.codes[other as usize] == cluster && !reached.contains(&(other as usize)) {
+                            reached.push(other as usize);
+                        }
+                    }
+                }
+                assert_eq!(reached.len(), found.codes.iter().filter(|&&c| c == cluster).count());
+            }
+            for node in (0..400).step_by(7) {
+                for to in 0..=found.n_clusters as u32 {
+                    let mut moved = found.codes.clone();
+                    moved[node] = to;
+                    assert!(modularity(&graph, &moved, resolution).unwrap() <= found.modularity + 1e-9);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_without_edges_stay_alone() {
+        let mut graph = cliques(2, 4);
+        graph.values.fill(0.0);
+        assert_eq!(leiden(&graph, 1.0, 0).unwrap().n_clusters, 8);
+        assert_eq!(louvain(&Csr::zeros(3, 3), 1.0, 0).unwrap().codes, [0, 1, 2]);
     }
 
     #[test]

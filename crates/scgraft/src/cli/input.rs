@@ -171,3 +171,19 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_the_nearest_are_shown() {
+        assert_eq!(nearest_first("batch", &["type", "Batch"]), "`Batch`, `type`");
+        let names: Vec<String> = (0..30).map(|i| format!("program_{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let shown = nearest_first("program_17", &names);
+        assert!(shown.starts_with("`program_17`, ") && shown.ends_with(" and 18 more"), "{shown}");
+        assert_eq!(shown.matches('`').count(), 2 * SHOWN);
+        assert_eq!(nearest_first("a", &[]), "none");
+    }
+}
