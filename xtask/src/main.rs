@@ -1,5 +1,7 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
+#![allow(clippy::print_stdout)]
+
 mod analysis;
 mod bench;
 mod data;

@@ -43,10 +43,13 @@ pub(crate) struct Eigenpairs {
     pub residual: f64,
 }
 
+/// Multiplies by a matrix: (v, p, out), with v and out `n × p`, row after row.
+pub(crate) type Operator<'o> = dyn Fn(&[f64], usize, &mut [f64]) + 'o;
+
 /// The `k` largest eigenpairs (by value, not magnitude) of the `n × n` operator `apply`.
 ///
 /// `apply(v, p, out)` multiplies `v`, `n × p` row after row, into `out`.
-pub(crate) fn largest(n: usize, search: &Search, apply: &dyn Fn(&[f64], usize, &mut [f64])) -> Result<Eigenpairs> {
+pub(crate) fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result<Eigenpairs> {
     let k = search.k.min(n);
     if n <= SMALL.max(3 * k) {
         let mut identity = vec![0f64; n * n];
@@ -303,13 +306,7 @@ mod tests {
         }
     }
 
-    fn check(
-        n: usize,
-        k: usize,
-        block: usize,
-        apply: &dyn Fn(&[f64], usize, &mut [f64]),
-        expected: &dyn Fn(usize) -> f64,
-    ) {
+    fn check(n: usize, k: usize, block: usize, apply: &Operator<'_>, expected: &dyn Fn(usize) -> f64) {
         let search = Search { k, block, tolerance: 1e-8, most_restarts: 400, seed: 3 };
         let e = largest(n, &search, apply).unwrap();
         assert!(e.residual <= 1e-8, "residual {}", e.residual);

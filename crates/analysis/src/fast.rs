@@ -6,7 +6,7 @@ const ROUNDER: f32 = 12_582_912.0;
 /// 2^x to within 3e-7, relative; x is kept between −125 and 125.
 #[inline(always)]
 pub(crate) fn exp2(x: f32) -> f32 {
-    let x = x.max(-125.0).min(125.0);
+    let x = x.clamp(-125.0, 125.0);
     let rounded = x + ROUNDER;
     let f = (x - (rounded - ROUNDER)) * std::f32::consts::LN_2;
     let polynomial =

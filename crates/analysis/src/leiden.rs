@@ -144,13 +144,13 @@ impl Search<'_> {
     }
 
     /// All levels, from the communities given to better ones.
-    fn pass(&self, communities: &mut Vec<u32>, stream: &mut Stream) {
+    fn pass(&self, communities: &mut [u32], stream: &mut Stream) {
         let n = self.network.len();
         let mut scratch = Scratch { weight: vec![0.0; n], met: Vec::new() };
         let mut level: Option<Network> = None;
         // The node of the present level that each node of the network is in.
         let mut place: Vec<u32> = (0..n as u32).collect();
-        let mut own = communities.clone();
+        let mut own = communities.to_vec();
         loop {
             let network = level.as_ref().unwrap_or(self.network);
             self.move_nodes(network, &mut own, &mut scratch, stream);

@@ -110,6 +110,7 @@ mod tests {
 
     /// Three steps against the textbook formula in `f64`, with weight decay, on a range of rows.
     #[test]
+    #[expect(clippy::needless_range_loop, reason = "the same place in several arrays")]
     fn follows_the_formula_and_touches_trainable_rows_only() {
         let mut params = Params::new();
         let w = params.add("w", &[(Axis::Condition, 3), (Axis::Hidden, 2)], Init::Normal(1.0), Key::new(1));

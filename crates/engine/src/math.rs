@@ -10,7 +10,7 @@ use crate::isa::Isa;
 #[inline(always)]
 pub(crate) fn exp<I: Isa>(s: I, x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
-    const LN2_HI: f32 = 0.693_359_375;
+    const LN2_HI: f32 = 355.0 / 512.0;
     const LN2_LO: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.3, 88.7);
     let shifted = s.fma(clamped, std::f32::consts::LOG2_E, ROUND);
@@ -40,7 +40,7 @@ pub(crate) fn exp<I: Isa>(s: I, x: f32) -> f32 {
 /// relative error there is least (0.1 ulp; our own fit). No division: it takes as long as all of P.
 #[inline(always)]
 pub(crate) fn ln<I: Isa>(s: I, x: f32) -> f32 {
-    const LN2_HI: f32 = 0.693_359_375;
+    const LN2_HI: f32 = 355.0 / 512.0;
     const LN2_LO: f32 = -2.121_944_4e-4;
     let bits = x.to_bits() as i32;
     let e = (bits - 0x3f35_04f3) >> 23; // 0x3f3504f3 is 1/√2

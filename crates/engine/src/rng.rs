@@ -107,6 +107,7 @@ const GROUP: usize = 16;
 
 kernel! {
 /// Box–Muller on 16 Philox counters at a time; 64 normals a group.
+#[expect(clippy::needless_range_loop, reason = "a lane of several arrays")]
 fn fill_normal(s, seed: u64, stream: u64, first: u64, out: &mut [f32]) {
     let mut words = [[0u32; GROUP]; 4];
     let mut normals = [0f32; 4 * GROUP];

@@ -27,7 +27,7 @@ impl Head {
     }
 
     /// The same to genes, in lanes.
-    pub(crate) fn to_genes(&self, t: &mut Tape<'_>, x: Var) -> Var {
+    pub(crate) fn genes(&self, t: &mut Tape<'_>, x: Var) -> Var {
         t.linear_to_lanes(x, self.weight, Some(self.bias), None)
     }
 }
@@ -171,7 +171,7 @@ impl Stack {
     pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
         let first = &self.layers[0];
         let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
-        self.from_first(t, batch, a)
+        self.after_first(t, batch, a)
     }
 
     /// The last layer of a batch's expression and of something more, which the first layer adds to its product.
@@ -179,17 +179,17 @@ impl Stack {
         let first = &self.layers[0];
         let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
         let a = t.add(a, more);
-        self.from_first(t, batch, a)
+        self.after_first(t, batch, a)
     }
 
     /// The last layer of an activation, [cell × hidden]; [label · cell × hidden] for a stack that reads labels.
     pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
         let first = &self.layers[0];
         let a = t.linear(x, first.weight, Some(first.bias), Layout::ByCell);
-        self.from_first(t, batch, a)
+        self.after_first(t, batch, a)
     }
 
-    fn from_first<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, a: Var) -> Var {
+    fn after_first<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, a: Var) -> Var {
         let mut h = self.after(t, batch, &self.layers[0], a);
         for layer in &self.layers[1..] {
             let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell);

@@ -565,7 +565,7 @@ impl Network for Scvi {
         let (scale, dropout, by_cell) = match &self.decoder {
             Decoder::Network { stack, scale, dropout, dispersion } => {
                 let h = stack.of(t, batch, z); // 4
-                let mut genes = |head: &Head| head.to_genes(t, h);
+                let mut genes = |head: &Head| head.genes(t, h);
                 (genes(scale), dropout.as_ref().map(&mut genes), dispersion.as_ref().map(genes)) // 4, 6
             }
             Decoder::Linear { scale, dropout } => {

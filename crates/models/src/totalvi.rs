@@ -275,7 +275,7 @@ impl SkipHead {
     }
 
     /// [gene × cell] in lanes.
-    fn to_genes<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+    fn genes<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
         t.linear_to_lanes(x, self.weight, Some(self.bias), Some((self.condition, &batch.condition)))
     }
 }
@@ -380,7 +380,7 @@ impl Totalvi {
         log_library: Option<Var>,
     ) -> Decoded<'a> {
         let h = self.skip(t, batch, &self.expression, z, beside);
-        let scale = self.scale.to_genes(t, batch, h);
+        let scale = self.scale.genes(t, batch, h);
         let rate = match log_library {
             None => t.mean_of(scale, Link::Softmax, &batch.library),
             Some(log_library) => {
@@ -391,7 +391,7 @@ impl Totalvi {
         let groups = if self.config.dispersion_by_condition { &batch.condition } else { &batch.one };
         let dispersion = Dispersion::Grouped(self.dispersion, groups);
         let distribution = match (&self.dropout, mixture) {
-            (Some(head), Some(h)) => Distribution::ZeroInflated { dispersion, dropout: head.to_genes(t, batch, h) },
+            (Some(head), Some(h)) => Distribution::ZeroInflated { dispersion, dropout: head.genes(t, batch, h) },
             _ => Distribution::NegativeBinomial(dispersion),
         };
         Decoded { rate, distribution, normalised: true }

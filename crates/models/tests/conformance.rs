@@ -1,6 +1,8 @@
 //! What every registered base model must do.
 #![allow(missing_docs)]
 
+use std::slice::from_ref;
+
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
@@ -35,7 +37,8 @@ fn cells(conditions: &[&str], n: usize, seed: u64) -> Cells {
     let kinds: Vec<&str> = (0..n).map(|i| ["T", "B", "?"][i % 3]).collect();
     obs.set("cell_type", Column::categorical(&kinds));
     // The last condition lacks the last protein.
-    let measured = |c: usize, p: usize| p + 1 < PROTEINS || (c + 1) % conditions.len() > 0 || conditions.len() == 1;
+    let measured =
+        |c: usize, p: usize| p + 1 < PROTEINS || !(c + 1).is_multiple_of(conditions.len()) || conditions.len() == 1;
     let count =
         |c: usize, p: usize| if measured(c, p) { key.below((1 << 20) + (c * PROTEINS + p) as u64, 30) } else { 0 };
     let counts = (0..n * PROTEINS).map(|i| count(i / PROTEINS, i % PROTEINS) as f32).collect();
@@ -266,8 +269,8 @@ fn adaptors_commute_and_travel_in_files() {
         let path = folder.path().join("adaptor");
         first.save(&path).unwrap();
         let first = Adaptor::load(&path).unwrap();
-        let one_way = reference.attach(&[first.clone()]).unwrap().attach(&[second.clone()]).unwrap();
-        let other_way = reference.attach(&[second.clone()]).unwrap().attach(&[first.clone()]).unwrap();
+        let one_way = reference.attach(from_ref(&first)).unwrap().attach(from_ref(&second)).unwrap();
+        let other_way = reference.attach(from_ref(&second)).unwrap().attach(from_ref(&first)).unwrap();
         assert_eq!(one_way.header, other_way.header, "{}", entry.name);
         for (a, b) in one_way.params.iter().zip(other_way.params.iter()) {
             assert_eq!(bits(&a.values), bits(&b.values), "{}: `{}`", entry.name, a.name);

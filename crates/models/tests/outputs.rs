@@ -156,7 +156,7 @@ fn draws_of_the_data_have_the_mean_that_the_model_says() {
         }
         let options = ExpressionOptions { samples: 200, library: DecodedLibrary::Own, ..Default::default() };
         let rates = model.expression(&data, &options).unwrap();
-        let mut mean = vec![0f64; GENES];
+        let mut mean = [0f64; GENES];
         for seed in 0..200 {
             let drawn = model.posterior_predictive(&data, seed).unwrap();
             for (&g, &v) in drawn.indices.iter().zip(&drawn.values) {

@@ -218,8 +218,9 @@ pub(crate) fn multiply(graph: &Csr, values: &[f64], v: &[f64], p: usize, out: &m
             for (at, out) in out.chunks_exact_mut(p).enumerate() {
                 let i = block * ROWS + at;
                 out.fill(0.0);
-                for e in graph.indptr[i]..graph.indptr[i + 1] {
-                    let (j, w) = (graph.indices[e] as usize, values[e]);
+                let row = graph.indptr[i]..graph.indptr[i + 1];
+                for (&j, &w) in graph.indices[row.clone()].iter().zip(&values[row]) {
+                    let j = j as usize;
                     out.iter_mut().zip(&v[j * p..(j + 1) * p]).for_each(|(o, x)| *o += w * x);
                 }
             }

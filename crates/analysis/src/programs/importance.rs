@@ -1,5 +1,8 @@
 //! Through which genes a program acts.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
 use scgraft_cells::Dense;
 
 use crate::error::{Error, Result, check_matrix};
@@ -81,4 +84,20 @@ pub fn active_programs(weights: &Dense) -> Vec<bool> {
         active.iter_mut().zip(row).for_each(|(a, &w)| *a |= w != 0.0);
     }
     active
+}
+
+/// For each pruned program, the active one that holds most of its genes and the share it holds, from 0 to 1; of several
+/// that hold as many, the smallest. `None` for an active program, and for one that shares no gene with any.
+///
+/// The group lasso keeps one of several nested programs; which one varies from fit to fit. What stands in for the others
+/// tells the reader where their genes went.
+pub fn stand_ins(members: &[Vec<u32>], active: &[bool]) -> Vec<Option<(usize, f64)>> {
+    let sets: Vec<HashSet<u32>> = members.iter().map(|m| m.iter().copied().collect()).collect();
+    let stand_in = |pruned: usize| {
+        let held = |j: usize| members[pruned].iter().filter(|g| sets[j].contains(g)).count();
+        let others = (0..members.len()).filter(|&j| active[j]).map(|j| (held(j), j)).filter(|&(held, _)| held > 0);
+        let (held, j) = others.max_by_key(|&(held, j)| (held, Reverse(members[j].len()), Reverse(j)))?;
+        Some((j, held as f64 / members[pruned].len() as f64))
+    };
+    (0..members.len()).map(|j| if active[j] { None } else { stand_in(j) }).collect()
 }

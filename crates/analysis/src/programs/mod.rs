@@ -7,7 +7,7 @@ mod superiority;
 mod test;
 
 pub use direction::{DirectionMethod, Directions, directions};
-pub use importance::{GeneImportance, ProgramGenes, active_programs, gene_importance};
+pub use importance::{GeneImportance, ProgramGenes, active_programs, gene_importance, stand_ins};
 pub use test::{
     Comparison, ENRICHED, Latent, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow, SkippedComparison,
     test_programs,

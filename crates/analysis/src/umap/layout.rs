@@ -52,7 +52,7 @@ impl Settings {
             let power = power(squared, self.b);
             let strength = -2.0 * self.a * self.b * power / (squared * (self.a * power + 1.0));
             for c in 0..C {
-                own[c] += (strength * (own[c] - other[c])).max(-LONGEST).min(LONGEST) * step;
+                own[c] += (strength * (own[c] - other[c])).clamp(-LONGEST, LONGEST) * step;
             }
         }
     }
@@ -68,8 +68,8 @@ impl Settings {
             let mut others = [[0f32; LANES]; C];
             for lane in 0..n {
                 let other = &all[random.below(all.len())];
-                for c in 0..C {
-                    others[c][lane] = own[c] - other[c];
+                for (row, (own, other)) in others.iter_mut().zip(own.iter().zip(other)) {
+                    row[lane] = own - other;
                 }
             }
             let mut squared = [0f32; LANES];
@@ -87,7 +87,7 @@ impl Settings {
             for c in 0..C {
                 let mut sum = 0f32;
                 for lane in 0..LANES {
-                    sum += (strength[lane] * others[c][lane]).max(-LONGEST).min(LONGEST);
+                    sum += (strength[lane] * others[c][lane]).clamp(-LONGEST, LONGEST);
                 }
                 own[c] += sum * step;
             }

@@ -26,6 +26,7 @@ pub(crate) enum Thetas<'t> {
 }
 
 /// θ of one block of lanes.
+#[expect(clippy::large_enum_variant, reason = "one stands on the stack while its block is computed")]
 pub(crate) enum BlockThetas<'t> {
     Grouped {
         theta: &'t Theta,

@@ -61,7 +61,7 @@ impl Backward for LinearLanes<'_> {
             let x = cells_by_features(back.value(self.x), sx);
             let trainable = back.params.get(self.weight).trainable.clone();
             let (gw, mut fresh) = back.tensor_or_fresh(self.weight);
-            if fresh && trainable != [0..n_genes] {
+            if fresh && !matches!(&trainable[..], [all] if *all == (0..n_genes)) {
                 gw.fill(0.0);
                 fresh = false;
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::analysis::enrichment::{over_representation, rank_enrichment};
-use scgraft::analysis::programs::{DirectionMethod, directions, gene_importance};
+use scgraft::analysis::programs::{DirectionMethod, active_programs, directions, gene_importance, stand_ins};
 use scgraft::cells::{Dense, GenePrograms, ProgramOptions};
 use scgraft::io::{GmtOptions, read_gmt, write_rows};
 use scgraft::models::{Membership, Model};
@@ -18,8 +18,10 @@ use super::{Global, Output, files, input};
 const EXAMPLES: &str = "\
 Direction: `up` means that a higher latent score goes with higher expression of the program's genes. `sum` is the sign of
 the sum of its weights; `counts` the sign most of them have, with a confidence from 0 to 1. A gene marked + is not in the
-program's gene set (soft gene sets, new programs). --against compares the heaviest genes of programs with known gene sets
-(over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new program is about.
+program's gene set (soft gene sets, new programs). Of nested gene sets the fit keeps one, which varies from seed to seed:
+`stands for` names the pruned programs that lie within a kept one. --against compares the heaviest genes of programs with
+known gene sets (over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new
+program is about.
 
 Examples:
   scgraft programs reference.scgraft --top 10
@@ -78,6 +80,15 @@ impl Programs {
         let genes = gene_importance(&weights, Some(&members))?;
         let (sums, counts) =
             (directions(&weights, DirectionMethod::Sum)?, directions(&weights, DirectionMethod::Counts)?);
+        let stand_ins = stand_ins(&members, &active_programs(&weights));
+        // Pruned programs that lie as good as whole within an active one.
+        let stands_for = |j: usize| -> Vec<&str> {
+            let pruned = stand_ins.iter().enumerate();
+            pruned
+                .filter(|(_, s)| s.is_some_and(|(by, share)| by == j && share >= WITHIN))
+                .map(|(i, _)| names[i])
+                .collect()
+        };
         let mut told = Vec::new();
         let mut rows = Vec::new();
         let mut table = Vec::new();
@@ -101,8 +112,15 @@ impl Programs {
             }
             let top = genes[j].genes.iter().take(self.top);
             let mark = |in_set: bool| if in_set || segment.membership == Membership::Free { "" } else { "+" };
-            let list: Vec<String> =
+            let mut list: Vec<String> =
                 top.clone().map(|g| format!("{}{}", model.header.genes[g.gene], mark(g.in_set))).collect();
+            match (stand_ins[j], stands_for(j)) {
+                (Some((by, share)), _) => {
+                    list.push(format!("pruned; {:.0} % of its genes are in {}", 100.0 * share, names[by]))
+                }
+                (None, pruned) if !pruned.is_empty() => list.push(format!("(stands for {})", pruned.join(", "))),
+                _ => {}
+            }
             rows.push([
                 program.name.clone(),
                 arrow(sums.sign[j]),
@@ -127,6 +145,8 @@ impl Programs {
                 "genes_in_set": program.members.len(),
                 "genes_with_weight": genes[j].genes.len(),
                 "genes": list,
+                "stands_for": stands_for(j),
+                "stand_in": stand_ins[j].map(|(by, share)| json!({"name": names[by], "share": number(share)})),
             }));
         }
         if let Some(path) = &self.tsv {
@@ -157,6 +177,8 @@ fn absolute(weights: &Dense, j: usize) -> Vec<f64> {
     weights.column(j).into_iter().map(|w| f64::from(w.abs())).collect()
 }
 
+/// Share of a pruned program's genes within an active program from which that one stands for it.
+const WITHIN: f64 = 0.9;
 /// Gene sets shown of each program.
 const SHOWN_SETS: usize = 5;
 /// Correlation of the genes of a set, camera's preset.

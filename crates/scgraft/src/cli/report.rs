@@ -142,7 +142,6 @@ pub(crate) fn page(title: &str, parts: &Parts<'_>) -> Result<Page> {
         transfer: label.as_deref().and_then(|l| transfer(parts.cells, l, parts.truth)),
         programs: parts.model.map(program_list).unwrap_or_default(),
         tests,
-        ..Page::default()
     })
 }
 

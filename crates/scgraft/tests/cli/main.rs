@@ -1,5 +1,7 @@
 //! The program as its users meet it: whole runs, and bad days.
 
+#![allow(clippy::print_stderr)]
+
 mod analysis;
 mod bad_days;
 mod evaluate;
