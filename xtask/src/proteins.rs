@@ -119,7 +119,8 @@ fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(V
     let (hidden, truth, names) = hide(cells)?;
     let prepare = PrepareOptions {
         condition: ConditionSource::Columns(vec!["part".into()]),
-        proteins: Some(ProteinSource { obsm: SLOT.into(), names: None }),
+        // The matrix without the hidden counts has no column names of its own.
+        proteins: Some(ProteinSource { obsm: SLOT.into(), names: Some("protein_names".into()) }),
         ..PrepareOptions::default()
     };
     let prepared = Prepared::reference(&hidden, None, &prepare)?;
@@ -160,7 +161,7 @@ fn map(model: &Model, folder: &Path, seed: u64) -> Result<()> {
     let plan = Surgery::adaptor("5k", Vec::new());
     let mapped = graft(model, &prepared, plan, &config, &mut |_| ControlFlow::Continue(()))?.model;
     let imputed = mapped.proteins(&prepared, &DecodeAs::Measured)?;
-    let genes = ["CD3E", "CD4", "CD8A", "CD14", "MS4A1", "FCGR3A", "NCAM1"];
+    let genes = ["CD3D", "CD4", "CD8A", "CD14", "MS4A1", "FCGR3A", "NCAM1"];
     let proteins = ["CD3", "CD4", "CD8a", "CD14", "CD19", "CD16", "CD56"];
     println!(
         "query without proteins, {} cells: correlation of imputed protein with its own or lineage gene",
