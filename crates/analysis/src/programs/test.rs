@@ -109,11 +109,11 @@ impl ProgramTestRow {
 pub struct SkippedComparison {
     /// The group.
     pub group: String,
-    /// The stratum.
-    pub stratum: String,
-    /// Cells of the group in it.
+    /// The stratum, where there are any.
+    pub stratum: Option<String>,
+    /// Cells of the group (in it).
     pub n_group: usize,
-    /// Cells to compare with in it.
+    /// Cells to compare with (in it).
     pub n_comparison: usize,
 }
 
@@ -122,7 +122,7 @@ pub struct SkippedComparison {
 pub struct ProgramTest {
     /// By stratum, by group, then by falling |log Bayes factor|.
     pub rows: Vec<ProgramTestRow>,
-    /// Comparisons left out, in strata where a side has too few cells.
+    /// Comparisons left out because a side has too few cells.
     pub skipped: Vec<SkippedComparison>,
 }
 
@@ -152,7 +152,8 @@ pub struct Latent<'a> {
 ///
 /// # Errors
 /// Arrays that disagree in shape, values that are not finite, a negative variance, labels with fewer than two groups,
-/// an unknown group, a group or a comparison with fewer than `min_cells` cells (with `within`: skipped and listed).
+/// an unknown group, a group asked for by name or a comparison with fewer than `min_cells` cells, or no other. (Groups
+/// that nobody named, and with `within` all, are skipped and listed instead.)
 ///
 /// ```
 /// use scgraft_analysis::programs::{Latent, ProgramTestOptions, test_programs};
@@ -217,7 +218,7 @@ pub fn test_programs(
             let least = options.min_cells.max(1);
             if n_group >= least && n_comparison >= least {
                 comparisons.push((g, others));
-            } else if let Some(stratum) = stratum {
+            } else if stratum.is_some() || (options.groups.is_none() && n_comparison >= least) {
                 let (group, stratum) = (labels.levels[g].clone(), stratum.clone());
                 out.skipped.push(SkippedComparison { group, stratum, n_group, n_comparison });
             } else {
@@ -234,7 +235,15 @@ pub fn test_programs(
         let scene = Scene::new(&latent, labels, cells, comparisons);
         out.rows.extend(scene.test(stratum.as_deref(), seed_of_stratum, options));
     }
-    Ok(out)
+    match out.skipped.first() {
+        Some(first) if out.rows.is_empty() && within.is_none() => Err(Error::SmallGroup {
+            column: column.to_owned(),
+            group: first.group.clone(),
+            found: first.n_group,
+            needed: options.min_cells.max(1),
+        }),
+        _ => Ok(out),
+    }
 }
 
 pub(super) fn comparison_name(options: &ProgramTestOptions) -> String {

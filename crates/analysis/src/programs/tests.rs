@@ -267,11 +267,19 @@ fn bad_input_is_refused() {
     let mut broken = mean.clone();
     broken.row_mut(3)[1] = f32::INFINITY;
     assert!(matches!(run(Latent { mean: &broken, ..latent }, &group, &options), Err(Error::NotFinite { row: 3, .. })));
+    // A group too small to test does not keep the others from it, unless it was asked for.
+    let mut small = group.clone();
+    small.levels.push("few".into());
+    small.codes[5] = 2;
+    let found = run(latent, &small, &options).unwrap();
+    assert_eq!((found.rows.len(), found.skipped.len(), found.skipped[0].group.as_str()), (2 * 4, 1, "few"));
+    let asked = ProgramTestOptions { groups: Some(vec!["few".into()]), ..options.clone() };
+    assert!(matches!(run(latent, &small, &asked), Err(Error::SmallGroup { found: 1, .. })));
     // In a stratum where a side has no cells, the comparison is skipped and listed.
     let mut one_sided = study.clone();
     group.codes.iter().zip(&mut one_sided.codes).filter(|(g, s)| **g == 1 && **s == 1).for_each(|(_, s)| *s = 0);
     let found = test_programs(latent, ("group", &group), Some(("study", &one_sided)), &options).unwrap();
     assert_eq!(found.rows.len(), 2 * 4);
     assert_eq!(found.skipped.len(), 2);
-    assert_eq!((found.skipped[0].stratum.as_str(), found.skipped[0].n_comparison), ("L1", 0));
+    assert_eq!((found.skipped[0].stratum.as_deref(), found.skipped[0].n_comparison), (Some("L1"), 0));
 }

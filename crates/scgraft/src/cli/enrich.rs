@@ -112,7 +112,8 @@ impl Enrich {
         let test = pipeline::enrich(&embedding, (&self.groups, &groups), strata, !self.undirected, &options)?;
         for s in &test.skipped {
             let (g, c) = (s.n_group, s.n_comparison);
-            tracing::warn!("`{}` in `{}` was left out: {g} cells against {c}", s.group, s.stratum);
+            let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
+            tracing::warn!("`{}`{within} was left out: {g} cells against {c}", s.group);
         }
         let mut table = slots::test_table(&test);
         show(&test, self.top, out);
