@@ -9,8 +9,8 @@
 principal components (`before`), and those with the batch means taken out within the first 20 (`x`); types are
 numbered by size.
 `run` prints one line a metric: name, seconds of the second call (compilation is in the first, with the
-same shapes), seconds of processor time of all threads, value. Neighbours are pynndescent's, as scib-metrics takes them, unless `--exact`; `run
---exact` also makes kBET's neighbours exact. Threads: set OMP_NUM_THREADS, NUMBA_NUM_THREADS,
+same shapes), seconds of processor time of all threads, value. Neighbours are pynndescent's, as scib-metrics takes
+them, unless `--exact`; `run --exact` also makes kBET's neighbours exact. Threads: set OMP_NUM_THREADS, NUMBA_NUM_THREADS,
 XLA_FLAGS=--xla_cpu_multi_thread_eigen=false and, because JAX takes every processor it sees, taskset for a comparison at
 equal threads; `cargo xtask analysis` does.
 `neighbours` times scikit-learn's exact search of 15 neighbours, twice.

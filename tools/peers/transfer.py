@@ -6,7 +6,8 @@
 `simulate` draws a reference and a query of the given sizes from the simulation of metrics.py. `run` times
 `weighted_knn_trainer` and `weighted_knn_transfer` on the first `--cells` query cells: the search for all of them, the
 loop over cells (which takes the same time for every cell) extrapolated to all; with one and with five label columns,
-categorical as in an AnnData that was read from a file. One line each: name, seconds. With `--ours`, the share of cells whose label is ours (uint32 codes, written by the `measure` example).
+categorical as in an AnnData that was read from a file. One line each: name, seconds. With `--ours`, the share of cells
+whose label is ours (uint32 codes, written by the `measure` example).
 
 Needs scarches 0.6.1 and safetensors (requirements-scarches.txt).
 """

@@ -6,6 +6,9 @@
 //! node with the part that gains most, as leidenalg does, instead of drawing among those that gain. Louvain is the same
 //! without refinement. Source: Traag, Waltman & van Eck, *Sci Rep* 2019, doi:10.1038/s41598-019-41695-z (algorithm A.2).
 //!
+//! Our own, because the clusterings that metrics look through are a fifth of all their time even so: the `leiden-rs` crate
+//! finds partitions as good, but clears arrays as long as the graph for each community it refines.
+//!
 //! With k the degree of a node, K that of a community and w(v, C) the weight between them, moving v into C (v not
 //! counted in K) gains w(v, C) − γ k K / 2m, up to a factor.
 

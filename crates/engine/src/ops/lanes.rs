@@ -48,18 +48,11 @@ pub(crate) fn start(
         let runs: Vec<_> = groups.iter().flat_map(|g| g.1.runs_within(block * LANES, block * LANES + count)).collect();
         for (f, o) in rows_mut(out).iter_mut().enumerate() {
             *o = [bias.map_or(0.0, |b| b[f]); LANES];
-            match (groups, &runs[..]) {
-                (Some((values, _)), [(_, _, code)]) => {
+            if let Some((values, _)) = groups {
+                for &(from, to, code) in &runs {
                     let offset = values[code * features + f];
-                    o.iter_mut().for_each(|o| *o += offset);
+                    o[from..to].iter_mut().for_each(|o| *o += offset);
                 }
-                (Some((values, _)), runs) => {
-                    for &(from, to, code) in runs {
-                        let offset = values[code * features + f];
-                        o[from..to].iter_mut().for_each(|o| *o += offset);
-                    }
-                }
-                (None, _) => {}
             }
             o[count..].fill(0.0);
         }
