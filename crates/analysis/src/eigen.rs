@@ -9,7 +9,7 @@
 use faer::{Accum, Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;
 
-use scgraft_engine::leave_wide;
+use scgraft_engine::isa::leave_wide;
 
 use crate::error::{Error, Result};
 use crate::gemm::matmul;

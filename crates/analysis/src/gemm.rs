@@ -1,7 +1,7 @@
 //! Dense products: faer's, by one thread, with the vector registers left as plain loops want them.
 
 use faer::{Accum, MatMut, MatRef, Par};
-use scgraft_engine::leave_wide;
+use scgraft_engine::isa::leave_wide;
 
 /// C = α A B, or C += α A B.
 pub(crate) fn matmul<T: faer::traits::ComplexField>(

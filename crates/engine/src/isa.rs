@@ -6,7 +6,7 @@
 //! the same order, so a vector loop and its scalar tail give the same bits.
 
 /// How a kernel multiplies and adds: with or without a fused instruction.
-pub(crate) trait Isa: Copy {
+pub trait Isa: Copy {
     /// `a · b + c`
     fn fma(self, a: f32, b: f32, c: f32) -> f32;
     /// `a · b + c`
@@ -15,12 +15,12 @@ pub(crate) trait Isa: Copy {
 
 /// The processor has fused multiply-add.
 #[derive(Clone, Copy)]
-pub(crate) struct Fused;
+pub struct Fused;
 
 /// The processor may lack it (a fused result would cost a library call an element).
 #[derive(Clone, Copy)]
 #[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "every aarch64 processor fuses"))]
-pub(crate) struct Separate;
+pub struct Separate;
 
 impl Isa for Fused {
     #[inline(always)]
@@ -100,6 +100,7 @@ pub fn leave_wide() {
 }
 
 /// Defines a function compiled once per instruction set; see the [module](self).
+#[macro_export]
 macro_rules! kernel {
     ($(#[$attr:meta])* $vis:vis fn $name:ident($s:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$attr])*
@@ -141,4 +142,4 @@ macro_rules! kernel {
         }
     };
 }
-pub(crate) use kernel;
+pub use kernel;

@@ -7,7 +7,7 @@
 mod adam;
 mod batch;
 mod gemm;
-mod isa;
+pub mod isa;
 mod math;
 mod ops;
 mod params;
@@ -17,7 +17,6 @@ mod tape;
 
 pub use adam::{Adam, AdamConfig};
 pub use batch::{Codes, InputScale, LANES, SparseBatch};
-pub use isa::{Level, leave_wide, level};
 pub use ops::{BatchNorm, Dispersion, Link, Mask, ProgramWeights, ProteinMixture, product};
 pub use params::{Axis, Init, Param, ParamId, Params};
 pub use prox::{group_lasso, soft_threshold, soft_threshold_outside};

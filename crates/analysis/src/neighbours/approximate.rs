@@ -1,19 +1,16 @@
-//! Approximate nearest neighbours for millions of cells: an inverted file.
+//! Approximate nearest neighbours for millions of cells.
 //!
-//! The reference is split into lists, each around a centre (k-means; Sivic & Zisserman 2003,
-//! doi:10.1109/ICCV.2003.1238663; Jégou et al. 2011, doi:10.1109/TPAMI.2010.57). A query is compared only with the
-//! rows of the few lists whose centres are nearest. How many that takes is measured: on a sample of queries, against
-//! the exact neighbours, until the recall asked for is reached. Within the lists the search is the exact one, so the same
-//! seed gives the same bits on any number of threads.
+//! A query is compared only with the rows of the few lists of the reference whose centres are nearest; see
+//! [`super::lists`]. How many that takes is measured: on a sample of queries, against the exact neighbours, until the
+//! recall asked for is reached. Within the lists the search is the exact one, so the same seed gives the same bits on any
+//! number of threads.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
 use scgraft_cells::Dense;
 
 use super::Neighbours;
-use super::exact::{knn, knn_self};
-use super::scan::{Candidates, Prepared, QUERY_BLOCK, REFERENCE_BLOCK, check, prepare, products, with_self_first};
+use super::exact::{knn_self, with_self_first};
+use super::lists::{Lists, NONE};
+use super::scan::{QUERIES, check, place};
 use crate::error::{Error, Result};
 use crate::random::{mix, sample};
 
@@ -22,9 +19,9 @@ use crate::random::{mix, sample};
 pub struct ApproximateOptions {
     /// Share of the true neighbours that must be found, on average.
     pub recall: f64,
-    /// Number of lists; `None` takes 2 √n.
+    /// Number of lists; `None` takes √n.
     pub lists: Option<usize>,
-    /// Queries on which the recall is measured; as many again choose the number of lists to look into.
+    /// Queries, or a few more, on which the recall is measured; as many again choose the number of lists to look into.
     pub sample: usize,
     /// Chooses the centres and the samples.
     pub seed: u64,
@@ -49,10 +46,6 @@ pub struct Approximate {
     /// Lists in all.
     pub lists: usize,
 }
-
-/// Rounds of k-means, and rows a list on which it runs: the lists need not be perfect.
-const ROUNDS: usize = 8;
-const TRAINING_ROWS: usize = 128;
 
 /// The `k` nearest rows of `reference` for each row of `query`, most of them.
 ///
@@ -90,13 +83,7 @@ pub fn knn_self_approximate(
     Ok(found)
 }
 
-fn search(
-    reference: &Dense,
-    query: &Dense,
-    k: usize,
-    exclude_self: bool,
-    options: &ApproximateOptions,
-) -> Result<Approximate> {
+fn search(reference: &Dense, query: &Dense, k: usize, own: bool, options: &ApproximateOptions) -> Result<Approximate> {
     let refuse = |name, value: String, expected| Err(Error::Parameter { name, value, expected });
     if !(options.recall > 0.0 && options.recall <= 1.0) {
         return refuse("recall", options.recall.to_string(), "a share above 0, at most 1");
@@ -104,188 +91,51 @@ fn search(
     if options.sample == 0 {
         return refuse("sample", "0".to_owned(), "at least one query to measure the recall on");
     }
-    let wanted = options.lists.unwrap_or((2.0 * (reference.n_rows as f64).sqrt()).round() as usize);
+    let wanted = options.lists.unwrap_or((reference.n_rows as f64).sqrt().round() as usize);
     if wanted == 0 || wanted > reference.n_rows {
         return refuse("lists", wanted.to_string(), "at least 1, at most as many as reference rows");
     }
-    let index = Index::build(reference, wanted, options.seed)?;
-    let lists = index.lists.len();
+    let (r, q) = place(reference, query);
+    let lists = Lists::build((reference, &r), wanted, options.seed);
+    let search = |rows: &[usize], probes| lists.search((query, &q), rows, k, own, probes);
 
-    // Half of the sampled queries choose the number of probes, the other half judge it.
-    let sampled = sample(mix(options.seed, 1), 2 * options.sample, query.n_rows);
+    // Queries look through lists a tile together, so tiles are drawn. Half of them choose the number of probes, the other
+    // half judge it.
+    let order = lists.order(&q);
+    let tiles: Vec<&[usize]> = order.chunks(QUERIES).collect();
+    let sampled = sample(mix(options.seed, 1), 2 * options.sample.div_ceil(QUERIES), tiles.len());
     let halves = [0, 1].map(|half| {
-        // A single query must do both.
-        let picked: Vec<usize> = sampled.iter().copied().skip(half).step_by(2).collect();
-        if picked.is_empty() { sampled.clone() } else { picked }
+        // A single tile must do both.
+        let skipped = half.min(sampled.len() - 1);
+        sampled.iter().skip(skipped).step_by(2).flat_map(|&tile| tiles[tile]).copied().collect::<Vec<usize>>()
     });
-    let mut truth = Vec::new();
-    for half in &halves {
-        // One more, where the query itself is among the reference and must be set aside.
-        let exact = knn(reference, &query.select_rows(half), (k + usize::from(exclude_self)).min(reference.n_rows))?;
-        truth.push(kth_distances(&exact, half, k, exclude_self));
+    let truth = [0, 1].map(|half| search(&halves[half], lists.len()));
+    let found = |half: usize, probes| share_found(&search(&halves[half], probes), &truth[half]);
+    // The fewest that reach it: more and more of them, then between the last two numbers tried.
+    let (mut few, mut probes) = (0, 1);
+    while probes < lists.len() && found(0, probes) < options.recall {
+        (few, probes) = (probes, (2 * probes).min(lists.len()));
     }
-    let recall = |half: usize, probes: usize| -> Result<f64> {
-        let rows = &halves[half];
-        let names = exclude_self.then_some(rows.as_slice());
-        let found = index.search(reference, &query.select_rows(rows), k, names, probes)?;
-        Ok(share_found(&found, &truth[half]))
-    };
-    let mut probes = 1;
-    while probes < lists && recall(0, probes)? < options.recall {
-        probes = (probes + probes.div_ceil(2)).min(lists);
+    while probes - few > 1 + few / 8 {
+        let middle = few.midpoint(probes);
+        *(if found(0, middle) < options.recall { &mut few } else { &mut probes }) = middle;
     }
-    let measured = recall(1, probes)?;
-    let own: Vec<usize> = if exclude_self { (0..query.n_rows).collect() } else { Vec::new() };
-    let neighbours = index.search(reference, query, k, exclude_self.then_some(own.as_slice()), probes)?;
+    let recall = found(1, probes);
+    let mut neighbours = search(&order, probes).scattered(&order);
     // Lists with too few rows: the few queries that got fewer than k neighbours are searched exactly.
-    let neighbours = complete(neighbours, reference, query, exclude_self)?;
-    Ok(Approximate { neighbours, recall: measured, probes, lists })
-}
-
-/// Distance of each query's k-th neighbour, itself set aside.
-fn kth_distances(exact: &Neighbours, rows: &[usize], k: usize, exclude_self: bool) -> Vec<f32> {
-    (0..rows.len())
-        .map(|i| {
-            let (indices, distances) = exact.row(i);
-            let others = indices.iter().zip(distances).filter(|(j, _)| !(exclude_self && **j as usize == rows[i]));
-            others.map(|(_, &d)| d).nth(k - 1).unwrap_or(f32::INFINITY)
-        })
-        .collect()
-}
-
-fn share_found(found: &Neighbours, kth: &[f32]) -> f64 {
-    let hits: usize = kth.iter().enumerate().map(|(i, kth)| found.row(i).1.iter().filter(|d| *d <= kth).count()).sum();
-    hits as f64 / (found.k * kth.len()) as f64
-}
-
-/// What stands where no neighbour was found.
-const NONE: u32 = u32::MAX;
-
-fn complete(mut found: Neighbours, reference: &Dense, query: &Dense, exclude_self: bool) -> Result<Neighbours> {
-    let k = found.k;
-    let short: Vec<usize> = (0..query.n_rows).filter(|&i| found.row(i).0[k - 1] == NONE).collect();
-    if short.is_empty() {
-        return Ok(found);
-    }
-    let wanted = (k + usize::from(exclude_self)).min(reference.n_rows);
-    let exact = knn(reference, &query.select_rows(&short), wanted)?;
+    let short: Vec<usize> = (0..query.n_rows).filter(|&i| neighbours.row(i).0[k - 1] == NONE).collect();
+    let exact = search(&short, lists.len());
     for (at, &i) in short.iter().enumerate() {
-        let (indices, distances) = exact.row(at);
-        let others = indices.iter().zip(distances).filter(|(j, _)| !(exclude_self && **j as usize == i)).take(k);
-        for (place, (&j, &d)) in (i * k..(i + 1) * k).zip(others) {
-            (found.indices[place], found.distances[place]) = (j, d);
-        }
+        neighbours.put(i, exact.row(at));
     }
-    Ok(found)
+    Ok(Approximate { neighbours, recall, probes, lists: lists.len() })
 }
 
-/// The reference, row numbers ordered by list.
-struct Index {
-    centres: Dense,
-    /// Rows of the reference, list after list, ascending within a list.
-    order: Vec<u32>,
-    lists: Vec<Range<usize>>,
-}
-
-impl Index {
-    fn build(reference: &Dense, lists: usize, seed: u64) -> Result<Self> {
-        let training = reference.select_rows(&sample(mix(seed, 2), lists * TRAINING_ROWS, reference.n_rows));
-        let mut centres = training.select_rows(&sample(mix(seed, 3), lists, training.n_rows));
-        for _ in 0..ROUNDS {
-            let nearest = knn(&centres, &training, 1)?.indices;
-            let mut sums = vec![0f64; centres.values.len()];
-            let mut counts = vec![0usize; lists];
-            for (i, &list) in nearest.iter().enumerate() {
-                counts[list as usize] += 1;
-                let sum = &mut sums[list as usize * centres.n_cols..][..centres.n_cols];
-                sum.iter_mut().zip(training.row(i)).for_each(|(s, &v)| *s += f64::from(v));
-            }
-            // A centre without rows stays where it is.
-            for list in (0..lists).filter(|&l| counts[l] > 0) {
-                let sum = &sums[list * centres.n_cols..][..centres.n_cols];
-                centres.row_mut(list).iter_mut().zip(sum).for_each(|(c, s)| *c = (s / counts[list] as f64) as f32);
-            }
-        }
-        let nearest = knn(&centres, reference, 1)?.indices;
-        let mut order: Vec<u32> = (0..reference.n_rows as u32).collect();
-        order.sort_by_key(|&row| nearest[row as usize]);
-        let bounds: Vec<usize> =
-            (0..=lists).map(|l| order.partition_point(|&row| (nearest[row as usize] as usize) < l)).collect();
-        let lists = bounds.windows(2).map(|b| b[0]..b[1]).collect();
-        Ok(Index { centres, order, lists })
-    }
-
-    /// Nearest rows among those of the `probes` nearest lists; `own` names the reference row to leave out for each query.
-    fn search(
-        &self,
-        reference: &Dense,
-        query: &Dense,
-        k: usize,
-        own: Option<&[usize]>,
-        probes: usize,
-    ) -> Result<Neighbours> {
-        let probed = knn(&self.centres, query, probes)?;
-        let grouped = reference.select_rows(&self.order.iter().map(|&row| row as usize).collect::<Vec<_>>());
-        let (r, q) = prepare(&grouped, query);
-        drop(grouped);
-        // Queries near the same centre look into the same lists, so they share products.
-        let mut by_list: Vec<usize> = (0..query.n_rows).collect();
-        by_list.sort_by_key(|&i| probed.row(i).0[0]);
-        let blocks: Vec<Vec<Vec<(f64, u32)>>> = by_list
-            .par_chunks(QUERY_BLOCK)
-            .map(|block| {
-                let excluded = |i: usize| own.map(|own| own[i] as u32);
-                let mut candidates: Vec<Candidates> = block
-                    .iter()
-                    .map(|&i| Candidates::new(reference, query.row(i), q.norms[i], k, excluded(i)))
-                    .collect();
-                let mut visits: Vec<(u32, usize)> = block
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(at, &i)| probed.row(i).0.iter().map(move |&list| (list, at)))
-                    .collect();
-                visits.sort_unstable();
-                self.visit(&visits, &r, &q, block, &mut candidates);
-                candidates.iter_mut().map(Candidates::finish).collect()
-            })
-            .collect();
-        let mut out =
-            Neighbours { k, indices: vec![NONE; query.n_rows * k], distances: vec![f32::INFINITY; query.n_rows * k] };
-        for (&i, nearest) in by_list.iter().zip(blocks.into_iter().flatten()) {
-            for (place, (squared, row)) in (i * k..(i + 1) * k).zip(nearest) {
-                out.indices[place] = row;
-                out.distances[place] = squared.sqrt() as f32;
-            }
-        }
-        Ok(out)
-    }
-
-    /// Looks into each list with all queries of a block that want it. `visits` are (list, place in block), by list.
-    fn visit(
-        &self,
-        visits: &[(u32, usize)],
-        r: &Prepared,
-        q: &Prepared,
-        block: &[usize],
-        candidates: &mut [Candidates],
-    ) {
-        let (mut buffer, mut gathered) = (Vec::new(), Vec::new());
-        for visitors in visits.chunk_by(|a, b| a.0 == b.0) {
-            gathered.clear();
-            for &(_, at) in visitors {
-                gathered.extend_from_slice(q.rows(block[at]..block[at] + 1));
-            }
-            let list = self.lists[visitors[0].0 as usize].clone();
-            for first in list.clone().step_by(REFERENCE_BLOCK) {
-                let rows = first..(first + REFERENCE_BLOCK).min(list.end);
-                let largest = r.norms[rows.clone()].iter().copied().fold(0f32, f32::max);
-                let s = products(r, rows.clone(), &gathered, &mut buffer);
-                for (&(_, at), s) in visitors.iter().zip(s.chunks_exact(rows.len())) {
-                    candidates[at].look_through(s, largest, |place| self.order[first + place]);
-                }
-            }
-        }
-    }
+/// Share of the neighbours found that are as near as the k-th true one.
+fn share_found(found: &Neighbours, exact: &Neighbours) -> f64 {
+    let kth = |i: usize| exact.row(i).1[exact.k - 1];
+    let hits: usize = (0..exact.n_rows()).map(|i| found.row(i).1.iter().filter(|d| **d <= kth(i)).count()).sum();
+    hits as f64 / found.indices.len() as f64
 }
 
 /// Share of the neighbours in `found` that are as near as the k-th of `exact`: the recall of one search against another.
@@ -300,6 +150,5 @@ pub fn recall(found: &Neighbours, exact: &Neighbours) -> Result<f64> {
             found: found.indices.len(),
         });
     }
-    let kth: Vec<f32> = (0..exact.n_rows()).map(|i| exact.row(i).1[exact.k - 1]).collect();
-    Ok(share_found(found, &kth))
+    Ok(share_found(found, exact))
 }

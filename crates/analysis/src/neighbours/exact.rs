@@ -1,13 +1,13 @@
-//! Exact nearest neighbours, as fast as a matrix product.
+//! Exact nearest neighbours, at the rate of a matrix product.
 //!
-//! Every query meets every reference row, a block of each at a time; see [`super::scan`] for why the result is the exact
-//! one, whatever the blocking, the instruction set and the number of threads.
+//! A query meets every list of the reference that could hold one of its k nearest; see [`super::lists`] and
+//! [`super::scan`] for why the result is the exact one, whatever the lists, the instruction set and the number of threads.
 
-use rayon::prelude::*;
 use scgraft_cells::Dense;
 
 use super::Neighbours;
-use super::scan::{Candidates, QUERY_BLOCK, REFERENCE_BLOCK, check, prepare, products, with_self_first};
+use super::lists::Lists;
+use super::scan::{check, place};
 use crate::error::Result;
 
 /// The `k` nearest rows of `reference` for each row of `query`, by Euclidean distance.
@@ -49,34 +49,23 @@ pub fn knn_self(data: &Dense, k: usize, include_self: bool) -> Result<Neighbours
     Ok(with_self_first(others, data.n_rows, k))
 }
 
-fn search(reference: &Dense, query: &Dense, k: usize, exclude_self: bool) -> Neighbours {
-    let (r, q) = prepare(reference, query);
-    let mut out = Neighbours { k, indices: vec![0; query.n_rows * k], distances: vec![0.0; query.n_rows * k] };
-    out.indices
-        .par_chunks_mut(QUERY_BLOCK * k)
-        .zip(out.distances.par_chunks_mut(QUERY_BLOCK * k))
-        .enumerate()
-        .for_each(|(block, (indices, distances))| {
-            let start = block * QUERY_BLOCK;
-            let n = indices.len() / k;
-            let mut candidates: Vec<Candidates> = (start..start + n)
-                .map(|i| Candidates::new(reference, query.row(i), q.norms[i], k, exclude_self.then_some(i as u32)))
-                .collect();
-            let mut buffer = Vec::new();
-            for first in (0..reference.n_rows).step_by(REFERENCE_BLOCK) {
-                let rows = first..(first + REFERENCE_BLOCK).min(reference.n_rows);
-                let largest = r.norms[rows.clone()].iter().copied().fold(0f32, f32::max);
-                let s = products(&r, rows.clone(), q.rows(start..start + n), &mut buffer);
-                for (candidates, s) in candidates.iter_mut().zip(s.chunks_exact(rows.len())) {
-                    candidates.look_through(s, largest, |at| (first + at) as u32);
-                }
-            }
-            for (i, candidates) in candidates.iter_mut().enumerate() {
-                for (j, (squared, row)) in candidates.finish().into_iter().enumerate() {
-                    indices[i * k + j] = row;
-                    distances[i * k + j] = squared.sqrt() as f32;
-                }
-            }
-        });
+fn search(reference: &Dense, query: &Dense, k: usize, own: bool) -> Neighbours {
+    let (r, q) = place(reference, query);
+    let lists = Lists::build((reference, &r), (reference.n_rows as f64).sqrt().round() as usize, 0);
+    let rows = lists.order(&q);
+    lists.search((query, &q), &rows, k, own, lists.len()).scattered(&rows)
+}
+
+/// Puts each row itself before its other neighbours.
+pub(super) fn with_self_first(others: Option<Neighbours>, n: usize, k: usize) -> Neighbours {
+    let mut out = Neighbours { k, indices: Vec::with_capacity(n * k), distances: Vec::with_capacity(n * k) };
+    for i in 0..n {
+        out.indices.push(i as u32);
+        out.distances.push(0.0);
+        if let Some(others) = &others {
+            out.indices.extend_from_slice(others.row(i).0);
+            out.distances.extend_from_slice(others.row(i).1);
+        }
+    }
     out
 }

@@ -3,6 +3,7 @@
 mod across;
 mod approximate;
 mod exact;
+mod lists;
 mod scan;
 mod search;
 #[cfg(test)]
@@ -38,6 +39,22 @@ impl Neighbours {
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let span = i * self.k..(i + 1) * self.k;
         (&self.indices[span.clone()], &self.distances[span])
+    }
+
+    /// The same neighbours of rows that stand elsewhere: what is at `i` goes to `rows[i]`.
+    fn scattered(&self, rows: &[usize]) -> Neighbours {
+        let mut out =
+            Neighbours { k: self.k, indices: vec![0; self.indices.len()], distances: vec![0.0; self.distances.len()] };
+        for (i, &row) in rows.iter().enumerate() {
+            out.put(row, self.row(i));
+        }
+        out
+    }
+
+    fn put(&mut self, i: usize, (indices, distances): (&[u32], &[f32])) {
+        let span = i * self.k..(i + 1) * self.k;
+        self.indices[span.clone()].copy_from_slice(indices);
+        self.distances[span].copy_from_slice(distances);
     }
 
     /// The same rows with only their first `k` neighbours (all, where there are no more).

@@ -1,31 +1,32 @@
-//! What both searches share: inner products that exclude, and exact distances of what they cannot exclude.
+//! Products that exclude, and exact distances of what they cannot exclude.
 //!
-//! For a query q and a reference row r, d² = |q|² − 2 s with s = q·r − |r|²/2. All s of a block of queries against a
-//! block of references are one matrix product in `f32`, the term −|r|²/2 riding along as one more dimension. Rounding
-//! could misorder near neighbours, so s only *excludes*: every row whose s could still be among the k largest, given a
-//! bound on the rounding error, is kept and measured again in `f64` on the original values.
+//! For a query q and a reference row r, d² = |q|² − 2 s with s = q·r − |r|²/2, the term −|r|²/2 riding along as one more
+//! dimension. The s of a [`Tile`] of queries against a panel of rows are a small matrix product in `f32` that never
+//! leaves the registers but to be compared. Rounding could misorder near neighbours, so s only *excludes*: every row
+//! whose s could still be among the k largest, given a bound on the rounding error, is kept and measured again in `f64`
+//! on the original values.
 
 use std::ops::Range;
 
-use faer::{Accum, MatMut, MatRef};
-use pulp::Arch;
 use rayon::prelude::*;
 use scgraft_cells::Dense;
+use scgraft_engine::isa::{Isa, Level, kernel, level};
 
-use super::Neighbours;
 use crate::error::{Error, Result, check_matrix};
-use crate::gemm::matmul;
 
-/// Queries in a block: one task for one thread.
-pub(super) const QUERY_BLOCK: usize = 256;
-/// References in a block: with the queries, 512 kB of products, which stay in the second-level cache.
-pub(super) const REFERENCE_BLOCK: usize = 512;
-/// Candidates of a query that are looked through in one step.
-const LANES: usize = 64;
-/// Places a neighbour in a query's table, at least.
-const PLACES: usize = 2;
-/// Candidates a query may hold before they are measured exactly.
-const MOST_CANDIDATES: usize = 8192;
+/// Rows of the reference in a panel, and in half of it: the widest vector register.
+const LANES: usize = 2 * WIDE;
+const WIDE: usize = 16;
+/// Queries in a tile.
+pub(super) const QUERIES: usize = 8;
+
+/// How often the range of the candidates is halved in search of the threshold.
+const HALVINGS: usize = 14;
+
+/// Candidates that a query may hold; a panel's rows still fit when it is about to drop some.
+fn room(k: usize) -> usize {
+    3 * k + 2 * LANES
+}
 
 /// Refuses a pair of matrices that cannot be searched, or not for `k` neighbours.
 pub(super) fn check(reference: &Dense, query: &Dense, k: usize, exclude_self: bool) -> Result<()> {
@@ -55,25 +56,18 @@ pub(super) fn check(reference: &Dense, query: &Dense, k: usize, exclude_self: bo
     Ok(())
 }
 
-/// Puts each row itself before its other neighbours.
-pub(super) fn with_self_first(others: Option<Neighbours>, n: usize, k: usize) -> Neighbours {
-    let mut out = Neighbours { k, indices: Vec::with_capacity(n * k), distances: Vec::with_capacity(n * k) };
-    for i in 0..n {
-        out.indices.push(i as u32);
-        out.distances.push(0.0);
-        if let Some(others) = &others {
-            out.indices.extend_from_slice(others.row(i).0);
-            out.distances.extend_from_slice(others.row(i).1);
-        }
-    }
-    out
-}
-
-/// Squared Euclidean distance in `f64`, in four partial sums.
+/// Squared Euclidean distance in `f64`, in eight partial sums.
 #[inline(always)]
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
-    let mut sums = [0f64; 4];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0f64; 8];
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            let difference = f64::from(a[lane]) - f64::from(b[lane]);
+            sums[lane] += difference * difference;
+        }
+    }
+    let ((a, a_rest), (b, b_rest)) = (a_rest.as_chunks::<4>(), b_rest.as_chunks::<4>());
     for (a, b) in a.iter().zip(b) {
         for lane in 0..4 {
             let difference = f64::from(a[lane]) - f64::from(b[lane]);
@@ -83,30 +77,30 @@ pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     for ((sum, &x), &y) in sums.iter_mut().zip(a_rest).zip(b_rest) {
         *sum += (f64::from(x) - f64::from(y)).powi(2);
     }
-    (sums[0] + sums[1]) + (sums[2] + sums[3])
+    ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
 }
 
-/// A matrix centred on the reference's mean, scaled to at most unit norm, with one dimension more.
-pub(super) struct Prepared {
-    /// `[n × width]`, row after row.
+/// A matrix centred on the reference's mean and scaled to at most unit norm, with room for one dimension more.
+pub(super) struct Placed {
+    /// `[n × width]`, row after row; the last of each row is 1, as a query's is.
     pub values: Vec<f32>,
-    /// Norm of each row, before the dimension was added.
-    pub norms: Vec<f32>,
+    /// Square of each row's norm.
+    pub squared: Vec<f32>,
     /// Dimensions and one.
     pub width: usize,
 }
 
-impl Prepared {
-    /// The rows named, laid out as they are.
-    pub fn rows(&self, rows: Range<usize>) -> &[f32] {
-        &self.values[rows.start * self.width..rows.end * self.width]
+impl Placed {
+    /// Row `i`, without the dimension that is added.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.width..(i + 1) * self.width - 1]
     }
 }
 
-/// Both matrices ready for products: the reference with −|r|²/2 as its last column, the query with 1.
+/// Both matrices in the same coordinates.
 ///
 /// Centring takes the largest part of the rounding error away; scaling keeps squares in range.
-pub(super) fn prepare(reference: &Dense, query: &Dense) -> (Prepared, Prepared) {
+pub(super) fn place(reference: &Dense, query: &Dense) -> (Placed, Placed) {
     let d = reference.n_cols;
     let mut centre = vec![0f64; d];
     for row in reference.values.chunks_exact(d) {
@@ -122,195 +116,372 @@ pub(super) fn prepare(reference: &Dense, query: &Dense) -> (Prepared, Prepared) 
         .fold(0f64, f64::max)
         .sqrt();
     let scale = if largest > 0.0 { 1.0 / largest } else { 1.0 };
-    let one = |matrix: &Dense, last: fn(f64) -> f64| {
-        let mut values = vec![0f32; matrix.n_rows * (d + 1)];
-        let mut norms = vec![0f32; matrix.n_rows];
-        values.par_chunks_mut(d + 1).zip(norms.par_iter_mut()).enumerate().for_each(|(i, (out, norm))| {
-            let mut squared = 0f64;
+    let one = |matrix: &Dense| {
+        let mut values = vec![1f32; matrix.n_rows * (d + 1)];
+        let mut squared = vec![0f32; matrix.n_rows];
+        values.par_chunks_mut(d + 1).zip(squared.par_iter_mut()).enumerate().for_each(|(i, (out, squared))| {
+            let mut sum = 0f64;
             for ((o, &v), &c) in out.iter_mut().zip(matrix.row(i)).zip(&centre) {
                 let x = (f64::from(v) - c) * scale;
-                squared += x * x;
+                sum += x * x;
                 *o = x as f32;
             }
-            out[d] = last(squared) as f32;
-            *norm = squared.sqrt() as f32;
+            *squared = sum as f32;
         });
-        Prepared { values, norms, width: d + 1 }
+        Placed { values, squared, width: d + 1 }
     };
-    (one(reference, |squared| -0.5 * squared), one(query, |_| 1.0))
+    (one(reference), one(query))
 }
 
-/// The products s of reference rows with queries (rows as wide as the reference's); those of one query stand together.
-pub(super) fn products<'a>(
-    reference: &Prepared,
-    rows: Range<usize>,
-    queries: &[f32],
-    out: &'a mut Vec<f32>,
-) -> &'a [f32] {
-    let (m, n, width) = (rows.len(), queries.len() / reference.width, reference.width);
-    if out.len() < m * n {
-        out.resize(m * n, 0.0);
+/// Rows of the reference in the order of their numbers: those of a list stand together.
+pub(super) struct Numbered {
+    /// Their original values, filled up with zeros to whole registers.
+    values: Dense,
+    /// Which row of the reference each is.
+    pub rows: Vec<u32>,
+}
+
+impl Numbered {
+    pub fn new(reference: &Dense, rows: Vec<u32>) -> Self {
+        Numbered { values: padded(reference, rows.iter().map(|&row| row as usize)), rows }
     }
-    matmul(
-        MatMut::from_column_major_slice_mut(&mut out[..m * n], m, n),
-        Accum::Replace,
-        MatRef::from_row_major_slice(reference.rows(rows), m, width),
-        MatRef::from_column_major_slice(queries, width, n),
-        1f32,
-    );
-    &out[..m * n]
 }
 
-/// Whether a value reaches the threshold. A count needs no branch a value, so that it runs in vector lanes.
+/// These rows, with zeros behind that take them to a multiple of eight columns.
+fn padded(matrix: &Dense, rows: impl ExactSizeIterator<Item = usize>) -> Dense {
+    let mut out = Dense::zeros(rows.len(), matrix.n_cols.next_multiple_of(8));
+    for (i, row) in rows.enumerate() {
+        out.row_mut(i)[..matrix.n_cols].copy_from_slice(matrix.row(row));
+    }
+    out
+}
+
+/// Rows in panels: of each, dimension after dimension, the values of [`LANES`] rows.
+#[derive(Default)]
+pub(super) struct Panels {
+    values: Vec<[[f32; WIDE]; 2]>,
+    /// Largest norm in each panel.
+    norms: Vec<f32>,
+    /// Number of the first row; what fills up the last panel is never met.
+    first: u32,
+}
+
+impl Panels {
+    /// Of these rows, which are numbered from `first` on.
+    pub fn new(reference: &Placed, rows: &[u32], first: u32) -> Self {
+        let (n, d) = (rows.len().div_ceil(LANES), reference.width - 1);
+        let mut values = vec![[[0f32; WIDE]; 2]; n * reference.width];
+        let mut norms = vec![0f32; n];
+        for (panel, (rows, norm)) in values.chunks_exact_mut(reference.width).zip(rows.chunks(LANES).zip(&mut norms)) {
+            panel[d] = [[f32::NEG_INFINITY; WIDE]; 2];
+            for (lane, &row) in rows.iter().enumerate() {
+                for (dimension, &v) in panel.iter_mut().zip(reference.row(row as usize)) {
+                    dimension.as_flattened_mut()[lane] = v;
+                }
+                panel[d].as_flattened_mut()[lane] = -0.5 * reference.squared[row as usize];
+                *norm = norm.max(reference.squared[row as usize].sqrt());
+            }
+        }
+        Panels { values, norms, first }
+    }
+}
+
+/// A few queries that are compared with the same rows, and what they have found.
+pub(super) struct Tile<'a> {
+    reference: &'a Numbered,
+    /// The queries' original values, each as long as a row of the reference.
+    rows: Vec<f32>,
+    /// The number of the row that each must not find.
+    own: Vec<u32>,
+    k: usize,
+    /// The queries when placed, dimension after dimension.
+    values: Vec<[f32; QUERIES]>,
+    squared: [f32; QUERIES],
+    norms: [f32; QUERIES],
+    /// Of each query: k rows are known to reach this. Infinite where there is no query.
+    thresholds: [f32; QUERIES],
+    /// Of each query: all of its k nearest are at most that far.
+    within: [f32; QUERIES],
+    /// Rows that may be among the k nearest, as many of each query as `kept` says: the least (its [`key`]) and the most
+    /// that their s can be, and their numbers, `[query × room(k)]`.
+    least: Vec<i32>,
+    most: Vec<f32>,
+    numbers: Vec<u32>,
+    kept: [usize; QUERIES],
+    /// Rounding error of s for vectors of norm one.
+    unit: f32,
+}
+
+impl<'a> Tile<'a> {
+    /// For at most [`QUERIES`] rows of a query (the matrix, and the same placed), each with the number of the row that it
+    /// must not find.
+    pub fn new(
+        reference: &'a Numbered,
+        (query, placed): (&'a Dense, &Placed),
+        rows: &[(usize, u32)],
+        k: usize,
+    ) -> Self {
+        let mut tile = Tile {
+            reference,
+            rows: padded(query, rows.iter().map(|q| q.0)).values,
+            own: rows.iter().map(|q| q.1).collect(),
+            k,
+            values: vec![[0.0; QUERIES]; placed.width],
+            squared: [0.0; QUERIES],
+            norms: [0.0; QUERIES],
+            thresholds: [f32::INFINITY; QUERIES],
+            within: [0.0; QUERIES],
+            least: vec![0; QUERIES * room(k)],
+            most: vec![0.0; QUERIES * room(k)],
+            numbers: vec![0; QUERIES * room(k)],
+            kept: [0; QUERIES],
+            // Worst case of a sum of d + 1 products in any order, plus the rounding of both factors; with a margin.
+            unit: (query.n_cols as f32 + 6.0) * f32::EPSILON,
+        };
+        for (at, &(i, _)) in rows.iter().enumerate() {
+            for (dimension, &v) in tile.values.iter_mut().zip(&placed.values[i * placed.width..]) {
+                dimension[at] = v;
+            }
+            tile.squared[at] = placed.squared[i];
+            tile.norms[at] = placed.squared[i].sqrt();
+            (tile.thresholds[at], tile.within[at]) = (f32::NEG_INFINITY, f32::INFINITY);
+        }
+        tile
+    }
+
+    /// Whether no row within `radius` of a centre can be among the k nearest of any query.
+    ///
+    /// `away` are the squared distances of the queries to that centre, infinite where there is no query.
+    pub fn excludes(&self, away: &[f32; QUERIES], radius: f32) -> bool {
+        away.iter().zip(&self.within).all(|(away, within)| *away > (within + radius).powi(2))
+    }
+
+    #[inline(always)]
+    fn meet<I: Isa>(&mut self, s: I, wide: bool, panel: &[[[f32; WIDE]; 2]], norm: f32, first: u32) {
+        let (mut errors, mut thresholds) = ([0f32; QUERIES], [0f32; QUERIES]);
+        for at in 0..QUERIES {
+            // The smallest normal number stands for what underflow may do.
+            errors[at] = self.unit * (self.norms[at] * norm + norm * norm) + 64.0 * f32::MIN_POSITIVE;
+            // Above what fills up the last panel.
+            thresholds[at] = (self.thresholds[at] - errors[at]).max(f32::MIN);
+        }
+        let mut found = [[[0f32; WIDE]; 2]; QUERIES];
+        let any = if wide {
+            products::<I, 4>(s, panel, &self.values, &thresholds, &mut found)
+        } else {
+            products::<I, 2>(s, panel, &self.values, &thresholds, &mut found)
+        };
+        if !any {
+            return;
+        }
+        for at in 0..self.own.len() {
+            let mut lanes = reached(&found[at], thresholds[at]);
+            let found = found[at].as_flattened();
+            let part = self.part(at);
+            let (least, most) = (&mut self.least[part.clone()], &mut self.most[part.clone()]);
+            let (numbers, mut kept) = (&mut self.numbers[part], self.kept[at]);
+            while lanes != 0 {
+                let lane = lanes.trailing_zeros() as usize;
+                lanes &= lanes - 1;
+                least[kept] = key(found[lane] - errors[at]);
+                most[kept] = found[lane] + errors[at];
+                numbers[kept] = first + lane as u32;
+                // Written, but not counted.
+                kept += usize::from(self.own[at] != first + lane as u32);
+            }
+            self.kept[at] = kept;
+            if kept + LANES >= numbers.len() {
+                self.tighten(at);
+            }
+        }
+    }
+
+    /// Where the candidates of a query stand.
+    fn part(&self, at: usize) -> Range<usize> {
+        at * room(self.k)..(at + 1) * room(self.k)
+    }
+
+    /// Raises the threshold of a query and drops what is below it, and all but the k nearest where too many rows cannot
+    /// be told apart.
+    fn tighten(&mut self, at: usize) {
+        let (part, kept) = (self.part(at), self.kept[at]);
+        if kept >= self.k {
+            self.thresholds[at] = self.thresholds[at].max(value(reached_by(&self.least[part][..kept], self.k)));
+        }
+        let threshold = self.thresholds[at];
+        // Norms are at most one; with all that rounding can do to both sides of a comparison of squared distances.
+        let rounding = 16.0 * self.unit * (1.0 + self.norms[at]).powi(2);
+        self.within[at] = ((self.squared[at] - 2.0 * threshold).max(0.0) + rounding).sqrt();
+        self.retain(at, |most, _| most >= threshold);
+        if self.kept[at] > self.k + LANES {
+            let mut nearest = Vec::new();
+            self.nearest(at, &mut nearest);
+            let reference = self.reference;
+            self.retain(at, |_, number| nearest.iter().any(|n| n.1 == reference.rows[number as usize]));
+        }
+    }
+
+    /// Keeps the candidates of which this is true, given the most that their s can be and their number.
+    #[inline(always)]
+    fn retain(&mut self, at: usize, stays: impl Fn(f32, u32) -> bool) {
+        let part = self.part(at);
+        let (least, most) = (&mut self.least[part.clone()], &mut self.most[part.clone()]);
+        let (numbers, mut still) = (&mut self.numbers[part], 0);
+        for i in 0..self.kept[at] {
+            let (l, m, number) = (least[i], most[i], numbers[i]);
+            (least[still], most[still], numbers[still]) = (l, m, number);
+            still += usize::from(stays(m, number));
+        }
+        self.kept[at] = still;
+    }
+
+    /// The k nearest of each query among all rows met, measured exactly: squared distance and row of the reference, nearest
+    /// first, then by row.
+    pub fn finish(mut self, mut put: impl FnMut(&[(f64, u32)])) {
+        let mut nearest = Vec::with_capacity(room(self.k));
+        for at in 0..self.own.len() {
+            self.tighten(at);
+            self.nearest(at, &mut nearest);
+            put(&nearest);
+        }
+    }
+
+    fn nearest(&self, at: usize, out: &mut Vec<(f64, u32)>) {
+        let width = self.reference.values.n_cols;
+        let numbers = &self.numbers[self.part(at)][..self.kept[at]];
+        let mut squared = vec![0f64; numbers.len()];
+        measure(&self.rows[at * width..(at + 1) * width], &self.reference.values, numbers, &mut squared);
+        // Numbers of at least 0 order as their bits do; in single precision first, which a whole number beside a place
+        // sorts quickly, then what that cannot tell apart.
+        let mut order: Vec<u64> =
+            squared.iter().zip(0u64..).map(|(&s, i)| u64::from((s as f32).to_bits()) << 32 | i).collect();
+        order.sort_unstable();
+        out.clear();
+        for i in order.into_iter().map(|o| o as u32 as usize) {
+            out.push((squared[i], self.reference.rows[numbers[i] as usize]));
+        }
+        for i in 1..out.len() {
+            let mut j = i;
+            while j > 0 && out[j] < out[j - 1] {
+                out.swap(j, j - 1);
+                j -= 1;
+            }
+        }
+        out.truncate(self.k);
+    }
+}
+
+/// The s of a tile's queries with a panel's rows, and whether any of them reaches its query's threshold.
+///
+/// `AT_ONCE` queries at a time, so that their sums stay in registers.
 #[inline(always)]
-fn any_reaches<const N: usize>(values: &[f32; N], threshold: f32) -> bool {
-    values.iter().map(|&v| u32::from(v >= threshold)).sum::<u32>() > 0
+fn products<I: Isa, const AT_ONCE: usize>(
+    s: I,
+    panel: &[[[f32; WIDE]; 2]],
+    queries: &[[f32; QUERIES]],
+    thresholds: &[f32; QUERIES],
+    out: &mut [[[f32; WIDE]; 2]; QUERIES],
+) -> bool {
+    let mut signs = [u32::MAX; WIDE];
+    for first in (0..QUERIES).step_by(AT_ONCE) {
+        let (mut left, mut right) = ([[0f32; WIDE]; AT_ONCE], [[0f32; WIDE]; AT_ONCE]);
+        for ([l, r], queries) in panel.iter().zip(queries) {
+            for i in 0..AT_ONCE {
+                add_product(s, queries[first + i], l, &mut left[i]);
+                add_product(s, queries[first + i], r, &mut right[i]);
+            }
+        }
+        for i in 0..AT_ONCE {
+            and_below(&left[i], thresholds[first + i], &mut signs);
+            and_below(&right[i], thresholds[first + i], &mut signs);
+            out[first + i] = [left[i], right[i]];
+        }
+    }
+    signs.iter().fold(u32::MAX, |all, s| all & s) >> 31 == 0
 }
 
-/// A whole number that orders as the value does (not a NaN): selection among whole numbers is faster.
+#[inline(always)]
+fn add_product<I: Isa>(s: I, q: f32, rows: &[f32; WIDE], sums: &mut [f32; WIDE]) {
+    for lane in 0..WIDE {
+        sums[lane] = s.fma(q, rows[lane], sums[lane]);
+    }
+}
+
+/// Leaves the sign bit of each lane only where the value is below the threshold.
+#[inline(always)]
+fn and_below(values: &[f32; WIDE], threshold: f32, signs: &mut [u32; WIDE]) {
+    for lane in 0..WIDE {
+        signs[lane] &= (values[lane] - threshold).to_bits();
+    }
+}
+
+/// Which lanes reach the threshold, one bit each.
+#[inline(always)]
+fn reached(products: &[[f32; WIDE]; 2], threshold: f32) -> u32 {
+    let mut bits = [0u32; WIDE];
+    for lane in 0..WIDE {
+        let (left, right) = (products[0][lane] >= threshold, products[1][lane] >= threshold);
+        bits[lane] = (u32::from(left) | u32::from(right) << WIDE) << lane;
+    }
+    bits.iter().fold(0, |all, b| all | b)
+}
+
+kernel! {
+    /// Keeps, for every query of every tile, the rows of the panels that could be among its k nearest.
+    pub(super) fn look_through(s, panels: &Panels, tiles: &mut [&mut Tile<'_>]) {
+        let wide = level() == Level::Avx512;
+        let Some(width) = tiles.first().map(|t| t.values.len()) else { return };
+        for ((panel, &norm), first) in
+            panels.values.chunks_exact(width).zip(&panels.norms).zip((panels.first..).step_by(LANES))
+        {
+            for tile in tiles.iter_mut() {
+                tile.meet(s, wide, panel, norm, first);
+            }
+        }
+    }
+}
+
+kernel! {
+    /// Squared distances of a query to rows of the reference.
+    fn measure(s, query: &[f32], reference: &Dense, numbers: &[u32], out: &mut [f64]) {
+        for (&number, out) in numbers.iter().zip(out) {
+            *out = squared_distance(query, &reference.values[number as usize * query.len()..][..query.len()]);
+        }
+    }
+}
+
+kernel! {
+    /// A value that at least `k` of these reach, and hardly more: by halving between the least and the largest.
+    fn reached_by(s, values: &[i32], k: usize) -> i32 {
+        let (mut low, mut high) = (i32::MAX, i32::MIN);
+        for &v in values {
+            low = low.min(v);
+            high = high.max(v);
+        }
+        for _ in 0..HALVINGS {
+            let middle = low.midpoint(high);
+            let mut reached = 0u32;
+            for &v in values {
+                reached += u32::from(v >= middle);
+            }
+            if reached as usize >= k {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+}
+
+/// A whole number that orders as the value does (not a NaN).
+#[inline(always)]
 fn key(value: f32) -> i32 {
     let bits = value.to_bits() as i32;
     bits ^ ((bits >> 31) as u32 >> 1) as i32
 }
 
-/// The rows that may still be among the k nearest of one query.
-///
-/// The s met so far go round a table, and each place of it keeps the largest of what it gets: the k-th largest place is
-/// reached by k rows at least, and by few more, because the table has several places a neighbour.
-pub(super) struct Candidates<'a> {
-    reference: &'a Dense,
-    row: &'a [f32],
-    k: usize,
-    excluded: Option<u32>,
-    /// Largest certain s of each place: s less how far the true value can be from it.
-    table: Vec<[f32; LANES]>,
-    /// Chunks of s met, and from how many the threshold is raised again.
-    met: usize,
-    due: usize,
-    /// (largest that s can be, row of the reference).
-    kept: Vec<(f32, u32)>,
-    /// k rows are known to reach this.
-    threshold: f32,
-    /// Rows kept from which those below the threshold are dropped.
-    limit: usize,
-    /// Rounding error of s for vectors of norm one.
-    unit: f32,
-    norm: f32,
-}
-
-impl<'a> Candidates<'a> {
-    /// For a query (its original values, and its norm when prepared) against `reference`.
-    pub fn new(reference: &'a Dense, row: &'a [f32], norm: f32, k: usize, excluded: Option<u32>) -> Self {
-        // Worst case of a sum of d + 1 products in any order, plus the rounding of both factors; with a margin.
-        let unit = (row.len() as f32 + 6.0) * f32::EPSILON;
-        Candidates {
-            reference,
-            row,
-            k,
-            excluded,
-            table: vec![[f32::NEG_INFINITY; LANES]; (PLACES * k).div_ceil(LANES)],
-            met: 0,
-            due: 1,
-            kept: Vec::with_capacity(8 * k),
-            threshold: f32::NEG_INFINITY,
-            limit: MOST_CANDIDATES.max(16 * k),
-            unit,
-            norm,
-        }
-    }
-
-    /// Keeps every row of a block that could be among the k nearest. `largest` is the largest norm in the block,
-    /// `name` gives the reference row that stands at a place of it.
-    pub fn look_through(&mut self, s: &[f32], largest: f32, name: impl Fn(usize) -> u32) {
-        // The smallest normal number stands for what underflow may do.
-        let error = self.unit * (self.norm * largest + largest * largest) + 64.0 * f32::MIN_POSITIVE;
-        let (chunks, rest) = s.as_chunks::<LANES>();
-        let mut last = [f32::NEG_INFINITY; LANES];
-        last[..rest.len()].copy_from_slice(rest);
-        let chunks = chunks.iter().chain((!rest.is_empty()).then_some(&last));
-        Arch::new().dispatch(|| self.enter(chunks.clone(), error));
-        if self.met >= self.due {
-            self.raise();
-            self.due = 3 * self.met;
-        }
-        Arch::new().dispatch(|| self.keep(chunks, error, name));
-        if self.kept.len() > self.limit {
-            self.tighten();
-        }
-    }
-
-    #[inline(always)]
-    fn enter<'s>(&mut self, chunks: impl Iterator<Item = &'s [f32; LANES]>, error: f32) {
-        for chunk in chunks {
-            let at = self.met % self.table.len();
-            for (place, &v) in self.table[at].iter_mut().zip(chunk) {
-                let certain = v - error;
-                *place = if certain > *place { certain } else { *place };
-            }
-            self.met += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn keep<'s>(&mut self, chunks: impl Iterator<Item = &'s [f32; LANES]>, error: f32, name: impl Fn(usize) -> u32) {
-        // Above what fills up the last chunk.
-        let threshold = (self.threshold - error).max(f32::MIN);
-        for (at, chunk) in chunks.enumerate().filter(|(_, chunk)| any_reaches(chunk, threshold)) {
-            // Every lane is written where the next one that counts belongs: no branch a lane.
-            let (mut lanes, mut found) = ([0u8; LANES], 0usize);
-            for (lane, &v) in chunk.iter().enumerate() {
-                lanes[found] = lane as u8;
-                found += usize::from(v >= threshold);
-            }
-            for &lane in &lanes[..found] {
-                let row = name(at * LANES + usize::from(lane));
-                if self.excluded != Some(row) {
-                    self.kept.push((chunk[usize::from(lane)] + error, row));
-                }
-            }
-        }
-    }
-
-    /// Raises the threshold to the k-th largest of the table; the row left out may be one of its places.
-    fn raise(&mut self) {
-        let mut certain: Vec<i32> = self.table.as_flattened().iter().map(|&v| key(v)).collect();
-        let above = self.k - 1 + usize::from(self.excluded.is_some());
-        let rank = certain.len() - 1 - above;
-        let (_, &mut kth, _) = certain.select_nth_unstable(rank);
-        // `key` is its own inverse.
-        self.threshold = self.threshold.max(f32::from_bits(key(f32::from_bits(kth as u32)) as u32));
-    }
-
-    /// Drops what is below the threshold, and all but the k nearest where too many rows cannot be told apart.
-    fn tighten(&mut self) {
-        self.raise();
-        let threshold = self.threshold;
-        self.kept.retain(|c| c.0 >= threshold);
-        if self.kept.len() > MOST_CANDIDATES.max(16 * self.k) {
-            let mut nearest: Vec<u32> = self.nearest().into_iter().map(|(_, row)| row).collect();
-            nearest.sort_unstable();
-            self.kept.retain(|c| nearest.binary_search(&c.1).is_ok());
-        }
-        // They are not gone through again for every few that come.
-        self.limit = (2 * self.kept.len()).max(self.limit);
-    }
-
-    /// The k nearest, measured exactly: squared distance and row, nearest first, then by row.
-    pub fn finish(&mut self) -> Vec<(f64, u32)> {
-        self.tighten();
-        self.nearest()
-    }
-
-    fn nearest(&self) -> Vec<(f64, u32)> {
-        let mut exact = Vec::with_capacity(self.kept.len());
-        Arch::new().dispatch(|| {
-            for &(_, row) in &self.kept {
-                exact.push((squared_distance(self.row, self.reference.row(row as usize)), row));
-            }
-        });
-        // Numbers of at least 0 order as their bits do.
-        exact.sort_unstable_by_key(|&(squared, row)| (squared.to_bits(), row));
-        exact.truncate(self.k);
-        exact
-    }
+/// The value of a [`key`].
+fn value(key: i32) -> f32 {
+    f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
 }

@@ -25,27 +25,20 @@ impl Kernel {
         let k = distances.len() as f64;
         let squares = |centre: f64| distances.iter().map(|&d| (f64::from(d) - centre).powi(2)).sum::<f64>() / k;
         let nearest = f64::from(distances[0]);
-        let exponent: &dyn Fn(f64) -> f64 = match self {
-            Kernel::Paper => &{
-                let rate = squares(0.0) / 4.0;
-                move |d| (nearest - d) * rate
-            },
-            Kernel::Compat => &{
-                let rate = squares(distances.iter().map(|&d| f64::from(d)).sum::<f64>() / k) / 4.0;
-                move |d| (nearest - d) * rate
-            },
-            Kernel::Uniform => &|_| 0.0,
-            Kernel::Gaussian => &{
-                let twice = 2.0 * squares(0.0);
-                // All distances zero: all neighbours are the cell itself, and weigh the same.
-                move |d| if twice > 0.0 { (nearest * nearest - d * d) / twice } else { 0.0 }
-            },
+        let mean = || distances.iter().map(|&d| f64::from(d)).sum::<f64>() / k;
+        // Weight of d: exp(−linear (d − nearest) − square (d² − nearest²)).
+        let (linear, square) = match self {
+            Kernel::Paper => (squares(0.0) / 4.0, 0.0),
+            Kernel::Compat => (squares(mean()) / 4.0, 0.0),
+            Kernel::Uniform => (0.0, 0.0),
+            // All distances zero: all neighbours are the cell itself, and weigh the same.
+            Kernel::Gaussian => (0.0, Some(2.0 * squares(0.0)).filter(|&s| s > 0.0).map_or(0.0, |s| 1.0 / s)),
         };
-        let mut total = 0.0;
         for (w, &d) in weights.iter_mut().zip(distances) {
-            *w = exponent(f64::from(d)).exp();
-            total += *w;
+            let d = f64::from(d);
+            *w = (linear * (nearest - d) + square * (nearest * nearest - d * d)).exp();
         }
+        let total: f64 = weights.iter().sum();
         weights.iter_mut().for_each(|w| *w /= total);
     }
 }

@@ -136,17 +136,26 @@ fn one_column(
     };
     best.par_chunks_mut(BLOCK).zip(uncertainty.par_chunks_mut(BLOCK)).zip(rows).enumerate().for_each(
         |(block, ((best, uncertainty), mut rows))| {
-            // One slot a level; only the levels met by a cell are touched and cleared again.
+            // One slot a level; only those of the levels that a cell meets are looked at and cleared again.
             let mut sums = vec![0f64; n_levels];
+            let mut met: Vec<u32> = Vec::new();
             for (at, (best, uncertainty)) in best.iter_mut().zip(uncertainty).enumerate() {
                 let span = (block * BLOCK + at) * k..(block * BLOCK + at + 1) * k;
-                let found = &neighbours.indices[span.clone()];
-                for (&j, &w) in found.iter().zip(&weights[span]) {
-                    sums[labels.codes[j as usize] as usize] += w;
+                // Neighbours mostly have the label of the one before.
+                let (mut code, mut run) = (labels.codes[neighbours.indices[span.start] as usize], 0.0);
+                for (&j, &w) in neighbours.indices[span.clone()].iter().zip(&weights[span]) {
+                    let next = labels.codes[j as usize];
+                    if next != code {
+                        met.push(code);
+                        sums[code as usize] += run;
+                        (code, run) = (next, 0.0);
+                    }
+                    run += w;
                 }
+                met.push(code);
+                sums[code as usize] += run;
                 let (mut top, mut top_sum) = (u32::MAX, -1.0);
-                for &j in found {
-                    let code = labels.codes[j as usize];
+                for &code in &met {
                     let sum = sums[code as usize];
                     if sum > top_sum || (sum == top_sum && code < top) {
                         (top, top_sum) = (code, sum);
@@ -159,9 +168,7 @@ fn one_column(
                         *out = sum as f32;
                     }
                 }
-                for &j in found {
-                    sums[labels.codes[j as usize] as usize] = 0.0;
-                }
+                met.drain(..).for_each(|code| sums[code as usize] = 0.0);
             }
         },
     );
