@@ -24,6 +24,9 @@ const BLOCK: usize = 256;
 /// Tiles that meet the lists together: a panel is read once for all of them.
 const TILES: usize = 8;
 
+/// Rows a neighbour that a first look at the nearest lists takes in.
+const FIRST: usize = 8;
+
 /// What stands where no neighbour was found.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -112,7 +115,7 @@ impl Lists {
                 let rows: Vec<(usize, u32)> = rows.iter().map(|&row| (row, numbers[row])).collect();
                 let mut tiles: Vec<Tile> =
                     rows.chunks(QUERIES).map(|rows| Tile::new(&self.reference, query, rows, k)).collect();
-                self.meet(query.1, &rows, probes, &mut tiles);
+                self.meet(query.1, &rows, k, probes, &mut tiles);
                 let mut places = indices.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k));
                 for tile in tiles {
                     tile.finish(|nearest| {
@@ -127,7 +130,7 @@ impl Lists {
     }
 
     /// Looks through the lists that the tiles of a group of queries want, nearest first.
-    fn meet(&self, query: &Placed, rows: &[(usize, u32)], probes: usize, tiles: &mut [Tile]) {
+    fn meet(&self, query: &Placed, rows: &[(usize, u32)], k: usize, probes: usize, tiles: &mut [Tile]) {
         let rows: Vec<usize> = rows.iter().map(|row| row.0).collect();
         // Of each list: squared distances of the queries to its centre, tile by tile, and of each tile the least of them.
         let mut away = vec![[[f32::INFINITY; QUERIES]; TILES]; self.len()];
@@ -145,6 +148,18 @@ impl Lists {
         let mut order: Vec<usize> = (0..self.len()).collect();
         let nearest = |list: usize| least[list].iter().copied().fold(f32::INFINITY, f32::min);
         order.sort_by_cached_key(|&list| nearest(list).to_bits());
+        // A first look at the nearest of them, so that little is kept that must be dropped again.
+        for (number, tile) in tiles.iter_mut().enumerate() {
+            let (mut first, mut n) = (Vec::new(), 0);
+            for &list in order.iter().filter(|&&list| least[list][number] <= farthest[number]) {
+                if n >= FIRST * k {
+                    break;
+                }
+                first.push(&self.lists[list].panels);
+                n += self.lists[list].panels.n_rows();
+            }
+            tile.raise(&first);
+        }
         for list in order {
             let (List { panels, radius }, away) = (&self.lists[list], &away[list]);
             let wants = |&(number, ref tile): &(usize, &mut Tile)| {

@@ -184,6 +184,11 @@ impl Panels {
         }
         Panels { values, norms, first }
     }
+
+    /// Number of rows, with what fills up the last panel.
+    pub fn n_rows(&self) -> usize {
+        self.norms.len() * LANES
+    }
 }
 
 /// A few queries that are compared with the same rows, and what they have found.
@@ -256,22 +261,34 @@ impl<'a> Tile<'a> {
         away.iter().zip(&self.within).all(|(away, within)| *away > (within + radius).powi(2))
     }
 
+    /// Raises the thresholds by what is in these panels, without keeping any of it.
+    pub fn raise(&mut self, panels: &[&Panels]) {
+        let n = panels.iter().map(|p| p.n_rows()).sum::<usize>();
+        let mut least = vec![0i32; QUERIES * n];
+        let mut from = 0;
+        for panels in panels {
+            bounds(panels, self, n, from, &mut least);
+            from += panels.n_rows();
+        }
+        for (at, least) in least.chunks_exact(n.max(1)).enumerate().take(self.own.len()) {
+            // One of them may be the row that the query must not find.
+            let k = self.k + usize::from(self.own[at] != u32::MAX);
+            if n >= k {
+                self.thresholds[at] = value(reached_by(least, k));
+            }
+        }
+    }
+
     #[inline(always)]
     fn meet<I: Isa>(&mut self, s: I, wide: bool, panel: &[[[f32; WIDE]; 2]], norm: f32, first: u32) {
         let (mut errors, mut thresholds) = ([0f32; QUERIES], [0f32; QUERIES]);
         for at in 0..QUERIES {
-            // The smallest normal number stands for what underflow may do.
-            errors[at] = self.unit * (self.norms[at] * norm + norm * norm) + 64.0 * f32::MIN_POSITIVE;
+            errors[at] = self.error(at, norm);
             // Above what fills up the last panel.
             thresholds[at] = (self.thresholds[at] - errors[at]).max(f32::MIN);
         }
         let mut found = [[[0f32; WIDE]; 2]; QUERIES];
-        let any = if wide {
-            products::<I, 4>(s, panel, &self.values, &thresholds, &mut found)
-        } else {
-            products::<I, 2>(s, panel, &self.values, &thresholds, &mut found)
-        };
-        if !any {
+        if !products(s, wide, panel, &self.values, &thresholds, &mut found) {
             return;
         }
         for at in 0..self.own.len() {
@@ -294,6 +311,13 @@ impl<'a> Tile<'a> {
                 self.tighten(at);
             }
         }
+    }
+
+    /// How far s can be from what it is computed to be, for rows of at most this norm.
+    #[inline(always)]
+    fn error(&self, at: usize, norm: f32) -> f32 {
+        // The smallest normal number stands for what underflow may do.
+        self.unit * (self.norms[at] * norm + norm * norm) + 64.0 * f32::MIN_POSITIVE
     }
 
     /// Where the candidates of a query stand.
@@ -373,28 +397,49 @@ impl<'a> Tile<'a> {
 
 /// The s of a tile's queries with a panel's rows, and whether any of them reaches its query's threshold.
 ///
-/// `AT_ONCE` queries at a time, so that their sums stay in registers.
+/// As many queries at once as keep their sums in registers: `wide`, there are 32 that hold half a panel's rows, otherwise
+/// 16 half as wide.
 #[inline(always)]
-fn products<I: Isa, const AT_ONCE: usize>(
+fn products<I: Isa>(
     s: I,
+    wide: bool,
     panel: &[[[f32; WIDE]; 2]],
     queries: &[[f32; QUERIES]],
     thresholds: &[f32; QUERIES],
     out: &mut [[[f32; WIDE]; 2]; QUERIES],
 ) -> bool {
     let mut signs = [u32::MAX; WIDE];
-    for first in (0..QUERIES).step_by(AT_ONCE) {
-        let (mut left, mut right) = ([[0f32; WIDE]; AT_ONCE], [[0f32; WIDE]; AT_ONCE]);
+    if wide {
+        // Loops over more than four queries are not unrolled, and their sums then go through memory.
+        const HALF: usize = QUERIES / 2;
+        let (mut left, mut right) = ([[0f32; WIDE]; HALF], [[0f32; WIDE]; HALF]);
+        let (mut left2, mut right2) = ([[0f32; WIDE]; HALF], [[0f32; WIDE]; HALF]);
         for ([l, r], queries) in panel.iter().zip(queries) {
-            for i in 0..AT_ONCE {
-                add_product(s, queries[first + i], l, &mut left[i]);
-                add_product(s, queries[first + i], r, &mut right[i]);
+            for i in 0..HALF {
+                add_product(s, queries[i], l, &mut left[i]);
+                add_product(s, queries[i], r, &mut right[i]);
+            }
+            for i in 0..HALF {
+                add_product(s, queries[HALF + i], l, &mut left2[i]);
+                add_product(s, queries[HALF + i], r, &mut right2[i]);
             }
         }
-        for i in 0..AT_ONCE {
-            and_below(&left[i], thresholds[first + i], &mut signs);
-            and_below(&right[i], thresholds[first + i], &mut signs);
-            out[first + i] = [left[i], right[i]];
+        for i in 0..HALF {
+            out[i] = compared(&left[i], &right[i], thresholds[i], &mut signs);
+            out[HALF + i] = compared(&left2[i], &right2[i], thresholds[HALF + i], &mut signs);
+        }
+    } else {
+        for first in (0..QUERIES).step_by(2) {
+            let (mut left, mut right) = ([[0f32; WIDE]; 2], [[0f32; WIDE]; 2]);
+            for ([l, r], queries) in panel.iter().zip(queries) {
+                for i in 0..2 {
+                    add_product(s, queries[first + i], l, &mut left[i]);
+                    add_product(s, queries[first + i], r, &mut right[i]);
+                }
+            }
+            for i in 0..2 {
+                out[first + i] = compared(&left[i], &right[i], thresholds[first + i], &mut signs);
+            }
         }
     }
     signs.iter().fold(u32::MAX, |all, s| all & s) >> 31 == 0
@@ -407,12 +452,13 @@ fn add_product<I: Isa>(s: I, q: f32, rows: &[f32; WIDE], sums: &mut [f32; WIDE])
     }
 }
 
-/// Leaves the sign bit of each lane only where the value is below the threshold.
+/// Both halves, leaving the sign bit of each lane only where their values are below the threshold.
 #[inline(always)]
-fn and_below(values: &[f32; WIDE], threshold: f32, signs: &mut [u32; WIDE]) {
+fn compared(left: &[f32; WIDE], right: &[f32; WIDE], threshold: f32, signs: &mut [u32; WIDE]) -> [[f32; WIDE]; 2] {
     for lane in 0..WIDE {
-        signs[lane] &= (values[lane] - threshold).to_bits();
+        signs[lane] &= (left[lane] - threshold).to_bits() & (right[lane] - threshold).to_bits();
     }
+    [*left, *right]
 }
 
 /// Which lanes reach the threshold, one bit each.
@@ -436,6 +482,27 @@ kernel! {
         {
             for tile in tiles.iter_mut() {
                 tile.meet(s, wide, panel, norm, first);
+            }
+        }
+    }
+}
+
+kernel! {
+    /// The least that the s of a tile's queries with the panels' rows can be, as its [`key`]: those of a query together, `n`
+    /// of them, these rows from `from` on.
+    fn bounds(s, panels: &Panels, tile: &Tile<'_>, n: usize, from: usize, least: &mut [i32]) {
+        let wide = level() == Level::Avx512;
+        let panels = panels.values.chunks_exact(tile.values.len()).zip(&panels.norms);
+        for ((panel, &norm), from) in panels.zip((from..).step_by(LANES)) {
+            let mut found = [[[0f32; WIDE]; 2]; QUERIES];
+            let any = [f32::MIN; QUERIES];
+            products(s, wide, panel, &tile.values, &any, &mut found);
+            for at in 0..QUERIES {
+                let error = tile.error(at, norm);
+                let least = &mut least[at * n + from..at * n + from + LANES];
+                for (least, &v) in least.iter_mut().zip(found[at].as_flattened()) {
+                    *least = key(v - error);
+                }
             }
         }
     }
@@ -484,4 +551,51 @@ fn key(value: f32) -> i32 {
 /// The value of a [`key`].
 fn value(key: i32) -> f32 {
     f32::from_bits((key ^ ((key >> 31) as u32 >> 1) as i32) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::normal_matrix;
+    use scgraft_engine::isa::Separate;
+
+    #[test]
+    fn products_are_the_same_in_wide_and_in_narrow_registers() {
+        let (rows, queries) = (normal_matrix(LANES, 7, 1), normal_matrix(QUERIES, 7, 2));
+        let panel: Vec<[[f32; WIDE]; 2]> =
+            (0..7).map(|d| [0, WIDE].map(|half| std::array::from_fn(|lane| rows.row(half + lane)[d]))).collect();
+        let tile: Vec<[f32; QUERIES]> = (0..7).map(|d| std::array::from_fn(|q| queries.row(q)[d])).collect();
+        let exact = |q: usize, lane: usize| -> f32 { (0..7).map(|d| queries.row(q)[d] * rows.row(lane)[d]).sum() };
+        let largest = (0..LANES).map(|lane| exact(5, lane)).fold(f32::MIN, f32::max);
+        for wide in [true, false] {
+            let mut found = [[[0f32; WIDE]; 2]; QUERIES];
+            // Only query 5 can reach its threshold.
+            let mut thresholds = [f32::MAX; QUERIES];
+            for (threshold, reached) in [(largest + 1e-3, false), (largest - 1e-3, true)] {
+                thresholds[5] = threshold;
+                assert_eq!(products(Separate, wide, &panel, &tile, &thresholds, &mut found), reached);
+            }
+            for (q, found) in found.iter().enumerate() {
+                for (lane, &s) in found.as_flattened().iter().enumerate() {
+                    assert!((s - exact(q, lane)).abs() < 1e-5);
+                }
+            }
+            let lanes = reached(&found[5], largest - 1e-3);
+            assert!(
+                (0..LANES).all(|lane| (lanes >> lane & 1 == 1) == (found[5].as_flattened()[lane] >= largest - 1e-3))
+            );
+        }
+    }
+
+    #[test]
+    fn k_values_reach_what_is_found() {
+        let values: Vec<f32> = normal_matrix(200, 1, 3).values;
+        let keys: Vec<i32> = values.iter().map(|&v| key(v)).collect();
+        assert!(keys.iter().zip(&values).all(|(&k, &v)| value(k) == v));
+        for k in [1, 7, 100, 200] {
+            let threshold = value(reached_by(&keys, k));
+            let reached = values.iter().filter(|&&v| v >= threshold).count();
+            assert!((k..k + 3).contains(&reached), "{reached} for {k}");
+        }
+    }
 }
