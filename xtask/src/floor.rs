@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use scgraft_cells::Prepared;
 use scgraft_engine::{Axis, Params};
+use scgraft_train::TrainConfig;
 
 /// Rates of this machine.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +61,40 @@ impl Need {
     }
 }
 
+/// What a step of training needs with its share of the validation that ends the epoch.
+pub fn step_of_epoch(params: &Params, data: &Prepared, config: &TrainConfig) -> Need {
+    let nnz = data.expression.nnz() * config.batch_size / data.n_cells();
+    let train = step(params, config.batch_size, nnz, data.n_genes());
+    let validate = forward(params, config.batch_size, nnz, data.n_genes());
+    let batches = (1.0 - config.train_fraction) / config.train_fraction;
+    Need { flops: train.flops + batches * validate.flops, bytes: train.bytes + batches * validate.bytes }
+}
+
+/// What a batch of a model needs in validation, forward only: each weight is read once, the decoder's activations are
+/// written and read once.
+fn forward(params: &Params, cells: usize, nnz: usize, genes: usize) -> Need {
+    let mut need = Need { flops: 0.0, bytes: 8.0 * (cells * genes) as f64 };
+    for p in params.iter() {
+        let is_matrix = p.shape.len() == 2;
+        need.bytes += 4.0 * p.values.len() as f64;
+        need.flops += match p.axes[0] {
+            Axis::Gene if is_matrix && !p.is_trainable() => 0.0,
+            Axis::Gene if is_matrix => 2.0 * (nnz * p.row_len()) as f64,
+            Axis::Hidden | Axis::Latent | Axis::Program if is_matrix => 2.0 * p.values.len() as f64 * cells as f64,
+            Axis::Entry => 2.0 * p.values.len() as f64 * cells as f64,
+            _ => 0.0,
+        };
+    }
+    need
+}
+
 /// What a step of a model needs: `cells` a batch with `nnz` counts, over `genes`.
 ///
 /// Products: forward, gradient to the input (but for the first layer), gradient to the weights where they
 /// train. Bytes: Adam reads and writes weight and two moments and reads the gradient that was written before
 /// (32 a trained value); weights that do not train are read once; the decoder's activations [gene × cell] are
 /// written and read once for the mean, once for the likelihood's gradient, in two directions (16 a value).
-pub fn step(params: &Params, cells: usize, nnz: usize, genes: usize) -> Need {
+fn step(params: &Params, cells: usize, nnz: usize, genes: usize) -> Need {
     let mut need = Need { bytes: 16.0 * (cells * genes) as f64, ..Need::default() };
     for p in params.iter() {
         let (values, trained) = (p.values.len() as f64, p.trainable_spans().map(|s| s.len()).sum::<usize>() as f64);

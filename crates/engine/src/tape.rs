@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use crate::batch::LANES;
+use crate::ops::lanes::{lanes_from, scale_lanes};
 use crate::params::{ParamId, Params};
 use crate::rng::Key;
 
@@ -351,6 +354,7 @@ impl<'a> Tape<'a> {
             shapes: &self.shapes,
             needs: &self.needs,
             grads: vec![Vec::new(); self.values.len()],
+            unweighted: Vec::new(),
             tensors: grads,
             workspace: self.workspace,
         };
@@ -387,6 +391,8 @@ pub(crate) struct Back<'t> {
     shapes: &'t [Shape],
     needs: &'t [bool],
     grads: Vec<Vec<f32>>,
+    /// Gradients in lanes that are still to be multiplied by a weight of each cell.
+    unweighted: Vec<(Var, Vec<f32>)>,
     tensors: &'t mut Grads,
     workspace: &'t mut Workspace,
 }
@@ -415,8 +421,43 @@ impl<'t> Back<'t> {
     /// Takes the gradient that has gathered for an operation's own result; `None` when no later
     /// operation sent any. Hand it back with [`Back::recycle`].
     pub(crate) fn take(&mut self, v: Var) -> Option<Vec<f32>> {
+        self.weight(v);
         let g = std::mem::take(&mut self.grads[v.0 as usize]);
         (!g.is_empty()).then_some(g)
+    }
+
+    /// As [`Back::take`], for an operation on lanes that can multiply by a weight of each cell as it goes: the weights are
+    /// all that is missing.
+    pub(crate) fn take_unweighted(&mut self, v: Var) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
+        let weights = self.unweighted.iter().position(|u| u.0 == v).map(|at| self.unweighted.swap_remove(at).1);
+        self.take(v).map(|g| (g, weights))
+    }
+
+    /// Adds `g`, in lanes and to be multiplied by a weight of each cell, to the gradient of an operation's input, where one
+    /// is wanted.
+    pub(crate) fn send_weighted(&mut self, v: Var, g: Vec<f32>, weights: &[f32]) {
+        if !self.needs(v) {
+            return self.recycle(g);
+        }
+        self.weight(v);
+        let mut own = std::mem::replace(&mut self.grads[v.0 as usize], g);
+        self.unweighted.push((v, weights.to_vec()));
+        if !own.is_empty() {
+            self.weight(v);
+            own.iter_mut().zip(&self.grads[v.0 as usize]).for_each(|(o, &g)| *o += g);
+            let g = std::mem::replace(&mut self.grads[v.0 as usize], own);
+            self.recycle(g);
+        }
+    }
+
+    /// Multiplies a gradient by the weights that it waits for.
+    fn weight(&mut self, v: Var) {
+        if let Some(at) = self.unweighted.iter().position(|u| u.0 == v) {
+            let (_, weights) = self.unweighted.swap_remove(at);
+            let size = self.shapes[v.0 as usize].features * LANES;
+            let blocks = self.grads[v.0 as usize].par_chunks_mut(size).enumerate();
+            blocks.for_each(|(block, g)| scale_lanes(&lanes_from(&weights, block), g));
+        }
     }
 
     /// Takes the gradient of an operation's input to add to it: zeros when nothing is there yet.
@@ -432,6 +473,7 @@ impl<'t> Back<'t> {
     /// As [`Back::take_or_zero`], but a first writer gets a buffer of any content and `true`:
     /// it must overwrite every value.
     pub(crate) fn take_or_fresh(&mut self, v: Var) -> (Vec<f32>, bool) {
+        self.weight(v);
         let g = std::mem::take(&mut self.grads[v.0 as usize]);
         if g.is_empty() { (self.workspace.take(self.shapes[v.0 as usize].len()), true) } else { (g, false) }
     }

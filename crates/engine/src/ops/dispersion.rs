@@ -3,7 +3,7 @@
 use crate::batch::{Codes, LANES};
 use crate::isa::{Isa, kernel};
 use crate::math;
-use crate::ops::lanes::{lanes_from, scale_lanes, sum_cells};
+use crate::ops::lanes::sum_cells;
 use crate::ops::nb::EPSILON;
 use crate::params::ParamId;
 use crate::tape::{Back, Layout, Tape, Var};
@@ -65,7 +65,7 @@ impl<'a> Dispersion<'a> {
                 sum_cells(tensor, codes, &d, Some(gy), n_genes, back);
                 back.recycle(d);
             }
-            Dispersion::PerCell(var) => send_lanes(var, d, gy, n_genes, back),
+            Dispersion::PerCell(var) => back.send_weighted(var, d, gy),
         }
     }
 }
@@ -182,22 +182,4 @@ fn theta_row(s, log_theta: &[f32], theta: &mut [f32], inverse: &mut [f32], gamma
         *g = math::lgamma_digamma(s, f64::from(*t));
     }
 }
-}
-
-/// Sends d loss/dv of each gene and cell, weighted by each cell's `gy`, to activation v in lanes.
-pub(crate) fn send_lanes(var: Var, mut d: Vec<f32>, gy: &[f32], n_genes: usize, back: &mut Back<'_>) {
-    if !back.needs(var) {
-        back.recycle(d);
-        return;
-    }
-    d.par_chunks_mut(n_genes * LANES).enumerate().for_each(|(block, d)| scale_lanes(&lanes_from(gy, block), d));
-    let (mut g, fresh) = back.take_or_fresh(var);
-    if fresh {
-        back.recycle(g);
-        back.put(var, d);
-    } else {
-        g.iter_mut().zip(&d).for_each(|(o, &v)| *o += v);
-        back.put(var, g);
-        back.recycle(d);
-    }
 }

@@ -60,11 +60,16 @@ impl<'a> Tape<'a> {
 
 impl Backward for Mean<'_> {
     fn backward(self: Box<Self>, back: &mut Back<'_>) {
-        let Some(mut g) = back.take(self.mu) else { return };
+        let taken = match self.link {
+            Link::Softmax => back.take_unweighted(self.mu),
+            _ => back.take(self.mu).map(|g| (g, None)),
+        };
+        let Some((mut g, weights)) = taken else { return };
+        let weights = |block| weights.as_ref().map_or([1.0; LANES], |w| lanes_from(w, block));
         let size = back.shape(self.mu).features * LANES;
         let mu = back.value(self.mu);
         g.par_chunks_mut(size).zip(mu.par_chunks(size)).enumerate().for_each(|(block, (g, mu))| match self.link {
-            Link::Softmax => softmax_backward(mu, &lanes_from(self.library, block), g),
+            Link::Softmax => softmax_backward(mu, &lanes_from(self.library, block), &weights(block), g),
             Link::Exp => g.iter_mut().zip(mu).for_each(|(g, &m)| *g *= m),
             Link::Softplus => softplus_backward(mu, g),
             Link::Relu => g.iter_mut().zip(mu).for_each(|(g, &m)| *g = if m > 0.0 { *g } else { 0.0 }),
@@ -122,8 +127,8 @@ fn softmax(s, h: &mut [f32], library: &[f32; LANES]) {
 }
 
 kernel! {
-/// dh = μ (dμ − Σ_genes μ dμ / ℓ); no gradient where ℓ = 0.
-fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
+/// dh = w μ (dμ − Σ_genes μ dμ / ℓ), w a weight of each cell; no gradient where ℓ = 0.
+fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], weights: &[f32; LANES], g: &mut [f32]) {
     let (mu, g) = (rows(mu), rows_mut(g));
     let mut total = [0f32; LANES];
     for (mu, g) in mu.chunks(GROUP).zip(g.chunks(GROUP)) {
@@ -143,7 +148,7 @@ fn softmax_backward(s, mu: &[f32], library: &[f32; LANES], g: &mut [f32]) {
     }
     for (mu, g) in mu.iter().zip(g) {
         for l in 0..LANES {
-            g[l] = mu[l] * (g[l] - share[l]);
+            g[l] = weights[l] * mu[l] * (g[l] - share[l]);
         }
     }
 }

@@ -12,7 +12,7 @@ mod dispersion;
 mod gaussian;
 mod hsic;
 mod labels;
-mod lanes;
+pub(crate) mod lanes;
 mod layer_norm;
 mod linear;
 mod linear_lanes;

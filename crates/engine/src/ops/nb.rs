@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::dispersion::{BlockThetas, Dispersion, send_lanes};
+use crate::ops::dispersion::{BlockThetas, Dispersion};
 use crate::ops::lanes::{rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -64,7 +64,7 @@ impl Backward for Nb<'_> {
         let n_genes = back.shape(self.mu).features;
         let [d_mu, d_theta] = self.slopes;
         self.dispersion.backward(d_theta, &gy, n_genes, back);
-        send_lanes(self.mu, d_mu, &gy, n_genes, back);
+        back.send_weighted(self.mu, d_mu, &gy);
         back.recycle(gy);
     }
 }

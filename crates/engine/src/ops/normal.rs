@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::dispersion::{Dispersion, send_lanes};
+use crate::ops::dispersion::Dispersion;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Normal<'a> {
@@ -75,7 +75,7 @@ impl Backward for Normal<'_> {
         let Some(gy) = back.take(self.y) else { return };
         let n_genes = back.shape(self.mu).features;
         self.scale.backward(self.d_log_scale, &gy, n_genes, back);
-        send_lanes(self.mu, self.d_mu, &gy, n_genes, back);
+        back.send_weighted(self.mu, self.d_mu, &gy);
         back.recycle(gy);
     }
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::batch::{LANES, SparseBatch};
 use crate::isa::kernel;
 use crate::math;
-use crate::ops::dispersion::{BlockThetas, Dispersion, send_lanes};
+use crate::ops::dispersion::{BlockThetas, Dispersion};
 use crate::ops::nb::{CHUNK, EPSILON, LnFactorials};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -75,8 +75,8 @@ impl Backward for Zinb<'_> {
         let n_genes = back.shape(self.mu).features;
         let [d_mu, d_pi, d_theta] = self.slopes;
         self.dispersion.backward(d_theta, &gy, n_genes, back);
-        send_lanes(self.mu, d_mu, &gy, n_genes, back);
-        send_lanes(self.pi, d_pi, &gy, n_genes, back);
+        back.send_weighted(self.mu, d_mu, &gy);
+        back.send_weighted(self.pi, d_pi, &gy);
         back.recycle(gy);
     }
 }
