@@ -22,6 +22,13 @@
 //! 8. after each step of size η: soft threshold η·w_l1 outside soft gene sets; group lasso
 //!    η·w_lasso on each reference program; soft threshold η·w_new on free programs
 //!
+//! New programs start apart from the published code, where all join at once, with random weights on all genes. A
+//! query's baseline is in L[s] alone, which starts at random and learns slowly; new programs then stand in for it, and
+//! some of them never come back. A soft program's weights outside its set last long enough to lead it astray, and
+//! inside they have no penalty, so that it takes what free programs would have explained. Here L[s] starts as the mean
+//! of those known and trains alone for `new_wait` epochs, then free programs join, and after as many epochs again
+//! constrained ones, which start as their gene sets.
+//!
 //! | paper | meaning | tensor | shape | upstream name |
 //! |---|---|---|---|---|
 //! | – | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
@@ -35,8 +42,8 @@
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
 use scgraft_engine::{
-    Axis, Dispersion, Init, InputScale, Key, Link, Mask, ParamId, Params, ProgramWeights, Tape, Var, group_lasso,
-    soft_threshold, soft_threshold_outside,
+    Axis, Dispersion, Init, InputScale, Key, Link, Mask, Param, ParamId, Params, ProgramWeights, Tape, Var,
+    group_lasso, soft_threshold, soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,6 +92,10 @@ pub struct ExpimapConfig {
     pub new_l1_weight: f32,
     /// Epochs over which `new_l1_weight` rises from near 0 (upstream `gamma_epoch_anneal`); 0 for at once.
     pub new_l1_anneal: usize,
+    /// Surgery that adds programs: epochs of the new conditions' weights alone, then as many with free programs
+    /// besides, before constrained programs join; each at most a quarter of all epochs. 0: all at once and from
+    /// random weights, as in the published code.
+    pub new_wait: usize,
     /// Weight of HSIC between free programs and the rest (upstream `beta`).
     pub hsic_weight: f32,
     /// HSIC of all free programs jointly, instead of one against all.
@@ -107,6 +118,7 @@ impl Default for ExpimapConfig {
             l1_weight: 0.9,
             new_l1_weight: 0.7,
             new_l1_anneal: 50,
+            new_wait: 50,
             hsic_weight: 3.0,
             hsic_joint: false,
             frozen_norm_by_batch: false,
@@ -225,6 +237,28 @@ fn add_programs(p: &mut Params, segment: &Segment, genes: usize, key: Key) -> Pr
     Programs { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
 }
 
+/// Constrained programs start as their gene sets: nothing outside, and inside all in one direction.
+fn start_as_gene_sets(programs: &Programs, values: &mut [f32], n_genes: usize) {
+    match programs.membership {
+        Membership::Free => return,
+        Membership::Soft => soft_threshold_outside(values, &programs.mask, n_genes, f32::INFINITY),
+        Membership::Hard => {}
+    }
+    values.iter_mut().for_each(|w| *w = w.abs());
+}
+
+/// New conditions start as the mean of those known: where there is no bias, their rows hold the genes' baseline.
+fn start_as_known(rows: &mut Param) {
+    if rows.new_rows.is_empty() {
+        return;
+    }
+    let (known, width) = (rows.new_rows.start, rows.row_len());
+    let (old, new) = rows.values.split_at_mut(known * width);
+    for (g, start) in (0..width).cycle().zip(new) {
+        *start = old.iter().skip(g).step_by(width).sum::<f32>() / known as f32;
+    }
+}
+
 impl Programs {
     fn weights(&self) -> ProgramWeights<'_> {
         match self.membership {
@@ -246,6 +280,38 @@ impl Expimap {
     /// Number of free programs, the last latent dimensions that are.
     fn n_free(&self) -> usize {
         self.programs.last().filter(|p| p.membership == Membership::Free).map_or(0, |p| p.mask.n_programs())
+    }
+
+    /// The epoch from which programs are decoded. Those that the latest surgery added wait: free ones for the new
+    /// conditions' baseline, which they would learn instead of variation; constrained ones for free ones, whose
+    /// variation their weights, free of L1, would take.
+    fn joins(&self, programs: &Programs, params: &Params, epochs: usize) -> usize {
+        if programs.of_reference || params.get(programs.weight).new_rows.is_empty() {
+            return 0;
+        }
+        let wait = self.config.new_wait.min(epochs / 4);
+        if programs.membership != Membership::Free && self.n_free() > 0 { 2 * wait } else { wait }
+    }
+
+    /// 4, 5 and 6 with the programs that have joined.
+    fn decode<'a>(
+        &'a self,
+        t: &mut Tape<'a>,
+        batch: &'a Batch,
+        z: Var,
+        joined: impl Fn(&Programs) -> bool,
+    ) -> Decoded<'a> {
+        let weights =
+            |p: &'a Programs| if joined(p) { p.weights() } else { ProgramWeights::Absent(p.mask.n_programs()) };
+        let segments = self.programs.iter().map(weights).collect();
+        let condition = Some((self.decoder_condition, &batch.condition));
+        let h = t.decode_programs(z, self.n_genes, segments, condition); // 4
+        let rate = t.mean_of(h, self.link(), &batch.library); // 5
+        let distribution = match self.dispersion {
+            Some(theta) => Distribution::NegativeBinomial(Dispersion::Grouped(theta, &batch.condition)), // 6
+            None => Distribution::SquaredError,                                                          // 6
+        };
+        Decoded { rate, distribution, normalised: self.link() == Link::Softmax }
     }
 
     /// The factor on the L1 weight of free programs: a staircase from 1/n to 1 over n epochs.
@@ -289,21 +355,15 @@ impl Network for Expimap {
     }
 
     fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
-        let segments = self.programs.iter().map(Programs::weights).collect();
-        let condition = Some((self.decoder_condition, &batch.condition));
-        let h = t.decode_programs(z, self.n_genes, segments, condition); // 4
-        let rate = t.mean_of(h, self.link(), &batch.library); // 5
-        let distribution = match self.dispersion {
-            Some(theta) => Distribution::NegativeBinomial(Dispersion::Grouped(theta, &batch.condition)), // 6
-            None => Distribution::SquaredError,                                                          // 6
-        };
-        Decoded { rate, distribution, normalised: self.link() == Link::Softmax }
+        self.decode(t, batch, z, |_| true)
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
-        let reconstruction = self.generative(t, batch, z, None).reconstruction(t, batch); // 6
+        let params = t.params();
+        let joined = |p: &Programs| step.epoch >= self.joins(p, params, step.epochs);
+        let reconstruction = self.decode(t, batch, z, joined).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
         let mut terms =
             vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
@@ -314,17 +374,25 @@ impl Network for Expimap {
         terms
     }
 
+    fn whole_from(&self, params: &Params, epochs: usize) -> usize {
+        self.programs.iter().map(|p| self.joins(p, params, epochs)).max().unwrap_or(0)
+    }
+
     fn after_step(&self, params: &mut Params, step: &Step) {
         let (rate, c) = (step.learning_rate, &self.config);
         for programs in &self.programs {
+            let joins = self.joins(programs, params, step.epochs);
             let tensor = params.get_mut(programs.weight);
-            if !tensor.is_trainable() {
+            if !tensor.is_trainable() || step.epoch < joins {
                 continue;
             }
             let values = &mut tensor.values;
             match programs.membership {
                 Membership::Soft => soft_threshold_outside(values, &programs.mask, self.n_genes, c.l1_weight * rate), // 8
-                Membership::Free => soft_threshold(values, c.new_l1_weight * rate * self.new_l1_factor(step.epoch)), // 8
+                Membership::Free => {
+                    let factor = self.new_l1_factor(step.epoch - joins);
+                    soft_threshold(values, c.new_l1_weight * rate * factor); // 8
+                }
                 Membership::Hard => {}
             }
             if programs.of_reference {
@@ -354,6 +422,10 @@ impl Network for Expimap {
         let added = add_programs(params, segment, n_genes, key);
         let tensor = params.get_mut(added.weight);
         tensor.new_rows = 0..tensor.rows();
+        if self.config.new_wait > 0 {
+            start_as_gene_sets(&added, &mut tensor.values, n_genes);
+            start_as_known(params.get_mut(self.decoder_condition));
+        }
         self.programs.push(added);
         params.grow(Axis::Latent, segment.programs.len(), key);
         Ok(())
@@ -382,5 +454,58 @@ impl Network for Expimap {
             }
         }
         Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
+
+    fn program(name: &str, members: &[u32]) -> Program {
+        Program { name: name.into(), members: members.to_vec() }
+    }
+
+    /// A graft of a condition, a soft program of genes 1 and 3, and so many free ones.
+    fn graft(new_wait: usize, n_free: usize) -> Model {
+        let header = Header {
+            genes: (0..5).map(|g| format!("g{g}")).collect(),
+            conditions: vec!["a".into(), "b".into()],
+            segments: vec![Segment {
+                origin: None,
+                membership: Membership::Hard,
+                programs: vec![program("p", &[0, 1, 2])],
+            }],
+            ..Header::default()
+        };
+        let settings = json!({ "hidden": [4], "new_wait": new_wait });
+        let plan = Surgery {
+            programs: Some(NewPrograms { constrained: vec![program("q", &[1, 3])], soft: true, n_free }),
+            ..Surgery::adaptor("c", vec!["c".into()])
+        };
+        Model::new("expimap", &settings, header, 1).unwrap().surgery(&plan, 2).unwrap()
+    }
+
+    fn values(model: &Model, name: &str) -> Vec<f32> {
+        model.params.values(model.params.id(name).unwrap()).to_vec()
+    }
+
+    #[test]
+    fn new_programs_join_one_kind_after_the_other() {
+        let whole_from = |model: &Model, epochs| model.network.whole_from(&model.params, epochs);
+        assert_eq!([400, 40].map(|n| whole_from(&graft(50, 2), n)), [100, 20]);
+        assert_eq!(whole_from(&graft(50, 0), 400), 50);
+        assert_eq!(whole_from(&graft(0, 2), 400), 0);
+    }
+
+    #[test]
+    fn a_graft_with_programs_starts_from_what_is_known() {
+        let model = graft(50, 2);
+        let w = values(&model, "decoder.programs.c.constrained");
+        assert!((0..5).all(|g| if g % 2 == 1 { w[g] > 0.0 } else { w[g] == 0.0 }), "{w:?}");
+        let l = values(&model, "decoder.condition");
+        assert!((0..5).all(|g| (l[10 + g] - 0.5 * (l[g] + l[5 + g])).abs() < 1e-6), "{l:?}");
+        assert!(values(&graft(0, 2), "decoder.programs.c.constrained").iter().all(|&w| w != 0.0));
     }
 }

@@ -53,6 +53,8 @@ pub type Loss = Vec<Term>;
 pub struct Step {
     /// Epoch, from 0.
     pub epoch: usize,
+    /// Epochs in all, if nothing stops training before.
+    pub epochs: usize,
     /// Learning rate of this step.
     pub learning_rate: f32,
     /// Weight of the KL term: its final weight times the annealing factor.
@@ -143,6 +145,12 @@ pub trait Network: Debug + Send + Sync {
     fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
         let _ = (params, data, conditions);
         Ok(())
+    }
+
+    /// The first epoch, of so many, whose loss is that of the whole model; early stopping looks from there.
+    fn whole_from(&self, params: &Params, epochs: usize) -> usize {
+        let _ = (params, epochs);
+        0
     }
 
     /// What follows an optimiser step: proximal operators.

@@ -92,6 +92,7 @@ pub fn fit(
         Some(Compat::Scarches) => Stopper::scarches(rule),
         None => Stopper::new(rule),
     });
+    let whole_from = model.network.whole_from(&model.params, config.epochs);
     let mut learning_rate = config.learning_rate;
     let mut best = Best::default();
     let mut report = FitReport {
@@ -106,7 +107,7 @@ pub fn fit(
     for epoch in 0..config.epochs {
         let full = model.network.kl_weight();
         let kl_weight = |steps| full * config.kl_factor(epoch, steps);
-        let step = Step { epoch, learning_rate, kl_weight: kl_weight(run.steps) };
+        let step = Step { epoch, epochs: config.epochs, learning_rate, kl_weight: kl_weight(run.steps) };
         let train = run.train_epoch(model, &batches, step, kl_weight)?;
         let reached = Step { kl_weight: full, ..step };
         let validation = run.validate(model, &split.validation, config.batch_size, reached)?;
@@ -122,7 +123,8 @@ pub fn fit(
         };
         report.epochs = epoch + 1;
         let go_on = progress(&record);
-        let verdict = record.validation_loss.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
+        let judged = record.validation_loss.filter(|_| epoch >= whole_from);
+        let verdict = judged.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
         model.history.push(record);
         if go_on.is_break() {
             return Err(TrainError::Stopped { epoch });

@@ -85,6 +85,8 @@ pub enum ProgramWeights<'a> {
     Masked(ParamId, &'a Mask),
     /// Weights of every gene: a tensor [program × gene].
     Dense(ParamId),
+    /// So many programs that take no part.
+    Absent(usize),
 }
 
 struct Decode<'a> {
@@ -101,12 +103,14 @@ impl ProgramWeights<'_> {
         match self {
             ProgramWeights::Masked(_, mask) => mask.n_programs(),
             ProgramWeights::Dense(w) => tape.get(*w).rows(),
+            ProgramWeights::Absent(count) => *count,
         }
     }
 
-    fn tensor(&self) -> ParamId {
+    fn tensor(&self) -> Option<ParamId> {
         match *self {
-            ProgramWeights::Masked(w, _) | ProgramWeights::Dense(w) => w,
+            ProgramWeights::Masked(w, _) | ProgramWeights::Dense(w) => Some(w),
+            ProgramWeights::Absent(_) => None,
         }
     }
 }
@@ -132,7 +136,7 @@ impl<'a> Tape<'a> {
         let masked: Vec<_> = with_first_program(&segments, params)
             .filter_map(|(first, s)| match s {
                 ProgramWeights::Masked(w, mask) => Some((first, params.values(*w), *mask)),
-                ProgramWeights::Dense(_) => None,
+                ProgramWeights::Dense(_) | ProgramWeights::Absent(_) => None,
             })
             .collect();
         start(n_genes, cells, None, condition.map(|(l, codes)| (params.values(l), codes)), &mut h);
@@ -151,7 +155,7 @@ impl<'a> Tape<'a> {
         }
 
         let needs = self.needs(z)
-            || segments.iter().any(|s| self.trains(s.tensor()))
+            || segments.iter().filter_map(ProgramWeights::tensor).any(|w| self.trains(w))
             || condition.is_some_and(|(l, _)| self.trains(l));
         let h = self.push(shape, h, needs);
         if self.needs(h) {
@@ -216,6 +220,7 @@ impl Backward for Decode<'_> {
                         product_back(gz_rows, true, false, weights, &gh, cells);
                     }
                 }
+                ProgramWeights::Absent(_) => {}
             }
         }
         if z_needs {
@@ -367,13 +372,13 @@ mod tests {
     use crate::ops::check::Check;
     use crate::params::Axis;
 
-    /// 40 cells (so that a block is broken), 5 genes, 2 masked + 2 dense + 1 masked programs.
+    /// 40 cells (so that a block is broken), 5 genes, 2 masked + 2 dense + 1 absent + 1 masked programs.
     fn check(train_first: bool) {
         let (cells, genes) = (40, 5);
         let masks = [Mask::new(genes, &[vec![0, 2, 3], vec![1, 2]]), Mask::new(genes, &[vec![4]])];
         let codes = Codes::new((0..cells as u32).map(|c| (c / 9) % 3).collect());
         let mut check = Check::new();
-        let z = check.input("z", Shape::by_feature(5, cells));
+        let z = check.input("z", Shape::by_feature(6, cells));
         let w0 = check.param("w0", &[(Axis::Entry, 5)]);
         let w1 = check.param("w1", &[(Axis::Program, 2), (Axis::Gene, genes)]);
         let w2 = check.param("w2", &[(Axis::Entry, 1)]);
@@ -384,8 +389,8 @@ mod tests {
         }
         let (m, c) = (masks.clone(), codes.clone());
         check.twin(move |v| {
-            let mut w = vec![0.0; 5 * genes]; // program × gene
-            for (values, mask, first) in [(v.param(w0), &m[0], 0), (v.param(w2), &m[1], 4)] {
+            let mut w = vec![0.0; 6 * genes]; // program × gene
+            for (values, mask, first) in [(v.param(w0), &m[0], 0), (v.param(w2), &m[1], 5)] {
                 for p in 0..mask.n_programs() {
                     for (e, &g) in mask.entries(p).zip(mask.genes(p)) {
                         w[(first + p) * genes + g as usize] = values[e];
@@ -397,7 +402,7 @@ mod tests {
             let mut h = vec![0.0; 64 * genes];
             for cell in 0..cells {
                 for g in 0..genes {
-                    let sum: f64 = (0..5).map(|p| w[p * genes + g] * z[p * cells + cell]).sum();
+                    let sum: f64 = (0..6).map(|p| w[p * genes + g] * z[p * cells + cell]).sum();
                     let offset = v.param(l)[c.codes[cell] as usize * genes + g];
                     h[(cell / LANES) * genes * LANES + g * LANES + cell % LANES] = sum + offset;
                 }
@@ -408,6 +413,7 @@ mod tests {
             let segments = vec![
                 ProgramWeights::Masked(v.param(w0), &masks[0]),
                 ProgramWeights::Dense(v.param(w1)),
+                ProgramWeights::Absent(1),
                 ProgramWeights::Masked(v.param(w2), &masks[1]),
             ];
             t.decode_programs(v.input(z), genes, segments, Some((v.param(l), &codes)))

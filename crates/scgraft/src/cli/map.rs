@@ -102,6 +102,10 @@ pub(crate) struct Graft {
     /// Epochs over which that weight rises [default: 50] [upstream: gamma_epoch_anneal]
     #[arg(long, value_name = "N")]
     pub new_l1_anneal: Option<usize>,
+    /// Epochs before added programs without gene set join, and again before those with one do; 0: all at once, as
+    /// published [default: 50, at most a quarter of all epochs]
+    #[arg(long, value_name = "N")]
+    pub new_wait: Option<usize>,
 }
 
 /// Which weights a query may change.
@@ -205,10 +209,12 @@ impl Map {
         let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
         let sizes = ProgramOptions { case: GeneCase::Upper, min_genes: graft.min_genes, max_genes: None };
         let programs = new_programs(reference, &sets, &sizes, graft.soft, &graft.reactivate, graft.new_programs)?;
+        let at_once = (programs.is_some() && self.fit.compat.is_some()).then_some(0);
         let mut settings = self.weights.settings(vec![
             ("hsic_weight", graft.hsic_weight.map(Value::from)),
             ("new_l1_weight", graft.new_l1_weight.map(Value::from)),
             ("new_l1_anneal", graft.new_l1_anneal.map(Value::from)),
+            ("new_wait", graft.new_wait.or(at_once).map(Value::from)),
         ])?;
         let entry = reference.entry;
         for &(name, value) in entry.mapping_settings {
