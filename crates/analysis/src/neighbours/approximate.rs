@@ -116,17 +116,17 @@ fn search(reference: &Dense, query: &Dense, k: usize, own: bool, options: &Appro
     while probes < lists.len() && found(0, probes) < options.recall {
         (few, probes) = (probes, (2 * probes).min(lists.len()));
     }
-    while probes - few > 1 + few / 8 {
+    while probes - few > 1 + few / 32 {
         let middle = few.midpoint(probes);
         *(if found(0, middle) < options.recall { &mut few } else { &mut probes }) = middle;
     }
     let recall = found(1, probes);
-    let mut neighbours = search(&order, probes).scattered(&order);
+    let mut neighbours = Neighbours::room(query.n_rows, k);
+    lists.search_into((query, &q), &order, neighbours.places(order.iter().copied()), own, probes);
     // Lists with too few rows: the few queries that got fewer than k neighbours are searched exactly.
     let short: Vec<usize> = (0..query.n_rows).filter(|&i| neighbours.row(i).0[k - 1] == NONE).collect();
-    let exact = search(&short, lists.len());
-    for (at, &i) in short.iter().enumerate() {
-        neighbours.put(i, exact.row(at));
+    if !short.is_empty() {
+        lists.search_into((query, &q), &short, neighbours.places(short.iter().copied()), own, lists.len());
     }
     Ok(Approximate { neighbours, recall, probes, lists: lists.len() })
 }

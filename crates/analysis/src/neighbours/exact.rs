@@ -53,7 +53,9 @@ fn search(reference: &Dense, query: &Dense, k: usize, own: bool) -> Neighbours {
     let (r, q) = place(reference, query);
     let lists = Lists::build((reference, &r), (reference.n_rows as f64).sqrt().round() as usize, 0);
     let rows = lists.order(&q);
-    lists.search((query, &q), &rows, k, own, lists.len()).scattered(&rows)
+    let mut out = Neighbours::room(query.n_rows, k);
+    lists.search_into((query, &q), &rows, out.places(rows.iter().copied()), own, lists.len());
+    out
 }
 
 /// Puts each row itself before its other neighbours.

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use scgraft_cells::Dense;
 use scgraft_engine::isa::kernel;
 
-use super::Neighbours;
 use super::scan::{Numbered, Panels, Placed, QUERIES, Tile, look_through};
+use super::{Neighbours, Place};
 use crate::gemm::matmul;
 use crate::random::{mix, sample};
 
@@ -61,7 +61,7 @@ impl Lists {
         }
         let all: Vec<usize> = (0..n_rows).collect();
         let mut members = vec![Vec::new(); n];
-        for (row, &list) in centres.nearest(reference, &all).iter().enumerate() {
+        for (row, &[list, _]) in centres.nearest(reference, &all).iter().enumerate() {
             members[list as usize].push(row as u32);
         }
         let mut first = 0;
@@ -89,44 +89,60 @@ impl Lists {
         self.lists.len()
     }
 
-    /// All rows of `query`, those together that are near the same centre: they want the same lists.
+    /// All rows of `query`, those together that have the same two nearest centres: they want the same lists.
     pub fn order(&self, query: &Placed) -> Vec<usize> {
         let mut order: Vec<usize> = (0..query.squared.len()).collect();
-        let home = self.centres.nearest(query, &order);
-        order.sort_by_key(|&row| home[row]);
+        let homes = self.centres.nearest(query, &order);
+        order.par_sort_by_key(|&row| homes[row]);
         order
     }
 
     /// The `k` nearest rows of the reference for each of these rows of `query`, in the `probes` lists that are nearest.
+    pub fn search(&self, query: (&Dense, &Placed), rows: &[usize], k: usize, own: bool, probes: usize) -> Neighbours {
+        let mut out = Neighbours::room(rows.len(), k);
+        let places = out.places(0..rows.len());
+        self.search_into(query, rows, places, own, probes);
+        out
+    }
+
+    /// Writes the nearest rows of the reference, in the `probes` lists that are nearest, for each of these rows of `query`
+    /// to its place: as many as it has room for.
     ///
     /// `query` is the matrix and the same placed; `rows` are taken together [`QUERIES`] at a time. With `own`, the query is
-    /// the reference itself, and no row finds itself. Where fewer than `k` rows were met, [`NONE`] fills up.
-    pub fn search(&self, query: (&Dense, &Placed), rows: &[usize], k: usize, own: bool, probes: usize) -> Neighbours {
+    /// the reference itself, and no row finds itself. Where too few rows were met, [`NONE`] fills up.
+    pub fn search_into(
+        &self,
+        query: (&Dense, &Placed),
+        rows: &[usize],
+        mut places: Vec<Place>,
+        own: bool,
+        probes: usize,
+    ) {
+        let Some(k) = places.first().map(|place| place.0.len()) else { return };
         let mut numbers = vec![NONE; query.0.n_rows];
         if own {
             self.reference.rows.iter().zip(0..).for_each(|(&row, number)| numbers[row as usize] = number);
         }
-        let mut out =
-            Neighbours { k, indices: vec![NONE; rows.len() * k], distances: vec![f32::INFINITY; rows.len() * k] };
         let group = TILES * QUERIES;
-        rows.par_chunks(group)
-            .zip(out.indices.par_chunks_mut(group * k).zip(out.distances.par_chunks_mut(group * k)))
-            .for_each(|(rows, (indices, distances))| {
-                let rows: Vec<(usize, u32)> = rows.iter().map(|&row| (row, numbers[row])).collect();
-                let mut tiles: Vec<Tile> =
-                    rows.chunks(QUERIES).map(|rows| Tile::new(&self.reference, query, rows, k)).collect();
-                self.meet(query.1, &rows, k, probes, &mut tiles);
-                let mut places = indices.chunks_exact_mut(k).zip(distances.chunks_exact_mut(k));
-                for tile in tiles {
-                    tile.finish(|nearest| {
-                        let Some((indices, distances)) = places.next() else { return };
-                        for ((index, distance), &(squared, row)) in indices.iter_mut().zip(distances).zip(nearest) {
-                            (*index, *distance) = (row, squared.sqrt() as f32);
-                        }
-                    });
-                }
-            });
-        out
+        rows.par_chunks(group).zip(places.par_chunks_mut(group)).for_each(|(rows, places)| {
+            let rows: Vec<(usize, u32)> = rows.iter().map(|&row| (row, numbers[row])).collect();
+            let mut tiles: Vec<Tile> =
+                rows.chunks(QUERIES).map(|rows| Tile::new(&self.reference, query, rows, k)).collect();
+            self.meet(query.1, &rows, k, probes, &mut tiles);
+            let mut places = places.iter_mut();
+            for tile in tiles {
+                tile.finish(|nearest| {
+                    let Some((indices, distances)) = places.next() else { return };
+                    indices[nearest.len()..].fill(NONE);
+                    distances[nearest.len()..].fill(f32::INFINITY);
+                    for ((index, distance), &(squared, row)) in
+                        indices.iter_mut().zip(distances.iter_mut()).zip(nearest)
+                    {
+                        (*index, *distance) = (row, squared.sqrt() as f32);
+                    }
+                });
+            }
+        });
     }
 
     /// Looks through the lists that the tiles of a group of queries want, nearest first.
@@ -219,7 +235,7 @@ impl Centres {
         let d = self.width - 1;
         let mut sums = vec![0f64; self.len() * d];
         let mut counts = vec![0usize; self.len()];
-        for (&row, &list) in training.iter().zip(&self.nearest(reference, training)) {
+        for (&row, &[list, _]) in training.iter().zip(&self.nearest(reference, training)) {
             counts[list as usize] += 1;
             let sum = &mut sums[list as usize * d..][..d];
             sum.iter_mut().zip(reference.row(row)).for_each(|(s, &v)| *s += f64::from(v));
@@ -253,9 +269,9 @@ impl Centres {
         out
     }
 
-    /// The nearest centre of each of these rows, to within rounding.
-    fn nearest(&self, placed: &Placed, rows: &[usize]) -> Vec<u32> {
-        let mut out = vec![0u32; rows.len()];
+    /// The two nearest centres of each of these rows, to within rounding (the same twice if there is but one).
+    fn nearest(&self, placed: &Placed, rows: &[usize]) -> Vec<[u32; 2]> {
+        let mut out = vec![[0u32; 2]; rows.len()];
         if self.len() > 1 {
             out.par_chunks_mut(BLOCK).zip(rows.par_chunks(BLOCK)).for_each(|(out, rows)| {
                 largest(&self.products(placed, rows), out);
@@ -266,15 +282,24 @@ impl Centres {
 }
 
 kernel! {
-    /// In which row of `values`, as wide as `out`, the largest of each column stands.
-    fn largest(s, values: &[f32], out: &mut [u32]) {
+    /// In which rows of `values`, as wide as `out`, the largest two of each column stand.
+    fn largest(s, values: &[f32], out: &mut [[u32; 2]]) {
         let mut best = vec![f32::NEG_INFINITY; out.len()];
+        let mut next = best.clone();
+        let (mut first, mut second) = (vec![0u32; out.len()], vec![0u32; out.len()]);
         for (number, row) in values.chunks_exact(out.len()).enumerate() {
-            for ((&v, best), out) in row.iter().zip(&mut best).zip(out.iter_mut()) {
-                let better = v > *best;
+            let number = number as u32;
+            let places = best.iter_mut().zip(&mut next).zip(first.iter_mut().zip(&mut second));
+            for (&v, ((best, next), (first, second))) in row.iter().zip(places) {
+                let (better, good) = (v > *best, v > *next);
+                *second = if better { *first } else if good { number } else { *second };
+                *next = if better { *best } else if good { v } else { *next };
+                *first = if better { number } else { *first };
                 *best = if better { v } else { *best };
-                *out = if better { number as u32 } else { *out };
             }
+        }
+        for (out, (&first, &second)) in out.iter_mut().zip(first.iter().zip(&second)) {
+            *out = [first, second];
         }
     }
 }

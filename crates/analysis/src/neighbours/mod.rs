@@ -29,6 +29,9 @@ pub struct Neighbours {
     pub distances: Vec<f32>,
 }
 
+/// Where the neighbours of one row and their distances stand.
+type Place<'a> = (&'a mut [u32], &'a mut [f32]);
+
 impl Neighbours {
     /// Number of rows that have neighbours here.
     pub fn n_rows(&self) -> usize {
@@ -41,20 +44,16 @@ impl Neighbours {
         (&self.indices[span.clone()], &self.distances[span])
     }
 
-    /// The same neighbours of rows that stand elsewhere: what is at `i` goes to `rows[i]`.
-    fn scattered(&self, rows: &[usize]) -> Neighbours {
-        let mut out =
-            Neighbours { k: self.k, indices: vec![0; self.indices.len()], distances: vec![0.0; self.distances.len()] };
-        for (i, &row) in rows.iter().enumerate() {
-            out.put(row, self.row(i));
-        }
-        out
+    /// Room for `k` neighbours of `n` rows.
+    fn room(n: usize, k: usize) -> Neighbours {
+        Neighbours { k, indices: vec![0; n * k], distances: vec![0.0; n * k] }
     }
 
-    fn put(&mut self, i: usize, (indices, distances): (&[u32], &[f32])) {
-        let span = i * self.k..(i + 1) * self.k;
-        self.indices[span.clone()].copy_from_slice(indices);
-        self.distances[span].copy_from_slice(distances);
+    /// Where the neighbours of each of these rows are to be written; a row that comes twice has no second place.
+    fn places(&mut self, rows: impl Iterator<Item = usize>) -> Vec<Place<'_>> {
+        let all = self.indices.chunks_exact_mut(self.k).zip(self.distances.chunks_exact_mut(self.k));
+        let mut all: Vec<Place> = all.collect();
+        rows.map(|row| std::mem::take(&mut all[row])).collect()
     }
 
     /// The same rows with only their first `k` neighbours (all, where there are no more).

@@ -1,5 +1,7 @@
 //! Labels of reference cells carried over to query cells.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
 
@@ -101,77 +103,81 @@ pub fn transfer_labels(
         check_labels(name, labels, labels.codes.len())?;
         check_levels(name, labels, 2)?;
     }
-    let n = neighbours.n_rows();
-    let weights = weights(neighbours, options.kernel);
-    Ok(columns.iter().map(|(name, labels)| one_column(neighbours, &weights, name, labels, n, options)).collect())
+    let blocks = neighbours.n_rows().div_ceil(BLOCK);
+    // All columns of a block of cells while its weights are at hand.
+    let found: Vec<Vec<Found>> = (0..blocks)
+        .into_par_iter()
+        .map_init(Vec::new, |weights, block| {
+            let cells = block * BLOCK..((block + 1) * BLOCK).min(neighbours.n_rows());
+            options.kernel.weights_of_rows(neighbours, cells.clone(), weights);
+            columns.iter().map(|(_, labels)| Found::of(neighbours, cells.clone(), weights, labels, options)).collect()
+        })
+        .collect();
+    Ok(columns.iter().enumerate().map(|(at, &(name, labels))| joined(name, labels, &found, at, options)).collect())
 }
 
-/// Weights of all neighbours of all cells, laid out as the neighbours are.
-pub(super) fn weights(neighbours: &Neighbours, kernel: Kernel) -> Vec<f64> {
-    let k = neighbours.k;
-    let mut weights = vec![0.0; neighbours.distances.len()];
-    weights.par_chunks_mut(BLOCK * k).zip(neighbours.distances.par_chunks(BLOCK * k)).for_each(|(w, d)| {
-        for (w, d) in w.chunks_exact_mut(k).zip(d.chunks_exact(k)) {
-            kernel.weights(d, w);
-        }
-    });
-    weights
+/// What a block of cells found in one column.
+#[derive(Default)]
+struct Found {
+    best: Vec<u32>,
+    uncertainty: Vec<f64>,
+    /// Cells × levels, if asked for.
+    probabilities: Vec<f32>,
 }
 
-fn one_column(
-    neighbours: &Neighbours,
-    weights: &[f64],
-    name: &str,
-    labels: &Coded,
-    n: usize,
-    options: &TransferOptions,
-) -> LabelTransfer {
-    let (k, n_levels) = (neighbours.k, labels.levels.len());
-    let mut best = vec![0u32; n];
-    let mut uncertainty = vec![0f64; n];
-    let mut probabilities = options.probabilities.then(|| Dense::zeros(n, n_levels));
-    let rows: Vec<Option<&mut [f32]>> = match probabilities.as_mut() {
-        Some(p) => p.values.chunks_mut(BLOCK * n_levels).map(Some).collect(),
-        None => (0..n.div_ceil(BLOCK)).map(|_| None).collect(),
-    };
-    best.par_chunks_mut(BLOCK).zip(uncertainty.par_chunks_mut(BLOCK)).zip(rows).enumerate().for_each(
-        |(block, ((best, uncertainty), mut rows))| {
-            // One slot a level; only those of the levels that a cell meets are looked at and cleared again.
-            let mut sums = vec![0f64; n_levels];
-            let mut met: Vec<u32> = Vec::new();
-            for (at, (best, uncertainty)) in best.iter_mut().zip(uncertainty).enumerate() {
-                let span = (block * BLOCK + at) * k..(block * BLOCK + at + 1) * k;
-                // Neighbours mostly have the label of the one before.
-                let (mut code, mut run) = (labels.codes[neighbours.indices[span.start] as usize], 0.0);
-                for (&j, &w) in neighbours.indices[span.clone()].iter().zip(&weights[span]) {
-                    let next = labels.codes[j as usize];
-                    if next != code {
-                        met.push(code);
-                        sums[code as usize] += run;
-                        (code, run) = (next, 0.0);
-                    }
-                    run += w;
+impl Found {
+    fn of(
+        neighbours: &Neighbours,
+        cells: Range<usize>,
+        weights: &[f64],
+        labels: &Coded,
+        options: &TransferOptions,
+    ) -> Found {
+        let mut out = Found::default();
+        // One slot a level; only those of the levels that a cell meets are looked at and cleared again.
+        let mut sums = vec![0f64; labels.levels.len()];
+        let mut met: Vec<u32> = Vec::new();
+        for (cell, weights) in cells.zip(weights.chunks_exact(neighbours.k)) {
+            let indices = neighbours.row(cell).0;
+            // Neighbours mostly have the label of the one before.
+            let (mut code, mut run) = (labels.codes[indices[0] as usize], 0.0);
+            for (&j, &w) in indices.iter().zip(weights) {
+                let next = labels.codes[j as usize];
+                if next != code {
+                    met.push(code);
+                    sums[code as usize] += run;
+                    (code, run) = (next, 0.0);
                 }
-                met.push(code);
-                sums[code as usize] += run;
-                let (mut top, mut top_sum) = (u32::MAX, -1.0);
-                for &code in &met {
-                    let sum = sums[code as usize];
-                    if sum > top_sum || (sum == top_sum && code < top) {
-                        (top, top_sum) = (code, sum);
-                    }
-                }
-                *best = top;
-                *uncertainty = (1.0 - top_sum).max(0.0);
-                if let Some(rows) = rows.as_mut() {
-                    for (out, &sum) in rows[at * n_levels..(at + 1) * n_levels].iter_mut().zip(&sums) {
-                        *out = sum as f32;
-                    }
-                }
-                met.drain(..).for_each(|code| sums[code as usize] = 0.0);
+                run += w;
             }
-        },
-    );
+            met.push(code);
+            sums[code as usize] += run;
+            let (mut top, mut top_sum) = (u32::MAX, -1.0);
+            for &code in &met {
+                let sum = sums[code as usize];
+                if sum > top_sum || (sum == top_sum && code < top) {
+                    (top, top_sum) = (code, sum);
+                }
+            }
+            out.best.push(top);
+            out.uncertainty.push((1.0 - top_sum).max(0.0));
+            if options.probabilities {
+                out.probabilities.extend(sums.iter().map(|&sum| sum as f32));
+            }
+            met.drain(..).for_each(|code| sums[code as usize] = 0.0);
+        }
+        out
+    }
+}
+
+/// Column `at` of all blocks.
+fn joined(name: &str, labels: &Coded, blocks: &[Vec<Found>], at: usize, options: &TransferOptions) -> LabelTransfer {
+    let best: Vec<u32> = blocks.iter().flat_map(|columns| columns[at].best.iter().copied()).collect();
+    let uncertainty: Vec<f64> = blocks.iter().flat_map(|columns| columns[at].uncertainty.iter().copied()).collect();
+    let probabilities = options.probabilities.then(|| {
+        let values = blocks.iter().flat_map(|columns| columns[at].probabilities.iter().copied()).collect();
+        Dense::new(best.len(), labels.levels.len(), values)
+    });
     let unknown = uncertainty.iter().map(|&u| u > options.unknown_above).collect();
     LabelTransfer { column: name.to_owned(), levels: labels.levels.clone(), best, uncertainty, unknown, probabilities }
 }

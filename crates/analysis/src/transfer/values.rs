@@ -3,8 +3,7 @@
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
-use super::labels::weights;
-use super::{Kernel, check_neighbours};
+use super::{BLOCK, Kernel, check_neighbours};
 use crate::Neighbours;
 use crate::error::{Result, check_matrix};
 
@@ -28,16 +27,21 @@ pub fn transfer_values(neighbours: &Neighbours, values: &Dense, kernel: Kernel) 
     check_matrix("values to carry over", values)?;
     check_neighbours(neighbours, values.n_rows, "values to carry over")?;
     let (n, m, k) = (neighbours.n_rows(), values.n_cols, neighbours.k);
-    let weights = weights(neighbours, kernel);
     let mut out = TransferredValues { mean: Dense::zeros(n, m), sd: Dense::zeros(n, m) };
-    out.mean.values.par_chunks_mut(m).zip(out.sd.values.par_chunks_mut(m)).enumerate().for_each(|(i, (mean, sd))| {
-        let (found, w) = (neighbours.row(i).0, &weights[i * k..(i + 1) * k]);
-        for column in 0..m {
-            let value = |j: u32| f64::from(values.row(j as usize)[column]);
-            let centre: f64 = found.iter().zip(w).map(|(&j, w)| w * value(j)).sum();
-            let spread: f64 = found.iter().zip(w).map(|(&j, w)| w * (value(j) - centre).powi(2)).sum();
-            mean[column] = centre as f32;
-            sd[column] = spread.sqrt() as f32;
+    let blocks = out.mean.values.par_chunks_mut(BLOCK * m).zip(out.sd.values.par_chunks_mut(BLOCK * m)).enumerate();
+    blocks.for_each_init(Vec::new, |weights, (block, (means, sds))| {
+        let cells = block * BLOCK..block * BLOCK + means.len() / m;
+        kernel.weights_of_rows(neighbours, cells.clone(), weights);
+        let places = means.chunks_exact_mut(m).zip(sds.chunks_exact_mut(m));
+        for ((cell, w), (mean, sd)) in cells.zip(weights.chunks_exact(k)).zip(places) {
+            let found = neighbours.row(cell).0;
+            for column in 0..m {
+                let value = |j: u32| f64::from(values.row(j as usize)[column]);
+                let centre: f64 = found.iter().zip(w).map(|(&j, w)| w * value(j)).sum();
+                let spread: f64 = found.iter().zip(w).map(|(&j, w)| w * (value(j) - centre).powi(2)).sum();
+                mean[column] = centre as f32;
+                sd[column] = spread.sqrt() as f32;
+            }
         }
     });
     Ok(out)
