@@ -68,6 +68,14 @@ impl Coloring {
         Coloring { name: name.into(), values: ColorValues::Categories { codes, levels } }
     }
 
+    /// Whether no cell has a value.
+    pub fn is_empty(&self) -> bool {
+        match &self.values {
+            ColorValues::Categories { codes, .. } => codes.iter().all(|&code| code < 0),
+            ColorValues::Scores { values, .. } => values.iter().all(|value| value.is_nan()),
+        }
+    }
+
     /// Scores without a natural middle.
     pub fn scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
         Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: false } }

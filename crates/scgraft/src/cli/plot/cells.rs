@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use scgraft::analysis::auroc::auroc;
 use scgraft::cells::{Cells, Coded, Frame};
@@ -107,6 +107,7 @@ impl Umap {
                     pictures::joined(name, &[(columns.0, reference.n_cells()), (columns.1, cells.n_cells())])
                 }
             };
+            check_values(&coloring)?;
             let path = if self.color.len() == 1 { self.output.clone() } else { named(&self.output, name) };
             to.save(&Plane::umap(name, &x, &y, &coloring), &path)?;
         }
@@ -120,6 +121,7 @@ impl Scores {
         let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
         let (x, y) = (score(&e, &self.x)?, score(&e, &self.y)?);
         let color = color_of(&cells.obs, &e, &self.color)?;
+        check_values(&color)?;
         to.save(&Plane::programs("", (&self.x, &x), (&self.y, &y), &color), &self.output)
     }
 }
@@ -248,6 +250,12 @@ fn score(e: &Embedding, program: &str) -> Result<Vec<f32>> {
         bail!("there is no program `{program}`; nearest names: {}", input::nearest_first(program, &names));
     };
     Ok(e.score(j))
+}
+
+/// Refuses to draw every cell as one without a value.
+fn check_values(coloring: &Coloring) -> Result<()> {
+    ensure!(!coloring.is_empty(), "`{}`: no cell has a value", coloring.name);
+    Ok(())
 }
 
 fn color_of(obs: &Frame, e: &Embedding, name: &str) -> Result<Coloring> {

@@ -204,7 +204,8 @@ impl MetricTable {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_input(&self.table)?;
         files::check_output(&self.output, &[&self.table])?;
-        let table = read_table(&self.table, &TableOptions::default())?;
+        let table = read_table(&self.table, &TableOptions::default())
+            .context("not a table; give it that of `scgraft evaluate --tsv`")?;
         let Some(picture) = pictures::metrics(&self.title, &table) else {
             bail!("{}: no column is a metric; give it the table of `scgraft evaluate --tsv`", self.table.display());
         };
