@@ -1,9 +1,9 @@
-"""scvi-tools' scVI or scANVI on the PBMC reference and the IFN-β query: times, losses, label accuracy.
+"""scvi-tools' scVI or scANVI on a reference and a query: times, losses, label accuracy.
 
-The peer side of `cargo xtask mapping --model scvi` and `--model scanvi`; needs the packages of
-requirements-current.txt.
+The peer side of `cargo xtask mapping`, which writes FOLDER/reference.h5ad (obs: study, cell_type) and
+FOLDER/query.h5ad (obs: study, truth); needs the packages of requirements-current.txt.
 
-    python tools/peers/scvi_tools.py DATA --model scanvi --epochs 100 --query-epochs 100 --threads 1
+    python tools/peers/scvi_tools.py FOLDER --model scanvi --epochs 100 --query-epochs 100 --threads 1
 
 Every tenth cell of the reference is held out. Settings are those published for reference mapping (two layers of
 128, layer norm, covariates in the encoder, 10 latent dimensions, ZINB), surgery without dropout and weight decay.
@@ -23,7 +23,7 @@ from pathlib import Path
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser.add_argument("data", type=Path, help="folder of the two files")
     parser.add_argument("--model", choices=["scvi", "scanvi"], default="scvi")
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--label-epochs", type=int, default=10)
@@ -55,12 +55,10 @@ HELD_OUT = 10
 UNLABELLED = "unlabelled"
 
 
-def read(name, genes, study=None):
-    """The counts of `genes`, in that order, as float32 CSR."""
-    adata = anndata.read_h5ad(args.data / name)[:, genes].copy()
+def read(name):
+    """The counts as float32 CSR, with obs."""
+    adata = anndata.read_h5ad(args.data / name)
     adata.X = adata.X.astype(np.float32)
-    if study is not None:
-        adata.obs["study"] = study
     return adata
 
 
@@ -102,12 +100,7 @@ def prepare(adata):
 
 
 def main():
-    lines = (args.data / "expimap_ref_model_fig3_mask.gmt").read_text().splitlines()
-    wanted = {gene for line in lines for gene in line.split("\t")[2:]}
-    file = "pbmc_reference_merged.h5ad"
-    available = anndata.read_h5ad(args.data / file, backed="r").var_names
-    genes = [gene for gene in available if gene in wanted]
-    reference, query = read(file, genes), read("kang_ifnb_2800.h5ad", genes, study="Kang")
+    reference, query = read("reference.h5ad"), read("query.h5ad")
     reference.obs["label"] = reference.obs["cell_type"].astype(str)
     query.obs["label"] = UNLABELLED
     held = np.arange(reference.n_obs) % HELD_OUT == 0
@@ -130,7 +123,7 @@ def main():
         "seed": args.seed,
         "cells": int((~held).sum()),
         "query_cells": query.n_obs,
-        "genes": len(genes),
+        "genes": reference.n_vars,
         "reference": train(model, args.epochs, 1e-6),
     }
     if args.model == "scanvi":
@@ -151,10 +144,8 @@ def main():
     query_latent = mapped.get_latent_representation(mapped_cells)
     report["latent_seconds"] = time.perf_counter() - start
 
-    types = query.obs["cell_type"].to_numpy(dtype=str)
-    known = np.array([kind in label_accuracy.SAME_TYPE for kind in types])
-    known &= query.obs["condition"].to_numpy() == "control"
-    truth = np.array([label_accuracy.SAME_TYPE[kind] for kind in types[known]])
+    known = query.obs["truth"].notna().to_numpy()
+    truth = query.obs["truth"].to_numpy(dtype=str)[known]
     labels = reference.obs["cell_type"].to_numpy(dtype=str)
     found, _ = label_accuracy.transfer(reference_latent, labels, query_latent[known], 15, "paper")
     accuracy, by_type, _ = label_accuracy.accuracy(truth, found)

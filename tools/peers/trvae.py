@@ -1,9 +1,9 @@
-"""scArches' trVAE (or CVAE) on the PBMC reference and the IFN-β query: times, losses, latent means.
+"""scArches' trVAE (or CVAE) on a reference and a query: times, losses, label accuracy.
 
-The peer side of `cargo xtask mapping`; needs the packages of
-requirements-scarches.txt.
+The peer side of `cargo xtask mapping`, which writes FOLDER/reference.h5ad (obs: study, cell_type) and
+FOLDER/query.h5ad (obs: study, truth); needs the packages of requirements-scarches.txt.
 
-    python tools/peers/trvae.py DATA --epochs 100 --query-epochs 100 --threads 1
+    python tools/peers/trvae.py FOLDER --epochs 100 --query-epochs 100 --threads 1
 
 Every tenth cell of the reference is held out. Settings are scArches' defaults (hidden 256-64,
 10 latent dimensions, NB, MMD weight 1 on z, KL weight 1 without annealing), without weight
@@ -23,14 +23,13 @@ from pathlib import Path
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser.add_argument("data", type=Path, help="folder of the two files")
     parser.add_argument("--model", choices=["trvae", "cvae"], default="trvae")
     parser.add_argument("--mmd-on", choices=["z", "y"], default="z")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--query-epochs", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=2020)
-    parser.add_argument("--save-latent", type=Path, help="write the latent means to this .npz")
     parser.add_argument("--verbose", action="store_true", help="show scArches' own output")
     return parser.parse_args()
 
@@ -65,12 +64,10 @@ with hushed(), contextlib.redirect_stderr(sys.stderr if args.verbose else io.Str
     import scarches
 
 
-def read(name, genes, study=None):
-    """The counts of `genes`, in that order, as float32 CSR."""
-    adata = anndata.read_h5ad(args.data / name)[:, genes].copy()
+def read(name):
+    """The counts as float32 CSR, with obs."""
+    adata = anndata.read_h5ad(args.data / name)
     adata.X = adata.X.astype(np.float32)
-    if study is not None:
-        adata.obs["study"] = study
     return adata
 
 
@@ -115,12 +112,7 @@ def reconstruction(model, adata):
 
 
 def main():
-    lines = (args.data / "expimap_ref_model_fig3_mask.gmt").read_text().splitlines()
-    wanted = {gene for line in lines for gene in line.split("\t")[2:]}
-    file = "pbmc_reference_merged.h5ad"
-    available = anndata.read_h5ad(args.data / file, backed="r").var_names
-    genes = [gene for gene in available if gene in wanted]
-    reference, query = read(file, genes), read("kang_ifnb_2800.h5ad", genes, study="Kang")
+    reference, query = read("reference.h5ad"), read("query.h5ad")
     held = np.arange(reference.n_obs) % HELD_OUT == 0
 
     torch.manual_seed(args.seed)
@@ -143,7 +135,7 @@ def main():
         "seed": args.seed,
         "cells": int((~held).sum()),
         "query_cells": query.n_obs,
-        "genes": len(genes),
+        "genes": reference.n_vars,
         "reference": train(model, args.epochs),
         "held_out_reconstruction": reconstruction(model, reference[held]),
     }
@@ -158,23 +150,12 @@ def main():
     query_latent = mapped.get_latent(query.X, query.obs["study"], mean=True)
     report["latent_seconds"] = time.perf_counter() - start
 
-    types = query.obs["cell_type"].to_numpy(dtype=str)
-    known = np.array([kind in label_accuracy.SAME_TYPE for kind in types])
-    known &= query.obs["condition"].to_numpy() == "control"
-    truth = np.array([label_accuracy.SAME_TYPE[kind] for kind in types[known]])
+    known = query.obs["truth"].notna().to_numpy()
+    truth = query.obs["truth"].to_numpy(dtype=str)[known]
     labels = reference.obs["cell_type"].to_numpy(dtype=str)
     found, _ = label_accuracy.transfer(reference_latent, labels, query_latent[known], 15, "paper")
     accuracy, by_type, _ = label_accuracy.accuracy(truth, found)
     report["label_accuracy"], report["label_accuracy_by_type"] = accuracy, by_type
-    if args.save_latent:
-        np.savez_compressed(
-            args.save_latent,
-            reference_latent=reference_latent,
-            reference_label=labels,
-            query_latent=query_latent,
-            query_label=types,
-            query_condition=query.obs["condition"].to_numpy(dtype=str),
-        )
     json.dump(report, sys.stdout, indent=1)
     print()
 

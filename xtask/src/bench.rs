@@ -145,7 +145,7 @@ fn ours(folder: &Path, epochs: usize) -> Result<Ours> {
     let mut model = data::expimap(&reference, &sets, &json!({}), config.seed)?;
     let sparse_bytes = bytes(&reference);
     let rates = floor::measure();
-    let train_floor = floor::step_of_epoch(&model.params, &reference, &config).seconds(rates);
+    let train_floor = floor::step_of_epoch(&model, &reference, &config).seconds(rates);
     reset_peak();
     let (train_epoch, report) = timed_fit(&mut model, &reference, &config)?;
     let peak_bytes = peak();
@@ -155,7 +155,7 @@ fn ours(folder: &Path, epochs: usize) -> Result<Ours> {
     let mut plan = Surgery::adaptor("Kang", new);
     plan.settings = json!({ "kl_weight": 0.1 });
     let mut graft = model.surgery(&plan, config.seed)?;
-    let graft_floor = floor::step_of_epoch(&graft.params, &query, &config).seconds(rates);
+    let graft_floor = floor::step_of_epoch(&graft, &query, &config).seconds(rates);
     let (graft_epoch, graft_report) = timed_fit(&mut graft, &query, &config)?;
 
     let start = Instant::now();

@@ -1,11 +1,13 @@
-//! The real pair: PBMC of five studies as reference, IFN-β stimulated PBMC as query.
+//! Real data: PBMC of five studies as reference with IFN-β stimulated PBMC as query, and other mappings with known truth.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use scgraft_cells::{Cells, ConditionSource, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions};
-use scgraft_io::{GmtOptions, ReadOptions, read_gmt, read_h5ad};
+use anyhow::{Context, Result, bail};
+use scgraft_cells::{
+    Cells, Column, ConditionSource, Frame, GenePrograms, GeneSet, Matrix, PrepareOptions, Prepared, ProgramOptions,
+};
+use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};
 use scgraft_models::{Header, Membership, Model, Program, Segment};
 use serde_json::Value;
 
@@ -101,4 +103,79 @@ pub fn known_types(cells: &Cells) -> Vec<Option<String>> {
 pub fn query_like(cells: &Cells, model: &Model) -> Result<Prepared> {
     let condition = ConditionSource::Columns(vec!["study".into()]);
     Ok(Prepared::query(cells, &model.header.known(), &PrepareOptions { condition, ..PrepareOptions::default() })?)
+}
+
+/// A reference with `study` and `cell_type`, and a query on the same genes with `study` and `truth`: the type in the
+/// reference's words, missing where the cell does not count.
+pub struct Task {
+    pub reference: Cells,
+    pub query: Cells,
+}
+
+impl Task {
+    /// `pbmc`: the pair, on the genes of its programs, judged on control cells of types that the reference knows.
+    /// `scmixology`: cell lines by CEL-seq2 as reference, by Drop-seq as query, on the 2,000 genes with most counts.
+    pub fn read(folder: &Path, name: &str) -> Result<Self> {
+        match name {
+            "pbmc" => Self::pbmc(folder),
+            "scmixology" => Self::scmixology(folder),
+            other => bail!("`{other}` is not pbmc or scmixology"),
+        }
+    }
+
+    fn pbmc(folder: &Path) -> Result<Self> {
+        let pair = read(folder)?;
+        let genes = genes(&pair.reference, &pair.sets);
+        let condition = pair.query.obs.column("condition").context("no `condition` in the query")?;
+        let known = known_types(&pair.query).into_iter().zip(condition.texts());
+        let truth = known.map(|(kind, state)| kind.filter(|_| state.as_deref() == Some("control"))).collect();
+        let mut query = on_genes(&pair.query, &genes)?;
+        query.obs.set("study", Column::categorical(&vec!["Kang"; query.n_cells()]));
+        query.obs.set("truth", Column::Text(truth));
+        Ok(Task { reference: on_genes(&pair.reference, &genes)?, query })
+    }
+
+    fn scmixology(folder: &Path) -> Result<Self> {
+        let all = cells(&folder.join("scmixology_celseq2_dropseq.h5ad"))?;
+        let counts = all.x.as_ref().context("no counts")?.to_csr();
+        let mut totals = vec![0f64; all.n_genes()];
+        counts.indices.iter().zip(&counts.values).for_each(|(&gene, &count)| totals[gene as usize] += f64::from(count));
+        let mut order: Vec<usize> = (0..all.n_genes()).collect();
+        order.sort_by(|&a, &b| totals[b].total_cmp(&totals[a]));
+        order.truncate(2000);
+        order.sort_unstable();
+        let genes: Vec<String> = order.into_iter().map(|g| all.var.index[g].clone()).collect();
+        let batch = all.obs.column("batch").context("no `batch`")?.clone();
+        let lines = all.obs.column("cell_line").context("no `cell_line`")?.clone();
+        let mut all = on_genes(&all, &genes)?;
+        all.obs.set("study", batch.clone());
+        all.obs.set("cell_type", lines.clone());
+        all.obs.set("truth", lines);
+        let of = |name: &str| -> Vec<usize> {
+            (0..all.n_cells()).filter(|&i| batch.text(i).as_deref().is_some_and(|b| b.starts_with(name))).collect()
+        };
+        Ok(Task { reference: all.select_cells(&of("CEL")), query: all.select_cells(&of("Drop")) })
+    }
+
+    /// Cells of the query that count, and their types.
+    pub fn truth(&self) -> Vec<(usize, String)> {
+        let column = self.query.obs.column("truth");
+        (0..self.query.n_cells()).filter_map(|i| column.and_then(|c| c.text(i)).map(|t| (i, t))).collect()
+    }
+
+    /// Writes reference.h5ad and query.h5ad, for the peers.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        std::fs::create_dir_all(folder)?;
+        for (name, cells) in [("reference.h5ad", &self.reference), ("query.h5ad", &self.query)] {
+            write_h5ad(folder.join(name), cells, &WriteOptions::default())?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts of these genes only, with obs.
+fn on_genes(cells: &Cells, genes: &[String]) -> Result<Cells> {
+    let condition = ConditionSource::Constant("all".into());
+    let found = Prepared::reference(cells, Some(genes), &PrepareOptions { condition, ..PrepareOptions::default() })?;
+    Ok(Cells::new(Matrix::Sparse(found.expression), cells.obs.clone(), Frame::new(genes.to_vec())))
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use scgraft_cells::Prepared;
-use scgraft_engine::{Axis, Params};
+use scgraft_engine::Axis;
+use scgraft_models::Model;
 use scgraft_train::TrainConfig;
 
 /// Rates of this machine.
@@ -62,55 +63,47 @@ impl Need {
 }
 
 /// What a step of training needs with its share of the validation that ends the epoch.
-pub fn step_of_epoch(params: &Params, data: &Prepared, config: &TrainConfig) -> Need {
+pub fn step_of_epoch(model: &Model, data: &Prepared, config: &TrainConfig) -> Need {
     let nnz = data.expression.nnz() * config.batch_size / data.n_cells();
-    let train = step(params, config.batch_size, nnz, data.n_genes());
-    let validate = forward(params, config.batch_size, nnz, data.n_genes());
-    let batches = (1.0 - config.train_fraction) / config.train_fraction;
+    let (train, validate) = needs(model, config.batch_size, nnz, data.n_genes());
+    let batches =
+        if config.early_stopping.is_some() { (1.0 - config.train_fraction) / config.train_fraction } else { 0.0 };
     Need { flops: train.flops + batches * validate.flops, bytes: train.bytes + batches * validate.bytes }
 }
 
-/// What a batch of a model needs in validation, forward only: each weight is read once, the decoder's activations are
-/// written and read once.
-fn forward(params: &Params, cells: usize, nnz: usize, genes: usize) -> Need {
-    let mut need = Need { flops: 0.0, bytes: 8.0 * (cells * genes) as f64 };
-    for p in params.iter() {
-        let is_matrix = p.shape.len() == 2;
-        need.bytes += 4.0 * p.values.len() as f64;
-        need.flops += match p.axes[0] {
-            Axis::Gene if is_matrix && !p.is_trainable() => 0.0,
-            Axis::Gene if is_matrix => 2.0 * (nnz * p.row_len()) as f64,
-            Axis::Hidden | Axis::Latent | Axis::Program if is_matrix => 2.0 * p.values.len() as f64 * cells as f64,
-            Axis::Entry => 2.0 * p.values.len() as f64 * cells as f64,
-            _ => 0.0,
-        };
-    }
-    need
-}
-
-/// What a step of a model needs: `cells` a batch with `nnz` counts, over `genes`.
+/// What a step of training needs and what a batch of validation: `cells` a batch with `nnz` counts, over `genes`.
 ///
-/// Products: forward, gradient to the input (but for the first layer), gradient to the weights where they
-/// train. Bytes: Adam reads and writes weight and two moments and reads the gradient that was written before
-/// (32 a trained value); weights that do not train are read once; the decoder's activations [gene × cell] are
-/// written and read once for the mean, once for the likelihood's gradient, in two directions (16 a value).
-fn step(params: &Params, cells: usize, nnz: usize, genes: usize) -> Need {
-    let mut need = Need { bytes: 16.0 * (cells * genes) as f64, ..Need::default() };
-    for p in params.iter() {
+/// Products: forward, gradient to the input (but for the first layer), gradient to the weights where they train; each
+/// weight meets each cell once, so that what a model does for every label, or between all cells, is not counted. A
+/// frozen first layer needs none: its products are known. Bytes: Adam reads and writes weight and two moments and reads
+/// the gradient that was written before (32 a trained value); weights that do not train are read once; the activations
+/// [gene × cell] of each layer to genes are written and read once for the mean, once for the likelihood's gradient, in
+/// two directions (16 a value). Validation goes forward only: weights are read once, activations written and read once.
+fn needs(model: &Model, cells: usize, nnz: usize, genes: usize) -> (Need, Need) {
+    let (mut train, mut validate) = (Need::default(), Need::default());
+    let inputs = model.network.input_weights();
+    let mut heads: f64 = 0.0;
+    for id in model.params.ids() {
+        let p = model.params.get(id);
         let (values, trained) = (p.values.len() as f64, p.trainable_spans().map(|s| s.len()).sum::<usize>() as f64);
-        need.bytes += 32.0 * trained + if trained == 0.0 { 4.0 * values } else { 0.0 };
-        let directions = 1.0 + f64::from(u8::from(trained > 0.0));
-        let is_matrix = p.shape.len() == 2;
-        need.flops += match p.axes[0] {
-            // Frozen, its product with a cell's counts is known.
-            Axis::Gene if is_matrix && trained == 0.0 => 0.0,
-            Axis::Gene if is_matrix => 2.0 * directions * (nnz * p.row_len()) as f64,
-            Axis::Hidden | Axis::Latent | Axis::Program if is_matrix => {
-                2.0 * (1.0 + directions) * values * cells as f64
-            }
-            Axis::Entry => 2.0 * (1.0 + directions) * values * cells as f64,
-            _ => 0.0,
-        };
+        train.bytes += 32.0 * trained + if trained == 0.0 { 4.0 * values } else { 0.0 };
+        validate.bytes += 4.0 * values;
+        let to_weights = f64::from(u8::from(trained > 0.0));
+        if inputs.contains(&id) {
+            let product = 2.0 * (nnz * p.row_len()) as f64;
+            train.flops += 2.0 * to_weights * product;
+            validate.flops += to_weights * product;
+        } else if p.axes[0] == Axis::Entry
+            || (p.shape.len() == 2 && !matches!(p.axes[0], Axis::Condition | Axis::Covariate | Axis::Cell))
+        {
+            let product = 2.0 * values * cells as f64;
+            train.flops += (2.0 + to_weights) * product;
+            validate.flops += product;
+            heads += f64::from(u8::from(matches!(p.axes[0], Axis::Gene | Axis::Entry)));
+        }
     }
-    need
+    let activations = (cells * genes) as f64 * heads.max(1.0);
+    train.bytes += 16.0 * activations;
+    validate.bytes += 8.0 * activations;
+    (train, validate)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask mapping`: a base model on the real pair, beside the published code with the same settings.
+//! `cargo xtask mapping`: a base model on real data, beside the published code with the same settings.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,17 @@ use scgraft_models::{Batch, Header, Input, Model, Step, Surgery, find};
 use scgraft_train::{TrainConfig, fit, with_threads};
 use serde_json::{Map, Value, json};
 
-use crate::{data, quality};
+use crate::data::{self, Task};
+use crate::{floor, quality};
 
 #[derive(Args)]
 pub struct Options {
     /// Base model: scvi, scanvi (from a scvi), cvae, trvae.
     #[arg(long, default_value = "scvi")]
     model: String,
+    /// Data: pbmc or scmixology.
+    #[arg(long, default_value = "pbmc")]
+    task: String,
     /// Python with the peer's packages.
     #[arg(long)]
     peer: Option<PathBuf>,
@@ -50,12 +54,17 @@ pub fn run(options: &Options) -> Result<()> {
         println!("skipped: no data in {} (give --data or SCGRAFT_DATA)", folder.display());
         return Ok(());
     }
+    let task = Task::read(&folder, &options.task)?;
+    let files = std::env::temp_dir().join(format!("scgraft-mapping-{}", std::process::id()));
+    if options.peer.is_some() {
+        task.write(&files)?;
+    }
     for &seed in &options.seeds {
-        let ours = with_threads(options.threads, || ours(&folder, options, seed))??;
-        let peer = options.peer.as_ref().map(|python| peer(python, &folder, options, seed)).transpose()?;
+        let ours = with_threads(options.threads, || ours(&task, options, seed))??;
+        let peer = options.peer.as_ref().map(|python| peer(python, &files, options, seed)).transpose()?;
         println!(
-            "\n{}, seed {seed}\n\n| what | scgraft | peer | ratio or difference |\n|---|---|---|---|",
-            options.model
+            "\n{} on {}, seed {seed}\n\n| what | scgraft | peer | ratio or difference | of the floor |\n|---|---|---|---|---|",
+            options.model, options.task
         );
         let at = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_f64);
         for (what, path, is_time) in [
@@ -77,8 +86,13 @@ pub fn run(options: &Options) -> Result<()> {
                 Some(t) => format!("{:+.2} %", 100.0 * (mine - t) / t),
                 None => "–".into(),
             };
-            println!("| {what} | {mine:.4} | {told} | {compared} |");
+            let floor = path.strip_suffix("seconds_per_epoch").and_then(|parent| at(&ours, &format!("{parent}floor")));
+            let floor = floor.map_or_else(String::new, |f| format!("{:.2}×", mine * options.threads as f64 / f));
+            println!("| {what} | {mine:.4} | {told} | {compared} | {floor} |");
         }
+    }
+    if options.peer.is_some() {
+        std::fs::remove_dir_all(&files)?;
     }
     Ok(())
 }
@@ -109,16 +123,13 @@ fn peer(python: &Path, folder: &Path, options: &Options, seed: u64) -> Result<Va
 }
 
 /// Prepared for a model; with labels where it reads them and `labelled`.
-fn prepared(cells: &Cells, genes: &[String], labelled: bool, known: Option<&Model>) -> Result<Prepared> {
-    let condition = match cells.obs.column("study") {
-        Some(_) => ConditionSource::Columns(vec!["study".into()]),
-        None => ConditionSource::Constant("Kang".into()),
-    };
+fn prepared(cells: &Cells, labelled: bool, known: Option<&Model>) -> Result<Prepared> {
+    let condition = ConditionSource::Columns(vec!["study".into()]);
     let label = labelled.then(|| "cell_type".to_owned());
     let options = PrepareOptions { condition, label, ..PrepareOptions::default() };
     Ok(match known {
         Some(model) => Prepared::query(cells, &model.header.known(), &options)?,
-        None => Prepared::reference(cells, Some(genes), &options)?,
+        None => Prepared::reference(cells, None, &options)?,
     })
 }
 
@@ -130,7 +141,7 @@ fn new_model(name: &str, data: &Prepared, seed: u64) -> Result<Model> {
     Ok(Model::new(name, &Value::Object(Map::new()), header, seed)?)
 }
 
-/// Fits for so many epochs on all cells; seconds of an epoch.
+/// Fits for so many epochs on all cells; seconds of an epoch, and its floor on one thread.
 fn timed(model: &mut Model, data: &Prepared, mut config: TrainConfig, epochs: usize, seed: u64) -> Result<Value> {
     (config.epochs, config.seed, config.early_stopping) = (epochs, seed, None);
     if model.entry.name.ends_with("vae") {
@@ -138,9 +149,11 @@ fn timed(model: &mut Model, data: &Prepared, mut config: TrainConfig, epochs: us
         config.kl_anneal = 0;
     }
     let start = Instant::now();
-    fit(model, data, &config, &mut |_| ControlFlow::Continue(()))?;
+    let report = fit(model, data, &config, &mut |_| ControlFlow::Continue(()))?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok(json!({ "epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs as f64 }))
+    let steps = (report.steps / report.epochs) as f64;
+    let floor = steps * floor::step_of_epoch(model, data, &config).seconds(floor::measure());
+    Ok(json!({ "epochs": epochs, "seconds_per_epoch": seconds / epochs as f64, "floor": floor }))
 }
 
 /// Mean over cells of −ln p(x | z) at the posterior mean.
@@ -160,15 +173,13 @@ fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     Ok(total / data.n_cells() as f64)
 }
 
-fn ours(folder: &Path, options: &Options, seed: u64) -> Result<Value> {
-    let pair = data::read(folder)?;
-    let genes = data::genes(&pair.reference, &pair.sets);
+fn ours(task: &Task, options: &Options, seed: u64) -> Result<Value> {
     let split =
-        |held: bool| -> Vec<usize> { (0..pair.reference.n_cells()).filter(|i| (i % HELD_OUT == 0) == held).collect() };
+        |held: bool| -> Vec<usize> { (0..task.reference.n_cells()).filter(|i| (i % HELD_OUT == 0) == held).collect() };
     let (train_cells, held_cells) =
-        (pair.reference.select_cells(&split(false)), pair.reference.select_cells(&split(true)));
+        (task.reference.select_cells(&split(false)), task.reference.select_cells(&split(true)));
     let labelled = find(&options.model)?.needs.contains(&Input::Labels);
-    let train_data = prepared(&train_cells, &genes, labelled, None)?;
+    let train_data = prepared(&train_cells, labelled, None)?;
     let n = train_data.n_cells();
 
     let mut report = Map::new();
@@ -182,31 +193,31 @@ fn ours(folder: &Path, options: &Options, seed: u64) -> Result<Value> {
         report.insert("labels".into(), timed(&mut with_labels, &train_data, config, options.label_epochs, seed)?);
         model = with_labels;
     }
-    let held = prepared(&held_cells, &genes, false, Some(&model))?;
+    let held = prepared(&held_cells, false, Some(&model))?;
     report.insert("held_out_reconstruction".into(), reconstruction(&model, &held)?.into());
 
-    let query = prepared(&pair.query, &genes, false, Some(&model))?;
-    let mut plan = Surgery::adaptor("Kang", query.condition.levels[query.n_known_conditions..].to_vec());
+    let query = prepared(&task.query, false, Some(&model))?;
+    let mut plan = Surgery::adaptor("query", query.condition.levels[query.n_known_conditions..].to_vec());
     plan.cells = query.cell_identities();
     let mut grafted = model.surgery(&plan, seed)?;
     let config = TrainConfig::of(&model.entry.mapping, query.n_cells());
     report.insert("surgery".into(), timed(&mut grafted, &query, config, options.query_epochs, seed)?);
     report.insert("query_reconstruction".into(), reconstruction(&grafted, &query)?.into());
 
-    let reference = prepared(&pair.reference, &genes, false, Some(&grafted))?;
+    let reference = prepared(&task.reference, false, Some(&grafted))?;
     let start = Instant::now();
     let (reference_mean, query_mean): (Dense, Dense) = (grafted.latent(&reference)?.0, grafted.latent(&query)?.0);
     report.insert("latent_seconds".into(), start.elapsed().as_secs_f64().into());
-    let (accuracy, _) = quality::accuracy(&pair, &reference_mean, &query_mean)?;
+    let known = task.truth();
+    let (accuracy, _) = quality::accuracy(&task.reference, &known, &reference_mean, &query_mean)?;
     report.insert("label_accuracy".into(), accuracy.into());
     if let Some(p) = grafted.label_probabilities(&query)? {
         let best = |i: usize| {
             let row = p.row(i);
             (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best })
         };
-        let rows = quality::known_control_cells(&pair)?;
-        let right = rows.iter().filter(|(i, truth)| grafted.header.labels[best(*i)] == **truth).count();
-        report.insert("predicted_accuracy".into(), (right as f64 / rows.len() as f64).into());
+        let right = known.iter().filter(|(i, truth)| grafted.header.labels[best(*i)] == **truth).count();
+        report.insert("predicted_accuracy".into(), (right as f64 / known.len() as f64).into());
     }
     Ok(Value::Object(report))
 }

@@ -141,25 +141,24 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     println!("  B cells: {B_RECEPTOR} {:?}; first five {:?}", rank(&b, B_RECEPTOR), &b[..5]);
 
     let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?)?;
-    let (correct, macro_mean) = accuracy(pair, &reference_mean, &mean)?;
+    let (correct, macro_mean) = accuracy(&pair.reference, &known_control_cells(pair)?, &reference_mean, &mean)?;
     println!("  label accuracy on control cells of known types: {correct:.3}, mean over types {macro_mean:.3}");
     Ok(())
 }
 
 /// Control cells of types that the reference knows: row, and type in the reference's words.
-pub fn known_control_cells(pair: &Pair) -> Result<Vec<(usize, String)>> {
+fn known_control_cells(pair: &Pair) -> Result<Vec<(usize, String)>> {
     let condition = coded(&pair.query, "condition")?;
     let control = condition.levels.iter().position(|l| l == "control").context("no control cells")? as u32;
     let truth = data::known_types(&pair.query).into_iter().enumerate();
     Ok(truth.filter(|(i, _)| condition.codes[*i] == control).filter_map(|(i, t)| t.map(|t| (i, t))).collect())
 }
 
-/// Accuracy of transferred labels on control cells of types that the reference knows, k = 15.
-pub fn accuracy(pair: &Pair, reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
-    let known = known_control_cells(pair)?;
+/// Accuracy of transferred labels on cells whose type is known, k = 15; over cells, and the mean over types.
+pub fn accuracy(labelled: &Cells, known: &[(usize, String)], reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
     let rows: Vec<usize> = known.iter().map(|k| k.0).collect();
     let neighbours = knn(reference, &query.select_rows(&rows), 15)?;
-    let labels = coded(&pair.reference, "cell_type")?;
+    let labels = coded(labelled, "cell_type")?;
     let options = TransferOptions { unknown_above: 1.0, ..TransferOptions::default() };
     let transfer = transfer_labels(&neighbours, &[("cell_type", &labels)], &options)?;
     let mut by_type: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
