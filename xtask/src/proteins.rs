@@ -11,10 +11,10 @@ use clap::Args;
 use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, PrepareOptions, Prepared, ProteinSource};
 use scgraft_io::{ReadOptions, read_h5ad};
 use scgraft_models::{DecodeAs, Header, Model, Surgery, find};
-use scgraft_train::{TrainConfig, fit, graft, with_threads};
+use scgraft_train::{TrainConfig, fit, with_threads};
 use serde_json::{Value, json};
 
-use crate::data;
+use crate::{data, floor};
 
 /// Options of the comparison.
 #[derive(Args)]
@@ -37,9 +37,9 @@ pub struct Options {
     /// Without the peer's classifier of batches, which ours does not have.
     #[arg(long)]
     no_adversary: bool,
-    /// Also map the query without proteins.
-    #[arg(long)]
-    map: bool,
+    /// Also map the query without proteins, in so many epochs.
+    #[arg(long, default_value_t = 0)]
+    query_epochs: usize,
 }
 
 /// One cell in so many has its proteins hidden.
@@ -51,6 +51,9 @@ struct Figures {
     with_background: Vec<f64>,
     foreground: Vec<f64>,
     seconds_per_epoch: f64,
+    surgery_seconds_per_epoch: Option<f64>,
+    /// Of the training and of the surgery epoch, on one thread.
+    floors: (f64, f64),
 }
 
 /// Runs the comparison and prints its tables.
@@ -86,10 +89,15 @@ pub fn run(options: &Options) -> Result<()> {
             mean(&ours.foreground),
             told(b)
         );
-        let ratio = theirs.map_or(String::new(), |t| {
-            format!(", scvi-tools {:.3} s: {:.1}×", t.seconds_per_epoch, t.seconds_per_epoch / ours.seconds_per_epoch)
-        });
-        println!("{:.3} s an epoch{ratio}", ours.seconds_per_epoch);
+        let peers = theirs.as_ref().map(|t| (Some(t.seconds_per_epoch), t.surgery_seconds_per_epoch));
+        for (what, mine, peer, floor) in [
+            ("an epoch", Some(ours.seconds_per_epoch), peers.and_then(|p| p.0), ours.floors.0),
+            ("an epoch of surgery", ours.surgery_seconds_per_epoch, peers.and_then(|p| p.1), ours.floors.1),
+        ] {
+            let Some(mine) = mine else { continue };
+            let ratio = peer.map_or(String::new(), |t| format!("; scvi-tools {t:.3} s: {:.1}×", t / mine));
+            println!("{what}: {mine:.3} s, {:.2}× the floor{ratio}", mine * options.threads as f64 / floor);
+        }
     }
     Ok(())
 }
@@ -136,30 +144,45 @@ fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(V
         seed,
         ..TrainConfig::of(&entry.training, prepared.n_cells())
     };
-    let start = Instant::now();
-    fit(&mut model, &prepared, &config, &mut |_| ControlFlow::Continue(()))?;
-    let seconds_per_epoch = start.elapsed().as_secs_f64() / options.epochs.max(1) as f64;
+    let (seconds_per_epoch, floor) = timed(&mut model, &prepared, &config)?;
     let rows: Vec<usize> = (0..cells.n_cells()).step_by(HIDDEN).collect();
     let imputed = model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]))?;
     let truth = truth.select_rows(&rows);
     let each = |of: &Dense| (0..names.len()).map(|j| pearson(&of.column(j), &truth.column(j))).collect::<Vec<_>>();
-    let figures =
-        Figures { with_background: each(&imputed.total), foreground: each(&imputed.foreground), seconds_per_epoch };
-    if options.map {
-        map(&model, folder, seed)?;
+    let mut figures = Figures {
+        with_background: each(&imputed.total),
+        foreground: each(&imputed.foreground),
+        seconds_per_epoch,
+        surgery_seconds_per_epoch: None,
+        floors: (floor, f64::NAN),
+    };
+    if options.query_epochs > 0 {
+        let (seconds, floor) = map(&model, folder, options.query_epochs, seed)?;
+        (figures.surgery_seconds_per_epoch, figures.floors.1) = (Some(seconds), floor);
     }
     Ok((names, figures))
 }
 
+/// Seconds of an epoch, and its floor.
+fn timed(model: &mut Model, data: &Prepared, config: &TrainConfig) -> Result<(f64, f64)> {
+    let start = Instant::now();
+    let report = fit(model, data, config, &mut |_| ControlFlow::Continue(()))?;
+    let seconds = start.elapsed().as_secs_f64() / report.epochs as f64;
+    let steps = (report.steps / report.epochs) as f64;
+    Ok((seconds, steps * floor::step_of_epoch(model, data, config).seconds(floor::measure())))
+}
+
 /// Maps the query without proteins and imputes them; there is no truth, so the proteins that go together are shown.
-fn map(model: &Model, folder: &Path, seed: u64) -> Result<()> {
+/// Seconds of an epoch, and its floor.
+fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(f64, f64)> {
     let query = read_h5ad(folder.join("citeseq_pbmc5k_totalvi_rna_only.h5ad"), &ReadOptions::default())?;
     let prepare =
         PrepareOptions { condition: ConditionSource::Columns(vec!["batch".into()]), ..PrepareOptions::default() };
     let prepared = Prepared::query(&query, &model.header.known(), &prepare)?;
-    let config = TrainConfig { epochs: 50, early_stopping: None, seed, ..TrainConfig::of(&model.entry.mapping, 4000) };
-    let plan = Surgery::adaptor("5k", Vec::new());
-    let mapped = graft(model, &prepared, plan, &config, &mut |_| ControlFlow::Continue(()))?.model;
+    let config = TrainConfig { epochs, early_stopping: None, seed, ..TrainConfig::of(&model.entry.mapping, 4000) };
+    let new = prepared.condition.levels[prepared.n_known_conditions..].to_vec();
+    let mut mapped = model.surgery(&Surgery::adaptor("5k", new), seed)?;
+    let times = timed(&mut mapped, &prepared, &config)?;
     let imputed = mapped.proteins(&prepared, &DecodeAs::Measured)?;
     let genes = ["CD3D", "CD4", "CD8A", "CD14", "MS4A1", "FCGR3A", "NCAM1"];
     let proteins = ["CD3", "CD4", "CD8a", "CD14", "CD19", "CD16", "CD56"];
@@ -178,7 +201,7 @@ fn map(model: &Model, folder: &Path, seed: u64) -> Result<()> {
             .collect();
         println!("  {protein} and {gene}: {:.3}", pearson(&imputed.total.column(p), &counts));
     }
-    Ok(())
+    Ok(times)
 }
 
 /// Pearson correlation of ln(1 + a) with ln(1 + b).
@@ -198,7 +221,7 @@ fn peer(python: &Path, folder: &Path, options: &Options, seed: u64, names: &[Str
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/peers/totalvi.py"))
         .arg(folder)
         .args(["--epochs", &options.epochs.to_string(), "--threads", &options.threads.to_string()])
-        .args(["--seed", &seed.to_string()]);
+        .args(["--seed", &seed.to_string(), "--query-epochs", &options.query_epochs.to_string()]);
     if options.no_adversary {
         command.arg("--no-adversary");
     }
@@ -213,5 +236,7 @@ fn peer(python: &Path, folder: &Path, options: &Options, seed: u64, names: &[Str
         with_background: each("with_background")?,
         foreground: each("foreground")?,
         seconds_per_epoch: found["seconds_per_epoch"].as_f64().context("no time")?,
+        surgery_seconds_per_epoch: found["surgery_seconds_per_epoch"].as_f64(),
+        floors: (f64::NAN, f64::NAN),
     })
 }
