@@ -160,7 +160,7 @@ fn timed(model: &mut Model, data: &Prepared, mut config: TrainConfig, epochs: us
 fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     model.check(data)?;
     let (mut batch, mut workspace, mut total) = (Batch::default(), Workspace::new(), 0.0);
-    let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, kl_weight: 1.0 };
+    let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, kl_weight: 1.0, annealed: 1.0 };
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     for rows in rows.chunks(256) {
         batch.fill(data, rows, model.network.input_scale());

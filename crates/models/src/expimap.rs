@@ -22,12 +22,17 @@
 //! 8. after each step of size η: soft threshold η·w_l1 outside soft gene sets; group lasso
 //!    η·w_lasso on each reference program; soft threshold η·w_new on free programs
 //!
-//! New programs start apart from the published code, where all join at once, with random weights on all genes. A
-//! query's baseline is in L[s] alone, which starts at random and learns slowly; new programs then stand in for it, and
-//! some of them never come back. A soft program's weights outside its set last long enough to lead it astray, and
-//! inside they have no penalty, so that it takes what free programs would have explained. Here L[s] starts as the mean
-//! of those known and trains alone for `new_wait` epochs, then free programs join, and after as many epochs again
-//! constrained ones, which start as their gene sets.
+//! Programs start apart from the published code, where they start with random signs under the whole lasso: within twenty
+//! epochs most are pruned, and of gene sets that contain each other, such as those of interferon signalling, chance
+//! picks the one that stays. Here each starts as its gene set, all genes in one direction, so that the set that fits a
+//! variation best has the start of it; and w_lasso is annealed as w_kl is, so that it prunes what programs have come to
+//! explain and not how they started.
+//!
+//! New programs in surgery: in the published code all join at once. A query's baseline is in L[s] alone, which starts at
+//! random and learns slowly; new programs then stand in for it, and some of them never come back. A soft program's
+//! weights outside its set last long enough to lead it astray, and inside they have no penalty, so that it takes what
+//! free programs would have explained. Here L[s] starts as the mean of those known and trains alone for `new_wait`
+//! epochs, then free programs join, and after as many epochs again constrained ones.
 //!
 //! | paper | meaning | tensor | shape | upstream name |
 //! |---|---|---|---|---|
@@ -46,7 +51,7 @@ use scgraft_engine::{
     group_lasso, soft_threshold, soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::encoder::{Encoder, Hidden, VARIANCE_FLOOR, scarches_values};
 use crate::{
@@ -65,6 +70,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     training: Training::SCARCHES,
     mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
     mapping_settings: &[("kl_weight", 0.1)],
+    published_settings: || json!({ "gene_set_start": false, "lasso_anneal": false, "new_wait": 0, "frozen_norm_by_batch": true }),
     build,
 };
 
@@ -82,10 +88,15 @@ pub struct ExpimapConfig {
     pub likelihood: Likelihood,
     /// Output function; by default softmax for counts, identity for squared error.
     pub output: Option<Output>,
+    /// Whether constrained programs start as their gene sets: nothing outside, and inside all in one direction. The
+    /// published code starts them with random signs, soft ones on all genes.
+    pub gene_set_start: bool,
     /// Weight of the KL term (upstream `alpha_kl`).
     pub kl_weight: f32,
     /// Weight of the group lasso on reference programs (upstream `alpha`).
     pub lasso_weight: f32,
+    /// Whether that weight is annealed as the KL weight is; the published code has it in full from the first step.
+    pub lasso_anneal: bool,
     /// Weight of L1 outside soft gene sets (upstream `alpha_l1`).
     pub l1_weight: f32,
     /// Weight of L1 on free programs (upstream `gamma_ext`).
@@ -93,8 +104,8 @@ pub struct ExpimapConfig {
     /// Epochs over which `new_l1_weight` rises from near 0 (upstream `gamma_epoch_anneal`); 0 for at once.
     pub new_l1_anneal: usize,
     /// Surgery that adds programs: epochs of the new conditions' weights alone, then as many with free programs
-    /// besides, before constrained programs join; each at most a quarter of all epochs. 0: all at once and from
-    /// random weights, as in the published code.
+    /// besides, before constrained programs join; each at most a quarter of all epochs. 0: all at once, as in the
+    /// published code.
     pub new_wait: usize,
     /// Weight of HSIC between free programs and the rest (upstream `beta`).
     pub hsic_weight: f32,
@@ -113,8 +124,10 @@ impl Default for ExpimapConfig {
             norm: Norm::Layer,
             likelihood: Likelihood::Nb,
             output: None,
+            gene_set_start: true,
             kl_weight: 0.5,
             lasso_weight: 0.7,
+            lasso_anneal: true,
             l1_weight: 0.9,
             new_l1_weight: 0.7,
             new_l1_anneal: 50,
@@ -222,29 +235,26 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
     let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
     let dispersion = (config.likelihood == Likelihood::Nb)
         .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
-    let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, key)).collect();
+    let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, config.gene_set_start, key)).collect();
     let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion };
     Ok((p, Box::new(network)))
 }
 
-fn add_programs(p: &mut Params, segment: &Segment, genes: usize, key: Key) -> Programs {
+fn add_programs(p: &mut Params, segment: &Segment, genes: usize, gene_set_start: bool, key: Key) -> Programs {
     let (mask, count) = (segment.mask(genes), segment.programs.len());
     let axes: &[(Axis, usize)] = match segment.membership {
         Membership::Hard => &[(Axis::Entry, mask.n_entries())],
         Membership::Soft | Membership::Free => &[(Axis::Program, count), (Axis::Gene, genes)],
     };
     let weight = p.add(&segment.tensor(), axes, Init::FanIn(count), key);
-    Programs { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
-}
-
-/// Constrained programs start as their gene sets: nothing outside, and inside all in one direction.
-fn start_as_gene_sets(programs: &Programs, values: &mut [f32], n_genes: usize) {
-    match programs.membership {
-        Membership::Free => return,
-        Membership::Soft => soft_threshold_outside(values, &programs.mask, n_genes, f32::INFINITY),
-        Membership::Hard => {}
+    let values = &mut p.get_mut(weight).values;
+    if gene_set_start && segment.membership == Membership::Soft {
+        soft_threshold_outside(values, &mask, genes, f32::INFINITY);
     }
-    values.iter_mut().for_each(|w| *w = w.abs());
+    if gene_set_start && segment.membership != Membership::Free {
+        values.iter_mut().for_each(|w| *w = w.abs());
+    }
+    Programs { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
 }
 
 /// New conditions start as the mean of those known: where there is no bias, their rows hold the genes' baseline.
@@ -396,12 +406,13 @@ impl Network for Expimap {
                 Membership::Hard => {}
             }
             if programs.of_reference {
+                let weight = c.lasso_weight * if c.lasso_anneal { step.annealed } else { 1.0 };
                 for j in 0..programs.mask.n_programs() {
                     let span = match programs.membership {
                         Membership::Hard => programs.mask.entries(j),
                         Membership::Soft | Membership::Free => j * self.n_genes..(j + 1) * self.n_genes,
                     };
-                    group_lasso(&mut values[span], c.lasso_weight * rate); // 8
+                    group_lasso(&mut values[span], weight * rate); // 8
                 }
             }
         }
@@ -419,11 +430,10 @@ impl Network for Expimap {
         n_genes: usize,
         key: Key,
     ) -> Result<(), ModelError> {
-        let added = add_programs(params, segment, n_genes, key);
+        let added = add_programs(params, segment, n_genes, self.config.gene_set_start, key);
         let tensor = params.get_mut(added.weight);
         tensor.new_rows = 0..tensor.rows();
         if self.config.new_wait > 0 {
-            start_as_gene_sets(&added, &mut tensor.values, n_genes);
             start_as_known(params.get_mut(self.decoder_condition));
         }
         self.programs.push(added);
@@ -459,7 +469,7 @@ impl Network for Expimap {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use crate::{Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
 
@@ -469,6 +479,10 @@ mod tests {
 
     /// A graft of a condition, a soft program of genes 1 and 3, and so many free ones.
     fn graft(new_wait: usize, n_free: usize) -> Model {
+        graft_of(json!({ "new_wait": new_wait }), n_free)
+    }
+
+    fn graft_of(mut settings: Value, n_free: usize) -> Model {
         let header = Header {
             genes: (0..5).map(|g| format!("g{g}")).collect(),
             conditions: vec!["a".into(), "b".into()],
@@ -479,7 +493,7 @@ mod tests {
             }],
             ..Header::default()
         };
-        let settings = json!({ "hidden": [4], "new_wait": new_wait });
+        settings["hidden"] = json!([4]);
         let plan = Surgery {
             programs: Some(NewPrograms { constrained: vec![program("q", &[1, 3])], soft: true, n_free }),
             ..Surgery::adaptor("c", vec!["c".into()])
@@ -506,6 +520,13 @@ mod tests {
         assert!((0..5).all(|g| if g % 2 == 1 { w[g] > 0.0 } else { w[g] == 0.0 }), "{w:?}");
         let l = values(&model, "decoder.condition");
         assert!((0..5).all(|g| (l[10 + g] - 0.5 * (l[g] + l[5 + g])).abs() < 1e-6), "{l:?}");
-        assert!(values(&graft(0, 2), "decoder.programs.c.constrained").iter().all(|&w| w != 0.0));
+        assert!(values(&model, "decoder.programs").iter().all(|&w| w > 0.0));
+    }
+
+    #[test]
+    fn published_programs_start_with_random_signs_on_all_genes() {
+        let model = graft_of((super::ENTRY.published_settings)(), 2);
+        let all = ["decoder.programs", "decoder.programs.c.constrained"].map(|tensor| values(&model, tensor)).concat();
+        assert!(all.iter().all(|&w| w != 0.0) && all.iter().any(|&w| w < 0.0), "{all:?}");
     }
 }

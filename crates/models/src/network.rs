@@ -59,6 +59,8 @@ pub struct Step {
     pub learning_rate: f32,
     /// Weight of the KL term: its final weight times the annealing factor.
     pub kl_weight: f32,
+    /// The annealing factor, 0 to 1.
+    pub annealed: f32,
 }
 
 /// What a base model is: how its tensors make a latent space, data and a loss.

@@ -71,6 +71,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     training: Training::SCVI,
     mapping: MAPPING,
     mapping_settings: &[],
+    published_settings: Value::default,
     build: |config, header, key| network("scvi", config, header, key),
 };
 

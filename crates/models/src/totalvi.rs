@@ -73,6 +73,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..TRAINING },
     mapping_settings: &[],
+    published_settings: Value::default,
     build,
 };
 

@@ -54,6 +54,7 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: MAPPING,
     mapping_settings: &[],
+    published_settings: Value::default,
     build: |config, header, key| build(&CVAE, 0.0, config, header, key),
 };
 
@@ -68,6 +69,7 @@ pub(crate) const TRVAE: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: MAPPING,
     mapping_settings: &[],
+    published_settings: Value::default,
     build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
 };
 

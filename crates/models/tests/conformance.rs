@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const GENES: usize = 24;
 const PROTEINS: usize = 6;
-const STEP: Step = Step { epoch: 20, epochs: 1000, learning_rate: 1e-3, kl_weight: 0.3 };
+const STEP: Step = Step { epoch: 20, epochs: 1000, learning_rate: 1e-3, kl_weight: 0.3, annealed: 1.0 };
 
 /// Cells of the conditions named, in turn; the last cell has no counts.
 fn cells(conditions: &[&str], n: usize, seed: u64) -> Cells {

@@ -62,7 +62,7 @@ fn model(g: &Golden) -> Model {
         "lasso_weight": number("alpha", 0.0), "l1_weight": number("alpha_l1", 0.0),
         "new_l1_weight": number("gamma_ext", 0.0), "new_l1_anneal": number("gamma_epoch_anneal", 0.0) as usize,
         "hsic_weight": if s["use_hsic"] == json!(true) { s["beta"].as_f64().unwrap_or(1.0) } else { 0.0 },
-        "hsic_joint": s["hsic_one_vs_all"] == json!(false), "new_wait": 0,
+        "hsic_joint": s["hsic_one_vs_all"] == json!(false), "new_wait": 0, "lasso_anneal": false, "gene_set_start": false,
     });
     if s["use_hsic"].is_null() {
         config["hsic_weight"] = json!(0.0);

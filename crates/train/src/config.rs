@@ -80,8 +80,8 @@ impl TrainConfig {
         self
     }
 
-    /// The factor on the KL weight: min(epoch/anneal, 1), or the same of steps.
-    pub fn kl_factor(&self, epoch: usize, step: usize) -> f32 {
+    /// The annealing factor, on the KL weight and what else a model anneals: min(epoch/anneal, 1), or the same of steps.
+    pub fn anneal_factor(&self, epoch: usize, step: usize) -> f32 {
         let (at, anneal) = match self.kl_anneal_steps {
             Some(steps) => (step, steps),
             None => (epoch, self.kl_anneal),

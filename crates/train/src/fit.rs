@@ -106,10 +106,13 @@ pub fn fit(
     model.history.clear();
     for epoch in 0..config.epochs {
         let full = model.network.kl_weight();
-        let kl_weight = |steps| full * config.kl_factor(epoch, steps);
-        let step = Step { epoch, epochs: config.epochs, learning_rate, kl_weight: kl_weight(run.steps) };
-        let train = run.train_epoch(model, &batches, step, kl_weight)?;
-        let reached = Step { kl_weight: full, ..step };
+        let step_of = |steps| {
+            let annealed = config.anneal_factor(epoch, steps);
+            Step { epoch, epochs: config.epochs, learning_rate, kl_weight: full * annealed, annealed }
+        };
+        let step = step_of(run.steps);
+        let train = run.train_epoch(model, &batches, step_of)?;
+        let reached = Step { kl_weight: full, annealed: 1.0, ..step };
         let validation = run.validate(model, &split.validation, config.batch_size, reached)?;
         let unweighted = config.compat == Some(Compat::Scarches);
         let record = EpochRecord {
@@ -208,9 +211,9 @@ impl Run<'_> {
         &mut self,
         model: &mut Model,
         batches: &Minibatches,
-        mut step: Step,
-        kl_weight: impl Fn(usize) -> f32,
+        step_of: impl Fn(usize) -> Step,
     ) -> Result<Terms, TrainError> {
+        let mut step = step_of(self.steps);
         let order = batches.epoch(step.epoch as u64);
         let second = self.labelled.as_ref().map(|l| l.epoch(step.epoch as u64)).unwrap_or_default();
         let rounds: Vec<&[usize]> = second.chunks(batches.batch_size()).collect();
@@ -226,7 +229,7 @@ impl Run<'_> {
             let noise = Noise::Key(self.key.fold(NOISE).fold(self.steps as u64));
             let (grads, workspace) = (&mut self.grads, &mut self.workspace);
             let (model_now, layout) = (&*model, &self.layout);
-            step.kl_weight = kl_weight(self.steps);
+            step = step_of(self.steps);
             // The next batch is laid out while this one is computed.
             let (terms, ()) = rayon::join(
                 || gradient(model_now, batch, &step, noise, workspace, grads),

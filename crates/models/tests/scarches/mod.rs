@@ -124,7 +124,7 @@ pub fn check(g: &Golden, make: impl Fn() -> Model, ours: &Ours<'_>) {
     let name = &g.name;
     let model = with_weights(g, make(), ours);
     let kl_weight = model.network.kl_weight();
-    let step = Step { epoch: 1000, epochs: 1000, learning_rate: 1e-3, kl_weight };
+    let step = Step { epoch: 1000, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
     let mut grads = Grads::new(&model.params);
     let one = batch(g, &model, g.values("input.rows"));
     let terms = pass(&model, &one, g.values("input.eps"), &step, &mut grads);
@@ -162,7 +162,7 @@ fn curve(g: &Golden, mut model: Model, ours: &Ours<'_>, prefix: &str) {
     let anneal = g.settings["alpha_epoch_anneal"].as_f64().unwrap() as f32;
     for t in 0..10 {
         let kl_weight = model.network.kl_weight() * (t as f32 / anneal).min(1.0);
-        let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight };
+        let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
         let one = batch(g, &model, g.slice("curve.rows", t));
         let terms = pass(&model, &one, g.slice("curve.eps", t), &step, &mut grads);
         for term in terms {

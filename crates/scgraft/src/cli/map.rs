@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::input::{self, Condition, Measured, Values};
 use super::progress::Epochs;
-use super::settings::{Fit, Weights};
+use super::settings::{Fit, Weights, published};
 use super::train::{has_column, told};
 use super::{Global, Output, files, stop};
 
@@ -209,14 +209,14 @@ impl Map {
         let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
         let sizes = ProgramOptions { case: GeneCase::Upper, min_genes: graft.min_genes, max_genes: None };
         let programs = new_programs(reference, &sets, &sizes, graft.soft, &graft.reactivate, graft.new_programs)?;
-        let at_once = (programs.is_some() && self.fit.compat.is_some()).then_some(0);
         let mut settings = self.weights.settings(vec![
             ("hsic_weight", graft.hsic_weight.map(Value::from)),
             ("new_l1_weight", graft.new_l1_weight.map(Value::from)),
             ("new_l1_anneal", graft.new_l1_anneal.map(Value::from)),
-            ("new_wait", graft.new_wait.or(at_once).map(Value::from)),
+            ("new_wait", graft.new_wait.map(Value::from)),
         ])?;
         let entry = reference.entry;
+        published(self.fit.compat, entry, &mut settings);
         for &(name, value) in entry.mapping_settings {
             settings.entry(name).or_insert_with(|| value.into());
         }

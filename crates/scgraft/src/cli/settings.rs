@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::models::Training;
+use scgraft::models::{ModelEntry, Training};
 use scgraft::train::{Compat, EarlyStopping, TrainConfig};
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ pub(crate) struct Fit {
     /// L2 weight decay [default: the model's]
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
-    /// Epochs over which the KL weight rises from 0 [default: the model's, such as 100 for expimap] [upstream:
+    /// Epochs over which the KL weight, and expimap's lasso, rise from 0 [default: the model's, such as 100 for expimap] [upstream:
     /// alpha_epoch_anneal, n_epochs_kl_warmup]
     #[arg(long, value_name = "N")]
     pub kl_anneal: Option<usize>,
@@ -78,6 +78,15 @@ impl Fit {
         match self.compat {
             Some(Published::Scarches) => config.compatible(Compat::Scarches),
             None => config,
+        }
+    }
+}
+
+/// Under `--compat`, the published settings of a model where the user has not said otherwise.
+pub(crate) fn published(compat: Option<Published>, entry: &ModelEntry, settings: &mut Map<String, Value>) {
+    if let (Some(Published::Scarches), Value::Object(published)) = (compat, (entry.published_settings)()) {
+        for (name, value) in published {
+            settings.entry(name).or_insert(value);
         }
     }
 }

@@ -12,12 +12,12 @@ use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::pipeline::{Genes, ReferencePlan, embed, header, prepare_reference};
 use scgraft::slots;
 use scgraft::train::{FitReport, fit};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::input::{self, Condition, Measured, Values};
 use super::output::number;
 use super::progress::Epochs;
-use super::settings::{Fit, Weights};
+use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
@@ -176,15 +176,15 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
-    pub fn settings(&self) -> Result<Value> {
+    pub fn settings(&self) -> Result<Map<String, Value>> {
         let hidden = (!self.hidden.is_empty()).then(|| json!(self.hidden));
-        Ok(Value::Object(self.weights.settings(vec![
+        self.weights.settings(vec![
             ("hidden", hidden),
             ("dropout", self.dropout.map(Value::from)),
             ("likelihood", self.likelihood.clone().map(Value::from)),
             ("output", self.output_function.clone().map(Value::from)),
             ("lasso_weight", self.lasso_weight.map(Value::from)),
-        ])?))
+        ])
     }
 }
 
@@ -192,15 +192,17 @@ impl Train {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         let entry = find(&self.model.model)?;
         let mut settings = self.model.settings()?;
+        published(self.fit.compat, entry, &mut settings);
         let from = self.model.from.as_ref().map(Model::load).transpose()?;
         if let Some(from) = &from {
             // What the user says comes before the trained model's.
-            if let (Value::Object(own), Value::Object(trained)) = (&mut settings, from.network.config()) {
+            if let Value::Object(trained) = from.network.config() {
                 trained.into_iter().for_each(|(name, value)| {
-                    own.entry(name).or_insert(value);
+                    settings.entry(name).or_insert(value);
                 });
             }
         }
+        let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.model.from.as_deref());
         inputs.extend(self.choice.programs.iter().map(PathBuf::as_path));

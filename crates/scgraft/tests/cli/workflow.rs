@@ -122,6 +122,18 @@ fn a_query_that_the_reference_knows_is_encoded_without_training() {
 }
 
 #[test]
+fn compat_takes_the_published_settings_but_for_those_given() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let published = ["-o", "m.scgraft", "--compat", "scarches", "--set", "lasso_anneal=true"];
+    scgraft(at, &train("reference.h5ad", &published)).good();
+    let told = scgraft(at, &["inspect", "m.scgraft", "--json"]).good().json();
+    assert_eq!(told["settings"]["gene_set_start"], false);
+    assert_eq!(told["settings"]["lasso_anneal"], true);
+    assert_eq!(told["provenance"]["training"]["stratified"], true);
+}
+
+#[test]
 fn several_queries_get_an_adaptor_each() {
     let folder = folder_with(&["reference.scgraft", "query.h5ad"]);
     let at = folder.path();
