@@ -36,6 +36,17 @@ pub enum Distribution<'a> {
     SquaredError,
 }
 
+impl<'a> Distribution<'a> {
+    /// ZINB(μ, θ, π), NB(μ, θ) without dropout logits, Poisson(μ) without dispersion.
+    pub(crate) fn of_counts(dispersion: Option<Dispersion<'a>>, dropout: Option<Var>) -> Distribution<'a> {
+        match (dispersion, dropout) {
+            (Some(dispersion), Some(dropout)) => Distribution::ZeroInflated { dispersion, dropout },
+            (Some(dispersion), None) => Distribution::NegativeBinomial(dispersion),
+            (None, _) => Distribution::Poisson,
+        }
+    }
+}
+
 /// p(y | z, s) of the proteins of a batch, all [cell × protein].
 #[derive(Clone, Copy, Debug)]
 pub struct DecodedProteins {

@@ -15,46 +15,15 @@
 
 use scgraft_cells::Kind;
 use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Tape, Var};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::layers::{Dense, Norm, NormPlan, activate};
+use crate::settings::{check_dropout, check_hidden};
 use crate::{Batch, ModelError, Posterior};
-
-/// ε of the posterior variance.
-pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
 
 /// What the values must be: log-normalised for squared error, raw counts otherwise.
 pub(crate) fn scarches_values(config: &Value) -> Kind {
     if config["likelihood"] == "mse" { Kind::LogNormalised } else { Kind::Counts }
-}
-
-/// Normalisation of hidden layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Norm {
-    /// Over a cell's hidden units, without affine terms.
-    Layer,
-    /// Over the cells of a batch in training, by running statistics afterwards; with affine terms.
-    Batch,
-    /// None.
-    None,
-}
-
-/// Weight and bias of a dense layer.
-#[derive(Debug)]
-pub(crate) struct Dense {
-    pub weight: ParamId,
-    pub bias: ParamId,
-}
-
-impl Dense {
-    /// `<name>.weight` and `<name>.bias`, drawn as PyTorch's `Linear` draws them.
-    pub fn add(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Dense {
-        Dense {
-            weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
-            bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
-        }
-    }
 }
 
 /// What follows the linear part of each hidden layer: equation 2.
@@ -81,60 +50,24 @@ impl Hidden<'_> {
     /// # Errors
     /// When there is no layer, a layer without units, or a dropout rate outside [0, 1).
     pub fn check(&self, model: &'static str) -> Result<(), ModelError> {
-        let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
-            model,
-            what: what.to_owned(),
-            expected: expected.to_owned(),
-            found,
-        };
-        if self.sizes.is_empty() || self.sizes.contains(&0) {
-            return Err(invalid(
-                "hidden",
-                "at least one layer, each of at least one unit",
-                format!("{:?}", self.sizes),
-            ));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(invalid("dropout", "at least 0 and below 1", self.dropout.to_string()));
-        }
-        Ok(())
+        check_hidden(model, "hidden", self.sizes)?;
+        check_dropout(model, self.dropout)
     }
 
     /// The activations of layers `<side>.0`, `<side>.1`, …
     pub fn activation(&self, p: &mut Params, side: &str, key: Key) -> Activation {
-        let norms = if self.norm == Norm::Batch {
-            self.sizes.iter().enumerate().map(|(i, &n)| self.batch_norm(p, &format!("{side}.{i}"), n, key)).collect()
-        } else {
-            Vec::new()
-        };
+        let plan =
+            NormPlan { kind: self.norm, epsilon: 1e-5, momentum: 0.1, batch_when_frozen: self.frozen_norm_by_batch };
+        let mut norm = |(i, &n): (usize, &usize)| plan.add(p, &format!("{side}.{i}.norm"), (Axis::Hidden, n), key);
+        let norms = self.sizes.iter().enumerate().map_while(&mut norm).collect();
         Activation { norm: self.norm, norms, dropout: self.dropout }
-    }
-
-    fn batch_norm(&self, p: &mut Params, layer: &str, units: usize, key: Key) -> BatchNorm {
-        let axes = [(Axis::Hidden, units)];
-        let name = |what: &str| format!("{layer}.norm.{what}");
-        BatchNorm {
-            weight: p.add(&name("weight"), &axes, Init::Constant(1.0), key),
-            bias: p.add(&name("bias"), &axes, Init::Constant(0.0), key),
-            mean: p.add_statistic(&name("mean"), &axes, 0.0),
-            variance: p.add_statistic(&name("variance"), &axes, 1.0),
-            epsilon: 1e-5,
-            momentum: 0.1,
-            batch_when_frozen: self.frozen_norm_by_batch,
-        }
     }
 }
 
 impl Activation {
     /// Equation 2.
     pub fn apply(&self, t: &mut Tape<'_>, layer: usize, a: Var) -> Var {
-        let a = match self.norm {
-            Norm::Layer => t.layer_norm(a),
-            Norm::Batch => t.batch_norm(a, &self.norms[layer]),
-            Norm::None => a,
-        };
-        let h = t.relu(a);
-        t.dropout(h, self.dropout)
+        activate(t, (self.norms.get(layer), self.norm), self.dropout, a)
     }
 
     /// The affine terms of the first layer's norm.
@@ -168,11 +101,11 @@ impl Encoder {
     ) -> Self {
         let (first, last) = (hidden.sizes[0], hidden.sizes[hidden.sizes.len() - 1]);
         let layer = |p: &mut Params, i: usize, w: &[usize]| {
-            Dense::add(p, &format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0], key)
+            Dense::new(p, &format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0], key)
         };
         let layers = hidden.sizes.windows(2).enumerate().map(|(i, w)| layer(p, i, w)).collect();
-        let mean = Dense::add(p, "encoder.mean", (Axis::Latent, latent), last, key);
-        let log_variance = Dense::add(p, "encoder.log_variance", (Axis::Latent, latent), last, key);
+        let mean = Dense::new(p, "encoder.mean", (Axis::Latent, latent), last, key);
+        let log_variance = Dense::new(p, "encoder.log_variance", (Axis::Latent, latent), last, key);
         let to_first = (Axis::Hidden, first);
         let input = Dense {
             weight: p.add("encoder.input.weight", &[(Axis::Gene, genes), to_first], Init::FanIn(genes), key),
@@ -190,11 +123,11 @@ impl Encoder {
         let a = t.add_rows(a, self.condition, &batch.condition); // 1
         let mut h = self.activation.apply(t, 0, a); // 2
         for (i, layer) in self.layers.iter().enumerate() {
-            let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell); // 1
+            let a = layer.apply(t, h, Layout::ByCell); // 1
             h = self.activation.apply(t, i + 1, a); // 2
         }
-        let mean = t.linear(h, self.mean.weight, Some(self.mean.bias), Layout::ByFeature); // 3
-        let log_variance = t.linear(h, self.log_variance.weight, Some(self.log_variance.bias), Layout::ByFeature); // 3
+        let mean = self.mean.apply(t, h, Layout::ByFeature); // 3
+        let log_variance = self.log_variance.apply(t, h, Layout::ByFeature); // 3
         Posterior { mean, log_variance, library: None }
     }
 

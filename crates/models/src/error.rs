@@ -1,5 +1,6 @@
 //! What can go wrong with a model or its file.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 /// An error of this crate: where, what was expected, what was found, what to do.
@@ -91,4 +92,11 @@ pub enum ModelError {
         /// The hash of the reference at hand.
         found: String,
     },
+}
+
+impl ModelError {
+    /// A setting outside what the model can do.
+    pub(crate) fn setting(model: &'static str, what: &str, expected: &str, found: impl Display) -> ModelError {
+        ModelError::Config { model, what: what.into(), expected: expected.into(), found: found.to_string() }
+    }
 }

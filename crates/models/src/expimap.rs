@@ -53,10 +53,12 @@ use scgraft_engine::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::encoder::{Encoder, Hidden, VARIANCE_FLOOR, scarches_values};
+use crate::encoder::{Encoder, Hidden, scarches_values};
+use crate::layers::Norm;
+use crate::settings::parse;
 use crate::{
-    Batch, Decoded, Distribution, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Norm,
-    Posterior, Segment, Step, Term, Training,
+    Batch, Decoded, Distribution, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Posterior,
+    Segment, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
@@ -211,20 +213,14 @@ struct Programs {
 }
 
 fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
-    let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
-        model: ENTRY.name,
-        what: what.to_owned(),
-        expected: expected.to_owned(),
-        found,
-    };
-    let config: ExpimapConfig = serde_json::from_value(config.clone())
-        .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
+    let config: ExpimapConfig = parse(ENTRY.name, config)?;
     config.layers().check(ENTRY.name)?;
+    let wrong = |expected, found| Err(ModelError::setting(ENTRY.name, "output", expected, found));
     if config.likelihood == Likelihood::Mse && config.output == Some(Output::Softmax) {
-        return Err(invalid("output", "softplus, exp, relu or identity with squared error", "softmax".into()));
+        return wrong("softplus, exp, relu or identity with squared error", "softmax");
     }
     if config.likelihood == Likelihood::Nb && config.output == Some(Output::Identity) {
-        return Err(invalid("output", "a positive mean (softmax, softplus, exp, relu) with nb", "identity".into()));
+        return wrong("a positive mean (softmax, softplus, exp, relu) with nb", "identity");
     }
 
     let mut p = Params::new();
@@ -350,10 +346,6 @@ impl Network for Expimap {
 
     fn input_weights(&self) -> Vec<ParamId> {
         vec![self.encoder.input.weight]
-    }
-
-    fn variance_floor(&self) -> f32 {
-        VARIANCE_FLOOR
     }
 
     fn kl_weight(&self) -> f32 {

@@ -3,19 +3,31 @@
 use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Shape, Tape, Var};
 use serde::{Deserialize, Serialize};
 
-use crate::{Batch, Header, Norm};
+use crate::{Batch, Header};
+
+/// Normalisation of hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Over a cell's hidden units, without affine terms.
+    Layer,
+    /// Over the cells of a batch in training, by running statistics afterwards; with affine terms.
+    Batch,
+    /// None.
+    None,
+}
 
 /// A dense layer without anything after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
+pub(crate) struct Dense {
     pub(crate) weight: ParamId,
     pub(crate) bias: ParamId,
 }
 
-impl Head {
-    /// `<name>.weight` [out × in] and `<name>.bias` [out].
-    pub(crate) fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Head {
-        Head {
+impl Dense {
+    /// `<name>.weight` [out × in] and `<name>.bias` [out], drawn as PyTorch's `Linear` draws them.
+    pub(crate) fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Dense {
+        Dense {
             weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
             bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
         }
@@ -29,6 +41,44 @@ impl Head {
     /// The same to genes, in lanes.
     pub(crate) fn genes(&self, t: &mut Tape<'_>, x: Var) -> Var {
         t.linear_to_lanes(x, self.weight, Some(self.bias), None)
+    }
+}
+
+/// A dense layer that the condition enters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByCondition {
+    pub(crate) weight: ParamId,
+    pub(crate) bias: Option<ParamId>,
+    pub(crate) condition: ParamId,
+}
+
+impl ByCondition {
+    /// `<name>.weight` [out × in], `<name>.bias` [out] where there is one, `<name>.condition` [condition × out].
+    pub(crate) fn new(
+        p: &mut Params,
+        name: &str,
+        (out, input): ((Axis, usize), (Axis, usize)),
+        bias: bool,
+        conditions: usize,
+        key: Key,
+    ) -> ByCondition {
+        let init = Init::FanIn(input.1 + conditions);
+        ByCondition {
+            weight: p.add(&format!("{name}.weight"), &[out, input], init, key),
+            bias: bias.then(|| p.add(&format!("{name}.bias"), &[out], init, key)),
+            condition: p.add(&format!("{name}.condition"), &[(Axis::Condition, conditions), out], init, key),
+        }
+    }
+
+    /// y = x Wᵀ + b + L[s], [cell × out]
+    pub(crate) fn apply<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+        let a = t.linear(x, self.weight, self.bias, Layout::ByCell);
+        t.add_rows(a, self.condition, &batch.condition)
+    }
+
+    /// The same to genes, in lanes.
+    pub(crate) fn genes<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+        t.linear_to_lanes(x, self.weight, self.bias, Some((self.condition, &batch.condition)))
     }
 }
 
@@ -58,6 +108,8 @@ pub(crate) struct StackPlan<'p> {
     pub(crate) inject: Inject,
     /// Whether every layer reads a one-hot label as well.
     pub(crate) labels: bool,
+    /// How many proteins the first layer reads beside genes; 0 for none.
+    pub(crate) proteins: usize,
 }
 
 /// How hidden units are normalised.
@@ -73,6 +125,11 @@ pub(crate) struct NormPlan {
 }
 
 impl NormPlan {
+    /// As scvi-tools has it.
+    pub(crate) fn scvi(kind: Norm, batch_when_frozen: bool) -> NormPlan {
+        NormPlan { kind, epsilon: 1e-3, momentum: 0.01, batch_when_frozen }
+    }
+
     /// The tensors of a batch norm, `<name>.weight`, `.bias`, `.mean`, `.variance`; `None` for other kinds.
     pub(crate) fn add(&self, p: &mut Params, name: &str, axis: (Axis, usize), key: Key) -> Option<BatchNorm> {
         (self.kind == Norm::Batch).then(|| BatchNorm {
@@ -91,6 +148,8 @@ impl NormPlan {
 #[derive(Debug)]
 pub(crate) struct Stack {
     layers: Vec<Layer>,
+    /// Weights of the proteins that the first layer reads beside genes.
+    proteins: Option<ParamId>,
     kind: Norm,
     pub(crate) dropout: f32,
 }
@@ -119,6 +178,7 @@ impl Stack {
     /// | `<prefix>.<i>.continuous` | hidden × covariate |
     /// | `<prefix>.<i>.label` | label × hidden |
     /// | `<prefix>.<i>.norm.…` | hidden |
+    /// | `<prefix>.0.proteins` | hidden × protein |
     pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header, key: Key) -> Stack {
         let mut input = plan.input;
         let mut layers = Vec::with_capacity(plan.hidden.len());
@@ -151,7 +211,12 @@ impl Stack {
             layers.push(Layer { weight, bias, condition, covariates, continuous, label, norm });
             input = hidden;
         }
-        Stack { layers, kind: plan.norm.kind, dropout: plan.dropout }
+        let proteins = (plan.proteins > 0).then(|| {
+            let axes = [(Axis::Hidden, plan.hidden[0]), (Axis::Protein, plan.proteins)];
+            let fan_in = plan.input.1 + plan.proteins + header.conditions.len();
+            p.add(&format!("{}.0.proteins", plan.prefix), &axes, Init::FanIn(fan_in), key)
+        });
+        Stack { layers, proteins, kind: plan.norm.kind, dropout: plan.dropout }
     }
 
     /// The weight that multiplies the expression, for a stack that reads genes.
@@ -164,21 +229,16 @@ impl Stack {
         let first = &self.layers[0];
         let norm = first.norm.iter().flat_map(|n| [n.weight, n.bias]);
         let rows = first.condition.iter().chain(&first.covariates).copied().chain(first.continuous.map(|c| c.0));
-        [first.weight, first.bias].into_iter().chain(rows).chain(norm).collect()
+        [first.weight, first.bias].into_iter().chain(rows).chain(norm).chain(self.proteins).collect()
     }
 
-    /// The last layer of a batch's expression, [cell × hidden].
-    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
+    /// The last layer of a batch's expression, and of its proteins [cell × protein] where the stack reads them:
+    /// [cell × hidden].
+    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, proteins: Option<Var>) -> Var {
         let first = &self.layers[0];
+        let of_proteins = self.proteins.zip(proteins).map(|(weight, y)| t.linear(y, weight, None, Layout::ByCell));
         let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
-        self.after_first(t, batch, a)
-    }
-
-    /// The last layer of a batch's expression and of something more, which the first layer adds to its product.
-    pub(crate) fn of_expression_and<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, more: Var) -> Var {
-        let first = &self.layers[0];
-        let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
-        let a = t.add(a, more);
+        let a = of_proteins.map_or(a, |more| t.add(a, more));
         self.after_first(t, batch, a)
     }
 
@@ -216,12 +276,53 @@ impl Stack {
             let spread = t.shape(a).cells == batch.every_label.codes.len();
             a = if spread { t.add_rows(a, rows, &batch.every_label) } else { t.every_label(a, rows) };
         }
-        let a = match (&layer.norm, self.kind) {
-            (Some(norm), _) => t.batch_norm(a, norm),
-            (None, Norm::Layer) => t.layer_norm(a),
-            (None, _) => a,
-        };
-        let h = t.relu(a);
-        t.dropout(h, self.dropout)
+        activate(t, (layer.norm.as_ref(), self.kind), self.dropout, a)
+    }
+}
+
+/// h = dropout(relu(norm(a))); batch norm where there is one, otherwise what the kind says.
+pub(crate) fn activate(t: &mut Tape<'_>, norm: (Option<&BatchNorm>, Norm), dropout: f32, a: Var) -> Var {
+    let a = match norm {
+        (Some(norm), _) => t.batch_norm(a, norm),
+        (None, Norm::Layer) => t.layer_norm(a),
+        (None, _) => a,
+    };
+    let h = t.relu(a);
+    t.dropout(h, dropout)
+}
+
+/// A stack, and the mean and log-variance of a normal distribution read off its last layer.
+#[derive(Debug)]
+pub(crate) struct Gaussian {
+    pub(crate) stack: Stack,
+    mean: Dense,
+    log_variance: Dense,
+}
+
+impl Gaussian {
+    /// Adds the stack's tensors, then `<prefix>.mean.…` and `<prefix>.log_variance.…`.
+    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, out: (Axis, usize), header: &Header, key: Key) -> Gaussian {
+        let (prefix, last) = (plan.prefix, plan.hidden[plan.hidden.len() - 1]);
+        Gaussian {
+            stack: Stack::new(p, plan, header, key),
+            mean: Dense::new(p, &format!("{prefix}.mean"), out, last, key),
+            log_variance: Dense::new(p, &format!("{prefix}.log_variance"), out, last, key),
+        }
+    }
+
+    /// Mean and log-variance, [out × cell], of a batch's expression, and of its proteins where the stack reads them.
+    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, proteins: Option<Var>) -> (Var, Var) {
+        let h = self.stack.of_expression(t, batch, proteins);
+        self.of_last(t, h)
+    }
+
+    /// The same of an activation.
+    pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> (Var, Var) {
+        let h = self.stack.of(t, batch, x);
+        self.of_last(t, h)
+    }
+
+    fn of_last(&self, t: &mut Tape<'_>, h: Var) -> (Var, Var) {
+        (self.mean.apply(t, h, Layout::ByFeature), self.log_variance.apply(t, h, Layout::ByFeature))
     }
 }

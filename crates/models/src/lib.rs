@@ -3,6 +3,7 @@
 
 mod adaptor;
 mod batch;
+mod counts;
 mod decoded;
 mod encoder;
 mod error;
@@ -18,6 +19,7 @@ mod proteins;
 mod registry;
 mod scanvi;
 mod scvi;
+mod settings;
 mod surgery;
 mod totalvi;
 mod training;
@@ -25,18 +27,20 @@ mod trvae;
 
 pub use adaptor::Adaptor;
 pub use batch::Batch;
+pub use counts::{DispersionBy, LibrarySize};
 pub use decoded::{Decoded, DecodedProteins, Distribution};
-pub use encoder::Norm;
 pub use error::ModelError;
 pub use expimap::{ExpimapConfig, Likelihood};
 pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
+pub use layers::Norm;
 pub use model::Model;
+pub(crate) use network::VARIANCE_FLOOR;
 pub use network::{Loss, Network, Posterior, Step, Term};
 pub use outputs::{DecodedLibrary, Evidence, ExpressionOptions};
 pub use proteins::{DecodeAs, ProteinEstimates};
 pub use registry::{Input, ModelEntry, find, registry};
 pub use scanvi::ScanviConfig;
-pub use scvi::{CountLikelihood, DecoderKind, DispersionBy, EncoderKind, LatentDistribution, LibrarySize, ScviConfig};
+pub use scvi::{CountLikelihood, DecoderKind, EncoderKind, LatentDistribution, ScviConfig};
 pub use surgery::{Granularity, NewPrograms, Surgery};
 pub use totalvi::{GeneLikelihood, TotalviConfig};
 pub use training::{EarlyStopping, Epochs, Training};

@@ -8,7 +8,7 @@ use scgraft_engine::{Axis, Key, Noise, ParamId, Params, Tape, Workspace, product
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, find};
+use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, VARIANCE_FLOOR, find};
 
 /// A base model with its tensors.
 #[derive(Debug)]
@@ -185,7 +185,6 @@ impl Model {
         self.check(data)?;
         let dims = self.n_latent();
         let (mut means, mut variances) = (Dense::zeros(data.n_cells(), dims), Dense::zeros(data.n_cells(), dims));
-        let floor = self.network.variance_floor();
         let tasks = means.values.par_chunks_mut(ENCODE * dims).zip(variances.values.par_chunks_mut(ENCODE * dims));
         tasks.enumerate().for_each_init(
             || (Batch::default(), Workspace::new()),
@@ -195,7 +194,7 @@ impl Model {
                 batch.fill_inputs(data, &rows, self.network.input_scale());
                 let mut tape = Tape::new(&self.params, workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
-                let variance = tape.posterior_variance(q.log_variance, floor);
+                let variance = tape.posterior_variance(q.log_variance, VARIANCE_FLOOR);
                 by_cell(tape.value(q.mean), rows.len(), means);
                 by_cell(tape.value(variance), rows.len(), variances);
                 tape.finish();

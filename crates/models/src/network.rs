@@ -9,15 +9,27 @@ use scgraft_engine::{InputScale, ParamId, Params, Tape, Var};
 
 use crate::{Batch, Decoded, DecodedProteins, Header, ModelError, Segment};
 
+/// ε in the variance exp(λ) + ε of every posterior.
+pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
+
 /// q(z | x, s), and q(ln ℓ | x, s) of models that learn the library size.
 #[derive(Clone, Copy, Debug)]
 pub struct Posterior {
     /// m, [latent × cell]
     pub mean: Var,
-    /// λ, [latent × cell]; the variance is exp(λ) + [`Network::variance_floor`].
+    /// λ, [latent × cell]; the variance is exp(λ) + 10⁻⁴.
     pub log_variance: Var,
-    /// Mean and log-variance of ln ℓ, [1 × cell] each, with the same floor; `None` where ℓ is observed.
+    /// Mean and log-variance of ln ℓ, [1 × cell] each, as of z; `None` where ℓ is observed.
     pub library: Option<(Var, Var)>,
+}
+
+impl Posterior {
+    /// A draw of z, [latent × cell], and of ln ℓ, [1 × cell], where it is learned.
+    pub fn sample(&self, t: &mut Tape<'_>) -> (Var, Option<Var>) {
+        let z = t.gaussian_sample(self.mean, self.log_variance, VARIANCE_FLOOR);
+        let library = self.library.map(|(mean, log_variance)| t.gaussian_sample(mean, log_variance, VARIANCE_FLOOR));
+        (z, library)
+    }
 }
 
 /// One term of a loss.
@@ -76,9 +88,6 @@ pub trait Network: Debug + Send + Sync {
     /// The weights that multiply the expression, [gene × hidden], one for each encoder; none for a model without
     /// encoder. The product with one that is frozen is computed once per cell.
     fn input_weights(&self) -> Vec<ParamId>;
-
-    /// ε in the posterior variance exp(λ) + ε.
-    fn variance_floor(&self) -> f32;
 
     /// The weight of the KL term that training reaches.
     fn kl_weight(&self) -> f32;

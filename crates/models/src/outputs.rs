@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use scgraft_cells::{Csr, Dense, Prepared, Random};
 use scgraft_engine::{Key, LANES, Layout, Noise, Shape, Tape, Var, Workspace};
 
-use crate::{Batch, Model, ModelError, Step};
+use crate::{Batch, Model, ModelError, Step, VARIANCE_FLOOR};
 
 /// How expression is decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -206,7 +206,6 @@ impl Model {
                     .into(),
             ));
         }
-        let floor = self.network.variance_floor();
         let all: Vec<usize> = (0..data.n_cells()).collect();
         let parts = self.chunks(data, &all, |chunk| {
             let n = chunk.rows.len();
@@ -215,11 +214,11 @@ impl Model {
                 let key = Key::new(seed).fold(MARGINAL).fold(draw as u64).fold(chunk.index as u64);
                 let mut t = Tape::new(&self.params, &mut chunk.workspace, Noise::Key(key), false);
                 let q = self.network.inference(&mut t, &chunk.batch);
-                let z = t.gaussian_sample(q.mean, q.log_variance, floor);
-                let of_z = t.normal_density(z, q.mean, q.log_variance, floor);
+                let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR);
+                let of_z = t.normal_density(z, q.mean, q.log_variance, VARIANCE_FLOOR);
                 let library = q.library.map(|(mean, log_variance)| {
-                    let l = t.gaussian_sample(mean, log_variance, floor);
-                    (l, t.normal_density(l, mean, log_variance, floor))
+                    let l = t.gaussian_sample(mean, log_variance, VARIANCE_FLOOR);
+                    (l, t.normal_density(l, mean, log_variance, VARIANCE_FLOOR))
                 });
                 let decoded = self.network.generative(&mut t, &chunk.batch, z, library.map(|l| l.0));
                 if matches!(decoded.distribution, crate::Distribution::SquaredError) {
@@ -327,11 +326,8 @@ impl Model {
 
     /// z and ln ℓ of a chunk: their posterior means without noise.
     fn draw(&self, chunk: &mut Chunk<'_>, noise: Noise) -> Latent {
-        let floor = self.network.variance_floor();
         let mut t = Tape::new(&self.params, &mut chunk.workspace, noise, false);
-        let q = self.network.inference(&mut t, &chunk.batch);
-        let z = t.gaussian_sample(q.mean, q.log_variance, floor);
-        let library = q.library.map(|(mean, log_variance)| t.gaussian_sample(mean, log_variance, floor));
+        let (z, library) = self.network.inference(&mut t, &chunk.batch).sample(&mut t);
         let latent = Latent { z: t.value(z).to_vec(), log_library: library.map(|l| t.value(l).to_vec()) };
         t.finish();
         latent

@@ -36,9 +36,13 @@ use scgraft_engine::{Axis, InputScale, Key, Layout, ParamId, Params, Shape, Tape
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::layers::{Head, Inject, Stack, StackPlan};
-use crate::scvi::{self, Scvi, VARIANCE_FLOOR};
-use crate::{Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term};
+use crate::layers::{Dense, Gaussian, Inject, Stack, StackPlan};
+use crate::scvi::{self, Scvi};
+use crate::settings::{check_weight, parse};
+use crate::{
+    Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term,
+    VARIANCE_FLOOR,
+};
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "scanvi",
@@ -75,37 +79,17 @@ impl ScanviConfig {
         const OWN: [&str; 3] = ["classification_weight", "linear_classifier", "freeze_classifier"];
         let all = config.as_object().cloned().unwrap_or_default();
         let (own, others): (Map<_, _>, Map<_, _>) = all.into_iter().partition(|(name, _)| OWN.contains(&&name[..]));
-        let own: ScanviConfig = serde_json::from_value(Value::Object(own)).map_err(|e| ModelError::Config {
-            model: ENTRY.name,
-            what: "settings".into(),
-            expected: "known names with fitting values".into(),
-            found: e.to_string(),
-        })?;
-        if !(own.classification_weight >= 0.0 && own.classification_weight.is_finite()) {
-            return Err(ModelError::Config {
-                model: ENTRY.name,
-                what: "classification_weight".into(),
-                expected: "a number, not negative".into(),
-                found: own.classification_weight.to_string(),
-            });
-        }
-        Ok((own, ScviConfig::parse(ENTRY.name, &Value::Object(others))?))
+        let own: ScanviConfig = parse(ENTRY.name, &Value::Object(own))?;
+        check_weight(ENTRY.name, "classification_weight", own.classification_weight)?;
+        Ok((own, parse(ENTRY.name, &Value::Object(others))?))
     }
-}
-
-/// Hidden layers and the two parameters of a normal distribution.
-#[derive(Debug)]
-struct Gaussian {
-    stack: Stack,
-    mean: Head,
-    log_variance: Head,
 }
 
 /// NN_y
 #[derive(Debug)]
 struct Classifier {
     stack: Option<Stack>,
-    logits: Head,
+    logits: Dense,
 }
 
 #[derive(Debug)]
@@ -135,32 +119,20 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
         dropout: c.dropout as f32,
         inject: Inject::Nowhere,
         labels: false,
+        proteins: 0,
     };
     let before = p.iter().count();
-    let last = c.hidden[c.hidden.len() - 1];
     let stack = (!own.linear_classifier).then(|| Stack::new(&mut p, &plan("classifier", &c.hidden), header, key));
-    let inputs = if own.linear_classifier { c.latent } else { last };
-    let classifier = Classifier { stack, logits: Head::new(&mut p, "classifier.logits", labels, inputs, key) };
+    let inputs = if own.linear_classifier { c.latent } else { c.hidden[c.hidden.len() - 1] };
+    let classifier = Classifier { stack, logits: Dense::new(&mut p, "classifier.logits", labels, inputs, key) };
     let frozen = p.ids().skip(before).collect();
-    let mut gaussian = |name: &str, plan: StackPlan<'_>, width: usize| Gaussian {
-        stack: Stack::new(&mut p, &plan, header, key),
-        mean: Head::new(&mut p, &format!("{name}.mean"), latent, width, key),
-        log_variance: Head::new(&mut p, &format!("{name}.log_variance"), latent, width, key),
-    };
-    let z2 = gaussian("z2_encoder", StackPlan { labels: true, ..plan("z2_encoder", &c.hidden) }, last);
+    let encoder = StackPlan { labels: true, ..plan("z2_encoder", &c.hidden) };
+    let z2 = Gaussian::new(&mut p, &encoder, latent, header, key);
     let reversed: Vec<usize> = c.hidden.iter().rev().copied().collect();
-    let decoder =
-        StackPlan { labels: true, norm: c.norm(c.decoder_norm), dropout: 0.0, ..plan("z1_decoder", &reversed) };
-    let z1 = gaussian("z1_decoder", decoder, c.hidden[0]);
+    let decoder = StackPlan { norm: c.norm(c.decoder_norm), dropout: 0.0, ..plan("z1_decoder", &reversed) };
+    let z1 = Gaussian::new(&mut p, &StackPlan { labels: true, ..decoder }, latent, header, key);
     let prior = vec![1.0 / labels.1 as f32; labels.1];
     Ok((p, Box::new(Scanvi { own, scvi, classifier, frozen, z2, z1, prior })))
-}
-
-impl Gaussian {
-    fn of<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> (Var, Var) {
-        let h = self.stack.of(t, batch, x);
-        (self.mean.apply(t, h, Layout::ByFeature), self.log_variance.apply(t, h, Layout::ByFeature))
-    }
 }
 
 impl Scanvi {
@@ -191,10 +163,6 @@ impl Network for Scanvi {
         self.scvi.input_weights()
     }
 
-    fn variance_floor(&self) -> f32 {
-        VARIANCE_FLOOR
-    }
-
     fn kl_weight(&self) -> f32 {
         self.scvi.kl_weight()
     }
@@ -209,7 +177,7 @@ impl Network for Scanvi {
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
         let q = self.inference(t, batch);
-        let (z1, log_library) = self.scvi.sample(t, &q);
+        let (z1, log_library) = q.sample(t); // 1
         let reconstruction = self.generative(t, batch, z1, log_library).reconstruction(t, batch); // 6
 
         let logits = self.logits(t, batch, z1);

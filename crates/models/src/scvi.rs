@@ -46,16 +46,16 @@
 use std::ops::Range;
 
 use scgraft_cells::{Kind, Prepared};
-use scgraft_engine::{
-    Axis, BatchNorm, Codes, Dispersion, Init, InputScale, Key, Layout, Link, ParamId, Params, Shape, Tape, Var,
-};
+use scgraft_engine::{Axis, BatchNorm, Dispersion, Init, InputScale, Key, Layout, ParamId, Params, Shape, Tape, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::layers::{Head, Inject, NormPlan, Stack, StackPlan};
+use crate::counts::{self, Library, LogDispersion};
+use crate::layers::{ByCondition, Dense, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
+use crate::settings::{check_dropout, check_hidden, check_latent, parse};
 use crate::{
-    Batch, Decoded, Distribution, Epochs, Header, Input, Loss, ModelEntry, ModelError, Network, Norm, Posterior, Step,
-    Term, Training,
+    Batch, Decoded, DispersionBy, Distribution, Epochs, Header, Input, LibrarySize, Loss, ModelEntry, ModelError,
+    Network, Posterior, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 const MAPPING: Training = Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..Training::SCVI };
@@ -174,31 +174,6 @@ pub enum CountLikelihood {
     Normal,
 }
 
-/// What a dispersion depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DispersionBy {
-    /// The gene.
-    Gene,
-    /// Gene and condition.
-    #[serde(alias = "gene-batch")]
-    GeneCondition,
-    /// Gene and label; every cell must have one.
-    GeneLabel,
-    /// Gene and cell: it comes from the decoder.
-    GeneCell,
-}
-
-/// Where the library size comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LibrarySize {
-    /// The sum of the counts.
-    Observed,
-    /// A latent variable with an encoder of its own.
-    Learned,
-}
-
 /// Distribution of the latent variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -230,14 +205,8 @@ pub enum DecoderKind {
     Linear,
 }
 
-/// ε of the posterior variance.
-pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
 /// The largest ln ℓ that is decoded, against overflow.
 const MOST_LOG_LIBRARY: f32 = 30.0;
-/// Batch norm, as scvi-tools has it.
-const NORM_EPSILON: f32 = 1e-3;
-const NORM_MOMENTUM: f32 = 0.01;
-
 fn values(config: &Value) -> Kind {
     if config["likelihood"] == "normal" { Kind::LogNormalised } else { Kind::Counts }
 }
@@ -255,9 +224,14 @@ fn network(
     header: &Header,
     key: Key,
 ) -> Result<(Params, Box<dyn Network>), ModelError> {
-    let config = ScviConfig::parse(model, config)?;
+    let config: ScviConfig = parse(model, config)?;
     if config.dispersion != DispersionBy::GeneLabel && !header.labels.is_empty() {
-        return Err(config.invalid(model, "dispersion", "gene-label, the only setting that reads labels", "labels"));
+        return Err(ModelError::setting(
+            model,
+            "dispersion",
+            "gene-label, the only setting that reads labels",
+            "labels",
+        ));
     }
     let mut params = Params::new();
     let scvi = Scvi::new(&mut params, model, config, header, key)?;
@@ -265,78 +239,55 @@ fn network(
 }
 
 impl ScviConfig {
-    pub(crate) fn parse(model: &'static str, config: &Value) -> Result<ScviConfig, ModelError> {
-        serde_json::from_value(config.clone()).map_err(|e| ModelError::Config {
-            model,
-            what: "settings".into(),
-            expected: "known names with fitting values".into(),
-            found: e.to_string(),
-        })
-    }
-
-    fn invalid(&self, model: &'static str, what: &str, expected: &str, found: impl Into<String>) -> ModelError {
-        ModelError::Config { model, what: what.into(), expected: expected.into(), found: found.into() }
-    }
-
     fn check(&self, model: &'static str, header: &Header) -> Result<(), ModelError> {
-        let wrong = |what: &str, expected: &str, found: String| Err(self.invalid(model, what, expected, found));
+        let wrong = |what, expected, found| Err(ModelError::setting(model, what, expected, found));
         let linear = self.decoder == DecoderKind::Linear;
-        if self.hidden.is_empty() || self.hidden.contains(&0) {
-            return wrong("hidden", "at least one layer, each of at least one unit", format!("{:?}", self.hidden));
-        }
-        if self.latent == 0 {
-            return wrong("latent", "at least one dimension", "0".into());
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return wrong("dropout", "at least 0 and below 1", self.dropout.to_string());
-        }
+        check_hidden(model, "hidden", &self.hidden)?;
+        check_latent(model, self.latent)?;
+        check_dropout(model, self.dropout)?;
         if self.dispersion == DispersionBy::GeneLabel && header.labels.is_empty() {
             let what = "cell labels for dispersion `gene-label`".into();
             return Err(ModelError::Needs { model, what, remedy: "name a column of obs with cell labels".into() });
         }
         if linear && self.dispersion == DispersionBy::GeneCell {
-            return wrong("dispersion", "gene, gene-condition or gene-label with a linear decoder", "gene-cell".into());
+            return wrong("dispersion", "gene, gene-condition or gene-label with a linear decoder", "gene-cell");
         }
         if linear && !(header.covariates.is_empty() && header.continuous.is_empty()) {
-            return wrong("decoder", "network, with further covariates", "linear".into());
+            return wrong("decoder", "network, with further covariates", "linear");
         }
         if self.encoder == EncoderKind::PerCell && self.library == LibrarySize::Learned {
-            return wrong("library", "observed for a model with a vector per cell", "learned".into());
+            return wrong("library", "observed for a model with a vector per cell", "learned");
         }
         Ok(())
     }
+
+    fn inject(&self) -> Inject {
+        if self.deep_covariates { Inject::Every } else { Inject::First }
+    }
+
+    pub(crate) fn norm(&self, kind: Norm) -> NormPlan {
+        NormPlan::scvi(kind, self.frozen_norm_by_batch)
+    }
 }
 
-/// Where posteriors come from.
+/// Equations 1 and 2.
 #[derive(Debug)]
 enum Encoder {
-    Network { stack: Stack, mean: Head, log_variance: Head },
+    Network(Gaussian),
     PerCell { mean: ParamId, log_variance: ParamId },
 }
 
-/// The encoder of the library size, and its prior.
-#[derive(Debug)]
-struct LibraryEncoder {
-    stack: Stack,
-    mean: Head,
-    log_variance: Head,
-    prior_mean: ParamId,
-    prior_variance: ParamId,
-}
-
-/// From latent dimensions to the linear predictors of genes.
+/// Equations 4 and 6: from latent dimensions to the linear predictors of genes.
 #[derive(Debug)]
 enum Decoder {
-    Network { stack: Stack, scale: Head, dropout: Option<Head>, dispersion: Option<Head> },
+    Network { stack: Stack, scale: Dense, dropout: Option<Dense>, dispersion: Option<Dense> },
     Linear { scale: Linear, dropout: Option<Linear> },
 }
 
-/// W z + b + L[s], normalised.
+/// norm(W z + b + L[s])
 #[derive(Debug)]
 struct Linear {
-    weight: ParamId,
-    bias: Option<ParamId>,
-    condition: ParamId,
+    dense: ByCondition,
     norm: Option<BatchNorm>,
 }
 
@@ -345,9 +296,9 @@ struct Linear {
 pub(crate) struct Scvi {
     pub(crate) config: ScviConfig,
     encoder: Encoder,
-    library: Option<LibraryEncoder>,
+    library: Option<Library>,
     decoder: Decoder,
-    dispersion: Option<ParamId>,
+    dispersion: Option<LogDispersion>,
 }
 
 impl Scvi {
@@ -361,8 +312,7 @@ impl Scvi {
         config.check(model, header)?;
         let c = &config;
         let (genes, latent) = ((Axis::Gene, header.genes.len()), (Axis::Latent, c.latent));
-        let condition = (Axis::Condition, header.conditions.len());
-        let encoder_plan = |prefix, hidden| StackPlan {
+        let plan = |prefix, hidden| StackPlan {
             prefix,
             input: genes,
             hidden,
@@ -370,14 +320,12 @@ impl Scvi {
             dropout: c.dropout as f32,
             inject: if c.encode_covariates { c.inject() } else { Inject::Nowhere },
             labels: false,
+            proteins: 0,
         };
-        let last = c.hidden[c.hidden.len() - 1];
         let encoder = match c.encoder {
-            EncoderKind::Network => Encoder::Network {
-                stack: Stack::new(p, &encoder_plan("encoder", &c.hidden), header, key),
-                mean: Head::new(p, "encoder.mean", latent, last, key),
-                log_variance: Head::new(p, "encoder.log_variance", latent, last, key),
-            },
+            EncoderKind::Network => {
+                Encoder::Network(Gaussian::new(p, &plan("encoder", &c.hidden), latent, header, key))
+            }
             EncoderKind::PerCell => {
                 let axes = [(Axis::Cell, header.cells.len()), latent];
                 Encoder::PerCell {
@@ -386,115 +334,46 @@ impl Scvi {
                 }
             }
         };
-        let library = (c.library == LibrarySize::Learned).then(|| LibraryEncoder {
-            stack: Stack::new(p, &encoder_plan("library", &c.hidden[..1]), header, key),
-            mean: Head::new(p, "library.mean", (Axis::One, 1), c.hidden[0], key),
-            log_variance: Head::new(p, "library.log_variance", (Axis::One, 1), c.hidden[0], key),
-            prior_mean: p.add_statistic("library.prior_mean", &[condition], 0.0),
-            prior_variance: p.add_statistic("library.prior_variance", &[condition], 1.0),
-        });
+        let learned = c.library == LibrarySize::Learned;
+        let library = learned.then(|| Library::new(p, &plan("library", &c.hidden[..1]), header, key));
         let zero_inflated = c.likelihood == CountLikelihood::Zinb;
         let by_cell = c.dispersion == DispersionBy::GeneCell && c.likelihood != CountLikelihood::Poisson;
         let decoder = match c.decoder {
             DecoderKind::Network => {
                 let hidden: Vec<usize> = c.hidden.iter().rev().copied().collect();
-                let plan = StackPlan {
-                    prefix: "decoder",
-                    input: latent,
-                    hidden: &hidden,
-                    norm: c.norm(c.decoder_norm),
-                    dropout: 0.0,
-                    inject: c.inject(),
-                    labels: false,
-                };
-                let mut head = |name| Head::new(p, name, genes, c.hidden[0], key);
+                let (norm, inject) = (c.norm(c.decoder_norm), c.inject());
+                let plan = StackPlan { input: latent, norm, dropout: 0.0, inject, ..plan("decoder", &hidden) };
+                let mut head = |name| Dense::new(p, name, genes, c.hidden[0], key);
                 let scale = head("decoder.scale");
                 let dropout = zero_inflated.then(|| head("decoder.dropout"));
                 let dispersion = by_cell.then(|| head("decoder.dispersion"));
                 Decoder::Network { stack: Stack::new(p, &plan, header, key), scale, dropout, dispersion }
             }
-            DecoderKind::Linear => Decoder::Linear {
-                scale: Linear::new(p, "decoder.scale", genes, latent, condition, c, key),
-                dropout: zero_inflated.then(|| Linear::new(p, "decoder.dropout", genes, latent, condition, c, key)),
-            },
+            DecoderKind::Linear => {
+                let conditions = header.conditions.len();
+                let mut linear = |name: &str| Linear {
+                    dense: ByCondition::new(p, name, (genes, latent), c.linear_bias, conditions, key),
+                    norm: c.norm(c.decoder_norm).add(p, &format!("{name}.norm"), genes, key),
+                };
+                let scale = linear("decoder.scale");
+                Decoder::Linear { scale, dropout: zero_inflated.then(|| linear("decoder.dropout")) }
+            }
         };
-        let rows = match c.dispersion {
-            DispersionBy::Gene => Some((Axis::One, 1)),
-            DispersionBy::GeneCondition => Some(condition),
-            DispersionBy::GeneLabel => Some((Axis::Label, header.labels.len())),
-            DispersionBy::GeneCell => None,
-        };
-        let rows = rows.filter(|_| c.likelihood != CountLikelihood::Poisson);
-        let dispersion = rows.map(|rows| p.add("dispersion", &[rows, genes], Init::Normal(1.0), key));
+        let by_group = c.dispersion != DispersionBy::GeneCell && c.likelihood != CountLikelihood::Poisson;
+        let theta = (genes, Init::Normal(1.0));
+        let dispersion = by_group.then(|| LogDispersion::new(p, "dispersion", c.dispersion, theta, header, key));
         Ok(Scvi { config, encoder, library, decoder, dispersion })
-    }
-
-    /// The cells' groups that the dispersion tensor has rows for.
-    fn groups<'a>(&self, batch: &'a Batch) -> &'a Codes {
-        match self.config.dispersion {
-            DispersionBy::GeneCondition => &batch.condition,
-            DispersionBy::GeneLabel => &batch.label,
-            DispersionBy::Gene | DispersionBy::GeneCell => &batch.one,
-        }
-    }
-
-    /// A sample of the latent variables, and of the library size where it is learned.
-    pub(crate) fn sample(&self, t: &mut Tape<'_>, q: &Posterior) -> (Var, Option<Var>) {
-        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 2
-        let library = q.library.map(|(mean, log_variance)| t.gaussian_sample(mean, log_variance, VARIANCE_FLOOR)); // 3
-        (z, library)
     }
 
     /// KL(q(ln ℓ) ‖ N(a_s, v_s)) of each cell, where the library size is learned.
     pub(crate) fn library_kl(&self, t: &mut Tape<'_>, batch: &Batch, q: &Posterior) -> Option<Var> {
-        let (mean, log_variance) = q.library?;
-        let (a, v) = self.library_prior(t.params(), batch)?;
-        Some(t.kl_normal(mean, log_variance, VARIANCE_FLOOR, a, v)) // 8
-    }
-}
-
-/// Mean and variance of ln ℓ over cells; an empty cell counts as 0.
-pub(crate) fn library_prior(sizes: impl Iterator<Item = f32>) -> (f32, f32) {
-    let logs: Vec<f64> = sizes.map(|l| if l > 0.0 { f64::from(l).ln() } else { 0.0 }).collect();
-    let n = logs.len().max(1) as f64;
-    let mean = logs.iter().sum::<f64>() / n;
-    let variance = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / n;
-    // One cell, or cells all alike, say nothing of the spread.
-    (mean as f32, if variance > 0.0 { variance as f32 } else { 1.0 })
-}
-
-impl ScviConfig {
-    fn inject(&self) -> Inject {
-        if self.deep_covariates { Inject::Every } else { Inject::First }
-    }
-
-    pub(crate) fn norm(&self, kind: Norm) -> NormPlan {
-        NormPlan { kind, epsilon: NORM_EPSILON, momentum: NORM_MOMENTUM, batch_when_frozen: self.frozen_norm_by_batch }
+        self.library.as_ref().zip(q.library).map(|(library, q)| library.kl(t, batch, q)) // 8
     }
 }
 
 impl Linear {
-    fn new(
-        p: &mut Params,
-        name: &str,
-        genes: (Axis, usize),
-        latent: (Axis, usize),
-        condition: (Axis, usize),
-        config: &ScviConfig,
-        key: Key,
-    ) -> Linear {
-        let init = Init::FanIn(latent.1 + condition.1);
-        let named = |what: &str| format!("{name}.{what}");
-        Linear {
-            weight: p.add(&named("weight"), &[genes, latent], init, key),
-            bias: config.linear_bias.then(|| p.add(&named("bias"), &[genes], init, key)),
-            condition: p.add(&named("condition"), &[condition, genes], init, key),
-            norm: config.norm(config.decoder_norm).add(p, &named("norm"), genes, key),
-        }
-    }
-
     fn apply<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
-        let h = t.linear_to_lanes(z, self.weight, self.bias, Some((self.condition, &batch.condition)));
+        let h = self.dense.genes(t, batch, z);
         let Some(norm) = &self.norm else { return h };
         let h = t.to_layout(h, Layout::ByCell);
         let h = t.batch_norm(h, norm);
@@ -503,7 +382,7 @@ impl Linear {
 
     fn tensors(&self) -> impl Iterator<Item = ParamId> {
         let norm = self.norm.iter().flat_map(|n| [n.weight, n.bias]);
-        [self.weight, self.condition].into_iter().chain(self.bias).chain(norm)
+        [self.dense.weight, self.dense.condition].into_iter().chain(self.dense.bias).chain(norm)
     }
 }
 
@@ -518,14 +397,10 @@ impl Network for Scvi {
 
     fn input_weights(&self) -> Vec<ParamId> {
         let encoder = match &self.encoder {
-            Encoder::Network { stack, .. } => Some(stack.input_weight()),
+            Encoder::Network(network) => Some(network.stack.input_weight()),
             Encoder::PerCell { .. } => None,
         };
-        encoder.into_iter().chain(self.library.as_ref().map(|l| l.stack.input_weight())).collect()
-    }
-
-    fn variance_floor(&self) -> f32 {
-        VARIANCE_FLOOR
+        encoder.into_iter().chain(self.library.as_ref().map(|l| l.encoder.stack.input_weight())).collect()
     }
 
     fn kl_weight(&self) -> f32 {
@@ -534,10 +409,7 @@ impl Network for Scvi {
 
     fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
         let (mean, log_variance) = match &self.encoder {
-            Encoder::Network { stack, mean, log_variance } => {
-                let h = stack.of_expression(t, batch); // 1
-                (mean.apply(t, h, Layout::ByFeature), log_variance.apply(t, h, Layout::ByFeature)) // 1
-            }
+            Encoder::Network(network) => network.of_expression(t, batch, None), // 1
             Encoder::PerCell { mean, log_variance } => {
                 let shape = Shape::by_cell(batch.n_cells(), self.config.latent);
                 let mut own = |rows| {
@@ -548,10 +420,7 @@ impl Network for Scvi {
                 (own(*mean), own(*log_variance))
             }
         };
-        let library = self.library.as_ref().map(|l| {
-            let h = l.stack.of_expression(t, batch); // 3
-            (l.mean.apply(t, h, Layout::ByFeature), l.log_variance.apply(t, h, Layout::ByFeature)) // 3
-        });
+        let library = self.library.as_ref().map(|l| l.encoder.of_expression(t, batch, None)); // 3
         Posterior { mean, log_variance, library }
     }
 
@@ -566,36 +435,25 @@ impl Network for Scvi {
         let (scale, dropout, by_cell) = match &self.decoder {
             Decoder::Network { stack, scale, dropout, dispersion } => {
                 let h = stack.of(t, batch, z); // 4
-                let mut genes = |head: &Head| head.genes(t, h);
+                let mut genes = |head: &Dense| head.genes(t, h);
                 (genes(scale), dropout.as_ref().map(&mut genes), dispersion.as_ref().map(genes)) // 4, 6
             }
             Decoder::Linear { scale, dropout } => {
                 (scale.apply(t, batch, z), dropout.as_ref().map(|d| d.apply(t, batch, z)), None) // 4, 6
             }
         };
-        let rate = match log_library {
-            None => t.mean_of(scale, Link::Softmax, &batch.library), // 5
-            Some(log_library) => {
-                let rho = t.mean_of(scale, Link::Softmax, &batch.unit); // 4
-                t.times_library(rho, log_library, MOST_LOG_LIBRARY) // 5
-            }
-        };
-        let by_group = self.dispersion.map(|tensor| Dispersion::Grouped(tensor, self.groups(batch)));
-        let dispersion = by_cell.map(Dispersion::PerCell).or(by_group);
-        let distribution = match (self.config.likelihood, dispersion, dropout) {
-            (CountLikelihood::Zinb, Some(dispersion), Some(dropout)) => {
-                Distribution::ZeroInflated { dispersion, dropout } // 7
-            }
-            (CountLikelihood::Normal, Some(dispersion), _) => Distribution::Normal(dispersion), // 7
-            (_, Some(dispersion), _) => Distribution::NegativeBinomial(dispersion),             // 7
-            (_, None, _) => Distribution::Poisson,                                              // 7
+        let rate = counts::rate(t, batch, scale, log_library, MOST_LOG_LIBRARY); // 4, 5
+        let by_group = self.dispersion.map(|theta| theta.of(batch));
+        let distribution = match (self.config.likelihood, by_cell.map(Dispersion::PerCell).or(by_group)) {
+            (CountLikelihood::Normal, Some(dispersion)) => Distribution::Normal(dispersion), // 7
+            (_, dispersion) => Distribution::of_counts(dispersion, dropout),                 // 7
         };
         Decoded { rate, distribution, normalised: true }
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
         let q = self.inference(t, batch);
-        let (z, log_library) = self.sample(t, &q);
+        let (z, log_library) = q.sample(t); // 2, 3
         let reconstruction = self.generative(t, batch, z, log_library).reconstruction(t, batch); // 8
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 8
         let mut terms =
@@ -607,12 +465,7 @@ impl Network for Scvi {
     }
 
     fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
-        let library = self.library.as_ref()?;
-        let of_cells = |id: ParamId| {
-            let by_condition = params.values(id);
-            batch.condition.codes.iter().map(|&s| by_condition[s as usize]).collect()
-        };
-        Some((of_cells(library.prior_mean), of_cells(library.prior_variance)))
+        self.library.as_ref().map(|l| l.prior(params, batch))
     }
 
     fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
@@ -632,22 +485,18 @@ impl Network for Scvi {
     }
 
     fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
-        let Some(library) = &self.library else { return Ok(()) };
-        for s in conditions {
-            let own = data.library.iter().zip(&data.condition.codes).filter(|(_, c)| **c as usize == s);
-            let (mean, variance) = library_prior(own.map(|(&l, _)| l));
-            params.get_mut(library.prior_mean).values[s] = mean;
-            params.get_mut(library.prior_variance).values[s] = variance;
+        if let Some(library) = &self.library {
+            conditions.for_each(|s| library.read_prior(params, data, s));
         }
         Ok(())
     }
 
     fn first_layers(&self) -> Vec<ParamId> {
         let mut out = match &self.encoder {
-            Encoder::Network { stack, .. } => stack.first_layer(),
+            Encoder::Network(network) => network.stack.first_layer(),
             Encoder::PerCell { .. } => Vec::new(),
         };
-        out.extend(self.library.iter().flat_map(|l| l.stack.first_layer()));
+        out.extend(self.library.iter().flat_map(|l| l.encoder.stack.first_layer()));
         match &self.decoder {
             Decoder::Network { stack, .. } => out.extend(stack.first_layer()),
             Decoder::Linear { scale, dropout } => {
@@ -655,7 +504,7 @@ impl Network for Scvi {
                 out.extend(dropout.iter().flat_map(Linear::tensors));
             }
         }
-        out.extend(self.dispersion);
+        out.extend(self.dispersion.map(|theta| theta.tensor));
         out
     }
 
@@ -672,18 +521,18 @@ impl Network for Scvi {
 
     fn without_dropout(&mut self) {
         self.config.dropout = 0.0;
-        if let Encoder::Network { stack, .. } = &mut self.encoder {
-            stack.dropout = 0.0;
+        if let Encoder::Network(network) = &mut self.encoder {
+            network.stack.dropout = 0.0;
         }
         if let Some(library) = &mut self.library {
-            library.stack.dropout = 0.0;
+            library.encoder.stack.dropout = 0.0;
         }
     }
 
     fn program_weights(&self, params: &Params, header: &Header) -> Option<Vec<f32>> {
         let Decoder::Linear { scale, .. } = &self.decoder else { return None };
         let (genes, latent) = (header.genes.len(), self.config.latent);
-        let w = params.values(scale.weight);
+        let w = params.values(scale.dense.weight);
         // What batch norm multiplies a gene by, outside training.
         let factor = |g: usize| {
             scale

@@ -41,16 +41,16 @@
 use std::ops::Range;
 
 use scgraft_cells::{Kind, Prepared};
-use scgraft_engine::{
-    Axis, Codes, Dispersion, Init, InputScale, Key, Layout, Link, ParamId, Params, ProteinMixture, Shape, Tape, Var,
-};
+use scgraft_engine::{Axis, Init, InputScale, Key, Layout, Link, ParamId, Params, ProteinMixture, Shape, Tape, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::layers::{Head, Inject, NormPlan, Stack, StackPlan};
+use crate::counts::{self, Library, LogDispersion};
+use crate::layers::{ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
+use crate::settings::{check_dropout, check_hidden, check_latent, parse};
 use crate::{
-    Batch, Decoded, DecodedProteins, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize, Loss, ModelEntry,
-    ModelError, Network, Norm, Posterior, Step, Term, Training, protein_prior,
+    Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize,
+    Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
 };
 
 /// Those of scvi-tools; 192 epochs of batches of 256 are its 0.75 steps a cell.
@@ -138,8 +138,6 @@ pub enum GeneLikelihood {
     Zinb,
 }
 
-/// ε of the posterior variance.
-const VARIANCE_FLOOR: f32 = 1e-4;
 /// ε of the background's standard deviation.
 const DEVIATION_FLOOR: f32 = 1e-8;
 /// The largest ln ℓ that is decoded.
@@ -157,128 +155,35 @@ struct Totalvi {
     n_proteins: usize,
     /// Number of continuous covariates, and of levels of each categorical one.
     covariates: (usize, Vec<usize>),
-    encoder: Encoder,
-    library: Option<(Encoder, ParamId, ParamId)>,
+    encoder: Gaussian,
+    library: Option<Library>,
     expression: Stack,
-    scale: SkipHead,
+    scale: ByCondition,
     background: Stack,
-    background_mean: SkipHead,
-    background_deviation: SkipHead,
+    background_mean: ByCondition,
+    background_deviation: ByCondition,
     foreground: Stack,
-    foreground_scale: SkipHead,
+    foreground_scale: ByCondition,
     mixture: Stack,
-    mixing: SkipHead,
-    dropout: Option<SkipHead>,
+    mixing: ByCondition,
+    dropout: Option<ByCondition>,
     prior_mean: ParamId,
     prior_log_deviation: ParamId,
     efficiency: ParamId,
-    dispersion: ParamId,
-    protein_dispersion: ParamId,
+    dispersion: LogDispersion,
+    protein_dispersion: LogDispersion,
     measured: ParamId,
 }
 
-/// From RNA and proteins to a mean and a log-variance.
-#[derive(Debug)]
-struct Encoder {
-    stack: Stack,
-    proteins: ParamId,
-    mean: Head,
-    log_variance: Head,
-}
-
-/// A head that reads a decoder's last layer, z and the covariates.
-#[derive(Debug)]
-struct SkipHead {
-    weight: ParamId,
-    bias: ParamId,
-    condition: ParamId,
-}
-
 fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
-    let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
-        model: ENTRY.name,
-        what: what.to_owned(),
-        expected: expected.to_owned(),
-        found,
-    };
-    let config: TotalviConfig = serde_json::from_value(config.clone())
-        .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
-    for (what, sizes) in [("hidden", &config.hidden), ("decoder_hidden", &config.decoder_hidden)] {
-        if sizes.is_empty() || sizes.contains(&0) {
-            return Err(invalid(what, "at least one layer, each of at least one unit", format!("{sizes:?}")));
-        }
-    }
-    if config.latent == 0 {
-        return Err(invalid("latent", "at least one dimension", "0".into()));
-    }
-    if !(0.0..1.0).contains(&config.dropout) {
-        return Err(invalid("dropout", "at least 0 and below 1", config.dropout.to_string()));
-    }
+    let config: TotalviConfig = parse(ENTRY.name, config)?;
+    check_hidden(ENTRY.name, "hidden", &config.hidden)?;
+    check_hidden(ENTRY.name, "decoder_hidden", &config.decoder_hidden)?;
+    check_latent(ENTRY.name, config.latent)?;
+    check_dropout(ENTRY.name, config.dropout)?;
     let mut params = Params::new();
     let network = Totalvi::new(&mut params, config, header, key);
     Ok((params, Box::new(network)))
-}
-
-impl TotalviConfig {
-    fn stack<'p>(&self, prefix: &'p str, input: (Axis, usize), hidden: &'p [usize]) -> StackPlan<'p> {
-        let norm =
-            NormPlan { kind: self.norm, epsilon: 1e-3, momentum: 0.01, batch_when_frozen: self.frozen_norm_by_batch };
-        let dropout = self.dropout as f32;
-        StackPlan { prefix, input, hidden, norm, dropout, inject: Inject::Every, labels: false }
-    }
-}
-
-impl Encoder {
-    fn new(
-        p: &mut Params,
-        (prefix, out, hidden): (&str, (Axis, usize), &[usize]),
-        config: &TotalviConfig,
-        header: &Header,
-        key: Key,
-    ) -> Encoder {
-        let (genes, proteins) = ((Axis::Gene, header.genes.len()), (Axis::Protein, header.proteins.len()));
-        let init = Init::FanIn(genes.1 + proteins.1 + header.conditions.len());
-        let last = hidden[hidden.len() - 1];
-        Encoder {
-            stack: Stack::new(p, &config.stack(prefix, genes, hidden), header, key),
-            proteins: p.add(&format!("{prefix}.0.proteins"), &[(Axis::Hidden, hidden[0]), proteins], init, key),
-            mean: Head::new(p, &format!("{prefix}.mean"), out, last, key),
-            log_variance: Head::new(p, &format!("{prefix}.log_variance"), out, last, key),
-        }
-    }
-
-    /// Mean and log-variance; `proteins` is what is read of them.
-    fn apply<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, proteins: Var) -> (Var, Var) {
-        let of_proteins = t.linear(proteins, self.proteins, None, Layout::ByCell);
-        let h = self.stack.of_expression_and(t, batch, of_proteins);
-        (self.mean.apply(t, h, Layout::ByFeature), self.log_variance.apply(t, h, Layout::ByFeature))
-    }
-
-    fn first_layer(&self) -> impl Iterator<Item = ParamId> {
-        self.stack.first_layer().into_iter().chain([self.proteins])
-    }
-}
-
-impl SkipHead {
-    fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, conditions: usize, key: Key) -> SkipHead {
-        let init = Init::FanIn(inputs + conditions);
-        SkipHead {
-            weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], init, key),
-            bias: p.add(&format!("{name}.bias"), &[out], init, key),
-            condition: p.add(&format!("{name}.condition"), &[(Axis::Condition, conditions), out], init, key),
-        }
-    }
-
-    /// [cell × out]
-    fn by_cell<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
-        let a = t.linear(x, self.weight, Some(self.bias), Layout::ByCell);
-        t.add_rows(a, self.condition, &batch.condition)
-    }
-
-    /// [gene × cell] in lanes.
-    fn genes<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
-        t.linear_to_lanes(x, self.weight, Some(self.bias), Some((self.condition, &batch.condition)))
-    }
 }
 
 impl Totalvi {
@@ -289,44 +194,52 @@ impl Totalvi {
         let levels: Vec<usize> = header.covariates.iter().map(|(_, l)| l.len()).collect();
         let last = c.decoder_hidden[c.decoder_hidden.len() - 1];
         let inputs = last + c.latent + header.continuous.len() + levels.iter().sum::<usize>();
-        let encoder = Encoder::new(p, ("encoder", latent, &c.hidden), c, header, key);
-        let library = (c.library == LibrarySize::Learned).then(|| {
-            let encoder = Encoder::new(p, ("library", (Axis::One, 1), &c.hidden[..1]), c, header, key);
-            let mean = p.add_statistic("library.prior_mean", &[condition], 0.0);
-            (encoder, mean, p.add_statistic("library.prior_variance", &[condition], 1.0))
-        });
-        let stack = |p: &mut Params, name: &str| {
-            Stack::new(p, &c.stack(&format!("decoder.{name}"), latent, &c.decoder_hidden), header, key)
+        let encoder = |prefix, hidden| StackPlan {
+            prefix,
+            input: genes,
+            hidden,
+            norm: NormPlan::scvi(c.norm, c.frozen_norm_by_batch),
+            dropout: c.dropout as f32,
+            inject: Inject::Every,
+            labels: false,
+            proteins: proteins.1,
         };
-        let head = |p: &mut Params, name: &str, out| {
-            SkipHead::new(p, &format!("decoder.{name}"), out, inputs, condition.1, key)
+        let stack = |p: &mut Params, name| {
+            Stack::new(p, &StackPlan { input: latent, proteins: 0, ..encoder(name, &c.decoder_hidden) }, header, key)
         };
-        let rows = |by_condition| if by_condition { condition } else { (Axis::One, 1) };
-        let one_start = Init::Constant(1.0);
+        // Of a decoder's last layer, z and the covariates.
+        let head = |p: &mut Params, name, out| {
+            ByCondition::new(p, name, (out, (Axis::Hidden, inputs)), true, condition.1, key)
+        };
+        let theta = |p: &mut Params, name: &str, by_condition, of| {
+            let by = if by_condition { DispersionBy::GeneCondition } else { DispersionBy::Gene };
+            LogDispersion::new(p, name, by, of, header, key)
+        };
         Totalvi {
             n_proteins: proteins.1,
             covariates: (header.continuous.len(), levels),
-            encoder,
-            library,
-            expression: stack(p, "expression"),
-            scale: head(p, "expression.scale", genes),
-            background: stack(p, "background"),
-            background_mean: head(p, "background.mean", proteins),
-            background_deviation: head(p, "background.deviation", proteins),
-            foreground: stack(p, "foreground"),
-            foreground_scale: head(p, "foreground.scale", proteins),
-            mixture: stack(p, "mixture"),
-            mixing: head(p, "mixture.background", proteins),
-            dropout: (c.likelihood == GeneLikelihood::Zinb).then(|| head(p, "mixture.dropout", genes)),
+            encoder: Gaussian::new(p, &encoder("encoder", &c.hidden), latent, header, key),
+            library: (c.library == LibrarySize::Learned)
+                .then(|| Library::new(p, &encoder("library", &c.hidden[..1]), header, key)),
+            expression: stack(p, "decoder.expression"),
+            scale: head(p, "decoder.expression.scale", genes),
+            background: stack(p, "decoder.background"),
+            background_mean: head(p, "decoder.background.mean", proteins),
+            background_deviation: head(p, "decoder.background.deviation", proteins),
+            foreground: stack(p, "decoder.foreground"),
+            foreground_scale: head(p, "decoder.foreground.scale", proteins),
+            mixture: stack(p, "decoder.mixture"),
+            mixing: head(p, "decoder.mixture.background", proteins),
+            dropout: (c.likelihood == GeneLikelihood::Zinb).then(|| head(p, "decoder.mixture.dropout", genes)),
             prior_mean: p.add("background.mean", &[condition, proteins], Init::Constant(PRIOR_MEAN), key),
             prior_log_deviation: p.add("background.log_deviation", &[condition, proteins], Init::Constant(0.0), key),
             efficiency: p.add("proteins.efficiency", &[condition, proteins], Init::Constant(0.0), key),
-            dispersion: p.add("dispersion", &[rows(c.dispersion_by_condition), genes], Init::Normal(1.0), key),
-            protein_dispersion: p.add(
+            dispersion: theta(p, "dispersion", c.dispersion_by_condition, (genes, Init::Normal(1.0))),
+            protein_dispersion: theta(
+                p,
                 "proteins.dispersion",
-                &[rows(c.protein_dispersion_by_condition), proteins],
-                one_start,
-                key,
+                c.protein_dispersion_by_condition,
+                (proteins, Init::Constant(1.0)),
             ),
             measured: p.add_statistic("proteins.measured", &[condition, proteins], 1.0),
             config,
@@ -382,19 +295,9 @@ impl Totalvi {
     ) -> Decoded<'a> {
         let h = self.skip(t, batch, &self.expression, z, beside);
         let scale = self.scale.genes(t, batch, h);
-        let rate = match log_library {
-            None => t.mean_of(scale, Link::Softmax, &batch.library),
-            Some(log_library) => {
-                let share = t.mean_of(scale, Link::Softmax, &batch.unit);
-                t.times_library(share, log_library, MOST_LOG_LIBRARY)
-            }
-        };
-        let groups = if self.config.dispersion_by_condition { &batch.condition } else { &batch.one };
-        let dispersion = Dispersion::Grouped(self.dispersion, groups);
-        let distribution = match (&self.dropout, mixture) {
-            (Some(head), Some(h)) => Distribution::ZeroInflated { dispersion, dropout: head.genes(t, batch, h) },
-            _ => Distribution::NegativeBinomial(dispersion),
-        };
+        let rate = counts::rate(t, batch, scale, log_library, MOST_LOG_LIBRARY);
+        let dropout = self.dropout.as_ref().zip(mixture).map(|(head, h)| head.genes(t, batch, h));
+        let distribution = Distribution::of_counts(Some(self.dispersion.of(batch)), dropout);
         Decoded { rate, distribution, normalised: true }
     }
 
@@ -406,12 +309,12 @@ impl Totalvi {
         (z, beside, mixture): (Var, Var, Var),
     ) -> DecodedProteins {
         let h = self.skip(t, batch, &self.background, z, beside);
-        let mean = self.background_mean.by_cell(t, batch, h); // 5
-        let deviation = self.background_deviation.by_cell(t, batch, h);
+        let mean = self.background_mean.apply(t, batch, h); // 5
+        let deviation = self.background_deviation.apply(t, batch, h);
         let deviation = t.deviation(deviation, Link::Softplus, DEVIATION_FLOOR); // 5
         let h = self.skip(t, batch, &self.foreground, z, beside);
-        let foreground = self.foreground_scale.by_cell(t, batch, h); // 6
-        let mixing = self.mixing.by_cell(t, batch, mixture); // 7
+        let foreground = self.foreground_scale.apply(t, batch, h); // 6
+        let mixing = self.mixing.apply(t, batch, mixture); // 7
         DecodedProteins { log_background: (mean, deviation), foreground, mixing }
     }
 
@@ -419,14 +322,12 @@ impl Totalvi {
     fn protein_terms<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, decoded: &DecodedProteins) -> (Var, Var) {
         let (mean, deviation) = decoded.log_background;
         let log_background = t.normal_sample(mean, deviation); // 5
-        let by_condition = self.config.protein_dispersion_by_condition;
-        let groups: &Codes = if by_condition { &batch.condition } else { &batch.one };
         let measured = t.params().values(self.measured);
         let reconstruction = t.protein_mixture(ProteinMixture {
             log_background,
             foreground: decoded.foreground,
             mixing: decoded.mixing,
-            log_theta: (self.protein_dispersion, groups),
+            log_theta: self.protein_dispersion.rows(batch),
             log_efficiency: Some((self.efficiency, &batch.condition)),
             counts: &batch.proteins,
             observed: (measured, &batch.condition),
@@ -450,12 +351,8 @@ impl Network for Totalvi {
     }
 
     fn input_weights(&self) -> Vec<ParamId> {
-        let library = self.library.iter().map(|l| l.0.stack.input_weight());
+        let library = self.library.iter().map(|l| l.encoder.stack.input_weight());
         [self.encoder.stack.input_weight()].into_iter().chain(library).collect()
-    }
-
-    fn variance_floor(&self) -> f32 {
-        VARIANCE_FLOOR
     }
 
     fn kl_weight(&self) -> f32 {
@@ -463,9 +360,9 @@ impl Network for Totalvi {
     }
 
     fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
-        let proteins = self.proteins_read(t, batch); // 1
-        let (mean, log_variance) = self.encoder.apply(t, batch, proteins); // 1, 2
-        let library = self.library.as_ref().map(|l| l.0.apply(t, batch, proteins)); // 3
+        let proteins = Some(self.proteins_read(t, batch)); // 1
+        let (mean, log_variance) = self.encoder.of_expression(t, batch, proteins); // 1, 2
+        let library = self.library.as_ref().map(|l| l.encoder.of_expression(t, batch, proteins)); // 3
         Posterior { mean, log_variance, library }
     }
 
@@ -487,8 +384,7 @@ impl Network for Totalvi {
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
         let q = self.inference(t, batch);
-        let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 2
-        let log_library = q.library.map(|(mean, log_variance)| t.gaussian_sample(mean, log_variance, VARIANCE_FLOOR));
+        let (z, log_library) = q.sample(t); // 2, 3
         let beside = self.beside(t, batch, z);
         let mixture = self.skip(t, batch, &self.mixture, z, beside);
         let genes = self.genes(t, batch, (z, beside, Some(mixture)), log_library);
@@ -502,13 +398,8 @@ impl Network for Totalvi {
             Term::of_cells(t, "kl", kl, step.kl_weight),
             Term::of_cells(t, "kl_background", of_background, step.kl_weight),
         ];
-        if let Some(((_, a, v), (mean, log_variance))) = self.library.as_ref().zip(q.library) {
-            let of_cells = |id: ParamId| {
-                let values = t.params().values(id);
-                batch.condition.codes.iter().map(|&s| values[s as usize]).collect()
-            };
-            let (a, v) = (of_cells(*a), of_cells(*v));
-            let kl = t.kl_normal(mean, log_variance, VARIANCE_FLOOR, a, v); // 8
+        if let Some((library, q)) = self.library.as_ref().zip(q.library) {
+            let kl = library.kl(t, batch, q); // 8
             terms.push(Term::of_cells(t, "kl_library", kl, 1.0));
         }
         terms
@@ -551,10 +442,8 @@ impl Network for Totalvi {
                 params.get_mut(self.prior_mean).values[row.clone()].fill(prior.mean as f32);
                 params.get_mut(self.prior_log_deviation).values[row].fill(prior.deviation.ln() as f32);
             }
-            if let Some((_, mean, variance)) = &self.library {
-                let (a, v) = crate::scvi::library_prior(own.iter().map(|&i| data.library[i]));
-                params.get_mut(*mean).values[s] = a;
-                params.get_mut(*variance).values[s] = v;
+            if let Some(library) = &self.library {
+                library.read_prior(params, data, s);
             }
         }
         Ok(())
@@ -562,15 +451,14 @@ impl Network for Totalvi {
 
     fn first_layers(&self) -> Vec<ParamId> {
         let stacks = [&self.expression, &self.background, &self.foreground, &self.mixture];
-        let library = self.library.iter().flat_map(|l| l.0.first_layer());
-        let decoders = stacks.into_iter().flat_map(|s| s.first_layer());
-        self.encoder.first_layer().chain(library).chain(decoders).collect()
+        let library = self.library.iter().map(|l| &l.encoder.stack);
+        stacks.into_iter().chain([&self.encoder.stack]).chain(library).flat_map(Stack::first_layer).collect()
     }
 
     fn without_dropout(&mut self) {
         self.config.dropout = 0.0;
         let decoders = [&mut self.expression, &mut self.background, &mut self.foreground, &mut self.mixture];
-        let library = self.library.iter_mut().map(|l| &mut l.0.stack);
+        let library = self.library.iter_mut().map(|l| &mut l.encoder.stack);
         decoders.into_iter().chain([&mut self.encoder.stack]).chain(library).for_each(|s| s.dropout = 0.0);
     }
 }

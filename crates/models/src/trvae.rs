@@ -37,10 +37,12 @@ use scgraft_engine::{Axis, Dispersion, Init, InputScale, Key, Layout, Link, Para
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::encoder::{Activation, Dense, Encoder, Hidden, VARIANCE_FLOOR, scarches_values};
+use crate::encoder::{Activation, Encoder, Hidden, scarches_values};
+use crate::layers::{Dense, Norm};
+use crate::settings::{check_latent, check_weight, parse};
 use crate::{
-    Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Norm, Posterior, Step, Term,
-    Training,
+    Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term,
+    Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const CVAE: ModelEntry = ModelEntry {
@@ -173,24 +175,14 @@ fn build(
     header: &Header,
     key: Key,
 ) -> Result<(Params, Box<dyn Network>), ModelError> {
-    let invalid = |what: &str, expected: &str, found: String| ModelError::Config {
-        model: entry.name,
-        what: what.to_owned(),
-        expected: expected.to_owned(),
-        found,
-    };
-    let config: TrvaeConfig = serde_json::from_value(config.clone())
-        .map_err(|e| invalid("settings", "known names with fitting values", e.to_string()))?;
+    let config: TrvaeConfig = parse(entry.name, config)?;
     config.layers(&config.hidden).check(entry.name)?;
-    if config.latent == 0 {
-        return Err(invalid("latent", "at least one dimension", "0".into()));
-    }
+    check_latent(entry.name, config.latent)?;
     let mmd_weight = config.mmd_weight.unwrap_or(mmd_weight);
-    if !(mmd_weight >= 0.0 && mmd_weight.is_finite()) {
-        return Err(invalid("mmd_weight", "a number of at least 0", mmd_weight.to_string()));
-    }
+    check_weight(entry.name, "mmd_weight", mmd_weight)?;
     if entry.name == CVAE.name && mmd_weight > 0.0 {
-        return Err(invalid("mmd_weight", "0: a CVAE does not compare conditions; trvae does", mmd_weight.to_string()));
+        let expected = "0: a CVAE does not compare conditions; trvae does";
+        return Err(ModelError::setting(entry.name, "mmd_weight", expected, mmd_weight));
     }
 
     let mut p = Params::new();
@@ -208,10 +200,10 @@ fn build(
     let layers = hidden.map(|(i, w)| weight(&mut p, &(i + 1).to_string(), w[1], (Axis::Hidden, w[0]))).collect();
     let activation = config.layers(&sizes).activation(&mut p, "decoder", key);
     let last = sizes[sizes.len() - 1];
-    let output = Dense::add(&mut p, "decoder.mean", by_gene, last, key);
+    let output = Dense::new(&mut p, "decoder.mean", by_gene, last, key);
     let likelihood = config.likelihood;
     let zero_inflation =
-        (likelihood == TrvaeLikelihood::Zinb).then(|| Dense::add(&mut p, "decoder.dropout", by_gene, last, key));
+        (likelihood == TrvaeLikelihood::Zinb).then(|| Dense::new(&mut p, "decoder.dropout", by_gene, last, key));
     let dispersion = (likelihood != TrvaeLikelihood::Mse)
         .then(|| p.add("dispersion", &[by_condition, by_gene], Init::Normal(1.0), key));
     let network =
@@ -240,16 +232,12 @@ impl Trvae {
     /// Equations 4 and 5.
     fn output<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, h: Var) -> Decoded<'a> {
         let link = if self.dispersion.is_some() { Link::Softmax } else { Link::Relu };
-        let a = t.linear_to_lanes(h, self.output.weight, Some(self.output.bias), None); // 4
+        let a = self.output.genes(t, h); // 4
         let rate = t.mean_of(a, link, &batch.library); // 4
         let dispersion = self.dispersion.map(|theta| Dispersion::Grouped(theta, &batch.condition));
-        let distribution = match (dispersion, &self.zero_inflation) {
-            (None, _) => Distribution::SquaredError,                                // 5
-            (Some(dispersion), None) => Distribution::NegativeBinomial(dispersion), // 5
-            (Some(dispersion), Some(zeros)) => {
-                let dropout = t.linear_to_lanes(h, zeros.weight, Some(zeros.bias), None); // 5
-                Distribution::ZeroInflated { dispersion, dropout } // 5
-            }
+        let distribution = match dispersion {
+            Some(_) => Distribution::of_counts(dispersion, self.zero_inflation.as_ref().map(|zeros| zeros.genes(t, h))), // 5
+            None => Distribution::SquaredError, // 5
         };
         Decoded { rate, distribution, normalised: link == Link::Softmax }
     }
@@ -269,10 +257,6 @@ impl Network for Trvae {
 
     fn input_weights(&self) -> Vec<ParamId> {
         vec![self.encoder.input.weight]
-    }
-
-    fn variance_floor(&self) -> f32 {
-        VARIANCE_FLOOR
     }
 
     fn kl_weight(&self) -> f32 {

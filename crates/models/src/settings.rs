@@ -1,0 +1,52 @@
+//! What the settings of several models have in common: how they are read, and what they must be.
+
+use std::fmt::Display;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::ModelError;
+
+/// Settings by name; those left out take their defaults.
+pub(crate) fn parse<C: DeserializeOwned>(model: &'static str, config: &Value) -> Result<C, ModelError> {
+    serde_json::from_value(config.clone())
+        .map_err(|e| ModelError::setting(model, "settings", "known names with fitting values", e))
+}
+
+/// Sizes of hidden layers.
+pub(crate) fn check_hidden(model: &'static str, what: &str, sizes: &[usize]) -> Result<(), ModelError> {
+    if sizes.is_empty() || sizes.contains(&0) {
+        let expected = "at least one layer, each of at least one unit";
+        return Err(ModelError::setting(model, what, expected, format!("{sizes:?}")));
+    }
+    Ok(())
+}
+
+/// Number of latent dimensions.
+pub(crate) fn check_latent(model: &'static str, latent: usize) -> Result<(), ModelError> {
+    if latent == 0 {
+        return Err(ModelError::setting(model, "latent", "at least one dimension", 0));
+    }
+    Ok(())
+}
+
+/// A dropout rate.
+pub(crate) fn check_dropout(model: &'static str, rate: impl Into<f64> + Display + Copy) -> Result<(), ModelError> {
+    if !(0.0..1.0).contains(&rate.into()) {
+        return Err(ModelError::setting(model, "dropout", "at least 0 and below 1", rate));
+    }
+    Ok(())
+}
+
+/// A weight of a loss term.
+pub(crate) fn check_weight(
+    model: &'static str,
+    what: &str,
+    weight: impl Into<f64> + Display + Copy,
+) -> Result<(), ModelError> {
+    let value: f64 = weight.into();
+    if !(value >= 0.0 && value.is_finite()) {
+        return Err(ModelError::setting(model, what, "a number of at least 0", weight));
+    }
+    Ok(())
+}
