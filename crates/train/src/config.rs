@@ -27,6 +27,10 @@ pub struct TrainConfig {
     pub train_fraction: f64,
     /// Draw as many cells of each condition, whatever its size.
     pub stratified: bool,
+    /// For models that learn from labels: at most so many cells of each label an epoch in the classification, drawn
+    /// anew each epoch, so that rare labels count; `None` takes all labelled cells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples_per_label: Option<usize>,
     /// When to stop; `None` runs all epochs and keeps the last state.
     pub early_stopping: Option<EarlyStopping>,
     /// Seed of everything random.
@@ -62,6 +66,7 @@ impl TrainConfig {
             kl_anneal_steps: None,
             train_fraction: 0.9,
             stratified: false,
+            samples_per_label: None,
             early_stopping: training.early_stopping,
             seed: 2020,
             compat: None,

@@ -67,13 +67,7 @@ pub fn fit(
     } else {
         Minibatches::shuffled(&split.train, config.batch_size, config.seed)?
     };
-    let is_labelled = |r: &usize| data.labels.as_ref().is_some_and(|l| l.codes[*r].is_some());
-    let labelled: Vec<usize> = split.train.iter().copied().filter(is_labelled).collect();
-    let labelled = if model.network.wants_labelled() && !labelled.is_empty() {
-        Some(Minibatches::shuffled(&labelled, config.batch_size, config.seed ^ (LABELLED << 60))?)
-    } else {
-        None
-    };
+    let labelled = labelled(model, data, &split.train, config)?;
     let mut run = Run {
         layout: Layout { data, products: model.frozen_products(data) },
         labelled,
@@ -176,6 +170,27 @@ fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), Tra
         return Err(TrainError::Mismatch { what: "conditions", found, expected });
     }
     Ok(())
+}
+
+/// Minibatches of the labelled among the training cells, for a network that wants them.
+fn labelled(
+    model: &Model,
+    data: &Prepared,
+    train: &[usize],
+    config: &TrainConfig,
+) -> Result<Option<Minibatches>, TrainError> {
+    let labels = data.labels.as_ref().filter(|l| train.iter().any(|&r| l.codes[r].is_some()));
+    let labels = labels.filter(|_| model.network.wants_labelled());
+    let (most, seed) = (config.samples_per_label, config.seed ^ (LABELLED << 60));
+    match (labels, most) {
+        (Some(labels), _) => Ok(Some(Minibatches::labelled(train, labels, most, config.batch_size, seed)?)),
+        (None, None) => Ok(None),
+        (None, Some(n)) => Err(TrainError::Config {
+            what: "samples per label",
+            expected: "a model that learns from labels, such as scanvi, and cells that have some",
+            found: format!("{n} for {} without labels", model.entry.name),
+        }),
+    }
 }
 
 /// The mean of a loss term.

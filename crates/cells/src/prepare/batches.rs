@@ -2,13 +2,16 @@
 
 use super::split::rows_by_level;
 use crate::random::Random;
-use crate::{CellsError, Coded};
+use crate::{CellsError, Coded, Labels};
 
 /// Minibatches over some rows: a new seeded order every epoch, the same for the same seed and epoch.
 #[derive(Clone, Debug)]
 pub struct Minibatches {
     /// Rows by stratum; one stratum when sampling is not stratified.
     strata: Vec<Vec<usize>>,
+    /// At most so many rows of each stratum an epoch; without, each has an equal share of as many rows as there are.
+    most: Option<usize>,
+    /// Rows in an epoch.
     n_rows: usize,
     batch_size: usize,
     seed: u64,
@@ -20,7 +23,7 @@ impl Minibatches {
     /// # Errors
     /// When `batch_size` is 0 or there is no row.
     pub fn shuffled(rows: &[usize], batch_size: usize, seed: u64) -> Result<Self, CellsError> {
-        Minibatches::over(vec![rows.to_vec()], batch_size, seed)
+        Minibatches::over(vec![rows.to_vec()], None, batch_size, seed)
     }
 
     /// As many rows an epoch as there are, each condition as often as every other (to one row), in random order.
@@ -37,18 +40,40 @@ impl Minibatches {
         for position in strata.iter_mut().flatten() {
             *position = rows[*position];
         }
-        Minibatches::over(strata, batch_size, seed)
+        Minibatches::over(strata, None, batch_size, seed)
     }
 
-    fn over(strata: Vec<Vec<usize>>, batch_size: usize, seed: u64) -> Result<Self, CellsError> {
-        let n_rows = strata.iter().map(Vec::len).sum();
+    /// The rows that have a label, in random order: all of them once an epoch, or of each label at most `most`, drawn
+    /// anew each epoch, so that rare labels are not drowned by common ones.
+    ///
+    /// # Errors
+    /// When `batch_size` or `most` is 0, or no row has a label.
+    pub fn labelled(
+        rows: &[usize],
+        labels: &Labels,
+        most: Option<usize>,
+        batch_size: usize,
+        seed: u64,
+    ) -> Result<Self, CellsError> {
+        let mut strata = vec![Vec::new(); if most.is_some() { labels.levels.len() } else { 1 }];
+        for (&row, label) in rows.iter().filter_map(|r| Some((r, labels.codes[*r]?))) {
+            strata[if most.is_some() { label as usize } else { 0 }].push(row);
+        }
+        Minibatches::over(strata, most, batch_size, seed)
+    }
+
+    fn over(strata: Vec<Vec<usize>>, most: Option<usize>, batch_size: usize, seed: u64) -> Result<Self, CellsError> {
+        if most == Some(0) {
+            return Err(CellsError::Option { what: "the draws of a label", expected: "at least 1", found: "0".into() });
+        }
+        let n_rows = strata.iter().map(|s| s.len().min(most.unwrap_or(usize::MAX))).sum();
         if batch_size == 0 {
             return Err(CellsError::Option { what: "the batch size", expected: "at least 1", found: "0".into() });
         }
         if n_rows == 0 {
             return Err(CellsError::Nothing { what: "cells" });
         }
-        Ok(Minibatches { strata, n_rows, batch_size, seed })
+        Ok(Minibatches { strata, most, n_rows, batch_size, seed })
     }
 
     /// Cells in a batch; the last of an epoch may have fewer.
@@ -68,7 +93,8 @@ impl Minibatches {
         for (s, rows) in self.strata.iter().enumerate() {
             // Which conditions get the odd rows moves on from epoch to epoch.
             let turn = (s + epoch as usize % n) % n;
-            let quota = self.n_rows / n + usize::from(turn < self.n_rows % n);
+            let share = self.n_rows / n + usize::from(turn < self.n_rows % n);
+            let quota = self.most.map_or(share, |most| rows.len().min(most));
             let mut random = Random::new(self.seed, (epoch << 20) + s as u64 + 1);
             let mut pass = rows.clone();
             let end = order.len() + quota;

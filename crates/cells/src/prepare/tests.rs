@@ -307,6 +307,30 @@ proptest! {
         let there: Vec<usize> = (0..3usize).filter(|&l| codes.contains(&(l as u32))).map(|l| drawn[l]).collect();
         prop_assert!(there.iter().max().unwrap() - there.iter().min().unwrap() <= 1, "{:?}", drawn);
     }
+
+    #[test]
+    fn of_each_label_as_many_as_asked_for_or_all_there_are(
+        codes in prop::collection::vec(prop::option::of(0u32..4), 1..120), most in 1usize..20, seed in any::<u64>()
+    ) {
+        prop_assume!(codes.iter().any(Option::is_some));
+        let labels = Labels { codes: codes.clone(), levels: texts(&["a", "b", "c", "d"]), unlabelled: None };
+        // Every second cell trains.
+        let rows: Vec<usize> = (0..codes.len()).filter(|r| r % 2 == 0 || codes.len() < 40).collect();
+        prop_assume!(rows.iter().any(|&r| codes[r].is_some()));
+        let batches = Minibatches::labelled(&rows, &labels, Some(most), 8, seed).unwrap();
+        for epoch in 0..3 {
+            let mut order = batches.epoch(epoch);
+            prop_assert_eq!(order.chunks(8).count(), batches.per_epoch());
+            for label in 0..4 {
+                let there = rows.iter().filter(|&&r| codes[r] == Some(label)).count();
+                prop_assert_eq!(order.iter().filter(|&&r| codes[r] == Some(label)).count(), there.min(most));
+            }
+            let drawn = order.len();
+            order.sort_unstable();
+            order.dedup();
+            prop_assert!(order.len() == drawn && order.iter().all(|r| rows.contains(r) && codes[*r].is_some()));
+        }
+    }
 }
 
 #[test]

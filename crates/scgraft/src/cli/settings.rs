@@ -41,6 +41,10 @@ pub(crate) struct Fit {
     /// Draw as many cells of each condition, whatever its size [upstream: use_stratified_sampling]
     #[arg(long)]
     pub stratified: bool,
+    /// For models that learn from labels: at most so many cells of each label an epoch [default: all] [upstream:
+    /// n_samples_per_label]
+    #[arg(long, value_name = "N")]
+    pub samples_per_label: Option<usize>,
     /// Reproduce the numerics of published code
     #[arg(long, value_enum, value_name = "CODE")]
     pub compat: Option<Published>,
@@ -66,6 +70,7 @@ impl Fit {
             kl_anneal_steps: self.kl_anneal_steps,
             train_fraction: self.train_fraction.unwrap_or(plain.train_fraction),
             stratified: self.stratified,
+            samples_per_label: self.samples_per_label,
             seed,
             ..plain
         };

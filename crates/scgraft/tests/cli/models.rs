@@ -82,6 +82,30 @@ fn scanvi_from_scvi_labels_a_query() {
 }
 
 #[test]
+fn rare_labels_count_with_as_many_cells_as_common_ones() {
+    let folder = folder_with(&["reference.h5ad"]);
+    let at = folder.path();
+    let bytes = ["1", "2"].map(|threads| {
+        let few = ["--labels", "cell_type", "--samples-per-label", "5", "--threads", threads, "-o", threads];
+        scgraft(at, &train("scanvi", &few)).good();
+        std::fs::read(at.join(threads)).unwrap()
+    });
+    assert_eq!(bytes[0], bytes[1]);
+    let few = Model::load(at.join("1")).unwrap();
+    assert_eq!(few.provenance["training"]["samples_per_label"], 5);
+    scgraft(at, &train("scanvi", &["--labels", "cell_type", "-o", "all.scgraft"])).good();
+    let all = Model::load(at.join("all.scgraft")).unwrap();
+    assert!(all.provenance["training"].get("samples_per_label").is_none());
+    assert_ne!(few.reference_hash(), all.reference_hash());
+
+    let none = ["--labels", "cell_type", "--samples-per-label", "0", "-o", "no.scgraft"];
+    scgraft(at, &train("scanvi", &none)).says(&["the draws of a label", "at least 1"]);
+    let blind = train("scvi", &["--samples-per-label", "5", "-o", "no.scgraft"]);
+    scgraft(at, &blind).says(&["samples per label", "such as scanvi", "scvi without labels"]);
+    assert!(!at.join("no.scgraft").exists());
+}
+
+#[test]
 fn the_table_of_models_in_the_documents_is_the_registrys() {
     let folder = folder_with(&[]);
     let told = scgraft(folder.path(), &["models", "--markdown"]).good().stdout;
