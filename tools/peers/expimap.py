@@ -11,87 +11,42 @@ early stopping on the unweighted validation loss (patience 50; query 20).
 Prints one JSON object.
 """
 
-import argparse
-import contextlib
-import io
-import json
-import os
-import sys
 import time
 from pathlib import Path
 
+import common
+
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser = common.parser(__doc__, seed=2020)
     parser.add_argument("--epochs", type=int, default=400, help="reference epochs at most")
     parser.add_argument("--query-epochs", type=int, default=400, help="surgery epochs at most")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=2020)
     parser.add_argument("--no-early-stopping", action="store_true")
     parser.add_argument("--save-latent", type=Path, help="write the latent means to this .npz")
-    parser.add_argument("--verbose", action="store_true", help="show scArches' own output")
-    return parser.parse_args()
+    return common.parse(parser)
 
 
 args = arguments()
-# Before numpy and torch read it.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(args.threads)
 
-import warnings  # noqa: E402
-
-import anndata  # noqa: E402
 import numpy as np  # noqa: E402
+import scarches  # noqa: E402
 import torch  # noqa: E402
 
-warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
-
-
-@contextlib.contextmanager
-def hushed():
-    """scArches prints a progress bar an epoch; JSON is all we want on stdout."""
-    target = sys.stderr if args.verbose else io.StringIO()
-    with contextlib.redirect_stdout(target):
-        yield
-
-
-with hushed(), contextlib.redirect_stderr(sys.stderr if args.verbose else io.StringIO()):
-    import importlib.metadata
-
-    import scarches
-
-
-def programs(path):
-    """Names and gene lists of a GMT file."""
-    lines = [line.rstrip("\n").split("\t") for line in path.read_text().splitlines() if line]
-    return [line[0] for line in lines], [line[2:] for line in lines]
-
-
-def read(path, genes, study=None):
-    """The counts of `genes`, in that order, as float32 CSR."""
-    adata = anndata.read_h5ad(path)
-    adata = adata[:, genes].copy()
-    adata.X = adata.X.astype(np.float32)
-    if study is not None:
-        adata.obs["study"] = study
-    return adata
 
 
 def train(model, epochs, **settings):
     """Train and say how long an epoch took and how it ended."""
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
-    with hushed():
-        model.train(
-            n_epochs=epochs,
-            alpha_epoch_anneal=100,
-            weight_decay=0.0,
-            use_early_stopping=not args.no_early_stopping,
-            seed=args.seed,
-            **settings,
-        )
+    model.train(
+        n_epochs=epochs,
+        alpha_epoch_anneal=100,
+        weight_decay=0.0,
+        use_early_stopping=not args.no_early_stopping,
+        seed=args.seed,
+        **settings,
+    )
     logs = model.trainer.logs
     done = len(logs["epoch_loss"])
     return {
@@ -110,38 +65,24 @@ def timed(work):
 
 
 def main():
-    names, lists = programs(args.data / "expimap_ref_model_fig3_mask.gmt")
-    wanted = set().union(*lists)
-    available = anndata.read_h5ad(
-        args.data / "pbmc_reference_merged.h5ad", backed="r"
-    ).var_names
-    genes = [gene for gene in available if gene in wanted]
-    reference = read(args.data / "pbmc_reference_merged.h5ad", genes)
-    query = read(args.data / "kang_ifnb_2800.h5ad", genes, study="Kang")
-    position = {gene: i for i, gene in enumerate(genes)}
-    mask = np.zeros((len(names), len(genes)), dtype=np.float32)
-    for row, members in enumerate(lists):
-        mask[row, [position[gene] for gene in members if gene in position]] = 1
+    sets = common.programs(args.data / "expimap_ref_model_fig3_mask.gmt")
+    names, lists = [name for name, _ in sets], [members for _, members in sets]
+    path = args.data / "pbmc_reference_merged.h5ad"
+    genes = common.genes_of(path, set().union(*lists))
+    reference = common.counts(path, genes)
+    query = common.counts(args.data / "kang_ifnb_2800.h5ad", genes)
+    query.obs["study"] = "Kang"
 
     torch.manual_seed(args.seed)
-    with hushed():
-        model = scarches.models.EXPIMAP(
-            adata=reference,
-            condition_key="study",
-            hidden_layer_sizes=[256, 256, 256],
-            recon_loss="nb",
-            mask=mask,
-        )
+    model = scarches.models.EXPIMAP(
+        adata=reference,
+        condition_key="study",
+        hidden_layer_sizes=[256, 256, 256],
+        recon_loss="nb",
+        mask=common.mask_of(lists, genes),
+    )
     report = {
-        "peer": "scarches",
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("scarches", "torch", "numpy", "anndata")
-        },
-        "threads": torch.get_num_threads(),
-        # Times taken while others use the machine are no comparison.
-        "load_average_at_start": os.getloadavg()[0],
-        "seed": args.seed,
+        **common.origin(args, "scarches"),
         "cells": reference.n_obs,
         "query_cells": query.n_obs,
         "genes": len(genes),
@@ -164,8 +105,7 @@ def main():
     report["reference"]["active_programs"] = int(model.nonzero_terms().sum())
 
     torch.manual_seed(args.seed)
-    with hushed():
-        mapped = scarches.models.EXPIMAP.load_query_data(query, model)
+    mapped = scarches.models.EXPIMAP.load_query_data(query, model)
     report["surgery"] = train(mapped, args.query_epochs, alpha_kl=0.1)
 
     def latent(of):
@@ -178,11 +118,10 @@ def main():
     report["latent_seconds_query"] = seconds
 
     np.random.seed(args.seed)
-    with hushed():
-        mapped.latent_directions(adata=query)
-        _, seconds = timed(
-            lambda: mapped.latent_enrich("condition", use_directions=True, adata=query)
-        )
+    mapped.latent_directions(adata=query)
+    _, seconds = timed(
+        lambda: mapped.latent_enrich("condition", use_directions=True, adata=query)
+    )
     report["test_seconds"] = seconds
     report["test"] = {}
     for group, scores in query.uns["bf_scores"].items():
@@ -202,8 +141,7 @@ def main():
             programs=np.array(names),
             directions=query.uns["directions"],
         )
-    json.dump(report, sys.stdout, indent=1)
-    print()
+    common.tell(report)
 
 
 if __name__ == "__main__":

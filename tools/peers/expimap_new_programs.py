@@ -14,56 +14,31 @@ free ones (gamma_ext 0.7 annealed over 50 epochs, HSIC one against all, beta 3).
 Prints one JSON object.
 """
 
-import argparse
-import contextlib
-import io
-import json
-import os
 import sys
 from pathlib import Path
 
+import common
+
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser = common.parser(__doc__, seed=2020)
     parser.add_argument("--reference", type=Path, required=True, help="the trained reference; made if missing")
     parser.add_argument("--epochs", type=int, default=400, help="reference epochs at most")
     parser.add_argument("--query-epochs", type=int, default=400, help="surgery epochs")
     parser.add_argument("--free", type=int, default=3, help="free programs")
-    parser.add_argument("--seed", type=int, default=2020, help="of the reference")
     parser.add_argument("--surgery-seeds", default="2020", help="one run each")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--save-latent", type=Path, help="write the query's latent means to FOLDER/SEED.npz")
-    parser.add_argument("--verbose", action="store_true", help="show scArches' own output")
-    return parser.parse_args()
+    return common.parse(parser)
 
 
 args = arguments()
-# Before numpy and torch read it.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(args.threads)
 
-import warnings  # noqa: E402
-
-import anndata  # noqa: E402
 import numpy as np  # noqa: E402
+import scarches  # noqa: E402
 import torch  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
-
-
-@contextlib.contextmanager
-def hushed():
-    """scArches prints a progress bar an epoch; JSON is all we want on stdout."""
-    target = sys.stderr if args.verbose else io.StringIO()
-    with contextlib.redirect_stdout(target):
-        yield
-
-
-with hushed(), contextlib.redirect_stderr(sys.stderr if args.verbose else io.StringIO()):
-    import scarches
 
 INTERFERON = ("REACTOME_INTERFERON_ALPHA_BETA_SIGNALING", "REACTOME_INTERFERON_SIGNALING")
 B_RECEPTOR = "REACTOME_SIGNALING_BY_THE_B_CELL_RECEPTOR_BCR"
@@ -73,12 +48,6 @@ DENIED = (
     "B_CELL_RECEPTOR",
     "MHC_CLASS_II_ANTIGEN_PRESENTATION",
 )
-
-
-def programs(path):
-    """Names and gene lists of a GMT file; a name may stand twice."""
-    lines = [line.rstrip("\n").split("\t") for line in path.read_text().splitlines() if line]
-    return [(line[0], line[2:]) for line in lines]
 
 
 def kept_programs(sets):
@@ -91,39 +60,21 @@ def kept_programs(sets):
     ]
 
 
-def read(path, genes):
-    """The counts of `genes`, in that order, as float32 CSR."""
-    adata = anndata.read_h5ad(path)[:, genes].copy()
-    adata.X = adata.X.astype(np.float32)
-    return adata
-
-
-def mask_of(lists, genes):
-    position = {gene: i for i, gene in enumerate(genes)}
-    mask = np.zeros((len(lists), len(genes)), dtype=np.float32)
-    for row, members in enumerate(lists):
-        mask[row, [position[gene] for gene in members if gene in position]] = 1
-    return mask
-
-
 def train(model, epochs, seed, **settings):
     torch.manual_seed(seed)
     np.random.seed(seed)
-    with hushed():
-        model.train(n_epochs=epochs, alpha_epoch_anneal=100, weight_decay=0.0, seed=seed, **settings)
+    model.train(n_epochs=epochs, alpha_epoch_anneal=100, weight_decay=0.0, seed=seed, **settings)
     return len(model.trainer.logs["epoch_loss"])
 
 
 def reference_of(cells, mask):
     """The reference, trained or read."""
     if (args.reference / "model_params.pt").exists():
-        with hushed():
-            return scarches.models.EXPIMAP.load(str(args.reference), cells)
+        return scarches.models.EXPIMAP.load(str(args.reference), cells)
     torch.manual_seed(args.seed)
-    with hushed():
-        model = scarches.models.EXPIMAP(
-            adata=cells, condition_key="study", hidden_layer_sizes=[256, 256, 256], recon_loss="nb", mask=mask
-        )
+    model = scarches.models.EXPIMAP(
+        adata=cells, condition_key="study", hidden_layer_sizes=[256, 256, 256], recon_loss="nb", mask=mask
+    )
     stopping = {
         "early_stopping_metric": "val_unweighted_loss",
         "threshold": 0,
@@ -148,17 +99,16 @@ def separation(scores, group):
 def surgery(reference, query, mask, seed):
     """Grafts the query on and reads the new programs."""
     torch.manual_seed(seed)
-    with hushed():
-        model = scarches.models.EXPIMAP.load_query_data(
-            query,
-            reference,
-            new_n_ext=args.free,
-            new_n_ext_m=1,
-            new_ext_mask=mask.tolist(),
-            new_soft_ext_mask=True,
-            use_hsic=args.free > 0,
-            hsic_one_vs_all=True,
-        )
+    model = scarches.models.EXPIMAP.load_query_data(
+        query,
+        reference,
+        new_n_ext=args.free,
+        new_n_ext_m=1,
+        new_ext_mask=mask.tolist(),
+        new_soft_ext_mask=True,
+        use_hsic=args.free > 0,
+        hsic_one_vs_all=True,
+    )
     train(
         model,
         args.query_epochs,
@@ -215,20 +165,23 @@ def surgery(reference, query, mask, seed):
 
 
 def main():
-    sets = programs(args.data / "expimap_ref_model_fig3_mask.gmt")
-    wanted = set().union(*(members for _, members in sets))
+    sets = common.programs(args.data / "expimap_ref_model_fig3_mask.gmt")
     kept = kept_programs(sets)
     path = args.data / "pbmc_reference_merged.h5ad"
-    genes = [gene for gene in anndata.read_h5ad(path, backed="r").var_names if gene in wanted]
-    cells = read(path, genes)
+    genes = common.genes_of(path, set().union(*(members for _, members in sets)))
+    cells = common.counts(path, genes)
     cells = cells[cells.obs["cell_type"] != "B"].copy()
-    query = read(args.data / "kang_ifnb_2800.h5ad", genes)
+    query = common.counts(args.data / "kang_ifnb_2800.h5ad", genes)
     query.obs["study"] = "Kang"
-    reference = reference_of(cells, mask_of(kept, genes))
-    mask = mask_of([dict(sets)[B_RECEPTOR]], genes)
-    runs = [surgery(reference, query, mask, int(seed)) for seed in args.surgery_seeds.split(",")]
+    reference = reference_of(cells, common.mask_of(kept, genes))
+    mask = common.mask_of([dict(sets)[B_RECEPTOR]], genes)
+    runs = []
+    for seed in map(int, args.surgery_seeds.split(",")):
+        runs.append(surgery(reference, query, mask, seed))
+        found = {new["program"]: round(new["b_cells"], 3) for new in runs[-1]["new"]}
+        print(f"surgery seed {seed}: AUROC of B cells {found}", file=sys.stderr)
     report = {
-        "peer": "scarches",
+        **common.origin(args, "scarches"),
         "cells": cells.n_obs,
         "query_cells": query.n_obs,
         "genes": len(genes),
@@ -237,8 +190,7 @@ def main():
         "free": args.free,
         "runs": runs,
     }
-    json.dump(report, sys.stdout, indent=1)
-    print()
+    common.tell(report)
 
 
 if __name__ == "__main__":

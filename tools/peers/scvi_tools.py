@@ -10,68 +10,42 @@ Every tenth cell of the reference is held out. Settings are those published for 
 scANVI starts from the scVI and trains for `--label-epochs` more; the query is unlabelled. Prints one JSON object.
 """
 
-import argparse
-import contextlib
-import importlib.metadata
-import json
-import logging
-import os
-import sys
 import time
-from pathlib import Path
+
+import common
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the two files")
+    parser = common.parser(__doc__, data="folder of the two files")
     parser.add_argument("--model", choices=["scvi", "scanvi"], default="scvi")
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--label-epochs", type=int, default=10)
     parser.add_argument("--query-epochs", type=int, default=200)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    return common.parse(parser)
 
 
 args = arguments()
-# Before numpy and torch read it.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(args.threads)
 
-import warnings  # noqa: E402
-
-import anndata  # noqa: E402
 import numpy as np  # noqa: E402
 import scvi  # noqa: E402
 import torch  # noqa: E402
 
 import label_accuracy  # noqa: E402
 
-warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
-# Its notes go to standard output, where only JSON is wanted.
-scvi.settings.verbosity = logging.ERROR
-HELD_OUT = 10
+
 UNLABELLED = "unlabelled"
-
-
-def read(name):
-    """The counts as float32 CSR, with obs."""
-    adata = anndata.read_h5ad(args.data / name)
-    adata.X = adata.X.astype(np.float32)
-    return adata
 
 
 def train(model, epochs, weight_decay):
     """Train on all cells and say how long an epoch took."""
     scvi.settings.seed = args.seed
     start = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):
-        model.train(
-            max_epochs=epochs, train_size=1.0, batch_size=128, accelerator="cpu", devices=1,
-            plan_kwargs={"weight_decay": weight_decay}, enable_progress_bar=False, logger=False,
-            enable_checkpointing=False,
-        )
+    model.train(
+        max_epochs=epochs, train_size=1.0, batch_size=128, accelerator="cpu", devices=1,
+        plan_kwargs={"weight_decay": weight_decay}, enable_progress_bar=False, logger=False,
+        enable_checkpointing=False,
+    )
     seconds = time.perf_counter() - start
     return {"epochs": epochs, "seconds": seconds, "seconds_per_epoch": seconds / epochs}
 
@@ -100,10 +74,10 @@ def prepare(adata):
 
 
 def main():
-    reference, query = read("reference.h5ad"), read("query.h5ad")
+    reference, query = common.counts(args.data / "reference.h5ad"), common.counts(args.data / "query.h5ad")
     reference.obs["label"] = reference.obs["cell_type"].astype(str)
     query.obs["label"] = UNLABELLED
-    held = np.arange(reference.n_obs) % HELD_OUT == 0
+    held = np.arange(reference.n_obs) % common.HELD_OUT == 0
 
     scvi.settings.seed = args.seed
     trained = prepare(reference[~held])
@@ -113,14 +87,7 @@ def main():
         use_layer_norm="both", use_batch_norm="none",
     )
     report = {
-        "peer": "scvi-tools",
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("scvi-tools", "torch", "numpy", "anndata")
-        },
-        "threads": torch.get_num_threads(),
-        "load_average_at_start": os.getloadavg()[0],
-        "seed": args.seed,
+        **common.origin(args, "scvi-tools"),
         "cells": int((~held).sum()),
         "query_cells": query.n_obs,
         "genes": reference.n_vars,
@@ -144,17 +111,13 @@ def main():
     query_latent = mapped.get_latent_representation(mapped_cells)
     report["latent_seconds"] = time.perf_counter() - start
 
-    known = query.obs["truth"].notna().to_numpy()
-    truth = query.obs["truth"].to_numpy(dtype=str)[known]
-    labels = reference.obs["cell_type"].to_numpy(dtype=str)
-    found, _ = label_accuracy.transfer(reference_latent, labels, query_latent[known], 15, "paper")
-    accuracy, by_type, _ = label_accuracy.accuracy(truth, found)
-    report["label_accuracy"], report["label_accuracy_by_type"] = accuracy, by_type
+    report |= common.label_report(reference, reference_latent, query, query_latent)
     if args.model == "scanvi":
+        known = query.obs["truth"].notna().to_numpy()
+        truth = query.obs["truth"].to_numpy(dtype=str)[known]
         predicted = np.asarray(mapped.predict(mapped_cells))[known]
         report["predicted_accuracy"] = label_accuracy.accuracy(truth, predicted)[0]
-    json.dump(report, sys.stdout, indent=1)
-    print()
+    common.tell(report)
 
 
 if __name__ == "__main__":

@@ -12,48 +12,43 @@ are grafted on, and the time of an epoch is told. Prints one JSON object: per pr
 of ln(1 + imputed) with ln(1 + counts) over the hidden cells.
 """
 
-import argparse
-import importlib.metadata
-import json
-import os
-import sys
 import time
-import warnings
-from pathlib import Path
+
+import common
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the data files")
+    parser = common.parser(__doc__)
     parser.add_argument("--epochs", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=25, help="draws per imputed value")
-    parser.add_argument(
-        "--no-adversary", action="store_true", help="without the classifier of batches"
-    )
+    parser.add_argument("--no-adversary", action="store_true", help="without the classifier of batches")
     parser.add_argument("--query-epochs", type=int, default=0, help="also map the query without proteins")
-    parser.add_argument("--speed-only", action="store_true", help="train, time and stop")
-    return parser.parse_args()
+    parser.add_argument("--speed-only", action="store_true", help="impute nothing")
+    return common.parse(parser)
 
 
 args = arguments()
-# Before numpy and torch read it.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(args.threads)
 
 import anndata  # noqa: E402
 import numpy as np  # noqa: E402
 import scvi  # noqa: E402
 import torch  # noqa: E402
 
-warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
+
+
+def train(model, epochs, **settings):
+    """Seconds of an epoch."""
+    start = time.perf_counter()
+    model.train(
+        max_epochs=epochs, batch_size=256, train_size=1.0, early_stopping=False, reduce_lr_on_plateau=False,
+        enable_progress_bar=False, logger=False, enable_model_summary=False, accelerator="cpu", **settings,
+    )
+    return (time.perf_counter() - start) / epochs
 
 
 def main():
     scvi.settings.seed = args.seed
-    scvi.settings.verbosity = 40
     adata = anndata.read_h5ad(args.data / "citeseq_pbmc10k_totalvi.h5ad")
     hidden = np.arange(adata.n_obs) % 3 == 0
     proteins = adata.obsm["protein_expression"]
@@ -69,30 +64,14 @@ def main():
     model = scvi.model.TOTALVI(
         adata, use_layer_norm="both", use_batch_norm="none", n_layers_encoder=2, n_layers_decoder=1
     )
-    start = time.perf_counter()
-    model.train(
-        max_epochs=args.epochs,
-        batch_size=256,
-        train_size=1.0,
-        early_stopping=False,
-        reduce_lr_on_plateau=False,
-        n_epochs_kl_warmup=max(args.epochs // 2, 1),
-        adversarial_classifier=not args.no_adversary,
-        enable_progress_bar=False,
-        logger=False,
-        enable_model_summary=False,
-        accelerator="cpu",
+    seconds = train(
+        model, args.epochs, n_epochs_kl_warmup=max(args.epochs // 2, 1), adversarial_classifier=not args.no_adversary
     )
-    seconds = time.perf_counter() - start
     report = {
-        "peer": "scvi-tools",
-        "versions": {p: importlib.metadata.version(p) for p in ("scvi-tools", "torch", "anndata")},
-        "threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],
-        "seed": args.seed,
+        **common.origin(args, "scvi-tools"),
         "epochs": args.epochs,
         "adversary": not args.no_adversary,
-        "seconds_per_epoch": seconds / args.epochs,
+        "seconds_per_epoch": seconds,
     }
     if not args.speed_only:
         for key, background in (("with_background", True), ("foreground", False)):
@@ -106,8 +85,7 @@ def main():
             report[key] = {"mean": float(np.mean(each)), "by_protein": dict(zip(names, each))}
     if args.query_epochs:
         report["surgery_seconds_per_epoch"] = surgery(model, counts.shape[1])
-    json.dump(report, sys.stdout, indent=1)
-    print()
+    common.tell(report)
 
 
 def surgery(model, n_proteins):
@@ -116,20 +94,7 @@ def surgery(model, n_proteins):
     query.obsm["protein_expression"] = np.zeros((query.n_obs, n_proteins), dtype=np.float32)
     query.obs["part"] = "5k"
     mapped = scvi.model.TOTALVI.load_query_data(query, model, freeze_dropout=True)
-    start = time.perf_counter()
-    mapped.train(
-        max_epochs=args.query_epochs,
-        batch_size=256,
-        train_size=1.0,
-        early_stopping=False,
-        reduce_lr_on_plateau=False,
-        plan_kwargs={"weight_decay": 0.0},
-        enable_progress_bar=False,
-        logger=False,
-        enable_model_summary=False,
-        accelerator="cpu",
-    )
-    return (time.perf_counter() - start) / args.query_epochs
+    return train(mapped, args.query_epochs, plan_kwargs={"weight_decay": 0.0})
 
 
 if __name__ == "__main__":

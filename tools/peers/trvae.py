@@ -10,76 +10,37 @@ Every tenth cell of the reference is held out. Settings are scArches' defaults (
 decay and early stopping. Prints one JSON object.
 """
 
-import argparse
-import contextlib
-import importlib.metadata
-import io
-import json
-import os
-import sys
 import time
-from pathlib import Path
+
+import common
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of the two files")
+    parser = common.parser(__doc__, data="folder of the two files", seed=2020)
     parser.add_argument("--model", choices=["trvae", "cvae"], default="trvae")
     parser.add_argument("--mmd-on", choices=["z", "y"], default="z")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--query-epochs", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=2020)
-    parser.add_argument("--verbose", action="store_true", help="show scArches' own output")
-    return parser.parse_args()
+    return common.parse(parser)
 
 
 args = arguments()
-# Before numpy and torch read it.
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = str(args.threads)
 
-import warnings  # noqa: E402
-
-import anndata  # noqa: E402
 import numpy as np  # noqa: E402
+import scarches  # noqa: E402
 import torch  # noqa: E402
 
-import label_accuracy  # noqa: E402
-
-warnings.filterwarnings("ignore")
 torch.set_num_threads(args.threads)
-HELD_OUT = 10
-
-
-@contextlib.contextmanager
-def hushed():
-    """scArches prints a progress bar an epoch; JSON is all we want on stdout."""
-    target = sys.stderr if args.verbose else io.StringIO()
-    with contextlib.redirect_stdout(target):
-        yield
-
-
-with hushed(), contextlib.redirect_stderr(sys.stderr if args.verbose else io.StringIO()):
-    import scarches
-
-
-def read(name):
-    """The counts as float32 CSR, with obs."""
-    adata = anndata.read_h5ad(args.data / name)
-    adata.X = adata.X.astype(np.float32)
-    return adata
 
 
 def train(model, epochs):
     """Train and say how long an epoch took."""
     torch.manual_seed(args.seed)
     np.random.seed(args.seed)
-    with hushed():
-        model.train(
-            n_epochs=epochs, lr=1e-3, eps=0.01, weight_decay=0.0, alpha_kl=1.0, train_frac=1.0,
-            use_early_stopping=False, seed=args.seed,
-        )
+    model.train(
+        n_epochs=epochs, lr=1e-3, eps=0.01, weight_decay=0.0, alpha_kl=1.0, train_frac=1.0,
+        use_early_stopping=False, seed=args.seed,
+    )
     logs = model.trainer.logs
     seconds = model.trainer.training_time
     return {
@@ -112,27 +73,19 @@ def reconstruction(model, adata):
 
 
 def main():
-    reference, query = read("reference.h5ad"), read("query.h5ad")
-    held = np.arange(reference.n_obs) % HELD_OUT == 0
+    reference, query = common.counts(args.data / "reference.h5ad"), common.counts(args.data / "query.h5ad")
+    held = np.arange(reference.n_obs) % common.HELD_OUT == 0
 
     torch.manual_seed(args.seed)
-    with hushed():
-        model = scarches.models.TRVAE(
-            adata=reference[~held].copy(),
-            condition_key="study",
-            conditions=sorted(reference.obs["study"].unique()),
-            use_mmd=args.model == "trvae",
-            mmd_on=args.mmd_on,
-        )
+    model = scarches.models.TRVAE(
+        adata=reference[~held].copy(),
+        condition_key="study",
+        conditions=sorted(reference.obs["study"].unique()),
+        use_mmd=args.model == "trvae",
+        mmd_on=args.mmd_on,
+    )
     report = {
-        "peer": "scarches",
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("scarches", "torch", "numpy", "anndata")
-        },
-        "threads": torch.get_num_threads(),
-        "load_average_at_start": os.getloadavg()[0],
-        "seed": args.seed,
+        **common.origin(args, "scarches"),
         "cells": int((~held).sum()),
         "query_cells": query.n_obs,
         "genes": reference.n_vars,
@@ -140,8 +93,7 @@ def main():
         "held_out_reconstruction": reconstruction(model, reference[held]),
     }
     torch.manual_seed(args.seed)
-    with hushed():
-        mapped = scarches.models.TRVAE.load_query_data(query, model)
+    mapped = scarches.models.TRVAE.load_query_data(query, model)
     report["surgery"] = train(mapped, args.query_epochs)
     report["query_reconstruction"] = reconstruction(mapped, query)
 
@@ -150,14 +102,8 @@ def main():
     query_latent = mapped.get_latent(query.X, query.obs["study"], mean=True)
     report["latent_seconds"] = time.perf_counter() - start
 
-    known = query.obs["truth"].notna().to_numpy()
-    truth = query.obs["truth"].to_numpy(dtype=str)[known]
-    labels = reference.obs["cell_type"].to_numpy(dtype=str)
-    found, _ = label_accuracy.transfer(reference_latent, labels, query_latent[known], 15, "paper")
-    accuracy, by_type, _ = label_accuracy.accuracy(truth, found)
-    report["label_accuracy"], report["label_accuracy_by_type"] = accuracy, by_type
-    json.dump(report, sys.stdout, indent=1)
-    print()
+    report |= common.label_report(reference, reference_latent, query, query_latent)
+    common.tell(report)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scgraft_cells::{
-    Cells, Column, ConditionSource, Frame, GenePrograms, GeneSet, Matrix, PrepareOptions, Prepared, ProgramOptions,
+    Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Matrix, PrepareOptions, Prepared,
+    ProgramOptions,
 };
 use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};
 use scgraft_models::{Header, Membership, Model, Program, Segment};
@@ -44,6 +45,12 @@ fn cells(path: &Path) -> Result<Cells> {
     read_h5ad(path, &ReadOptions::default()).with_context(|| format!("reading {}", path.display()))
 }
 
+/// A column of obs that every cell has a value in.
+pub fn coded(cells: &Cells, column: &str) -> Result<Coded> {
+    let column = cells.obs.column(column).with_context(|| format!("no column `{column}`"))?;
+    column.coded().map_err(|rows| anyhow::anyhow!("{} cells without a value", rows.len()))
+}
+
 /// The genes of the sets, in the reference's order.
 pub fn genes(cells: &Cells, sets: &[GeneSet]) -> Vec<String> {
     let wanted: std::collections::HashSet<&String> = sets.iter().flat_map(|s| &s.genes).collect();
@@ -79,8 +86,8 @@ pub fn expimap(data: &Prepared, sets: &[GeneSet], config: &Value, seed: u64) -> 
     Ok(Model::new("expimap", config, header, seed)?)
 }
 
-/// Kang's cell types in the reference's words; `None` for those without a counterpart.
-pub fn known_types(cells: &Cells) -> Vec<Option<String>> {
+/// The query's control cells of types that the reference knows: row, and type in the reference's words.
+pub fn known_control_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
     let map: HashMap<&str, &str> = HashMap::from([
         ("CD14 Mono", "CD14+ Monocytes"),
         ("CD4 Naive T", "CD4 T"),
@@ -93,10 +100,10 @@ pub fn known_types(cells: &Cells) -> Vec<Option<String>> {
         ("DC", "DC"),
         ("Mk", "Megakaryocytes"),
     ]);
-    let column = cells.obs.column("cell_type");
-    (0..cells.n_cells())
-        .map(|i| column.and_then(|c| c.text(i)).and_then(|t| map.get(t.as_str()).map(|&m| m.to_owned())))
-        .collect()
+    let (kinds, conditions) = (coded(query, "cell_type")?, coded(query, "condition")?);
+    let kind = |i: usize| map.get(kinds.levels[kinds.codes[i] as usize].as_str()).map(|&kind| (i, kind.to_owned()));
+    let control = |i: &usize| conditions.levels[conditions.codes[*i] as usize] == "control";
+    Ok((0..query.n_cells()).filter(control).filter_map(kind).collect())
 }
 
 /// The reference's cells, prepared for a model that may know more conditions than they have.
@@ -126,9 +133,8 @@ impl Task {
     fn pbmc(folder: &Path) -> Result<Self> {
         let pair = read(folder)?;
         let genes = genes(&pair.reference, &pair.sets);
-        let condition = pair.query.obs.column("condition").context("no `condition` in the query")?;
-        let known = known_types(&pair.query).into_iter().zip(condition.texts());
-        let truth = known.map(|(kind, state)| kind.filter(|_| state.as_deref() == Some("control"))).collect();
+        let mut truth = vec![None; pair.query.n_cells()];
+        known_control_cells(&pair.query)?.into_iter().for_each(|(i, kind)| truth[i] = Some(kind));
         let mut query = on_genes(&pair.query, &genes)?;
         query.obs.set("study", Column::categorical(&vec!["Kang"; query.n_cells()]));
         query.obs.set("truth", Column::Text(truth));

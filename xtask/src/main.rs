@@ -9,6 +9,7 @@ mod floor;
 mod mapping;
 mod proteins;
 mod quality;
+mod times;
 
 use clap::{Parser, Subcommand};
 
@@ -23,9 +24,9 @@ struct Cli {
 enum Chore {
     /// Metrics, neighbours, clusters, UMAP and label transfer beside the Python packages.
     Analysis(analysis::Options),
-    /// Speed of the main job, beside scArches when its Python is given, and beside the floor.
+    /// Speed of the main job and of every base model, beside the peers whose Python is given, and beside the floor.
     Bench(bench::Options),
-    /// A base model on real PBMC data, beside the published code: reconstruction, label accuracy, speed.
+    /// A base model on real data, beside the published code: reconstruction, label accuracy, speed.
     Mapping(mapping::Options),
     /// totalVI on real CITE-seq data beside scvi-tools: hidden proteins imputed.
     Proteins(proteins::Options),

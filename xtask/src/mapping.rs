@@ -1,20 +1,19 @@
 //! `cargo xtask mapping`: a base model on real data, beside the published code with the same settings.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_cells::{Cells, ConditionSource, Dense, PrepareOptions, Prepared};
 use scgraft_engine::{Noise, Tape, Workspace};
-use scgraft_models::{Batch, Header, Input, Model, Step, Surgery, find};
-use scgraft_train::{TrainConfig, fit, with_threads};
-use serde_json::{Map, Value, json};
+use scgraft_models::{Batch, Header, Input, Model, Step, Surgery, Training, find};
+use scgraft_train::{TrainConfig, with_threads};
+use serde_json::{Map, Value};
 
 use crate::data::{self, Task};
-use crate::{floor, quality};
+use crate::quality;
+use crate::times::{self, Time};
 
 #[derive(Args)]
 pub struct Options {
@@ -55,71 +54,94 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let task = Task::read(&folder, &options.task)?;
-    let files = std::env::temp_dir().join(format!("scgraft-mapping-{}", std::process::id()));
-    if options.peer.is_some() {
-        task.write(&files)?;
-    }
     for &seed in &options.seeds {
-        let ours = with_threads(options.threads, || ours(&task, options, seed))??;
-        let peer = options.peer.as_ref().map(|python| peer(python, &files, options, seed)).transpose()?;
-        println!(
-            "\n{} on {}, seed {seed}\n\n| what | scgraft | peer | ratio or difference | of the floor |\n|---|---|---|---|---|",
-            options.model, options.task
-        );
-        let at = |v: &Value, path: &str| v.pointer(path).and_then(Value::as_f64);
-        for (what, path, is_time) in [
-            ("training epoch, s", "/reference/seconds_per_epoch", true),
-            ("epoch with labels, s", "/labels/seconds_per_epoch", true),
-            ("surgery epoch, s", "/surgery/seconds_per_epoch", true),
-            ("latent means of both sets, s", "/latent_seconds", true),
-            ("reconstruction of held-out cells", "/held_out_reconstruction", false),
-            ("reconstruction of the query", "/query_reconstruction", false),
-            ("label accuracy, 15 neighbours", "/label_accuracy", false),
-            ("label accuracy, own prediction", "/predicted_accuracy", false),
-        ] {
-            let (mine, theirs) = (at(&ours, path), peer.as_ref().and_then(|p| at(p, path)));
-            let Some(mine) = mine else { continue };
-            let told = theirs.map_or_else(|| "–".into(), |t| format!("{t:.4}"));
-            let compared = match theirs {
-                Some(t) if is_time => format!("{:.1}×", t / mine),
-                Some(t) if path.contains("accuracy") => format!("{:+.4}", mine - t),
-                Some(t) => format!("{:+.2} %", 100.0 * (mine - t) / t),
-                None => "–".into(),
-            };
-            let floor = path.strip_suffix("seconds_per_epoch").and_then(|parent| at(&ours, &format!("{parent}floor")));
-            let floor = floor.map_or_else(String::new, |f| format!("{:.2}×", mine * options.threads as f64 / f));
-            println!("| {what} | {mine:.4} | {told} | {compared} | {floor} |");
+        let settings = Settings {
+            epochs: options.epochs,
+            label_epochs: options.label_epochs,
+            query_epochs: options.query_epochs,
+            seed,
+            threads: options.threads,
+        };
+        let (times, findings) = compare(&task, &options.model, options.peer.as_deref(), &settings)?;
+        let title = format!("{} on {}, seed {seed}", options.model, options.task);
+        println!("\n| {title} | scgraft | peer | difference |\n|---|---|---|---|");
+        for f in &findings {
+            let (peer, difference) =
+                f.peer.map_or(("–".into(), "–".into()), |p| (format!("{p:.4}"), f.difference(p)));
+            println!("| {} | {:.4} | {peer} | {difference} |", f.what, f.value);
         }
-    }
-    if options.peer.is_some() {
-        std::fs::remove_dir_all(&files)?;
+        times::print(&title, options.threads, &times);
     }
     Ok(())
 }
 
-fn peer(python: &Path, folder: &Path, options: &Options, seed: u64) -> Result<Value> {
-    let script = match options.model.as_str() {
+/// How long and how both are trained.
+pub struct Settings {
+    pub epochs: usize,
+    /// Further epochs of a model that reads labels.
+    pub label_epochs: usize,
+    pub query_epochs: usize,
+    pub seed: u64,
+    pub threads: usize,
+}
+
+/// A figure of ours and of the peer.
+struct Finding {
+    what: &'static str,
+    value: f64,
+    peer: Option<f64>,
+}
+
+impl Finding {
+    /// Of an accuracy in points, of a loss in percent.
+    fn difference(&self, peer: f64) -> String {
+        if self.what.contains("accuracy") {
+            format!("{:+.4}", self.value - peer)
+        } else {
+            format!("{:+.2} %", 100.0 * (self.value - peer) / peer)
+        }
+    }
+}
+
+/// Times of the parts of a mapping of the PBMC task.
+pub fn times(folder: &Path, model: &str, python: Option<&Path>, settings: &Settings) -> Result<Vec<Time>> {
+    Ok(compare(&Task::read(folder, "pbmc")?, model, python, settings)?.0)
+}
+
+/// Ours, and the peer's where its Python is given.
+fn compare(task: &Task, model: &str, python: Option<&Path>, settings: &Settings) -> Result<(Vec<Time>, Vec<Finding>)> {
+    let (times, findings) = with_threads(settings.threads, || ours(task, model, settings))??;
+    let peer = python.map(|python| peer(python, task, model, settings)).transpose()?;
+    let times = times.into_iter().map(|(time, at)| time.beside(peer.as_ref(), at)).collect::<Result<_>>()?;
+    let findings = findings
+        .into_iter()
+        .map(|(what, value, at)| {
+            let peer = peer.as_ref().map(|p| p.pointer(at).and_then(Value::as_f64).context("the peer lacks a figure"));
+            Ok(Finding { what, value, peer: peer.transpose()? })
+        })
+        .collect::<Result<_>>()?;
+    Ok((times, findings))
+}
+
+fn peer(python: &Path, task: &Task, model: &str, settings: &Settings) -> Result<Value> {
+    let script = match model {
         "scvi" | "scanvi" => "scvi_tools.py",
         "cvae" | "trvae" => "trvae.py",
         other => bail!("there is no peer script for {other}"),
     };
-    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/peers")).join(script);
-    let mut command = Command::new(python);
-    command.arg(script).arg(folder).args(["--model", &options.model]);
-    for (name, value) in [
-        ("--epochs", options.epochs as u64),
-        ("--query-epochs", options.query_epochs as u64),
-        ("--threads", options.threads as u64),
-        ("--seed", seed),
-    ] {
-        command.args([name, &value.to_string()]);
+    let folder = tempfile::tempdir()?;
+    task.write(folder.path())?;
+    let mut arguments = vec![
+        ("--model", model.to_owned()),
+        ("--epochs", settings.epochs.to_string()),
+        ("--query-epochs", settings.query_epochs.to_string()),
+        ("--threads", settings.threads.to_string()),
+        ("--seed", settings.seed.to_string()),
+    ];
+    if model == "scanvi" {
+        arguments.push(("--label-epochs", settings.label_epochs.to_string()));
     }
-    if options.model == "scanvi" {
-        command.args(["--label-epochs", &options.label_epochs.to_string()]);
-    }
-    let output = command.output().with_context(|| format!("running {}", python.display()))?;
-    ensure!(output.status.success(), "the peer failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    Ok(serde_json::from_slice(&output.stdout)?)
+    times::peer(python, script, folder.path(), &arguments)
 }
 
 /// Prepared for a model; with labels where it reads them and `labelled`.
@@ -141,26 +163,28 @@ fn new_model(name: &str, data: &Prepared, seed: u64) -> Result<Model> {
     Ok(Model::new(name, &Value::Object(Map::new()), header, seed)?)
 }
 
-/// Fits for so many epochs on all cells; seconds of an epoch, and its floor on one thread.
-fn timed(model: &mut Model, data: &Prepared, mut config: TrainConfig, epochs: usize, seed: u64) -> Result<Value> {
-    (config.epochs, config.seed, config.early_stopping) = (epochs, seed, None);
+/// Fits for so many epochs on all cells.
+fn fit_all(
+    what: &'static str,
+    model: &mut Model,
+    data: &Prepared,
+    training: &Training,
+    epochs: usize,
+    seed: u64,
+) -> Result<Time> {
+    let mut config = TrainConfig { epochs, seed, early_stopping: None, ..TrainConfig::of(training, data.n_cells()) };
     if model.entry.name.ends_with("vae") {
         // As the peer's script has it.
         config.kl_anneal = 0;
     }
-    let start = Instant::now();
-    let report = fit(model, data, &config, &mut |_| ControlFlow::Continue(()))?;
-    let seconds = start.elapsed().as_secs_f64();
-    let steps = (report.steps / report.epochs) as f64;
-    let floor = steps * floor::step_of_epoch(model, data, &config).seconds(floor::measure());
-    Ok(json!({ "epochs": epochs, "seconds_per_epoch": seconds / epochs as f64, "floor": floor }))
+    Ok(times::timed_fit(what, model, data, &config)?.time)
 }
 
 /// Mean over cells of −ln p(x | z) at the posterior mean.
 fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     model.check(data)?;
     let (mut batch, mut workspace, mut total) = (Batch::default(), Workspace::new(), 0.0);
-    let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, kl_weight: 1.0, annealed: 1.0 };
+    let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, annealed: 1.0 };
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     for rows in rows.chunks(256) {
         batch.fill(data, rows, model.network.input_scale());
@@ -173,51 +197,58 @@ fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     Ok(total / data.n_cells() as f64)
 }
 
-fn ours(task: &Task, options: &Options, seed: u64) -> Result<Value> {
+/// Times and findings, each with its place in the peer's report.
+type Ours = (Vec<(Time, &'static str)>, Vec<(&'static str, f64, &'static str)>);
+
+fn ours(task: &Task, model: &str, settings: &Settings) -> Result<Ours> {
     let split =
         |held: bool| -> Vec<usize> { (0..task.reference.n_cells()).filter(|i| (i % HELD_OUT == 0) == held).collect() };
     let (train_cells, held_cells) =
         (task.reference.select_cells(&split(false)), task.reference.select_cells(&split(true)));
-    let labelled = find(&options.model)?.needs.contains(&Input::Labels);
+    let labelled = find(model)?.needs.contains(&Input::Labels);
     let train_data = prepared(&train_cells, labelled, None)?;
-    let n = train_data.n_cells();
+    let (mut times, mut findings) = (Vec::new(), Vec::new());
+    let seed = settings.seed;
 
-    let mut report = Map::new();
-    let first = if labelled { "scvi" } else { &options.model };
-    let mut model = new_model(first, &train_data, seed)?;
-    let config = TrainConfig::of(&model.entry.training, n);
-    report.insert("reference".into(), timed(&mut model, &train_data, config.clone(), options.epochs, seed)?);
+    let mut trained = new_model(if labelled { "scvi" } else { model }, &train_data, seed)?;
+    let training = &trained.entry.training;
+    let time = fit_all("training epoch", &mut trained, &train_data, training, settings.epochs, seed)?;
+    times.push((time, "/reference/seconds_per_epoch"));
     if labelled {
-        let mut with_labels = new_model(&options.model, &train_data, seed)?;
-        with_labels.adopt(&model)?;
-        report.insert("labels".into(), timed(&mut with_labels, &train_data, config, options.label_epochs, seed)?);
-        model = with_labels;
+        let mut with_labels = new_model(model, &train_data, seed)?;
+        with_labels.adopt(&trained)?;
+        let epochs = settings.label_epochs;
+        let time = fit_all("training epoch with labels", &mut with_labels, &train_data, training, epochs, seed)?;
+        times.push((time, "/labels/seconds_per_epoch"));
+        trained = with_labels;
     }
-    let held = prepared(&held_cells, false, Some(&model))?;
-    report.insert("held_out_reconstruction".into(), reconstruction(&model, &held)?.into());
+    let held = prepared(&held_cells, false, Some(&trained))?;
+    let loss = reconstruction(&trained, &held)?;
+    findings.push(("reconstruction of held-out cells", loss, "/held_out_reconstruction"));
 
-    let query = prepared(&task.query, false, Some(&model))?;
+    let query = prepared(&task.query, false, Some(&trained))?;
     let mut plan = Surgery::adaptor("query", query.condition.levels[query.n_known_conditions..].to_vec());
     plan.cells = query.cell_identities();
-    let mut grafted = model.surgery(&plan, seed)?;
-    let config = TrainConfig::of(&model.entry.mapping, query.n_cells());
-    report.insert("surgery".into(), timed(&mut grafted, &query, config, options.query_epochs, seed)?);
-    report.insert("query_reconstruction".into(), reconstruction(&grafted, &query)?.into());
+    let mut grafted = trained.surgery(&plan, seed)?;
+    let training = &trained.entry.mapping;
+    let time = fit_all("surgery epoch", &mut grafted, &query, training, settings.query_epochs, seed)?;
+    times.push((time, "/surgery/seconds_per_epoch"));
+    findings.push(("reconstruction of the query", reconstruction(&grafted, &query)?, "/query_reconstruction"));
 
     let reference = prepared(&task.reference, false, Some(&grafted))?;
     let start = Instant::now();
     let (reference_mean, query_mean): (Dense, Dense) = (grafted.latent(&reference)?.0, grafted.latent(&query)?.0);
-    report.insert("latent_seconds".into(), start.elapsed().as_secs_f64().into());
+    times.push((Time::of("latent means of both sets", start.elapsed().as_secs_f64()), "/latent_seconds"));
     let known = task.truth();
     let (accuracy, _) = quality::accuracy(&task.reference, &known, &reference_mean, &query_mean)?;
-    report.insert("label_accuracy".into(), accuracy.into());
+    findings.push(("label accuracy, 15 neighbours", accuracy, "/label_accuracy"));
     if let Some(p) = grafted.label_probabilities(&query)? {
         let best = |i: usize| {
             let row = p.row(i);
             (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best })
         };
         let right = known.iter().filter(|(i, truth)| grafted.header.labels[best(*i)] == **truth).count();
-        report.insert("predicted_accuracy".into(), (right as f64 / known.len() as f64).into());
+        findings.push(("label accuracy, own prediction", right as f64 / known.len() as f64, "/predicted_accuracy"));
     }
-    Ok(Value::Object(report))
+    Ok((times, findings))
 }

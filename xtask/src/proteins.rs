@@ -1,20 +1,18 @@
 //! totalVI on CITE-seq of PBMC, beside scvi-tools: the proteins of a third of the cells are hidden and imputed; then a
 //! query without any protein is mapped.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, PrepareOptions, Prepared, ProteinSource};
 use scgraft_io::{ReadOptions, read_h5ad};
-use scgraft_models::{DecodeAs, Header, Model, Surgery, find};
-use scgraft_train::{TrainConfig, fit, with_threads};
+use scgraft_models::{DecodeAs, Header, Model, Surgery};
+use scgraft_train::{TrainConfig, with_threads};
 use serde_json::{Value, json};
 
-use crate::{data, floor};
+use crate::data;
+use crate::times::{self, Time};
 
 /// Options of the comparison.
 #[derive(Args)]
@@ -44,30 +42,25 @@ pub struct Options {
 
 /// One cell in so many has its proteins hidden.
 const HIDDEN: usize = 3;
+const REFERENCE: &str = "citeseq_pbmc10k_totalvi.h5ad";
 const SLOT: &str = "protein_expression";
 
-/// Correlations of imputed proteins with the truth over the hidden cells, and the time of an epoch.
+/// Correlations of imputed proteins with the truth over the hidden cells.
 struct Figures {
     with_background: Vec<f64>,
     foreground: Vec<f64>,
-    seconds_per_epoch: f64,
-    surgery_seconds_per_epoch: Option<f64>,
-    /// Of the training and of the surgery epoch, on one thread.
-    floors: (f64, f64),
 }
 
 /// Runs the comparison and prints its tables.
 pub fn run(options: &Options) -> Result<()> {
     let folder = data::folder(options.data.as_deref());
-    let path = folder.join("citeseq_pbmc10k_totalvi.h5ad");
+    let path = folder.join(REFERENCE);
     ensure!(path.exists(), "no {}: give --data", path.display());
     let cells = read_h5ad(&path, &ReadOptions::default())?;
     for &seed in &options.seeds {
-        let (names, ours) = with_threads(options.threads, || ours(&cells, &folder, options, seed))??;
-        let theirs = match &options.peer {
-            Some(python) => Some(peer(python, &folder, options, seed, &names)?),
-            None => None,
-        };
+        let (names, ours, times) = with_threads(options.threads, || ours(&cells, &folder, options, seed))??;
+        let report = options.peer.as_ref().map(|python| peer(python, &folder, options, seed)).transpose()?;
+        let theirs = report.as_ref().map(|report| figures(report, &names)).transpose()?;
         println!("seed {seed}: Pearson correlation of ln(1 + imputed) with ln(1 + counts), hidden cells");
         println!("| protein | scgraft | scvi-tools | without background | scvi-tools |\n|---|---|---|---|---|");
         let told = |v: Option<f64>| v.map_or("–".to_owned(), |v| format!("{v:.4}"));
@@ -89,15 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
             mean(&ours.foreground),
             told(b)
         );
-        let peers = theirs.as_ref().map(|t| (Some(t.seconds_per_epoch), t.surgery_seconds_per_epoch));
-        for (what, mine, peer, floor) in [
-            ("an epoch", Some(ours.seconds_per_epoch), peers.and_then(|p| p.0), ours.floors.0),
-            ("an epoch of surgery", ours.surgery_seconds_per_epoch, peers.and_then(|p| p.1), ours.floors.1),
-        ] {
-            let Some(mine) = mine else { continue };
-            let ratio = peer.map_or(String::new(), |t| format!("; scvi-tools {t:.3} s: {:.1}×", t / mine));
-            println!("{what}: {mine:.3} s, {:.2}× the floor{ratio}", mine * options.threads as f64 / floor);
-        }
+        times::print("totalvi", options.threads, &beside(times, report.as_ref())?);
     }
     Ok(())
 }
@@ -123,85 +108,111 @@ fn hide(cells: &Cells) -> Result<(Cells, Dense, Vec<String>)> {
     Ok((hidden, all.counts, all.names))
 }
 
-fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(Vec<String>, Figures)> {
+/// Names of proteins, figures and times of one seed.
+fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(Vec<String>, Figures, Vec<Time>)> {
     let (hidden, truth, names) = hide(cells)?;
+    let (model, prepared, training) = train(&hidden, options.epochs, seed)?;
+    let rows: Vec<usize> = (0..cells.n_cells()).step_by(HIDDEN).collect();
+    let imputed = model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]))?;
+    let truth = truth.select_rows(&rows);
+    let each = |of: &Dense| (0..names.len()).map(|j| pearson(&of.column(j), &truth.column(j))).collect::<Vec<_>>();
+    let figures = Figures { with_background: each(&imputed.total), foreground: each(&imputed.foreground) };
+    let mut times = vec![training];
+    if options.query_epochs > 0 {
+        let (mapped, query, surgery) = map(&model, folder, options.query_epochs, seed)?;
+        tell_pairs(&mapped, &query)?;
+        times.push(surgery);
+    }
+    Ok((names, figures, times))
+}
+
+/// Times of an epoch of training and of surgery.
+pub fn times(folder: &Path, python: Option<&Path>, epochs: usize, threads: usize) -> Result<Vec<Time>> {
+    let cells = read_h5ad(folder.join(REFERENCE), &ReadOptions::default())?;
+    let times = with_threads(threads, || -> Result<_> {
+        let (model, _, training) = train(&hide(&cells)?.0, epochs, 0)?;
+        Ok(vec![training, map(&model, folder, epochs, 0)?.2])
+    })??;
+    let arguments = [
+        ("--epochs", epochs.to_string()),
+        ("--query-epochs", epochs.to_string()),
+        ("--threads", threads.to_string()),
+        ("--speed-only", String::new()),
+    ];
+    let peer = python.map(|python| times::peer(python, "totalvi.py", folder, &arguments)).transpose()?;
+    beside(times, peer.as_ref())
+}
+
+/// Times of training and, if there is one, of surgery beside the peer's.
+fn beside(times: Vec<Time>, peer: Option<&Value>) -> Result<Vec<Time>> {
+    let pointers = ["/seconds_per_epoch", "/surgery_seconds_per_epoch"];
+    times.into_iter().zip(pointers).map(|(time, at)| time.beside(peer, at)).collect()
+}
+
+fn train(hidden: &Cells, epochs: usize, seed: u64) -> Result<(Model, Prepared, Time)> {
     let prepare = PrepareOptions {
         condition: ConditionSource::Columns(vec!["part".into()]),
         // The matrix without the hidden counts has no column names of its own.
         proteins: Some(ProteinSource { obsm: SLOT.into(), names: Some("protein_names".into()) }),
         ..PrepareOptions::default()
     };
-    let prepared = Prepared::reference(&hidden, None, &prepare)?;
+    let prepared = Prepared::reference(hidden, None, &prepare)?;
     let known = prepared.known();
     let header =
         Header { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Header::default() };
     let mut model = Model::new("totalvi", &json!({}), header, seed)?;
-    let entry = find("totalvi")?;
     let config = TrainConfig {
-        epochs: options.epochs,
-        kl_anneal: options.epochs / 2,
+        epochs,
+        kl_anneal: epochs / 2,
         early_stopping: None,
         seed,
-        ..TrainConfig::of(&entry.training, prepared.n_cells())
+        ..TrainConfig::of(&model.entry.training, prepared.n_cells())
     };
-    let (seconds_per_epoch, floor) = timed(&mut model, &prepared, &config)?;
-    let rows: Vec<usize> = (0..cells.n_cells()).step_by(HIDDEN).collect();
-    let imputed = model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]))?;
-    let truth = truth.select_rows(&rows);
-    let each = |of: &Dense| (0..names.len()).map(|j| pearson(&of.column(j), &truth.column(j))).collect::<Vec<_>>();
-    let mut figures = Figures {
-        with_background: each(&imputed.total),
-        foreground: each(&imputed.foreground),
-        seconds_per_epoch,
-        surgery_seconds_per_epoch: None,
-        floors: (floor, f64::NAN),
-    };
-    if options.query_epochs > 0 {
-        let (seconds, floor) = map(&model, folder, options.query_epochs, seed)?;
-        (figures.surgery_seconds_per_epoch, figures.floors.1) = (Some(seconds), floor);
-    }
-    Ok((names, figures))
+    let time = times::timed_fit("training epoch", &mut model, &prepared, &config)?.time;
+    Ok((model, prepared, time))
 }
 
-/// Seconds of an epoch, and its floor.
-fn timed(model: &mut Model, data: &Prepared, config: &TrainConfig) -> Result<(f64, f64)> {
-    let start = Instant::now();
-    let report = fit(model, data, config, &mut |_| ControlFlow::Continue(()))?;
-    let seconds = start.elapsed().as_secs_f64() / report.epochs as f64;
-    let steps = (report.steps / report.epochs) as f64;
-    Ok((seconds, steps * floor::step_of_epoch(model, data, config).seconds(floor::measure())))
-}
-
-/// Maps the query without proteins and imputes them; there is no truth, so the proteins that go together are shown.
-/// Seconds of an epoch, and its floor.
-fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(f64, f64)> {
+/// Grafts the query without proteins on.
+fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(Model, Prepared, Time)> {
     let query = read_h5ad(folder.join("citeseq_pbmc5k_totalvi_rna_only.h5ad"), &ReadOptions::default())?;
     let prepare =
         PrepareOptions { condition: ConditionSource::Columns(vec!["batch".into()]), ..PrepareOptions::default() };
     let prepared = Prepared::query(&query, &model.header.known(), &prepare)?;
-    let config = TrainConfig { epochs, early_stopping: None, seed, ..TrainConfig::of(&model.entry.mapping, 4000) };
+    let training = TrainConfig::of(&model.entry.mapping, prepared.n_cells());
+    let config = TrainConfig { epochs, early_stopping: None, seed, ..training };
     let new = prepared.condition.levels[prepared.n_known_conditions..].to_vec();
     let mut mapped = model.surgery(&Surgery::adaptor("5k", new), seed)?;
-    let times = timed(&mut mapped, &prepared, &config)?;
-    let imputed = mapped.proteins(&prepared, &DecodeAs::Measured)?;
-    let genes = ["CD3D", "CD4", "CD8A", "CD14", "MS4A1", "FCGR3A", "NCAM1"];
-    let proteins = ["CD3", "CD4", "CD8a", "CD14", "CD19", "CD16", "CD56"];
+    let time = times::timed_fit("surgery epoch", &mut mapped, &prepared, &config)?.time;
+    Ok((mapped, prepared, time))
+}
+
+/// Imputes the query's proteins; there is no truth, so each is held against its own or its lineage's gene.
+fn tell_pairs(mapped: &Model, query: &Prepared) -> Result<()> {
+    let imputed = mapped.proteins(query, &DecodeAs::Measured)?;
     println!(
         "query without proteins, {} cells: correlation of imputed protein with its own or lineage gene",
-        prepared.n_cells()
+        query.n_cells()
     );
-    for (gene, protein) in genes.iter().zip(proteins) {
+    for (gene, protein) in [
+        ("CD3D", "CD3"),
+        ("CD4", "CD4"),
+        ("CD8A", "CD8a"),
+        ("CD14", "CD14"),
+        ("MS4A1", "CD19"),
+        ("FCGR3A", "CD16"),
+        ("NCAM1", "CD56"),
+    ] {
         let at = |names: &[String], name: &str| names.iter().position(|n| n == name);
-        let (Some(g), Some(p)) = (at(&prepared.genes, gene), at(&mapped.header.proteins, protein)) else { continue };
-        let counts: Vec<f32> = (0..prepared.n_cells())
+        let (Some(g), Some(p)) = (at(&query.genes, gene), at(&mapped.header.proteins, protein)) else { continue };
+        let counts: Vec<f32> = (0..query.n_cells())
             .map(|i| {
-                let (columns, values) = prepared.expression.row(i);
+                let (columns, values) = query.expression.row(i);
                 columns.iter().position(|&c| c as usize == g).map_or(0.0, |k| values[k])
             })
             .collect();
         println!("  {protein} and {gene}: {:.3}", pearson(&imputed.total.column(p), &counts));
     }
-    Ok(times)
+    Ok(())
 }
 
 /// Pearson correlation of ln(1 + a) with ln(1 + b).
@@ -215,28 +226,24 @@ fn pearson(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// scvi-tools on the same cells.
-fn peer(python: &Path, folder: &Path, options: &Options, seed: u64, names: &[String]) -> Result<Figures> {
-    let mut command = Command::new(python);
-    command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../tools/peers/totalvi.py"))
-        .arg(folder)
-        .args(["--epochs", &options.epochs.to_string(), "--threads", &options.threads.to_string()])
-        .args(["--seed", &seed.to_string(), "--query-epochs", &options.query_epochs.to_string()]);
+fn peer(python: &Path, folder: &Path, options: &Options, seed: u64) -> Result<Value> {
+    let mut arguments = vec![
+        ("--epochs", options.epochs.to_string()),
+        ("--threads", options.threads.to_string()),
+        ("--seed", seed.to_string()),
+        ("--query-epochs", options.query_epochs.to_string()),
+    ];
     if options.no_adversary {
-        command.arg("--no-adversary");
+        arguments.push(("--no-adversary", String::new()));
     }
-    let output = command.output().with_context(|| format!("running {}", python.display()))?;
-    ensure!(output.status.success(), "the peer failed:\n{}", String::from_utf8_lossy(&output.stderr));
-    let found: Value = serde_json::from_slice(&output.stdout)?;
+    times::peer(python, "totalvi.py", folder, &arguments)
+}
+
+/// The figures of its report.
+fn figures(report: &Value, names: &[String]) -> Result<Figures> {
     let each = |key: &str| -> Result<Vec<f64>> {
-        let one = |n: &String| found[key]["by_protein"][n.as_str()].as_f64();
-        names.iter().map(|n| one(n).with_context(|| format!("no figure for {n}: {found}"))).collect()
+        let one = |n: &String| report[key]["by_protein"][n.as_str()].as_f64();
+        names.iter().map(|n| one(n).with_context(|| format!("no figure for {n}: {report}"))).collect()
     };
-    Ok(Figures {
-        with_background: each("with_background")?,
-        foreground: each("foreground")?,
-        seconds_per_epoch: found["seconds_per_epoch"].as_f64().context("no time")?,
-        surgery_seconds_per_epoch: found["surgery_seconds_per_epoch"].as_f64(),
-        floors: (f64::NAN, f64::NAN),
-    })
+    Ok(Figures { with_background: each("with_background")?, foreground: each("foreground")? })
 }

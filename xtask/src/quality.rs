@@ -14,12 +14,12 @@ use scgraft_analysis::programs::{
     DirectionMethod, Latent, ProgramTestOptions, directions, gene_importance, test_programs,
 };
 use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
-use scgraft_cells::{Cells, Coded, Dense, GenePrograms, GeneSet, ProgramOptions, log1p, normalize_total};
+use scgraft_cells::{Cells, Dense, GenePrograms, GeneSet, ProgramOptions, log1p, normalize_total};
 use scgraft_models::{Model, NewPrograms, Program, Surgery};
 use scgraft_train::{TrainConfig, fit, graft, with_threads};
 use serde_json::json;
 
-use crate::data::{self, Pair};
+use crate::data::{self, Pair, known_control_cells};
 
 /// Options of the quality check.
 #[derive(Args)]
@@ -76,11 +76,6 @@ fn config(options: &Options, seed: u64, epochs: usize) -> TrainConfig {
     TrainConfig { epochs, seed, stratified: options.stratified, ..TrainConfig::default() }
 }
 
-fn coded(cells: &Cells, column: &str) -> Result<Coded> {
-    let column = cells.obs.column(column).with_context(|| format!("no column `{column}`"))?;
-    column.coded().map_err(|rows| anyhow::anyhow!("{} cells without a value", rows.len()))
-}
-
 /// The decoder's weights, genes × programs.
 fn weights(model: &Model) -> Result<Dense> {
     let by_program = model.network.program_weights(&model.params, &model.header).context("no programs")?;
@@ -115,7 +110,7 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let names = model.latent_names();
     let scores = Latent { mean: &mean, variance: &variance, programs: &names, directions: Some(&direction.sign) };
     let test = |column: &str, group: &str| -> Result<Vec<(String, f64)>> {
-        let groups = coded(&pair.query, column)?;
+        let groups = data::coded(&pair.query, column)?;
         let settings = ProgramTestOptions { groups: Some(vec![group.to_owned()]), ..ProgramTestOptions::default() };
         let test = test_programs(scores, (column, &groups), None, &settings)?;
         Ok(test.rows.into_iter().map(|r| (r.name, r.log_bayes_factor)).collect())
@@ -141,24 +136,16 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     println!("  B cells: {B_RECEPTOR} {:?}; first five {:?}", rank(&b, B_RECEPTOR), &b[..5]);
 
     let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?)?;
-    let (correct, macro_mean) = accuracy(&pair.reference, &known_control_cells(pair)?, &reference_mean, &mean)?;
+    let (correct, macro_mean) = accuracy(&pair.reference, &known_control_cells(&pair.query)?, &reference_mean, &mean)?;
     println!("  label accuracy on control cells of known types: {correct:.3}, mean over types {macro_mean:.3}");
     Ok(())
-}
-
-/// Control cells of types that the reference knows: row, and type in the reference's words.
-fn known_control_cells(pair: &Pair) -> Result<Vec<(usize, String)>> {
-    let condition = coded(&pair.query, "condition")?;
-    let control = condition.levels.iter().position(|l| l == "control").context("no control cells")? as u32;
-    let truth = data::known_types(&pair.query).into_iter().enumerate();
-    Ok(truth.filter(|(i, _)| condition.codes[*i] == control).filter_map(|(i, t)| t.map(|t| (i, t))).collect())
 }
 
 /// Accuracy of transferred labels on cells whose type is known, k = 15; over cells, and the mean over types.
 pub fn accuracy(labelled: &Cells, known: &[(usize, String)], reference: &Dense, query: &Dense) -> Result<(f64, f64)> {
     let rows: Vec<usize> = known.iter().map(|k| k.0).collect();
     let neighbours = knn(reference, &query.select_rows(&rows), 15)?;
-    let labels = coded(labelled, "cell_type")?;
+    let labels = data::coded(labelled, "cell_type")?;
     let options = TransferOptions { unknown_above: 1.0, ..TransferOptions::default() };
     let transfer = transfer_labels(&neighbours, &[("cell_type", &labels)], &options)?;
     let mut by_type: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
@@ -193,7 +180,7 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
         named(&set.name) || interferon.iter().any(|i| i.is_subset(&genes))
     };
     let sets: Vec<_> = pair.sets.iter().filter(|s| !denied(s)).cloned().collect();
-    let types = coded(&pair.reference, "cell_type")?;
+    let types = data::coded(&pair.reference, "cell_type")?;
     let kept: Vec<usize> =
         (0..pair.reference.n_cells()).filter(|&i| types.levels[types.codes[i] as usize] != "B").collect();
     let reference = data::reference(&pair.reference.select_cells(&kept), &genes)?;
@@ -216,9 +203,9 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let names = grafted.model.latent_names();
     let first_new = names.len() - 1 - options.free;
 
-    let condition = coded(&pair.query, "condition")?;
+    let condition = data::coded(&pair.query, "condition")?;
     let stimulated: Vec<bool> = condition.codes.iter().map(|&c| condition.levels[c as usize] == "stimulated").collect();
-    let kinds = coded(&pair.query, "cell_type")?;
+    let kinds = data::coded(&pair.query, "cell_type")?;
     let is_b: Vec<bool> = kinds.codes.iter().map(|&c| kinds.levels[c as usize].starts_with('B')).collect();
     let separation = |j: usize, group: &[bool]| -> Result<f64> {
         let scores: Vec<f64> = mean.column(j).into_iter().map(f64::from).collect();

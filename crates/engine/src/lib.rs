@@ -17,6 +17,7 @@ mod tape;
 
 pub use adam::{Adam, AdamConfig};
 pub use batch::{Codes, InputScale, LANES, SparseBatch};
+pub use math::exp64;
 pub use ops::{BatchNorm, Dispersion, Link, Mask, ProgramWeights, ProteinMixture, product};
 pub use params::{Axis, Init, Param, ParamId, Params};
 pub use prox::{group_lasso, soft_threshold, soft_threshold_outside};

@@ -115,6 +115,39 @@ pub(crate) fn ln64<I: Isa>(s: I, x: f64) -> f64 {
     s.fma64(f64::from(e as i32), std::f64::consts::LN_2, f - t * s.fma64(-t2, p, f))
 }
 
+/// e^x in `f64` for x ≤ 0, within 2 ulp down to e⁻⁶⁹⁰; 0 below.
+///
+/// x = n ln 2 + r with |r| ≤ ½ ln 2; e^r by its Taylor polynomial of degree 13; 2^n by exponent bits.
+#[inline(always)]
+pub fn exp64<I: Isa>(s: I, x: f64) -> f64 {
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²: adding it rounds to a whole number
+    const LN2_HI: f64 = 6.931_471_803_691_238e-1; // its last 21 bits are zero
+    const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
+    const LEAST: f64 = -690.0;
+    let clamped = if x > LEAST { x } else { LEAST };
+    let shifted = s.fma64(clamped, std::f64::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = s.fma64(n, -LN2_LO, s.fma64(n, -LN2_HI, clamped));
+    let mut p = 1.0 / 6_227_020_800.0;
+    p = s.fma64(p, r, 1.0 / 479_001_600.0);
+    p = s.fma64(p, r, 1.0 / 39_916_800.0);
+    p = s.fma64(p, r, 1.0 / 3_628_800.0);
+    p = s.fma64(p, r, 1.0 / 362_880.0);
+    p = s.fma64(p, r, 1.0 / 40_320.0);
+    p = s.fma64(p, r, 1.0 / 5040.0);
+    p = s.fma64(p, r, 1.0 / 720.0);
+    p = s.fma64(p, r, 1.0 / 120.0);
+    p = s.fma64(p, r, 1.0 / 24.0);
+    p = s.fma64(p, r, 1.0 / 6.0);
+    p = s.fma64(p, r, 0.5);
+    p = s.fma64(p, r, 1.0);
+    p = s.fma64(p, r, 1.0);
+    // n as a whole number stands in the low bits of `shifted`.
+    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits());
+    let value = p * f64::from_bits(n.wrapping_add(1023) << 52);
+    if x > LEAST { value } else { 0.0 }
+}
+
 /// ln Γ(x) and its derivative ψ(x) for x > 0, in `f64`, to about 1e-13.
 ///
 /// The argument is raised by eight (Γ(x) = Γ(x + 8) / Π (x + i)), where Stirling's series is
@@ -202,6 +235,17 @@ mod tests {
         assert_eq!(exp(Fused, -200.0), 0.0);
         assert_eq!(exp(Fused, f32::NEG_INFINITY), 0.0);
         assert!(exp(Fused, 200.0).is_finite());
+    }
+
+    #[test]
+    fn exp64_is_within_two_ulp() {
+        for i in 0..689_000 {
+            let x = -f64::from(i) * 1e-3;
+            let want = x.exp();
+            assert!((exp64(Fused, x) - want).abs() <= 2.0 * f64::EPSILON * want, "{x}");
+            assert!((exp64(Separate, x) - want).abs() <= 4.0 * f64::EPSILON * want, "{x}");
+        }
+        assert_eq!([exp64(Fused, 0.0), exp64(Fused, -700.0), exp64(Fused, f64::NEG_INFINITY)], [1.0, 0.0, 0.0]);
     }
 
     #[test]

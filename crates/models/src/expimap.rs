@@ -361,6 +361,7 @@ impl Network for Expimap {
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.kl_weight() * step.annealed;
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
         let params = t.params();
@@ -368,7 +369,7 @@ impl Network for Expimap {
         let reconstruction = self.decode(t, batch, z, joined).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
         let mut terms =
-            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, kl_weight)];
         if self.n_free() > 0 && self.config.hsic_weight > 0.0 {
             let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
             terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));

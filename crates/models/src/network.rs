@@ -69,9 +69,7 @@ pub struct Step {
     pub epochs: usize,
     /// Learning rate of this step.
     pub learning_rate: f32,
-    /// Weight of the KL term: its final weight times the annealing factor.
-    pub kl_weight: f32,
-    /// The annealing factor, 0 to 1.
+    /// The annealing factor, 0 to 1: of the KL weight, and of what else a model anneals.
     pub annealed: f32,
 }
 
@@ -89,7 +87,7 @@ pub trait Network: Debug + Send + Sync {
     /// encoder. The product with one that is frozen is computed once per cell.
     fn input_weights(&self) -> Vec<ParamId>;
 
-    /// The weight of the KL term that training reaches.
+    /// The weight of the KL term that training reaches; in a step, that times the annealing factor.
     fn kl_weight(&self) -> f32;
 
     /// q(z | x, s).

@@ -171,7 +171,7 @@ impl Model {
     pub fn evidence(&self, data: &Prepared, seed: u64) -> Result<Evidence, ModelError> {
         self.check(data)?;
         let all: Vec<usize> = (0..data.n_cells()).collect();
-        let step = Step { epoch: usize::MAX, epochs: usize::MAX, learning_rate: 0.0, kl_weight: 1.0, annealed: 1.0 };
+        let step = Step { epoch: usize::MAX, epochs: usize::MAX, learning_rate: 0.0, annealed: 1.0 };
         let parts = self.chunks(data, &all, |chunk| {
             let noise = Noise::Key(Key::new(seed).fold(EVIDENCE).fold(chunk.index as u64));
             let mut tape = Tape::new(&self.params, &mut chunk.workspace, noise, false);

@@ -32,7 +32,7 @@ pub struct ModelEntry {
     pub mapping: Training,
     /// Settings that surgery changes unless the user says otherwise.
     pub mapping_settings: &'static [(&'static str, f64)],
-    /// Settings with which it does what the published code does; null where it does so anyway.
+    /// Settings with which it does what the published code does.
     pub published_settings: fn() -> Value,
     /// Makes one; missing settings take their defaults.
     pub build: Build,

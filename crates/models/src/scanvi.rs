@@ -176,6 +176,7 @@ impl Network for Scanvi {
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.kl_weight() * step.annealed;
         let q = self.inference(t, batch);
         let (z1, log_library) = q.sample(t); // 1
         let reconstruction = self.generative(t, batch, z1, log_library).reconstruction(t, batch); // 6
@@ -197,11 +198,11 @@ impl Network for Scanvi {
         let mut terms = vec![
             Term::of_cells(t, "reconstruction", reconstruction, 1.0),
             Term::of_cells(t, "kl_z1", kl_z1, 1.0),
-            Term::of_cells(t, "kl_z2", kl_z2, step.kl_weight),
-            Term::of_cells(t, "kl_label", kl_label, step.kl_weight),
+            Term::of_cells(t, "kl_z2", kl_z2, kl_weight),
+            Term::of_cells(t, "kl_label", kl_label, kl_weight),
         ];
         if let Some(kl) = self.scvi.library_kl(t, batch, &q) {
-            terms.push(Term::of_cells(t, "kl_library", kl, step.kl_weight)); // 8
+            terms.push(Term::of_cells(t, "kl_library", kl, kl_weight)); // 8
         }
         let classification = match &batch.labelled {
             Some(labelled) => {

@@ -52,7 +52,7 @@ use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Dense, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, parse};
+use crate::settings::{check_dropout, check_hidden, check_latent, parse, published_norm};
 use crate::{
     Batch, Decoded, DispersionBy, Distribution, Epochs, Header, Input, LibrarySize, Loss, ModelEntry, ModelError,
     Network, Posterior, Step, Term, Training, VARIANCE_FLOOR,
@@ -71,7 +71,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     training: Training::SCVI,
     mapping: MAPPING,
     mapping_settings: &[],
-    published_settings: Value::default,
+    published_settings: published_norm,
     build: |config, header, key| network("scvi", config, header, key),
 };
 
@@ -452,12 +452,13 @@ impl Network for Scvi {
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.kl_weight() * step.annealed;
         let q = self.inference(t, batch);
         let (z, log_library) = q.sample(t); // 2, 3
         let reconstruction = self.generative(t, batch, z, log_library).reconstruction(t, batch); // 8
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 8
         let mut terms =
-            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, kl_weight)];
         if let Some(kl) = self.library_kl(t, batch, &q) {
             terms.push(Term::of_cells(t, "kl_library", kl, 1.0));
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ModelError;
 
@@ -11,6 +11,11 @@ use crate::ModelError;
 pub(crate) fn parse<C: DeserializeOwned>(model: &'static str, config: &Value) -> Result<C, ModelError> {
     serde_json::from_value(config.clone())
         .map_err(|e| ModelError::setting(model, "settings", "known names with fitting values", e))
+}
+
+/// What the published code of every model does: frozen batch norms take the query batch's statistics.
+pub(crate) fn published_norm() -> Value {
+    json!({ "frozen_norm_by_batch": true })
 }
 
 /// Sizes of hidden layers.

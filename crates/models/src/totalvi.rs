@@ -47,7 +47,7 @@ use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, parse};
+use crate::settings::{check_dropout, check_hidden, check_latent, parse, published_norm};
 use crate::{
     Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize,
     Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
@@ -73,7 +73,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..TRAINING },
     mapping_settings: &[],
-    published_settings: Value::default,
+    published_settings: published_norm,
     build,
 };
 
@@ -383,6 +383,7 @@ impl Network for Totalvi {
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.kl_weight() * step.annealed;
         let q = self.inference(t, batch);
         let (z, log_library) = q.sample(t); // 2, 3
         let beside = self.beside(t, batch, z);
@@ -394,9 +395,9 @@ impl Network for Totalvi {
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 8
         let mut terms = vec![
             Term::of_cells(t, "reconstruction", of_genes, 1.0),
-            Term::of_cells(t, "reconstruction_protein", of_proteins, step.kl_weight),
-            Term::of_cells(t, "kl", kl, step.kl_weight),
-            Term::of_cells(t, "kl_background", of_background, step.kl_weight),
+            Term::of_cells(t, "reconstruction_protein", of_proteins, kl_weight),
+            Term::of_cells(t, "kl", kl, kl_weight),
+            Term::of_cells(t, "kl_background", of_background, kl_weight),
         ];
         if let Some((library, q)) = self.library.as_ref().zip(q.library) {
             let kl = library.kl(t, batch, q); // 8

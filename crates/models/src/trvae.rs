@@ -39,7 +39,7 @@ use serde_json::Value;
 
 use crate::encoder::{Activation, Encoder, Hidden, scarches_values};
 use crate::layers::{Dense, Norm};
-use crate::settings::{check_latent, check_weight, parse};
+use crate::settings::{check_latent, check_weight, parse, published_norm};
 use crate::{
     Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term,
     Training, VARIANCE_FLOOR,
@@ -56,7 +56,7 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: MAPPING,
     mapping_settings: &[],
-    published_settings: Value::default,
+    published_settings: published_norm,
     build: |config, header, key| build(&CVAE, 0.0, config, header, key),
 };
 
@@ -71,7 +71,7 @@ pub(crate) const TRVAE: ModelEntry = ModelEntry {
     training: TRAINING,
     mapping: MAPPING,
     mapping_settings: &[],
-    published_settings: Value::default,
+    published_settings: published_norm,
     build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
 };
 
@@ -274,6 +274,7 @@ impl Network for Trvae {
     }
 
     fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.kl_weight() * step.annealed;
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 1
         let y = self.first_layer(t, z, batch); // 2
@@ -281,7 +282,7 @@ impl Network for Trvae {
         let reconstruction = self.output(t, batch, h).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 6
         let mut terms =
-            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, step.kl_weight)];
+            vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, kl_weight)];
         if self.mmd_weight > 0.0 {
             let compared = match self.config.mmd_on {
                 MmdOn::Latent => z,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 const GENES: usize = 24;
 const PROTEINS: usize = 6;
-const STEP: Step = Step { epoch: 20, epochs: 1000, learning_rate: 1e-3, kl_weight: 0.3, annealed: 1.0 };
+const STEP: Step = Step { epoch: 20, epochs: 1000, learning_rate: 1e-3, annealed: 0.3 };
 
 /// Cells of the conditions named, in turn; the last cell has no counts.
 fn cells(conditions: &[&str], n: usize, seed: u64) -> Cells {
@@ -71,6 +71,10 @@ fn settings(name: &str) -> Value {
 }
 
 fn model(name: &str, data: &Prepared) -> Model {
+    model_of(name, &settings(name), data)
+}
+
+fn model_of(name: &str, settings: &Value, data: &Prepared) -> Model {
     let reads = |input| find(name).unwrap().reads(input);
     let members = |j: u32| (0..GENES as u32).filter(|g| (g + j) % 4 < 2).collect();
     let programs = (0..5).map(|j| Program { name: format!("program{j}"), members: members(j) }).collect();
@@ -85,7 +89,7 @@ fn model(name: &str, data: &Prepared) -> Model {
         segments: if reads(Input::Programs) { vec![segment] } else { Vec::new() },
         ..Header::default()
     };
-    let mut model = Model::new(name, &settings(name), header, 4).unwrap();
+    let mut model = Model::new(name, settings, header, 4).unwrap();
     model.read_data(data).unwrap();
     model
 }
@@ -319,6 +323,23 @@ fn small_and_empty_batches_of_cells_give_numbers() {
         // One condition is enough for surgery.
         let (grafted, _) = graft(&model, "q", "second");
         assert_eq!(grafted.header.conditions, ["only", "second"]);
+    }
+}
+
+#[test]
+fn the_published_settings_are_settings() {
+    let data = reference_data(&["a", "b"]);
+    for entry in registry() {
+        let mut settings = settings(entry.name);
+        let published = (entry.published_settings)();
+        assert!(published.as_object().is_some_and(|p| !p.is_empty()), "{}: {published}", entry.name);
+        settings.as_object_mut().unwrap().extend(published.as_object().unwrap().clone());
+        let mut model = model_of(entry.name, &settings, &data);
+        train(&mut model, &data, 2);
+        let told = model.network.config();
+        for (name, value) in published.as_object().unwrap() {
+            assert_eq!(told.get(name), Some(value), "{}: {name}", entry.name);
+        }
     }
 }
 

@@ -86,7 +86,7 @@ fn check(name: &str) {
     let (model, data) = model(&g);
     let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
-    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
     let mut grads = Grads::new(&model.params);
     let labelled = g.has("input.labelled_rows").then(|| rows(g.values("input.labelled_rows")));
     let one = batch(&model, &data, &rows(g.values("input.rows")), labelled.as_deref());
@@ -101,7 +101,7 @@ fn check(name: &str) {
         scvitools::curve(&g, model, &ours, |model, t, kl_weight, grads| {
             let labelled = g.has("curve.labelled_rows").then(|| rows(g.slice("curve.labelled_rows", t)));
             let one = batch(model, &data, &rows(g.slice("curve.rows", t)), labelled.as_deref());
-            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
             reported(&g, &pass(model, &one, draws(&g, Some(t)), &step, Some(grads)))
         });
     }

@@ -36,7 +36,7 @@ fn check(name: &str) {
     let ours = |model: &Model, prefix: &str, name: &str| scvitools::scvi(&g, model, prefix, name);
     let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
-    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
     let mut grads = Grads::new(&model.params);
     let one = batch(&model, &data, &rows(g.values("input.rows")), None);
     let library = |key: &str| g.has(key).then(|| g.values(key));
@@ -72,7 +72,7 @@ fn check(name: &str) {
         scvitools::curve(&g, model, &ours, |model, t, kl_weight, grads| {
             let one = batch(model, &data, &rows(g.slice("curve.rows", t)), None);
             let library = g.has("curve.eps_library").then(|| g.slice("curve.eps_library", t));
-            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
             named(pass(model, &one, draws(g.slice("curve.eps", t), library, latent), &step, Some(grads)))
         });
     }

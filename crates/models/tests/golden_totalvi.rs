@@ -128,7 +128,7 @@ fn check(name: &str) {
     let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
     let (model, data) = scvitools::model(&g, "totalvi", &settings(&g), false, &ours);
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
-    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
     let mut grads = Grads::new(&model.params);
     let one = batch(&model, &data, &rows(g.values("input.rows")), None);
     let draws = |key: &str, of: &dyn Fn(&str) -> Vec<f64>| {
@@ -154,7 +154,7 @@ fn check(name: &str) {
         }
         scvitools::curve(&g, model, &ours, |model, t, kl_weight, grads| {
             let one = batch(model, &data, &rows(g.slice("curve.rows", t)), None);
-            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+            let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
             let eps = draws("curve.eps", &|key| g.slice(key, t).to_vec());
             named(pass(model, &one, eps, &step, Some(grads)))
         });

@@ -99,20 +99,17 @@ pub fn fit(
     };
     model.history.clear();
     for epoch in 0..config.epochs {
-        let full = model.network.kl_weight();
-        let step_of = |steps| {
-            let annealed = config.anneal_factor(epoch, steps);
-            Step { epoch, epochs: config.epochs, learning_rate, kl_weight: full * annealed, annealed }
-        };
+        let step_of =
+            |steps| Step { epoch, epochs: config.epochs, learning_rate, annealed: config.anneal_factor(epoch, steps) };
         let step = step_of(run.steps);
         let train = run.train_epoch(model, &batches, step_of)?;
-        let reached = Step { kl_weight: full, annealed: 1.0, ..step };
+        let reached = Step { annealed: 1.0, ..step };
         let validation = run.validate(model, &split.validation, config.batch_size, reached)?;
         let unweighted = config.compat == Some(Compat::Scarches);
         let record = EpochRecord {
             epoch,
             learning_rate,
-            kl_weight: step.kl_weight,
+            kl_weight: model.network.kl_weight() * step.annealed,
             train: named(&train),
             validation_loss: (!validation.is_empty())
                 .then(|| validation.iter().map(|t| if unweighted { t.value } else { t.weight * t.value }).sum()),

@@ -49,7 +49,7 @@ impl Neighbours {
         Neighbours { k, indices: vec![0; n * k], distances: vec![0.0; n * k] }
     }
 
-    /// Where the neighbours of each of these rows are to be written; a row that comes twice has no second place.
+    /// Where the neighbours of each of these rows, all different, are to be written.
     fn places(&mut self, rows: impl Iterator<Item = usize>) -> Vec<Place<'_>> {
         let all = self.indices.chunks_exact_mut(self.k).zip(self.distances.chunks_exact_mut(self.k));
         let mut all: Vec<Place> = all.collect();

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use scgraft_engine::isa::{Isa, kernel};
+use scgraft_engine::exp64;
+use scgraft_engine::isa::kernel;
 
 use crate::Neighbours;
 
@@ -59,60 +60,7 @@ kernel! {
         let nearest = f64::from(nearest);
         for (out, &d) in out.iter_mut().zip(distances) {
             let d = f64::from(d);
-            *out = exp(s, linear * (nearest - d) + square * (nearest * nearest - d * d));
-        }
-    }
-}
-
-/// e^x for x ≤ 0, within 2 ulp where it is above 1e-300; 0 below.
-///
-/// x = n ln 2 + r with |r| ≤ ½ ln 2; e^r by its Taylor polynomial of degree 13; 2^n by exponent bits.
-#[inline(always)]
-fn exp<I: Isa>(s: I, x: f64) -> f64 {
-    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²: adding it rounds to a whole number
-    const LN2_HI: f64 = 6.931_471_803_691_238e-1; // its last 21 bits are zero
-    const LN2_LO: f64 = 1.908_214_929_270_587_7e-10;
-    const LEAST: f64 = -690.0;
-    let clamped = if x > LEAST { x } else { LEAST };
-    let shifted = s.fma64(clamped, std::f64::consts::LOG2_E, ROUND);
-    let n = shifted - ROUND;
-    let r = s.fma64(n, -LN2_LO, s.fma64(n, -LN2_HI, clamped));
-    let mut p = 1.0 / 6_227_020_800.0;
-    p = s.fma64(p, r, 1.0 / 479_001_600.0);
-    p = s.fma64(p, r, 1.0 / 39_916_800.0);
-    p = s.fma64(p, r, 1.0 / 3_628_800.0);
-    p = s.fma64(p, r, 1.0 / 362_880.0);
-    p = s.fma64(p, r, 1.0 / 40_320.0);
-    p = s.fma64(p, r, 1.0 / 5040.0);
-    p = s.fma64(p, r, 1.0 / 720.0);
-    p = s.fma64(p, r, 1.0 / 120.0);
-    p = s.fma64(p, r, 1.0 / 24.0);
-    p = s.fma64(p, r, 1.0 / 6.0);
-    p = s.fma64(p, r, 0.5);
-    p = s.fma64(p, r, 1.0);
-    p = s.fma64(p, r, 1.0);
-    // n as a whole number stands in the low bits of `shifted`.
-    let n = shifted.to_bits().wrapping_sub(ROUND.to_bits());
-    let value = p * f64::from_bits(n.wrapping_add(1023) << 52);
-    if x > LEAST { value } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exponentials;
-
-    #[test]
-    fn exponentials_are_within_two_ulp() {
-        let distances: Vec<f32> = (0..40_000).map(|i| i as f32 / 50.0).collect();
-        let mut found = vec![0.0; distances.len()];
-        exponentials(1.0, 0.0, &distances, &mut found);
-        for (&d, &found) in distances.iter().zip(&found) {
-            let expected = (-f64::from(d)).exp();
-            if expected > 1e-299 {
-                assert!((found - expected).abs() <= 2.0 * f64::EPSILON * expected, "{d}: {found} {expected}");
-            } else {
-                assert!(found < 1e-299);
-            }
+            *out = exp64(s, linear * (nearest - d) + square * (nearest * nearest - d * d));
         }
     }
 }

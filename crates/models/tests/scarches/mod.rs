@@ -123,8 +123,7 @@ fn relative(what: &str, got: f64, want: f64, tolerance: f64) {
 pub fn check(g: &Golden, make: impl Fn() -> Model, ours: &Ours<'_>) {
     let name = &g.name;
     let model = with_weights(g, make(), ours);
-    let kl_weight = model.network.kl_weight();
-    let step = Step { epoch: 1000, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+    let step = Step { epoch: 1000, epochs: 1000, learning_rate: 1e-3, annealed: 1.0 };
     let mut grads = Grads::new(&model.params);
     let one = batch(g, &model, g.values("input.rows"));
     let terms = pass(&model, &one, g.values("input.eps"), &step, &mut grads);
@@ -161,8 +160,8 @@ fn curve(g: &Golden, mut model: Model, ours: &Ours<'_>, prefix: &str) {
     let mut grads = Grads::new(&model.params);
     let anneal = g.settings["alpha_epoch_anneal"].as_f64().unwrap() as f32;
     for t in 0..10 {
-        let kl_weight = model.network.kl_weight() * (t as f32 / anneal).min(1.0);
-        let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, kl_weight, annealed: 1.0 };
+        let annealed = (t as f32 / anneal).min(1.0);
+        let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, annealed };
         let one = batch(g, &model, g.slice("curve.rows", t));
         let terms = pass(&model, &one, g.slice("curve.eps", t), &step, &mut grads);
         for term in terms {
