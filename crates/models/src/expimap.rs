@@ -28,11 +28,11 @@
 //! variation best has the start of it; and w_lasso is annealed as w_kl is, so that it prunes what programs have come to
 //! explain and not how they started.
 //!
-//! New programs in surgery: in the published code all join at once. A query's baseline is in L[s] alone, which starts at
-//! random and learns slowly; new programs then stand in for it, and some of them never come back. A soft program's
-//! weights outside its set last long enough to lead it astray, and inside they have no penalty, so that it takes what
-//! free programs would have explained. Here L[s] starts as the mean of those known and trains alone for `new_wait`
-//! epochs, then free programs join, and after as many epochs again constrained ones.
+//! New programs in surgery: in the published code they start as the only columns of a layer of their own, with weights of
+//! up to 1/√(their number), many times those of the reference: they shake all genes, and some never recover. And a
+//! query's baseline is in L[s] alone, which starts at random and learns slowly, so that new programs stand in for it.
+//! Here they start as columns of one layer with all others, with weights of up to 1/√(number of programs); L[s] starts
+//! as the mean of those known, and trains alone for `new_wait` epochs before they join.
 //!
 //! | paper | meaning | tensor | shape | upstream name |
 //! |---|---|---|---|---|
@@ -90,8 +90,9 @@ pub struct ExpimapConfig {
     pub likelihood: Likelihood,
     /// Output function; by default softmax for counts, identity for squared error.
     pub output: Option<Output>,
-    /// Whether constrained programs start as their gene sets: nothing outside, and inside all in one direction. The
-    /// published code starts them with random signs, soft ones on all genes.
+    /// Whether constrained programs start as their gene sets (nothing outside, and inside all in one direction), and all
+    /// new ones as small as the reference's. The published code starts them with random signs, soft ones on all genes,
+    /// new ones larger the fewer they are.
     pub gene_set_start: bool,
     /// Weight of the KL term (upstream `alpha_kl`).
     pub kl_weight: f32,
@@ -105,9 +106,8 @@ pub struct ExpimapConfig {
     pub new_l1_weight: f32,
     /// Epochs over which `new_l1_weight` rises from near 0 (upstream `gamma_epoch_anneal`); 0 for at once.
     pub new_l1_anneal: usize,
-    /// Surgery that adds programs: epochs of the new conditions' weights alone, then as many with free programs
-    /// besides, before constrained programs join; each at most a quarter of all epochs. 0: all at once, as in the
-    /// published code.
+    /// Surgery that adds programs: epochs, at most a quarter of all, of the new conditions' weights alone, before new
+    /// programs join. 0: at once, as in the published code.
     pub new_wait: usize,
     /// Weight of HSIC between free programs and the rest (upstream `beta`).
     pub hsic_weight: f32,
@@ -133,7 +133,7 @@ impl Default for ExpimapConfig {
             l1_weight: 0.9,
             new_l1_weight: 0.7,
             new_l1_anneal: 50,
-            new_wait: 50,
+            new_wait: 20,
             hsic_weight: 3.0,
             hsic_joint: false,
             frozen_norm_by_batch: false,
@@ -231,18 +231,27 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
     let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
     let dispersion = (config.likelihood == Likelihood::Nb)
         .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
-    let programs = header.segments.iter().map(|s| add_programs(&mut p, s, genes, config.gene_set_start, key)).collect();
+    let add = |s: &Segment| add_programs(&mut p, s, genes, s.programs.len(), config.gene_set_start, key);
+    let programs = header.segments.iter().map(add).collect();
     let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion };
     Ok((p, Box::new(network)))
 }
 
-fn add_programs(p: &mut Params, segment: &Segment, genes: usize, gene_set_start: bool, key: Key) -> Programs {
+/// The weights of a segment, started as columns of a layer of so many.
+fn add_programs(
+    p: &mut Params,
+    segment: &Segment,
+    genes: usize,
+    columns: usize,
+    gene_set_start: bool,
+    key: Key,
+) -> Programs {
     let (mask, count) = (segment.mask(genes), segment.programs.len());
     let axes: &[(Axis, usize)] = match segment.membership {
         Membership::Hard => &[(Axis::Entry, mask.n_entries())],
         Membership::Soft | Membership::Free => &[(Axis::Program, count), (Axis::Gene, genes)],
     };
-    let weight = p.add(&segment.tensor(), axes, Init::FanIn(count), key);
+    let weight = p.add(&segment.tensor(), axes, Init::FanIn(columns), key);
     let values = &mut p.get_mut(weight).values;
     if gene_set_start && segment.membership == Membership::Soft {
         soft_threshold_outside(values, &mask, genes, f32::INFINITY);
@@ -288,15 +297,13 @@ impl Expimap {
         self.programs.last().filter(|p| p.membership == Membership::Free).map_or(0, |p| p.mask.n_programs())
     }
 
-    /// The epoch from which programs are decoded. Those that the latest surgery added wait: free ones for the new
-    /// conditions' baseline, which they would learn instead of variation; constrained ones for free ones, whose
-    /// variation their weights, free of L1, would take.
+    /// The epoch from which programs are decoded. Those that the latest surgery added wait for the new conditions'
+    /// baseline, which they would learn instead of variation.
     fn joins(&self, programs: &Programs, params: &Params, epochs: usize) -> usize {
         if programs.of_reference || params.get(programs.weight).new_rows.is_empty() {
             return 0;
         }
-        let wait = self.config.new_wait.min(epochs / 4);
-        if programs.membership != Membership::Free && self.n_free() > 0 { 2 * wait } else { wait }
+        self.config.new_wait.min(epochs / 4)
     }
 
     /// 4, 5 and 6 with the programs that have joined.
@@ -423,14 +430,17 @@ impl Network for Expimap {
         n_genes: usize,
         key: Key,
     ) -> Result<(), ModelError> {
-        let added = add_programs(params, segment, n_genes, self.config.gene_set_start, key);
+        let own = segment.programs.len();
+        let known: usize = self.programs.iter().map(|p| p.mask.n_programs()).sum();
+        let columns = if self.config.gene_set_start { known + own } else { own };
+        let added = add_programs(params, segment, n_genes, columns, self.config.gene_set_start, key);
         let tensor = params.get_mut(added.weight);
         tensor.new_rows = 0..tensor.rows();
         if self.config.new_wait > 0 {
             start_as_known(params.get_mut(self.decoder_condition));
         }
         self.programs.push(added);
-        params.grow(Axis::Latent, segment.programs.len(), key);
+        params.grow(Axis::Latent, own, key);
         Ok(())
     }
 
@@ -499,18 +509,19 @@ mod tests {
     }
 
     #[test]
-    fn new_programs_join_one_kind_after_the_other() {
+    fn new_programs_wait_for_the_baseline() {
         let whole_from = |model: &Model, epochs| model.network.whole_from(&model.params, epochs);
-        assert_eq!([400, 40].map(|n| whole_from(&graft(50, 2), n)), [100, 20]);
-        assert_eq!(whole_from(&graft(50, 0), 400), 50);
+        assert_eq!([400, 40].map(|n| whole_from(&graft(20, 2), n)), [20, 10]);
         assert_eq!(whole_from(&graft(0, 2), 400), 0);
     }
 
     #[test]
     fn a_graft_with_programs_starts_from_what_is_known() {
-        let model = graft(50, 2);
+        let model = graft(20, 2);
         let w = values(&model, "decoder.programs.c.constrained");
         assert!((0..5).all(|g| if g % 2 == 1 { w[g] > 0.0 } else { w[g] == 0.0 }), "{w:?}");
+        // One reference program, one new constrained one: a column of two.
+        assert!(w.iter().all(|w| w.abs() <= 0.5f32.sqrt()), "{w:?}");
         let l = values(&model, "decoder.condition");
         assert!((0..5).all(|g| (l[10 + g] - 0.5 * (l[g] + l[5 + g])).abs() < 1e-6), "{l:?}");
         assert!(values(&model, "decoder.programs").iter().all(|&w| w > 0.0));

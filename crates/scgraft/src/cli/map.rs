@@ -102,8 +102,8 @@ pub(crate) struct Graft {
     /// Epochs over which that weight rises [default: 50] [upstream: gamma_epoch_anneal]
     #[arg(long, value_name = "N")]
     pub new_l1_anneal: Option<usize>,
-    /// Epochs before added programs without gene set join, and again before those with one do; 0: all at once, as
-    /// published [default: 50, at most a quarter of all epochs]
+    /// Epochs in which the query's baseline is learned before added programs join; 0: at once, as published
+    /// [default: 20, at most a quarter of all epochs]
     #[arg(long, value_name = "N")]
     pub new_wait: Option<usize>,
 }
