@@ -9,8 +9,9 @@ use scgraft_cells::Dense;
 
 use super::Neighbours;
 use super::exact::{knn_self, with_self_first};
+use super::layout::{check, place};
 use super::lists::{Lists, NONE};
-use super::scan::{QUERIES, check, place};
+use super::scan::QUERIES;
 use crate::error::{Error, Result};
 use crate::random::{mix, sample};
 

@@ -6,8 +6,8 @@
 use scgraft_cells::Dense;
 
 use super::Neighbours;
+use super::layout::{check, place};
 use super::lists::Lists;
-use super::scan::{check, place};
 use crate::error::Result;
 
 /// The `k` nearest rows of `reference` for each row of `query`, by Euclidean distance.

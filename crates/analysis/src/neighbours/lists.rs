@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use scgraft_cells::Dense;
 use scgraft_engine::isa::kernel;
 
-use super::scan::{Numbered, Panels, Placed, QUERIES, Tile, look_through};
+use super::layout::{Numbered, Panels, Placed};
+use super::scan::{QUERIES, Tile, look_through};
 use super::{Neighbours, Place};
 use crate::gemm::matmul;
 use crate::random::{mix, sample};

@@ -3,6 +3,7 @@
 mod across;
 mod approximate;
 mod exact;
+mod layout;
 mod lists;
 mod scan;
 mod search;
