@@ -483,6 +483,18 @@ impl<'t> Back<'t> {
         self.grads[v.0 as usize] = g;
     }
 
+    /// Adds a gradient that has the input's shape to what is there, and keeps its buffer or gives it back.
+    pub(crate) fn give(&mut self, v: Var, g: Vec<f32>) {
+        let own = &mut self.grads[v.0 as usize];
+        if own.is_empty() {
+            *own = g;
+            return;
+        }
+        self.weight(v);
+        self.grads[v.0 as usize].iter_mut().zip(&g).for_each(|(o, &g)| *o += g);
+        self.recycle(g);
+    }
+
     /// A buffer for an operation's own use.
     pub(crate) fn buffer(&mut self, len: usize) -> Vec<f32> {
         self.workspace.take(len)

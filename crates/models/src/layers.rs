@@ -282,13 +282,14 @@ impl Stack {
 
 /// h = dropout(relu(norm(a))); batch norm where there is one, otherwise what the kind says.
 pub(crate) fn activate(t: &mut Tape<'_>, norm: (Option<&BatchNorm>, Norm), dropout: f32, a: Var) -> Var {
-    let a = match norm {
-        (Some(norm), _) => t.batch_norm(a, norm),
-        (None, Norm::Layer) => t.layer_norm(a),
-        (None, _) => a,
-    };
-    let h = t.relu(a);
-    t.dropout(h, dropout)
+    match norm {
+        (Some(norm), _) => {
+            let a = t.batch_norm(a, norm);
+            t.relu(a, dropout)
+        }
+        (None, Norm::Layer) => t.layer_norm_relu(a, dropout),
+        (None, _) => t.relu(a, dropout),
+    }
 }
 
 /// A stack, and the mean and log-variance of a normal distribution read off its last layer.

@@ -51,16 +51,10 @@ impl Backward for AddRows<'_> {
             }
         }
         if back.needs(self.x) {
-            let (mut gx, fresh) = back.take_or_fresh(self.x);
-            if fresh {
-                back.recycle(gx);
-                back.put(self.x, gy);
-                return;
-            }
-            gx.iter_mut().zip(&gy).for_each(|(o, &v)| *o += v);
-            back.put(self.x, gx);
+            back.give(self.x, gy);
+        } else {
+            back.recycle(gy);
         }
-        back.recycle(gy);
     }
 }
 

@@ -45,18 +45,46 @@ pub(crate) fn start(
 ) {
     out.par_chunks_mut((features * LANES).max(1)).enumerate().for_each(|(block, out)| {
         let count = LANES.min(cells - block * LANES);
-        let runs: Vec<_> = groups.iter().flat_map(|g| g.1.runs_within(block * LANES, block * LANES + count)).collect();
-        for (f, o) in rows_mut(out).iter_mut().enumerate() {
-            *o = [bias.map_or(0.0, |b| b[f]); LANES];
-            if let Some((values, _)) = groups {
-                for &(from, to, code) in &runs {
-                    let offset = values[code * features + f];
-                    o[from..to].iter_mut().for_each(|o| *o += offset);
-                }
-            }
-            o[count..].fill(0.0);
-        }
+        let runs: Vec<_> = match groups {
+            Some((_, codes)) => codes.runs_within(block * LANES, block * LANES + count).collect(),
+            None => vec![(0, count, 0)],
+        };
+        start_block(features, bias, groups.map(|g| g.0), &runs, out);
     });
+}
+
+/// A value, or 0 where there are none.
+#[inline(always)]
+fn at(values: Option<&[f32]>, i: usize) -> f32 {
+    match values {
+        Some(values) => values[i],
+        None => 0.0,
+    }
+}
+
+kernel! {
+/// A block of [`start`]: `runs` are lanes from, to, and their code.
+fn start_block(
+    s,
+    features: usize,
+    bias: Option<&[f32]>,
+    values: Option<&[f32]>,
+    runs: &[(usize, usize, usize)],
+    out: &mut [f32],
+) {
+    for (f, o) in rows_mut(out).iter_mut().enumerate() {
+        let own = at(bias, f);
+        // Cells of a condition stand together, so that most blocks have one.
+        if let &[(0, LANES, code)] = runs {
+            *o = [own + at(values, code * features + f); LANES];
+            continue;
+        }
+        *o = [0.0; LANES];
+        for &(from, to, code) in runs {
+            o[from..to].fill(own + at(values, code * features + f));
+        }
+    }
+}
 }
 
 /// out += W xᵀ, features × cells in lanes; W: features × inputs, x: cells × inputs.

@@ -13,7 +13,6 @@ mod gaussian;
 mod hsic;
 mod labels;
 pub(crate) mod lanes;
-mod layer_norm;
 mod linear;
 mod linear_lanes;
 mod link;
