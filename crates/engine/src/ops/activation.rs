@@ -42,24 +42,18 @@ impl Tape<'_> {
         let len = shape.len();
         let key = if dropout > 0.0 { self.dropout_key() } else { None };
         let mut out = self.buffer(len);
-        let keep = match key {
-            Some(key) => {
-                key.fill_dropout(dropout, &mut out);
-                1.0 / (1.0 - dropout)
-            }
-            None => {
-                out.fill(1.0);
-                1.0
-            }
-        };
+        if let Some(key) = key {
+            key.fill_dropout(dropout, &mut out);
+        }
+        let (drops, keep) = if key.is_some() { (true, 1.0 / (1.0 - dropout)) } else { (false, 1.0) };
         let mut moments = if norm { self.buffer(2 * shape.cells) } else { Vec::new() };
         let size = (CELLS * shape.features).max(1);
         let tasks = out.par_chunks_mut(size).zip(self.value(x).par_chunks(size));
         if norm {
             let tasks = tasks.zip(moments.par_chunks_mut(2 * CELLS));
-            tasks.for_each(|((h, x), moments)| normalised(x, shape.features, h, moments));
+            tasks.for_each(|((h, x), moments)| normalised(x, drops, shape.features, h, moments));
         } else {
-            tasks.for_each(|(h, x)| rectified(x, h));
+            tasks.for_each(|(h, x)| rectified(x, drops, h));
         }
         let y = self.push(shape, out, self.needs(x));
         if self.needs(y) {
@@ -107,17 +101,17 @@ fn sum(parts: &[f32; PARTS]) -> f32 {
 }
 
 kernel! {
-/// h, which holds dropout's factors, becomes max(x, 0) times them.
-fn rectified(s, x: &[f32], h: &mut [f32]) {
+/// h becomes max(x, 0); times what it held, where it `drops`.
+fn rectified(s, x: &[f32], drops: bool, h: &mut [f32]) {
     for (h, &x) in h.iter_mut().zip(x) {
-        *h *= if x > 0.0 { x } else { 0.0 };
+        *h = if drops { *h } else { 1.0 } * if x > 0.0 { x } else { 0.0 };
     }
 }
 }
 
 kernel! {
-/// h, which holds dropout's factors, becomes max(n, 0) times them; `moments` mean and scale of each cell.
-fn normalised(s, x: &[f32], width: usize, h: &mut [f32], moments: &mut [f32]) {
+/// h becomes max(n, 0); times what it held, where it `drops`. `moments` become mean and scale of each cell.
+fn normalised(s, x: &[f32], drops: bool, width: usize, h: &mut [f32], moments: &mut [f32]) {
     let n = width as f32;
     let cells = x.chunks_exact(width).zip(h.chunks_exact_mut(width));
     for ((x, h), moments) in cells.zip(moments.chunks_exact_mut(2)) {
@@ -137,7 +131,7 @@ fn normalised(s, x: &[f32], width: usize, h: &mut [f32], moments: &mut [f32]) {
         let scale = 1.0 / (sum(&parts) / n + EPSILON).sqrt();
         for (h, &x) in h.iter_mut().zip(x) {
             let n = (x - mean) * scale;
-            *h *= if n > 0.0 { n } else { 0.0 };
+            *h = if drops { *h } else { 1.0 } * if n > 0.0 { n } else { 0.0 };
         }
         moments.copy_from_slice(&[mean, scale]);
     }
