@@ -44,7 +44,7 @@ impl AtomicFile {
     /// Starts a file that will stand at `path`.
     ///
     /// # Errors
-    /// When no file can be made in that folder.
+    /// When no file can be made in that folder, or a folder, device or pipe has that name.
     pub fn create(path: impl AsRef<Path>) -> Result<AtomicFile> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let path = path.as_ref();
@@ -52,6 +52,12 @@ impl AtomicFile {
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if target.is_dir() {
             let source = io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists");
+            return Err(Error::io(path, "write")(source));
+        }
+        if target.exists() && !target.is_file() {
+            // Renaming would put a file in its place, for everybody.
+            let source =
+                io::Error::new(io::ErrorKind::InvalidInput, "a device or pipe of that name exists, not a file");
             return Err(Error::io(path, "write")(source));
         }
         let Some(name) = target.file_name() else {
@@ -156,4 +162,19 @@ where
     let mut file = AtomicFile::create(path)?;
     write(&mut file).map_err(Error::io(path, "write"))?;
     file.commit()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let error = AtomicFile::create(&path).unwrap_err().to_string();
+        assert!(error.contains("device or pipe") && !path.is_file(), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -180,6 +180,10 @@ fn write<'t>(
         .map_err(|e| format_error(path, &e.to_string()))?;
     let bytes = safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_owned(), meta)])))
         .map_err(|e| format_error(path, &e.to_string()))?;
+    if path.exists() && !path.is_file() {
+        let found = "a folder, device or pipe of that name exists, not a file";
+        return Err(io_error(path)(std::io::Error::new(std::io::ErrorKind::InvalidInput, found)));
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = temporary(folder).map_err(io_error(path))?;
     file.write_all(&bytes).map_err(io_error(path))?;

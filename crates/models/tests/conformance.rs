@@ -238,6 +238,17 @@ fn a_file_that_cannot_be_finished_leaves_nothing() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    let model = model(registry()[0].name, &reference_data(&["a", "b"]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let error = model.save(&path).unwrap_err().to_string();
+    assert!(error.contains("device or pipe") && !path.is_file(), "{error}");
+}
+
 #[test]
 fn surgery_leaves_the_reference_as_it_was_to_the_bit() {
     let data = reference_data(&["a", "b"]);

@@ -9,6 +9,10 @@ use crate::ReportError;
 /// Writes under a temporary name in the same folder, flushes to disk, renames: `path` never holds half a file.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let fail = |source| ReportError::Write { path: path.to_path_buf(), source };
+    if path.exists() && !path.is_file() {
+        let found = "a folder, device or pipe of that name exists, not a file";
+        return Err(fail(std::io::Error::new(std::io::ErrorKind::InvalidInput, found)));
+    }
     let mut name = path.file_name().ok_or_else(|| fail(std::io::ErrorKind::InvalidFilename.into()))?.to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary: PathBuf = path.with_file_name(name);
@@ -35,6 +39,17 @@ mod tests {
         write_atomically(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let error = write_atomically(&path, b"x").unwrap_err();
+        assert!(error.to_string().contains("device or pipe"), "{error}");
+        assert!(path.exists() && !path.is_file());
     }
 
     #[test]
