@@ -85,6 +85,14 @@ impl AtomicFile {
         &self.temporary
     }
 
+    /// An error of the temporary file, under the name that the user gave.
+    pub(crate) fn name(&self, error: Error) -> Error {
+        match error {
+            Error::Io { path, action, source } if path == self.temporary => Error::io(&self.path, action)(source),
+            other => other,
+        }
+    }
+
     /// Brings what was written to the disk and puts the file in place.
     ///
     /// # Errors
@@ -167,6 +175,15 @@ where
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_name_the_file_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = AtomicFile::create(folder.path().join("a.h5ad")).unwrap();
+        let full = io::Error::new(io::ErrorKind::StorageFull, "full");
+        let error = file.name(Error::io(file.temporary_path(), "write")(full)).to_string();
+        assert!(error.contains("/a.h5ad: ") && !error.contains("partial"), "{error}");
+    }
 
     #[test]
     fn what_is_no_file_is_not_replaced() {

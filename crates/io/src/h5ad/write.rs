@@ -40,8 +40,7 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     check(path, cells)?;
     let file = AtomicFile::create(path)?;
     let mut writer = hdf5::create(file.temporary_path(), options.compression.filter(|&l| l > 0), BLOCK);
-    write_anndata(&mut writer, cells, options)?;
-    writer.finish()?;
+    write_anndata(&mut writer, cells, options).and_then(|()| writer.finish()).map_err(|e| file.name(e))?;
     file.commit()
 }
 
