@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod analysis;
+mod arrival;
 mod bench;
 mod data;
 mod floor;
@@ -24,6 +25,8 @@ struct Cli {
 enum Chore {
     /// Metrics, neighbours, clusters, UMAP and label transfer beside the Python packages.
     Analysis(analysis::Options),
+    /// Whether default runs arrive: references and queries of several sizes, beside long runs.
+    Arrival(arrival::Options),
     /// Speed of the main job and of every base model, beside the peers whose Python is given, and beside the floor.
     Bench(bench::Options),
     /// A base model on real data, beside the published code: reconstruction, label accuracy, speed.
@@ -37,6 +40,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Analysis(options) => analysis::run(&options),
+        Chore::Arrival(options) => arrival::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Mapping(options) => mapping::run(&options),
         Chore::Proteins(options) => proteins::run(&options),

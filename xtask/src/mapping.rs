@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use std::ops::ControlFlow;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_cells::{Cells, ConditionSource, Dense, PrepareOptions, Prepared};
 use scgraft_engine::{Noise, Tape, Workspace};
-use scgraft_models::{Batch, Header, Input, Model, Step, Surgery, Training, find};
-use scgraft_train::{TrainConfig, with_threads};
+use scgraft_models::{Anneal, Batch, Header, Input, Model, ModelEntry, Step, Surgery, Training, find};
+use scgraft_train::{FitReport, TrainConfig, fit, with_threads};
 use serde_json::{Map, Value};
 
 use crate::data::{self, Task};
@@ -145,7 +146,7 @@ fn peer(python: &Path, task: &Task, model: &str, settings: &Settings) -> Result<
 }
 
 /// Prepared for a model; with labels where it reads them and `labelled`.
-fn prepared(cells: &Cells, labelled: bool, known: Option<&Model>) -> Result<Prepared> {
+pub fn prepared(cells: &Cells, labelled: bool, known: Option<&Model>) -> Result<Prepared> {
     let condition = ConditionSource::Columns(vec!["study".into()]);
     let label = labelled.then(|| "cell_type".to_owned());
     let options = PrepareOptions { condition, label, ..PrepareOptions::default() };
@@ -153,6 +154,27 @@ fn prepared(cells: &Cells, labelled: bool, known: Option<&Model>) -> Result<Prep
         Some(model) => Prepared::query(cells, &model.header.known(), &options)?,
         None => Prepared::reference(cells, None, &options)?,
     })
+}
+
+/// A reference by default settings, some of the training replaced; a model that reads labels from a plain one.
+pub fn reference(task: &Task, entry: &ModelEntry, replaced: &str, seed: u64) -> Result<(Model, FitReport)> {
+    let labelled = entry.needs.contains(&Input::Labels);
+    let data = prepared(&task.reference, labelled, None)?;
+    let config = |training: &Training| -> Result<TrainConfig> {
+        crate::arrival::with(TrainConfig { seed, ..TrainConfig::of(training, data.n_cells()) }, replaced)
+    };
+    let mut model = new_model(if labelled { "scvi" } else { entry.name }, &data, seed)?;
+    let plain = config(&model.entry.training)?;
+    let mut report = fit(&mut model, &data, &plain, &mut |_| ControlFlow::Continue(()))?;
+    if labelled {
+        let mut with_labels = new_model(entry.name, &data, seed)?;
+        with_labels.adopt(&model)?;
+        let epochs = entry.training.epochs.of_adopted(data.n_cells(), plain.batch_size);
+        let second = TrainConfig { epochs, start_from_data: false, ..config(&entry.training)? };
+        report = fit(&mut with_labels, &data, &second, &mut |_| ControlFlow::Continue(()))?;
+        model = with_labels;
+    }
+    Ok((model, report))
 }
 
 fn new_model(name: &str, data: &Prepared, seed: u64) -> Result<Model> {
@@ -175,7 +197,7 @@ fn fit_all(
     let mut config = TrainConfig { epochs, seed, early_stopping: None, ..TrainConfig::of(training, data.n_cells()) };
     if model.entry.name.ends_with("vae") {
         // As the peer's script has it.
-        config.kl_anneal = 0;
+        config.anneal = Anneal::Epochs(0);
     }
     Ok(times::timed_fit(what, model, data, &config)?.time)
 }

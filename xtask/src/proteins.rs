@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, PrepareOptions, Prepared, ProteinSource};
 use scgraft_io::{ReadOptions, read_h5ad};
-use scgraft_models::{DecodeAs, Header, Model, Surgery};
+use scgraft_models::{Anneal, DecodeAs, Header, Model, Surgery};
 use scgraft_train::{TrainConfig, with_threads};
 use serde_json::{Value, json};
 
@@ -163,7 +163,7 @@ fn train(hidden: &Cells, epochs: usize, seed: u64) -> Result<(Model, Prepared, T
     let mut model = Model::new("totalvi", &json!({}), header, seed)?;
     let config = TrainConfig {
         epochs,
-        kl_anneal: epochs / 2,
+        anneal: Anneal::Epochs(epochs / 2),
         early_stopping: None,
         seed,
         ..TrainConfig::of(&model.entry.training, prepared.n_cells())

@@ -77,7 +77,7 @@ fn config(options: &Options, seed: u64, epochs: usize) -> TrainConfig {
 }
 
 /// The decoder's weights, genes × programs.
-fn weights(model: &Model) -> Result<Dense> {
+pub fn weights(model: &Model) -> Result<Dense> {
     let by_program = model.network.program_weights(&model.params, &model.header).context("no programs")?;
     let (programs, genes) = (model.header.n_programs(), model.header.genes.len());
     let values = (0..genes * programs).map(|i| by_program[(i % programs) * genes + i / programs]).collect();

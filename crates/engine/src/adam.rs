@@ -17,12 +17,15 @@ pub struct AdamConfig {
     pub epsilon: f32,
     /// L2 weight decay: `weight_decay · w` is added to the gradient.
     pub weight_decay: f32,
+    /// Pull towards where the weights started: `hold · (w − w₀)` is added to the gradient, the gradient of
+    /// (w − w₀)² · hold/2. 0: none.
+    pub hold: f32,
 }
 
 impl Default for AdamConfig {
-    /// β = (0.9, 0.999), ε = 0.01, no weight decay: the settings of the published models.
+    /// β = (0.9, 0.999), ε = 0.01, neither weight decay nor pull: the settings of the published models.
     fn default() -> Self {
-        AdamConfig { beta1: 0.9, beta2: 0.999, epsilon: 0.01, weight_decay: 0.0 }
+        AdamConfig { beta1: 0.9, beta2: 0.999, epsilon: 0.01, weight_decay: 0.0, hold: 0.0 }
     }
 }
 
@@ -33,6 +36,8 @@ pub struct Adam {
     steps: i32,
     /// For each tensor and trainable span: first and second moments.
     moments: Vec<Vec<(Vec<f32>, Vec<f32>)>>,
+    /// The same values as they were at the start; empty where nothing pulls them back.
+    starts: Vec<Vec<Vec<f32>>>,
 }
 
 /// Values a task.
@@ -45,7 +50,9 @@ impl Adam {
             .iter()
             .map(|p| p.trainable_spans().map(|s| (vec![0.0; s.len()], vec![0.0; s.len()])).collect())
             .collect();
-        Adam { config, steps: 0, moments }
+        let of = |p: &crate::Param| p.trainable_spans().map(|s| p.values[s].to_vec()).collect();
+        let starts = if config.hold > 0.0 { params.iter().map(of).collect() } else { Vec::new() };
+        Adam { config, steps: 0, moments, starts }
     }
 
     /// Bytes held.
@@ -62,15 +69,20 @@ impl Adam {
         let rate = (f64::from(learning_rate) / correct1) as f32;
         let root = (1.0 / correct2.sqrt()) as f32;
         let ids: Vec<_> = params.ids().collect();
-        for (id, moments) in ids.into_iter().zip(&mut self.moments) {
+        for (tensor, (id, moments)) in ids.into_iter().zip(&mut self.moments).enumerate() {
             let g = grads.get(id);
             let param = params.get_mut(id);
             let spans: Vec<_> = param.trainable_spans().collect();
-            for (span, (m, v)) in spans.into_iter().zip(moments) {
+            for (at, (span, (m, v))) in spans.into_iter().zip(moments).enumerate() {
+                let starts = self.starts.get(tensor).map(|s| &s[at][..]);
                 let w = param.values[span.clone()].par_chunks_mut(CHUNK);
                 let state = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
-                w.zip(g[span].par_chunks(CHUNK)).zip(state).for_each(|((w, g), (m, v))| {
-                    update(w, g, m, v, c, rate, root);
+                w.zip(g[span].par_chunks(CHUNK)).zip(state).enumerate().for_each(|(at, ((w, g), (m, v)))| match starts {
+                    Some(start) => {
+                        let start = &start[at * CHUNK..][..w.len()];
+                        update_held(w, g, m, v, start, c, rate, root);
+                    }
+                    None => update(w, g, m, v, c, rate, root),
                 });
             }
         }
@@ -82,6 +94,20 @@ fn update(s, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], c: AdamConf
     let (a1, a2) = (1.0 - c.beta1, 1.0 - c.beta2);
     for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
         let g = s.fma(c.weight_decay, *w, g);
+        *m = s.fma(c.beta1, *m, a1 * g);
+        *v = s.fma(c.beta2, *v, a2 * g * g);
+        *w -= rate * *m / s.fma(*v * inverse_root(s, *v), root, c.epsilon);
+    }
+}
+}
+
+kernel! {
+fn update_held(
+    s, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], start: &[f32], c: AdamConfig, rate: f32, root: f32
+) {
+    let (a1, a2) = (1.0 - c.beta1, 1.0 - c.beta2);
+    for ((((w, &g), m), v), &start) in w.iter_mut().zip(g).zip(m).zip(v).zip(start) {
+        let g = s.fma(c.hold, *w - start, s.fma(c.weight_decay, *w, g));
         *m = s.fma(c.beta1, *m, a1 * g);
         *v = s.fma(c.beta2, *v, a2 * g * g);
         *w -= rate * *m / s.fma(*v * inverse_root(s, *v), root, c.epsilon);
@@ -107,6 +133,21 @@ mod tests {
     use crate::params::{Axis, Init};
     use crate::rng::Key;
     use crate::tape::{Layout, Noise, Shape, Tape, Workspace};
+
+    /// Without another gradient a held weight goes back to where it started.
+    #[test]
+    fn what_is_held_returns() {
+        let mut params = Params::new();
+        let w = params.add("w", &[(Axis::Condition, 2), (Axis::Hidden, 2)], Init::Normal(1.0), Key::new(1));
+        let start = params.values(w).to_vec();
+        let mut adam = Adam::new(&params, AdamConfig { hold: 0.5, epsilon: 1.0, ..AdamConfig::default() });
+        params.get_mut(w).values.iter_mut().for_each(|v| *v += 1.0);
+        let grads = Grads::new(&params);
+        (0..2000).for_each(|_| adam.step(&mut params, &grads, 0.01));
+        for (now, start) in params.values(w).iter().zip(start) {
+            assert!((now - start).abs() < 1e-3, "{now} {start}");
+        }
+    }
 
     /// Three steps against the textbook formula in `f64`, with weight decay, on a range of rows.
     #[test]

@@ -1,7 +1,7 @@
 //! A minibatch: what a network reads of some prepared cells.
 
 use scgraft_cells::Prepared;
-use scgraft_engine::{Codes, InputScale, SparseBatch};
+use scgraft_engine::{Codes, InputScale, Key, SparseBatch};
 
 /// Some cells, ready for the tape.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,18 @@ impl Batch {
         self.fill_names(data, rows);
     }
 
+    /// As [`Batch::fill`], but the encoder is shown a part of each cell's counts: each cell draws a share between `least`
+    /// and 1 (uniform in its logarithm) and keeps each of its counts with that probability.
+    ///
+    /// What the likelihood reads stays whole, so that the encoder learns to say of a cell sequenced less deeply what it
+    /// says of the same cell sequenced more deeply: studies differ in depth, and a query's depth is none of theirs.
+    pub fn fill_thinned(&mut self, data: &Prepared, rows: &[usize], scale: InputScale, least: f64, key: Key) {
+        let thinned: Vec<(Vec<u32>, Vec<f32>)> =
+            rows.iter().map(|&r| thin(data.expression.row(r), least, key.fold(r as u64))).collect();
+        self.x.fill_inputs(data.n_genes(), scale, thinned.iter().map(|(genes, values)| (&genes[..], &values[..])));
+        self.fill_values(data, rows);
+    }
+
     /// As [`Batch::fill`], without what encoders read of the expression: for encoders whose products with it are
     /// known ([`SparseBatch::set_product`]).
     pub fn fill_values(&mut self, data: &Prepared, rows: &[usize]) {
@@ -86,5 +98,66 @@ impl Batch {
     /// Number of cells.
     pub fn n_cells(&self) -> usize {
         self.rows.len()
+    }
+}
+
+/// Up to this count, each of its molecules is drawn by itself; above, their number is drawn from the normal distribution
+/// of the same mean and variance.
+const ONE_BY_ONE: f32 = 64.0;
+
+/// What is left of a row of counts when each count is kept with one probability, drawn for the row.
+fn thin((genes, values): (&[u32], &[f32]), least: f64, key: Key) -> (Vec<u32>, Vec<f32>) {
+    let share = least.powf(key.uniform(0));
+    let below = (share * 4_294_967_296.0) as u64;
+    let (mut left, mut words, mut drawn) = (&[][..], [0u32; 4], 1);
+    let mut kept = || -> bool {
+        if left.is_empty() {
+            words = key.words(drawn);
+            drawn += 1;
+            left = &[0usize, 1, 2, 3][..];
+        }
+        let at = left[0];
+        left = &left[1..];
+        u64::from(words[at]) < below
+    };
+    let mut out = (Vec::with_capacity(genes.len()), Vec::with_capacity(genes.len()));
+    for (at, (&gene, &value)) in genes.iter().zip(values).enumerate() {
+        let n = if value <= ONE_BY_ONE {
+            (0..value as u32).filter(|_| kept()).count() as f32
+        } else {
+            let (mean, normal) = (f64::from(value) * share, &mut [0f32]);
+            key.fold(at as u64).fill_normal(normal);
+            (mean + f64::from(normal[0]) * (mean * (1.0 - share)).sqrt()).round().clamp(0.0, f64::from(value)) as f32
+        };
+        if n > 0.0 {
+            out.0.push(gene);
+            out.1.push(n);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_the_share_that_was_drawn() {
+        let genes: Vec<u32> = (0..4000).collect();
+        let values: Vec<f32> = (0..4000).map(|g| if g % 2 == 0 { 3.0 } else { 100.0 }).collect();
+        for row in 0..20 {
+            let key = Key::new(1).fold(row);
+            let share = 0.2f64.powf(key.uniform(0));
+            assert!((0.2..=1.0).contains(&share));
+            let (kept, counts) = thin((&genes, &values), 0.2, key);
+            assert!(kept.windows(2).all(|w| w[0] < w[1]) && counts.iter().all(|&c| c >= 1.0 && c.fract() == 0.0));
+            for (parity, whole) in [(0, 2000.0 * 3.0), (1, 2000.0 * 100.0)] {
+                let found: f64 =
+                    kept.iter().zip(&counts).filter(|(g, _)| *g % 2 == parity).map(|(_, &c)| f64::from(c)).sum();
+                let sd = (whole * share * (1.0 - share)).sqrt().max(1.0);
+                assert!((found - whole * share).abs() < 5.0 * sd, "{found} of {whole} at {share}");
+            }
+        }
+        assert_eq!(thin((&genes, &values), 1.0, Key::new(2)), (genes, values));
     }
 }

@@ -46,6 +46,8 @@
 //! | L | condition in the decoder | `decoder.condition` | condition × gene | `decoder.L0.cond_L` |
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
+use std::ops::Range;
+
 use scgraft_engine::{
     Axis, Dispersion, Init, InputScale, Key, Link, Mask, Param, ParamId, Params, ProgramWeights, Tape, Var,
     group_lasso, soft_threshold, soft_threshold_outside,
@@ -57,8 +59,8 @@ use crate::encoder::{Encoder, Hidden, scarches_values};
 use crate::layers::Norm;
 use crate::settings::parse;
 use crate::{
-    Batch, Decoded, Distribution, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Posterior,
-    Segment, Step, Term, Training, VARIANCE_FLOOR,
+    Anneal, Baseline, Batch, Decoded, Distribution, EarlyStopping, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Posterior,
+    Schedule, Segment, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
@@ -69,11 +71,25 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     gives: "program scores, program tests, gene importance, new programs in surgery",
     when: "the question is which biological programs differ",
     values: scarches_values,
-    training: Training::SCARCHES,
-    mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
-    mapping_settings: &[("kl_weight", 0.1)],
+    training: TRAINING,
+    mapping: Training::SURGERY,
+    mapping_settings: || json!({ "kl_weight": 0.1, "lasso_anneal": false }),
+    published_training: (Training::SCARCHES, Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES }),
     published_settings: || json!({ "gene_set_start": false, "lasso_anneal": false, "new_wait": 0, "frozen_norm_by_batch": true }),
     build,
+};
+
+/// The genes' baseline and dispersion are read off the data, so that programs learn variation from the first step; the KL
+/// weight and the lasso rise over most of the run, so that programs are pruned by what they came to explain.
+const TRAINING: Training = Training {
+    epochs: Epochs::BySteps { steps: 5000, least: 80, most_steps: 60_000 },
+    learning_rate: 2e-3,
+    schedule: Schedule::WarmCosine,
+    anneal: Anneal::Share(0.9),
+    start_from_data: true,
+    thinning: Some(0.3),
+    early_stopping: Some(EarlyStopping::TO_THE_END),
+    ..Training::SCARCHES
 };
 
 /// Settings of expiMap; the defaults are the published ones.
@@ -442,6 +458,33 @@ impl Network for Expimap {
         self.programs.push(added);
         params.grow(Axis::Latent, own, key);
         Ok(())
+    }
+
+    fn baseline(&self) -> Option<Baseline> {
+        let log = match self.link() {
+            Link::Softmax | Link::Exp => true,
+            Link::Identity => false,
+            Link::Softplus | Link::Relu => return None,
+        };
+        Some(Baseline { offset: self.decoder_condition, log, dispersion: self.dispersion })
+    }
+
+    /// What the reference pruned stays pruned, whatever else a query may change.
+    fn frozen_rows(&self, params: &Params) -> Vec<(ParamId, Range<usize>)> {
+        let mut out = Vec::new();
+        for programs in self.programs.iter().filter(|p| p.of_reference) {
+            let values = params.values(programs.weight);
+            for j in 0..programs.mask.n_programs() {
+                let (rows, span) = match programs.membership {
+                    Membership::Hard => (programs.mask.entries(j), programs.mask.entries(j)),
+                    Membership::Soft | Membership::Free => (j..j + 1, j * self.n_genes..(j + 1) * self.n_genes),
+                };
+                if values[span].iter().all(|&w| w == 0.0) {
+                    out.push((programs.weight, rows));
+                }
+            }
+        }
+        out
     }
 
     fn without_dropout(&mut self) {

@@ -7,7 +7,7 @@ use scgraft_cells::Prepared;
 use scgraft_engine::Key;
 use scgraft_engine::{InputScale, ParamId, Params, Tape, Var};
 
-use crate::{Batch, Decoded, DecodedProteins, Header, ModelError, Segment};
+use crate::{Baseline, Batch, Decoded, DecodedProteins, Header, ModelError, Segment};
 
 /// ε in the variance exp(λ) + ε of every posterior.
 pub(crate) const VARIANCE_FLOOR: f32 = 1e-4;
@@ -196,6 +196,17 @@ pub trait Network: Debug + Send + Sync {
             "new programs (`{}`) need a model whose latent dimensions are programs; this one's are not",
             segment.programs.first().map_or("", |p| &p.name)
         )))
+    }
+
+    /// Where the decoder has its genes' baseline, which can be read off the data; `None` where it has none.
+    fn baseline(&self) -> Option<Baseline> {
+        None
+    }
+
+    /// Rows that no surgery trains, whatever its granularity: of a tensor's first axis.
+    fn frozen_rows(&self, params: &Params) -> Vec<(ParamId, Range<usize>)> {
+        let _ = params;
+        Vec::new()
     }
 
     /// Turns dropout off, as surgery does.

@@ -4,7 +4,7 @@ use scgraft_cells::Kind;
 use scgraft_engine::{Key, Params};
 use serde_json::Value;
 
-use crate::{Header, ModelError, Network, Training, expimap, scanvi, scvi, totalvi, trvae};
+use crate::{Epochs, Granularity, Header, ModelError, Network, Training, expimap, scanvi, scvi, totalvi, trvae};
 
 /// Makes a network and its freshly drawn tensors for a header.
 pub type Build = fn(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError>;
@@ -31,7 +31,9 @@ pub struct ModelEntry {
     /// How a query is fitted.
     pub mapping: Training,
     /// Settings that surgery changes unless the user says otherwise.
-    pub mapping_settings: &'static [(&'static str, f64)],
+    pub mapping_settings: fn() -> Value,
+    /// How the published code fits a reference and a query.
+    pub published_training: (Training, Training),
     /// Settings with which it does what the published code does.
     pub published_settings: fn() -> Value,
     /// Makes one; missing settings take their defaults.
@@ -86,6 +88,16 @@ impl Input {
 }
 
 impl ModelEntry {
+    /// How a query is fitted by a surgery like this: [`ModelEntry::mapping`] when only new conditions' weights train.
+    /// What shared layers and new programs learn takes many small steps, as published.
+    pub fn mapping_by(&self, granularity: Granularity, new_programs: bool) -> Training {
+        if granularity == Granularity::Adaptor && !new_programs {
+            return self.mapping;
+        }
+        let epochs = Epochs::BySteps { steps: 8000, least: 100, most_steps: 60_000 };
+        Training { epochs, start_from_data: true, ..self.published_training.1 }
+    }
+
     /// Whether the model reads this.
     pub fn reads(&self, input: Input) -> bool {
         self.needs.contains(&input) || self.takes.contains(&input)

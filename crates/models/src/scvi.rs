@@ -52,13 +52,15 @@ use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Dense, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, parse, published_norm};
+use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm};
 use crate::{
     Batch, Decoded, DispersionBy, Distribution, Epochs, Header, Input, LibrarySize, Loss, ModelEntry, ModelError,
     Network, Posterior, Step, Term, Training, VARIANCE_FLOOR,
 };
 
-const MAPPING: Training = Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..Training::SCVI };
+/// As scvi-tools' surgery.
+const PUBLISHED: (Training, Training) =
+    (Training::SCVI, Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..Training::SCVI });
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "scvi",
@@ -69,8 +71,9 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     when: "the question is where cells lie once batches are taken out, with no labels and no gene programs",
     values,
     training: Training::SCVI,
-    mapping: MAPPING,
-    mapping_settings: &[],
+    mapping: Training::SURGERY,
+    mapping_settings: no_settings,
+    published_training: PUBLISHED,
     published_settings: published_norm,
     build: |config, header, key| network("scvi", config, header, key),
 };
@@ -90,7 +93,7 @@ pub(crate) const PER_CELL: ModelEntry = ModelEntry {
     gives: "normalised expression, differential expression; no encoder to blame for where a cell lies",
     when: "an encoder is to be ruled out; the model grows with the data, and each new cell has to be fitted",
     training: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..Training::SCVI },
-    mapping: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..MAPPING },
+    mapping: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..PUBLISHED.1 },
     build: |config, header, key| network("scvi-per-cell", &with(config, "encoder", "per-cell"), header, key),
     ..ENTRY
 };

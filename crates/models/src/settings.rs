@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::ModelError;
 
@@ -54,4 +54,9 @@ pub(crate) fn check_weight(
         return Err(ModelError::setting(model, what, "a number of at least 0", weight));
     }
     Ok(())
+}
+
+/// A model whose surgery changes no settings.
+pub(crate) fn no_settings() -> Value {
+    Value::Object(Map::new())
 }

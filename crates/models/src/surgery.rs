@@ -99,6 +99,11 @@ impl Model {
         for id in out.network.stays_frozen() {
             out.params.get_mut(id).trainable.clear();
         }
+        for (id, rows) in out.network.frozen_rows(&out.params) {
+            let trainable = &mut out.params.get_mut(id).trainable;
+            let left = trainable.iter().flat_map(|r| [r.start..r.end.min(rows.start), r.start.max(rows.end)..r.end]);
+            *trainable = left.filter(|r| r.start < r.end).collect();
+        }
         // Another query's cells, and the reference's, say nothing of this one.
         let new_cells = self.header.cells.len()..out.header.cells.len();
         for p in out.params.iter_mut().filter(|p| p.axes[0] == Axis::Cell && !p.statistic) {

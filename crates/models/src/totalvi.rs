@@ -47,9 +47,9 @@ use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, parse, published_norm};
+use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm};
 use crate::{
-    Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize,
+    Anneal, Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize,
     Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
 };
 
@@ -57,7 +57,7 @@ use crate::{
 const TRAINING: Training = Training {
     batch_size: 256,
     learning_rate: 4e-3,
-    kl_anneal: 192,
+    anneal: Anneal::Epochs(192),
     early_stopping: Some(EarlyStopping { patience: 45, lr_patience: 30, lr_factor: 0.6 }),
     ..Training::SCVI
 };
@@ -71,8 +71,9 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     when: "cells have RNA and surface proteins, or proteins are to be imputed from RNA",
     values: |_| Kind::Counts,
     training: TRAINING,
-    mapping: Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..TRAINING },
-    mapping_settings: &[],
+    mapping: Training::SURGERY,
+    mapping_settings: no_settings,
+    published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..TRAINING }),
     published_settings: published_norm,
     build,
 };

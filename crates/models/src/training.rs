@@ -9,16 +9,78 @@ pub struct Training {
     pub epochs: Epochs,
     /// Cells a step.
     pub batch_size: usize,
-    /// Step size of Adam.
+    /// Step size of Adam, at its largest.
     pub learning_rate: f32,
+    /// How the step size goes over a run.
+    pub schedule: Schedule,
     /// ε of Adam.
     pub adam_epsilon: f32,
     /// L2 weight decay, added to the gradient of what trains.
     pub weight_decay: f32,
-    /// Epochs over which the KL weight rises from 0.
-    pub kl_anneal: usize,
+    /// Over how long the KL weight, and what else a model anneals, rises from 0.
+    pub anneal: Anneal,
+    /// Whether what can be read off the data is ([`crate::Model::start_from_data`]), instead of trained from a random start.
+    pub start_from_data: bool,
+    /// Standard deviation of a normal prior of what trains about where it starts, so that few cells do not carry it far;
+    /// `None` for no prior.
+    pub prior_sd: Option<f32>,
+    /// The least share of its counts that a training cell's encoder is shown ([`crate::Batch::fill_thinned`]); `None`
+    /// shows all.
+    pub thinning: Option<f64>,
     /// When to stop; `None` trains on all cells to the end.
     pub early_stopping: Option<EarlyStopping>,
+}
+
+/// How the step size goes over a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// The same throughout, but for what early stopping lowers.
+    Constant,
+    /// Up from 0 over the first twentieth of the steps, down to 0 along half a cosine over the last nine tenths: the
+    /// run ends at rest, whatever the noise of its batches.
+    WarmCosine,
+    /// Down to 0 along half a cosine from the first step on, for few weights that start near where they belong.
+    Cosine,
+}
+
+impl Schedule {
+    /// The factor on the step size at a share of the run, 0 to 1.
+    pub fn factor(self, share: f64) -> f64 {
+        let down = |from: f64| {
+            let along = ((share - from) / (1.0 - from)).clamp(0.0, 1.0);
+            0.5 * (1.0 + (std::f64::consts::PI * along).cos())
+        };
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::WarmCosine => (share / 0.05).min(1.0) * down(0.1),
+            Schedule::Cosine => down(0.0),
+        }
+    }
+}
+
+/// Over how long an annealed weight rises from 0 to its full value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Anneal {
+    /// So many epochs, in steps of an epoch; 0 for at once.
+    Epochs(usize),
+    /// So many steps; 0 for at once.
+    Steps(usize),
+    /// This share of the run's steps.
+    Share(f64),
+}
+
+impl Anneal {
+    /// The factor on the weight in an epoch, at a step, at a share of the run.
+    pub fn factor(self, epoch: usize, step: usize, share: f64) -> f32 {
+        let risen = |at: f64, whole: f64| if whole > 0.0 { (at / whole).min(1.0) as f32 } else { 1.0 };
+        match self {
+            Anneal::Epochs(n) => risen(epoch as f64, n as f64),
+            Anneal::Steps(n) => risen(step as f64, n as f64),
+            Anneal::Share(whole) => risen(share, whole),
+        }
+    }
 }
 
 /// How many passes over the training cells.
@@ -28,16 +90,30 @@ pub enum Epochs {
     Fixed(usize),
     /// min(most, round(20,000 / cells · most)), at least 1: as many steps for large data as for 20,000 cells.
     ByCells(usize),
+    /// As many as make so many steps, whatever the number of cells, but at least `least` and at most so many that the steps
+    /// are `most_steps`.
+    BySteps {
+        /// Steps of a run on few cells.
+        steps: usize,
+        /// Passes at least.
+        least: usize,
+        /// Steps of a run on many cells.
+        most_steps: usize,
+    },
 }
 
 impl Epochs {
-    /// The number for so many cells.
-    pub fn count(self, n_cells: usize) -> usize {
+    /// The number for so many training cells, in batches of this size.
+    pub fn count(self, n_cells: usize, batch_size: usize) -> usize {
         match self {
             Epochs::Fixed(n) => n,
             Epochs::ByCells(most) => {
                 let wanted = (20_000.0 / n_cells.max(1) as f64 * most as f64).round_ties_even();
                 (wanted as usize).clamp(1, most)
+            }
+            Epochs::BySteps { steps, least, most_steps } => {
+                let a_pass = n_cells.div_ceil(batch_size.max(1)).max(1);
+                steps.div_ceil(a_pass).max(least.min(most_steps.div_ceil(a_pass)))
             }
         }
     }
@@ -45,8 +121,8 @@ impl Epochs {
 
 impl Epochs {
     /// The number for a model that starts from a trained one: a third of it, from 2 to 10.
-    pub fn of_adopted(self, n_cells: usize) -> usize {
-        ((self.count(n_cells) as f64 / 3.0).round_ties_even() as usize).clamp(2, 10)
+    pub fn of_adopted(self, n_cells: usize, batch_size: usize) -> usize {
+        ((self.count(n_cells, batch_size) as f64 / 3.0).round_ties_even() as usize).clamp(2, 10)
     }
 }
 
@@ -56,10 +132,30 @@ impl Training {
         epochs: Epochs::Fixed(400),
         batch_size: 128,
         learning_rate: 1e-3,
+        schedule: Schedule::Constant,
         adam_epsilon: 0.01,
         weight_decay: 0.0,
-        kl_anneal: 100,
+        anneal: Anneal::Epochs(100),
+        start_from_data: false,
+        prior_sd: None,
+        thinning: None,
         early_stopping: Some(EarlyStopping::SCARCHES),
+    };
+
+    /// Surgery of weights of new conditions alone, which are few and start near where they belong: large steps that die
+    /// down, as many whatever the number of cells, and the best state of them all.
+    pub const SURGERY: Training = Training {
+        epochs: Epochs::BySteps { steps: 800, least: 8, most_steps: 800 },
+        batch_size: 128,
+        learning_rate: 0.1,
+        schedule: Schedule::Cosine,
+        adam_epsilon: 0.01,
+        weight_decay: 0.0,
+        anneal: Anneal::Steps(0),
+        start_from_data: true,
+        prior_sd: Some(0.3),
+        thinning: None,
+        early_stopping: Some(EarlyStopping::TO_THE_END),
     };
 
     /// Those of scvi-tools.
@@ -67,9 +163,13 @@ impl Training {
         epochs: Epochs::ByCells(400),
         batch_size: 128,
         learning_rate: 1e-3,
+        schedule: Schedule::Constant,
         adam_epsilon: 0.01,
         weight_decay: 1e-6,
-        kl_anneal: 400,
+        anneal: Anneal::Epochs(400),
+        start_from_data: false,
+        prior_sd: None,
+        thinning: None,
         early_stopping: None,
     };
 }
@@ -89,6 +189,9 @@ pub struct EarlyStopping {
 impl EarlyStopping {
     /// The settings published with scArches.
     pub const SCARCHES: EarlyStopping = EarlyStopping { patience: 50, lr_patience: 13, lr_factor: 0.1 };
+
+    /// None: the whole run, of which the best state is kept.
+    pub const TO_THE_END: EarlyStopping = EarlyStopping { patience: usize::MAX, lr_patience: 0, lr_factor: 1.0 };
 }
 
 impl Default for EarlyStopping {
@@ -103,7 +206,30 @@ mod tests {
 
     #[test]
     fn epochs_by_the_number_of_cells() {
-        let count = |n| Epochs::ByCells(400).count(n);
+        let count = |n| Epochs::ByCells(400).count(n, 128);
         assert_eq!([count(0), count(9_000), count(20_000), count(32_484), count(100_000_000)], [400, 400, 400, 246, 1]);
+    }
+
+    #[test]
+    fn epochs_by_the_number_of_steps() {
+        let count = |n| Epochs::BySteps { steps: 3000, least: 50, most_steps: 60_000 }.count(n, 128);
+        // 1, 20, 79, 782 and 7,813 batches.
+        assert_eq!([count(20), count(2_500), count(10_000), count(100_000), count(1_000_000)], [3000, 150, 50, 50, 8]);
+    }
+
+    #[test]
+    fn rates_rise_and_fall() {
+        assert_eq!([0.0, 0.05, 0.1, 1.0].map(|x| Schedule::WarmCosine.factor(x)), [0.0, 1.0, 1.0, 0.0]);
+        assert_eq!([0.0, 0.5, 1.0].map(|x| (Schedule::Cosine.factor(x) * 1e9).round() / 1e9), [1.0, 0.5, 0.0]);
+        assert_eq!(Schedule::Constant.factor(0.7), 1.0);
+    }
+
+    #[test]
+    fn weights_rise_by_epochs_steps_or_share() {
+        assert_eq!(Anneal::Epochs(0).factor(0, 0, 0.0), 1.0);
+        assert_eq!(Anneal::Epochs(10).factor(5, 999, 0.9), 0.5);
+        assert_eq!(Anneal::Steps(10).factor(5, 2, 0.9), 0.2);
+        assert_eq!(Anneal::Share(0.8).factor(5, 2, 0.4), 0.5);
+        assert_eq!(Anneal::Share(0.8).factor(5, 2, 0.9), 1.0);
     }
 }

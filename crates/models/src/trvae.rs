@@ -39,9 +39,9 @@ use serde_json::Value;
 
 use crate::encoder::{Activation, Encoder, Hidden, scarches_values};
 use crate::layers::{Dense, Norm};
-use crate::settings::{check_latent, check_weight, parse, published_norm};
+use crate::settings::{check_latent, check_weight, no_settings, parse, published_norm};
 use crate::{
-    Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term,
+    Anneal, Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term,
     Training, VARIANCE_FLOOR,
 };
 
@@ -54,8 +54,9 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
     when: "a plain baseline is wanted",
     values: scarches_values,
     training: TRAINING,
-    mapping: MAPPING,
-    mapping_settings: &[],
+    mapping: Training::SURGERY,
+    mapping_settings: no_settings,
+    published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), ..TRAINING }),
     published_settings: published_norm,
     build: |config, header, key| build(&CVAE, 0.0, config, header, key),
 };
@@ -69,15 +70,15 @@ pub(crate) const TRVAE: ModelEntry = ModelEntry {
     when: "batch effects remain in a plain conditional VAE",
     values: scarches_values,
     training: TRAINING,
-    mapping: MAPPING,
-    mapping_settings: &[],
+    mapping: Training::SURGERY,
+    mapping_settings: no_settings,
+    published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), ..TRAINING }),
     published_settings: published_norm,
     build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
 };
 
 /// Without annealing: scArches' default for these two.
-const TRAINING: Training = Training { kl_anneal: 0, ..Training::SCARCHES };
-const MAPPING: Training = Training { epochs: Epochs::Fixed(200), ..TRAINING };
+const TRAINING: Training = Training { anneal: Anneal::Epochs(0), ..Training::SCARCHES };
 
 /// Settings of CVAE and trVAE; the defaults are scArches'.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -171,10 +171,9 @@ impl QueryPlan {
     /// New conditions only, adaptors trained, with the model's defaults for so many cells.
     pub fn new(reference: &Model, name: &str, condition: ConditionSource, n_cells: usize) -> Self {
         let entry = reference.entry;
-        let defaults = entry.mapping_settings.iter().map(|&(name, value)| (name.to_owned(), Value::from(value)));
         QueryPlan {
             prepare: PrepareOptions { condition, kind: reference.values(), ..PrepareOptions::default() },
-            surgery: Surgery { settings: Value::Object(defaults.collect()), ..Surgery::adaptor(name, Vec::new()) },
+            surgery: Surgery { settings: (entry.mapping_settings)(), ..Surgery::adaptor(name, Vec::new()) },
             train: TrainConfig::of(&entry.mapping, n_cells),
         }
     }

@@ -1,6 +1,6 @@
 //! Settings of a training run.
 
-use scgraft_models::{EarlyStopping, Training};
+use scgraft_models::{Anneal, EarlyStopping, Schedule, Training};
 use serde::{Deserialize, Serialize};
 
 /// How a model is fitted; the defaults are the published ones, save where those are at fault.
@@ -11,18 +11,27 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Cells a step.
     pub batch_size: usize,
-    /// Step size of Adam.
+    /// Step size of Adam, at its largest.
     pub learning_rate: f32,
+    /// How the step size goes over the run.
+    pub schedule: Schedule,
     /// ε of Adam.
     pub adam_epsilon: f32,
     /// L2 weight decay, added to the gradient of what trains. The published code uses 0.04, which shrinks
     /// conditions' weights for no reason; here it is off.
     pub weight_decay: f32,
-    /// Epochs over which the KL weight rises from 0; 0 for at once.
-    pub kl_anneal: usize,
-    /// Steps over which it rises, instead of epochs.
+    /// Over how long the KL weight, and what else a model anneals, rises from 0.
+    pub anneal: Anneal,
+    /// Whether what can be read off the data before training is ([`scgraft_models::Model::start_from_data`]).
+    pub start_from_data: bool,
+    /// Standard deviation of a normal prior of what trains about where it starts: adds Σ (w − w₀)²/(2 sd²) over the number
+    /// of training cells to the loss, so that few cells do not carry new weights far. `None` for no prior.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kl_anneal_steps: Option<usize>,
+    pub prior_sd: Option<f32>,
+    /// The least share of its counts that a training cell's encoder is shown, for counts ([`scgraft_models::Batch::fill_thinned`]);
+    /// `None` shows all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinning: Option<f64>,
     /// Share of each condition's cells that trains; the others validate.
     pub train_fraction: f64,
     /// Draw as many cells of each condition, whatever its size.
@@ -47,6 +56,9 @@ pub enum Compat {
     Scarches,
 }
 
+/// Share of the cells that trains, where early stopping wants some to judge by.
+const TRAIN_FRACTION: f64 = 0.9;
+
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig::of(&Training::SCARCHES, 0)
@@ -57,14 +69,17 @@ impl TrainConfig {
     /// A model's own defaults, for so many cells.
     pub fn of(training: &Training, n_cells: usize) -> Self {
         TrainConfig {
-            epochs: training.epochs.count(n_cells),
+            epochs: training.epochs.count((n_cells as f64 * TRAIN_FRACTION).ceil() as usize, training.batch_size),
             batch_size: training.batch_size,
             learning_rate: training.learning_rate,
             adam_epsilon: training.adam_epsilon,
             weight_decay: training.weight_decay,
-            kl_anneal: training.kl_anneal,
-            kl_anneal_steps: None,
-            train_fraction: 0.9,
+            schedule: training.schedule,
+            anneal: training.anneal,
+            start_from_data: training.start_from_data,
+            prior_sd: training.prior_sd,
+            thinning: training.thinning,
+            train_fraction: TRAIN_FRACTION,
             stratified: false,
             samples_per_label: None,
             early_stopping: training.early_stopping,
@@ -83,14 +98,5 @@ impl TrainConfig {
         }
         self.compat = Some(compat);
         self
-    }
-
-    /// The annealing factor, on the KL weight and what else a model anneals: min(epoch/anneal, 1), or the same of steps.
-    pub fn anneal_factor(&self, epoch: usize, step: usize) -> f32 {
-        let (at, anneal) = match self.kl_anneal_steps {
-            Some(steps) => (step, steps),
-            None => (epoch, self.kl_anneal),
-        };
-        if anneal == 0 { 1.0 } else { (at as f32 / anneal as f32).min(1.0) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use scgraft_cells::{Dense, Minibatches, Prepared, split};
+use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
 use scgraft_models::{Batch, EpochRecord, Model, Step};
 
@@ -20,6 +20,9 @@ pub struct FitReport {
     pub best_epoch: usize,
     /// Whether early stopping ended it.
     pub stopped_early: bool,
+    /// What the last fifth of the run still gained of the loss, as a share of it; `None` for a run of fewer than five
+    /// epochs.
+    pub last_gain: Option<f64>,
     /// Steps taken.
     pub steps: usize,
     /// Values that trained.
@@ -28,9 +31,20 @@ pub struct FitReport {
     pub workspace_bytes: usize,
 }
 
+impl FitReport {
+    /// Whether the run had arrived: its last fifth gained next to nothing. One that was stopped early had.
+    pub fn arrived(&self) -> bool {
+        self.stopped_early || self.last_gain.is_some_and(|gain| gain < ARRIVED)
+    }
+}
+
+/// The share of the loss that the last fifth of a run that has arrived gains at most.
+const ARRIVED: f64 = 1e-3;
+
 /// Keys of independent draws.
 const NOISE: u64 = 1;
 const VALIDATION: u64 = 2;
+const THINNING: u64 = 4;
 /// Apart from the seed of the order of all cells.
 const LABELLED: u64 = 3;
 
@@ -61,6 +75,9 @@ pub fn fit(
 ) -> Result<FitReport, TrainError> {
     check(model, data, config)?;
     model.read_data(data)?;
+    if config.start_from_data {
+        model.start_from_data(data)?;
+    }
     let split = split(data, if config.early_stopping.is_some() { config.train_fraction } else { 1.0 }, config.seed)?;
     let batches = if config.stratified {
         Minibatches::stratified(&split.train, &data.condition, config.batch_size, config.seed)?
@@ -69,12 +86,21 @@ pub fn fit(
     };
     let labelled = labelled(model, data, &split.train, config)?;
     let mut run = Run {
-        layout: Layout { data, products: model.frozen_products(data) },
+        layout: Layout {
+            data,
+            products: model.frozen_products(data),
+            thinning: config.thinning.filter(|_| data.kind == Kind::Counts),
+        },
         labelled,
         grads: Grads::new(&model.params),
         adam: Adam::new(
             &model.params,
-            AdamConfig { epsilon: config.adam_epsilon, weight_decay: config.weight_decay, ..AdamConfig::default() },
+            AdamConfig {
+                epsilon: config.adam_epsilon,
+                weight_decay: config.weight_decay,
+                hold: config.prior_sd.map_or(0.0, |sd| 1.0 / (sd * sd * split.train.len() as f32)),
+                ..AdamConfig::default()
+            },
         ),
         workspace: Workspace::new(),
         batch: Batch::default(),
@@ -88,19 +114,28 @@ pub fn fit(
     });
     let whole_from = model.network.whole_from(&model.params, config.epochs);
     let mut learning_rate = config.learning_rate;
+    let total_steps = (config.epochs * batches.per_epoch()) as f64;
     let mut best = Best::default();
     let mut report = FitReport {
         epochs: 0,
         best_epoch: 0,
         stopped_early: false,
+        last_gain: None,
         steps: 0,
         n_trainable: model.params.n_trainable(),
         workspace_bytes: 0,
     };
     model.history.clear();
     for epoch in 0..config.epochs {
-        let step_of =
-            |steps| Step { epoch, epochs: config.epochs, learning_rate, annealed: config.anneal_factor(epoch, steps) };
+        let step_of = |steps: usize| {
+            let share = steps as f64 / total_steps;
+            Step {
+                epoch,
+                epochs: config.epochs,
+                learning_rate: learning_rate * config.schedule.factor(share) as f32,
+                annealed: config.anneal.factor(epoch, steps, share),
+            }
+        };
         let step = step_of(run.steps);
         let train = run.train_epoch(model, &batches, step_of)?;
         let reached = Step { annealed: 1.0, ..step };
@@ -108,7 +143,7 @@ pub fn fit(
         let unweighted = config.compat == Some(Compat::Scarches);
         let record = EpochRecord {
             epoch,
-            learning_rate,
+            learning_rate: step.learning_rate,
             kl_weight: model.network.kl_weight() * step.annealed,
             train: named(&train),
             validation_loss: (!validation.is_empty())
@@ -141,9 +176,31 @@ pub fn fit(
         }
     }
     best.restore(&mut model.params);
+    report.last_gain = last_gain(&model.history, whole_from);
     report.steps = run.steps;
     report.workspace_bytes = run.workspace.bytes();
     Ok(report)
+}
+
+/// What the last fifth of the judged epochs gained: of the lowest validation loss, or of the mean training loss of as many
+/// epochs before where nothing validates.
+fn last_gain(history: &[EpochRecord], judged_from: usize) -> Option<f64> {
+    let judged = history.get(judged_from..)?;
+    let tail = judged.len() / 5;
+    if tail == 0 {
+        return None;
+    }
+    let (before, last) = judged.split_at(judged.len() - tail);
+    let lowest = |records: &[EpochRecord]| records.iter().filter_map(|r| r.validation_loss).reduce(f64::min);
+    let mean = |records: &[EpochRecord]| {
+        let losses = records.iter().map(|r| r.train.iter().map(|t| t.1).sum::<f64>());
+        losses.sum::<f64>() / records.len() as f64
+    };
+    let (was, is) = match (lowest(before), lowest(last)) {
+        (Some(was), Some(is)) => (was, is),
+        _ => (mean(&before[before.len().saturating_sub(tail)..]), mean(last)),
+    };
+    Some(((was - is) / is.abs().max(f64::MIN_POSITIVE)).max(0.0))
 }
 
 fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), TrainError> {
@@ -153,6 +210,13 @@ fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), Tra
     if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
         let found = config.learning_rate.to_string();
         return Err(TrainError::Config { what: "learning rate", expected: "a positive number", found });
+    }
+    if let Some(least) = config.thinning.filter(|&s| !(s > 0.0 && s <= 1.0)) {
+        let found = least.to_string();
+        return Err(TrainError::Config { what: "thinning", expected: "a share above 0 and at most 1", found });
+    }
+    if let Some(sd) = config.prior_sd.filter(|&sd| !(sd > 0.0 && sd.is_finite())) {
+        return Err(TrainError::Config { what: "prior sd", expected: "a positive number", found: sd.to_string() });
     }
     model.check(data)?;
     if model.has_cells() && config.early_stopping.is_some() {
@@ -233,7 +297,7 @@ impl Run<'_> {
         let mut chunks = order.chunks(batches.batch_size()).enumerate().map(|(i, rows)| (rows, labelled(i)));
         let mut means = Means::default();
         if let Some(first) = chunks.next() {
-            self.layout.fill(&mut self.batch, model, first.0, first.1);
+            self.layout.fill(&mut self.batch, model, first.0, first.1, Some(self.key.fold(THINNING).fold(self.steps as u64)));
         }
         loop {
             let upcoming = chunks.next();
@@ -242,12 +306,13 @@ impl Run<'_> {
             let (grads, workspace) = (&mut self.grads, &mut self.workspace);
             let (model_now, layout) = (&*model, &self.layout);
             step = step_of(self.steps);
+            let thin = self.key.fold(THINNING).fold(self.steps as u64 + 1);
             // The next batch is laid out while this one is computed.
             let (terms, ()) = rayon::join(
                 || gradient(model_now, batch, &step, noise, workspace, grads),
                 || {
                     if let Some((rows, labelled)) = upcoming {
-                        layout.fill(next, model_now, rows, labelled);
+                        layout.fill(next, model_now, rows, labelled, Some(thin));
                     }
                 },
             );
@@ -273,7 +338,7 @@ impl Run<'_> {
                 }
                 _ => Vec::new(),
             };
-            self.layout.fill(&mut self.batch, model, chunk, &labelled);
+            self.layout.fill(&mut self.batch, model, chunk, &labelled, None);
             let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
             let mut tape = Tape::new(&model.params, &mut self.workspace, noise, false);
             let loss = model.network.loss(&mut tape, &self.batch, &step);
@@ -318,26 +383,30 @@ fn read(tape: &Tape<'_>, loss: &[scgraft_models::Term], epoch: usize) -> Result<
 struct Layout<'d> {
     data: &'d Prepared,
     products: Vec<(ParamId, Dense)>,
+    thinning: Option<f64>,
 }
 
 impl Layout<'_> {
-    /// A batch of these rows, with a second one of labelled rows where there are any.
-    fn fill(&self, batch: &mut Batch, model: &Model, rows: &[usize], labelled: &[usize]) {
-        self.fill_one(batch, model, rows);
+    /// A batch of these rows, with a second one of labelled rows where there are any; what encoders read is thinned by
+    /// the key, where there is one.
+    fn fill(&self, batch: &mut Batch, model: &Model, rows: &[usize], labelled: &[usize], thin: Option<Key>) {
+        self.fill_one(batch, model, rows, thin);
         if labelled.is_empty() {
             batch.labelled = None;
         } else {
-            self.fill_one(batch.labelled.get_or_insert_default(), model, labelled);
+            self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin);
         }
     }
 
     /// Cells of a condition stand together, so that its weights are read once.
-    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize]) {
+    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&r| self.data.condition.codes[r]);
         let mut kept = batch.x.take_products();
         if self.products.len() == model.network.input_weights().len() {
             batch.fill_values(self.data, &rows);
+        } else if let (Some(least), Some(key)) = (self.thinning, thin) {
+            batch.fill_thinned(self.data, &rows, model.network.input_scale(), least, key);
         } else {
             batch.fill(self.data, &rows, model.network.input_scale());
         }

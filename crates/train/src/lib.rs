@@ -10,5 +10,5 @@ pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
 pub use fit::{FitReport, Progress, fit, with_threads};
 pub use graft::{Grafted, graft};
-pub use scgraft_models::EarlyStopping;
+pub use scgraft_models::{Anneal, EarlyStopping, Schedule};
 pub use stopping::{Stopper, Verdict};

@@ -43,12 +43,12 @@ pub(crate) struct Demo {
     /// Folder for the files to look at; made if it is not there
     #[arg(long, default_value = "scgraft_demo", value_name = "DIR")]
     pub out: PathBuf,
-    /// Epochs of the reference
-    #[arg(long, default_value_t = 150, value_name = "N")]
-    pub epochs: usize,
-    /// Epochs of the query: few cells make few steps an epoch, and new programs grow from nothing
-    #[arg(long, default_value_t = 400, value_name = "N")]
-    pub query_epochs: usize,
+    /// Epochs of the reference [default: the model's]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Epochs of the query [default: the model's for a query with new programs]
+    #[arg(long, value_name = "N")]
+    pub query_epochs: Option<usize>,
 }
 
 /// New programs offered to the query.
@@ -73,24 +73,22 @@ impl Demo {
         let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
 
         let condition = ConditionSource::Columns(vec![BATCH.into()]);
-        let fit = TrainConfig {
-            epochs: self.epochs,
-            kl_anneal: self.epochs / 3,
-            seed: global.train_seed(),
-            ..TrainConfig::default()
-        };
         let prepare = PrepareOptions { condition: condition.clone(), ..PrepareOptions::default() };
-        let plan = ReferencePlan { prepare, train: fit.clone(), ..ReferencePlan::default() };
-        let mut epochs = Epochs::new("training", self.epochs, global);
+        let mut plan = ReferencePlan::new("expimap", prepare, reference.n_cells())?;
+        plan.train.epochs = self.epochs.unwrap_or(plan.train.epochs);
+        plan.train.seed = global.train_seed();
+        let mut epochs = Epochs::new("training", plan.train.epochs, global);
         let trained = train_reference(&reference, &gene_sets, &plan, &mut |r| epochs.look(r))?;
         drop(epochs);
         stop::check()?;
 
         let mut plan = QueryPlan::new(&trained.model, "query", condition, query.n_cells());
-        plan.train = TrainConfig { epochs: self.query_epochs, kl_anneal: self.query_epochs / 3, ..fit };
+        plan.train = TrainConfig::of(&trained.model.entry.mapping_by(plan.surgery.granularity, true), query.n_cells());
+        plan.train.epochs = self.query_epochs.unwrap_or(plan.train.epochs);
+        plan.train.seed = global.train_seed();
         plan.surgery.settings["new_l1_weight"] = json!(NEW_L1_WEIGHT);
         plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
-        let mut epochs = Epochs::new("mapping", self.query_epochs, global);
+        let mut epochs = Epochs::new("mapping", plan.train.epochs, global);
         let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;
         drop(epochs);
         stop::check()?;

@@ -217,8 +217,10 @@ impl Map {
         ])?;
         let entry = reference.entry;
         published(self.fit.compat, entry, &mut settings);
-        for &(name, value) in entry.mapping_settings {
-            settings.entry(name).or_insert_with(|| value.into());
+        if let Value::Object(usual) = (entry.mapping_settings)() {
+            for (name, value) in usual {
+                settings.entry(name).or_insert(value);
+            }
         }
         let mut prepare = PrepareOptions {
             kind: reference.values(),
@@ -229,6 +231,7 @@ impl Map {
         if entry.reads(Input::Proteins) {
             input::usual_proteins(&mut prepare, cells);
         }
+        let usual = entry.mapping_by(graft.surgery.granularity(), programs.is_some());
         Ok(QueryPlan {
             prepare,
             surgery: Surgery {
@@ -239,7 +242,7 @@ impl Map {
                 programs,
                 settings: Value::Object(settings),
             },
-            train: self.fit.config(&entry.mapping, cells.n_cells(), global.train_seed()),
+            train: self.fit.config(&usual, &entry.published_training.1, cells.n_cells(), global.train_seed())?,
         })
     }
 

@@ -3,27 +3,28 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::models::{ModelEntry, Training};
-use scgraft::train::{Compat, EarlyStopping, TrainConfig};
+use scgraft::train::{Anneal, Compat, EarlyStopping, TrainConfig};
 use serde_json::{Map, Value};
 
 /// How a model is fitted.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Fit {
-    /// At most so many passes over the cells [default: the model's, such as 400 for a reference, 200 for a query]
+    /// At most so many passes over the cells [default: as many as it takes: for expimap 80 or 5,000 steps, for a query
+    /// 800 steps]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Cells a step [default: 128]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Step size of Adam [default: 0.001] [upstream: lr]
+    /// Step size of Adam, at its largest [default: the model's; for expimap 0.002, for a query 0.1] [upstream: lr]
     #[arg(long, value_name = "X")]
     pub learning_rate: Option<f32>,
     /// L2 weight decay [default: the model's]
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
-    /// Epochs over which the KL weight, and expimap's lasso, rise from 0 [default: the model's, such as 100 for expimap] [upstream:
-    /// alpha_epoch_anneal, n_epochs_kl_warmup]
+    /// Epochs over which the KL weight, and expimap's lasso, rise from 0 [default: the model's; for expimap nine tenths of
+    /// all] [upstream: alpha_epoch_anneal, n_epochs_kl_warmup]
     #[arg(long, value_name = "N")]
     pub kl_anneal: Option<usize>,
     /// Steps over which it rises, instead of epochs [upstream: n_steps_kl_warmup]
@@ -45,7 +46,11 @@ pub(crate) struct Fit {
     /// n_samples_per_label]
     #[arg(long, value_name = "N")]
     pub samples_per_label: Option<usize>,
-    /// Reproduce the numerics of published code
+    /// Show the encoder a part of each training cell's counts, between this share and all of them, so that it does not
+    /// depend on how deeply a study was sequenced; 1: all [default: the model's; for expimap 0.3]
+    #[arg(long, value_name = "X")]
+    pub thinning: Option<f64>,
+    /// Reproduce the numerics of published code, with its settings where none are given
     #[arg(long, value_enum, value_name = "CODE")]
     pub compat: Option<Published>,
 }
@@ -59,15 +64,21 @@ pub(crate) enum Published {
 
 impl Fit {
     /// The model's defaults for so many cells, with what the user says in their place.
-    pub fn config(&self, defaults: &Training, n_cells: usize, seed: u64) -> TrainConfig {
-        let plain = TrainConfig::of(defaults, n_cells);
+    pub fn config(
+        &self,
+        ours: &Training,
+        published: &Training,
+        n_cells: usize,
+        seed: u64,
+    ) -> Result<TrainConfig> {
+        let plain = TrainConfig::of(if self.compat.is_some() { published } else { ours }, n_cells);
+        let anneal = self.kl_anneal.map(Anneal::Epochs).or(self.kl_anneal_steps.map(Anneal::Steps));
         let mut config = TrainConfig {
             epochs: self.epochs.unwrap_or(plain.epochs),
             batch_size: self.batch_size.unwrap_or(plain.batch_size),
             learning_rate: self.learning_rate.unwrap_or(plain.learning_rate),
             weight_decay: self.weight_decay.unwrap_or(plain.weight_decay),
-            kl_anneal: self.kl_anneal.unwrap_or(plain.kl_anneal),
-            kl_anneal_steps: self.kl_anneal_steps,
+            anneal: anneal.unwrap_or(plain.anneal),
             train_fraction: self.train_fraction.unwrap_or(plain.train_fraction),
             stratified: self.stratified,
             samples_per_label: self.samples_per_label,
@@ -80,10 +91,16 @@ impl Fit {
         if self.no_early_stopping {
             config.early_stopping = None;
         }
-        match self.compat {
+        if let Some(least) = self.thinning {
+            if !(least > 0.0 && least <= 1.0) {
+                bail!("--thinning {least}: expected a share above 0 and at most 1; 1 shows the encoder all counts");
+            }
+            config.thinning = Some(least).filter(|&l| l < 1.0);
+        }
+        Ok(match self.compat {
             Some(Published::Scarches) => config.compatible(Compat::Scarches),
             None => config,
-        }
+        })
     }
 }
 

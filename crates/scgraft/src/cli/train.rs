@@ -229,9 +229,10 @@ impl Train {
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
+            plan.train.start_from_data = false;
             plan.genes = Genes::Listed(from.header.genes.clone(), self.choice.sizes());
             if self.fit.epochs.is_none() {
-                plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells());
+                plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells(), plan.train.batch_size);
             }
         }
         if entry.reads(Input::Proteins) {
@@ -303,7 +304,7 @@ impl Train {
             prepare,
             genes: self.choice.genes()?,
             membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
-            train: self.fit.config(&entry.training, n_cells, global.train_seed()),
+            train: self.fit.config(&entry.training, &entry.published_training.0, n_cells, global.train_seed())?,
         })
     }
 
@@ -354,8 +355,18 @@ fn train(model: &mut Model, prepared: &Prepared, plan: &ReferencePlan, global: &
 
 /// How a fit went, in words.
 pub(crate) fn told(report: &FitReport) -> String {
-    let how = if report.stopped_early { "stopped early" } else { "ran to the end" };
-    format!("{} epochs, {how}, state of epoch {}", report.epochs, report.best_epoch + 1)
+    let how = match (report.stopped_early, report.last_gain) {
+        (true, _) => "arrived: no better state was found for a while".to_owned(),
+        (false, None) => "too few to tell whether it arrived".to_owned(),
+        (false, Some(gain)) if report.arrived() => {
+            format!("arrived: the last fifth of them gained {:.3} % of the loss", 100.0 * gain)
+        }
+        (false, Some(gain)) => format!(
+            "NOT ARRIVED: the last fifth of them still gained {:.2} % of the loss; give it more --epochs",
+            100.0 * gain
+        ),
+    };
+    format!("{} epochs, {} steps, state of epoch {}; {how}", report.epochs, report.steps, report.best_epoch + 1)
 }
 
 /// How a fit went, in the JSON summary.
@@ -363,6 +374,7 @@ pub(crate) fn summary(out: &mut Output, report: &FitReport, model: &Model) {
     out.put("epochs", report.epochs);
     out.put("best_epoch", report.best_epoch + 1);
     out.put("stopped_early", report.stopped_early);
+    out.put("arrived", report.arrived());
     out.put("trained_values", report.n_trainable);
     let loss = model.history.get(report.best_epoch).and_then(|r| r.validation_loss);
     out.put("validation_loss", loss.map_or(Value::Null, number));
