@@ -153,7 +153,7 @@ impl Training {
         weight_decay: 0.0,
         anneal: Anneal::Steps(0),
         start_from_data: true,
-        prior_sd: Some(0.3),
+        prior_sd: Some(0.5),
         thinning: None,
         early_stopping: Some(EarlyStopping::TO_THE_END),
     };
