@@ -88,12 +88,7 @@ fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
     } else {
         mapping::reference(task, entry, &options.train, seed)?
     };
-    println!(
-        "{} seed {seed}: reference {}, {:.1} s",
-        entry.name,
-        told(&model, &report),
-        start.elapsed().as_secs_f64()
-    );
+    println!("{} seed {seed}: reference {}, {:.1} s", entry.name, told(&model, &report), start.elapsed().as_secs_f64());
     let known = task.truth();
     for &size in &options.sizes {
         for draw in 0..if size == 0 { 1 } else { options.draws } {
@@ -101,7 +96,15 @@ fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
             let rows: Vec<usize> = picked.iter().map(|k| k.0).collect();
             let cells = task.query.select_cells(&rows);
             let truth: Vec<(usize, String)> = picked.into_iter().enumerate().map(|(i, k)| (i, k.1)).collect();
-            map(options, task, &model, &cells, &truth, &format!("{} control cells, draw {draw}", cells.n_cells()), seed)?;
+            map(
+                options,
+                task,
+                &model,
+                &cells,
+                &truth,
+                &format!("{} control cells, draw {draw}", cells.n_cells()),
+                seed,
+            )?;
         }
     }
     if !options.no_whole {
@@ -194,9 +197,14 @@ fn interferon(mapped: &Model, query: &Prepared, pair: &Pair) -> Result<()> {
     let only = ProgramTestOptions { groups: Some(vec!["stimulated".to_owned()]), ..ProgramTestOptions::default() };
     let test = test_programs(latent, ("condition", &groups), None, &only)?;
     let active = scgraft_analysis::programs::active_programs(&weights).iter().filter(|&&a| a).count();
-    let rank = |name: &str| test.rows.iter().position(|r| r.name == name).map_or("pruned".into(), |i| format!("{}", i + 1));
-    let leading: Vec<String> =
-        test.rows.iter().take(4).map(|r| format!("{} {:+.2}", r.name.trim_start_matches("REACTOME_"), r.log_bayes_factor)).collect();
+    let rank =
+        |name: &str| test.rows.iter().position(|r| r.name == name).map_or("pruned".into(), |i| format!("{}", i + 1));
+    let leading: Vec<String> = test
+        .rows
+        .iter()
+        .take(4)
+        .map(|r| format!("{} {:+.2}", r.name.trim_start_matches("REACTOME_"), r.log_bayes_factor))
+        .collect();
     println!(
         "    interferon α/β {}, interferon {} of {active} active; {}",
         rank(INTERFERON[0]),

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use std::ops::ControlFlow;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_cells::{Cells, ConditionSource, Dense, PrepareOptions, Prepared};
@@ -11,6 +10,7 @@ use scgraft_engine::{Noise, Tape, Workspace};
 use scgraft_models::{Anneal, Batch, Header, Input, Model, ModelEntry, Step, Surgery, Training, find};
 use scgraft_train::{FitReport, TrainConfig, fit, with_threads};
 use serde_json::{Map, Value};
+use std::ops::ControlFlow;
 
 use crate::data::{self, Task};
 use crate::quality;

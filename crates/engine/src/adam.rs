@@ -77,13 +77,15 @@ impl Adam {
                 let starts = self.starts.get(tensor).map(|s| &s[at][..]);
                 let w = param.values[span.clone()].par_chunks_mut(CHUNK);
                 let state = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
-                w.zip(g[span].par_chunks(CHUNK)).zip(state).enumerate().for_each(|(at, ((w, g), (m, v)))| match starts {
-                    Some(start) => {
-                        let start = &start[at * CHUNK..][..w.len()];
-                        update_held(w, g, m, v, start, c, rate, root);
-                    }
-                    None => update(w, g, m, v, c, rate, root),
-                });
+                w.zip(g[span].par_chunks(CHUNK)).zip(state).enumerate().for_each(
+                    |(at, ((w, g), (m, v)))| match starts {
+                        Some(start) => {
+                            let start = &start[at * CHUNK..][..w.len()];
+                            update_held(w, g, m, v, start, c, rate, root);
+                        }
+                        None => update(w, g, m, v, c, rate, root),
+                    },
+                );
             }
         }
     }

@@ -59,8 +59,8 @@ use crate::encoder::{Encoder, Hidden, scarches_values};
 use crate::layers::Norm;
 use crate::settings::parse;
 use crate::{
-    Anneal, Baseline, Batch, Decoded, Distribution, EarlyStopping, Epochs, Header, Input, Loss, Membership, ModelEntry, ModelError, Network, Posterior,
-    Schedule, Segment, Step, Term, Training, VARIANCE_FLOOR,
+    Anneal, Baseline, Batch, Decoded, Distribution, EarlyStopping, Epochs, Header, Input, Loss, Membership, ModelEntry,
+    ModelError, Network, Posterior, Schedule, Segment, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {

@@ -61,7 +61,8 @@ impl Model {
             return Ok(());
         }
         self.start_as_known(&data.select_cells(&thinned_out(&rows, TRIED / new.start)))?;
-        if let Some(baseline) = self.network.baseline().filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition) {
+        if let Some(baseline) = self.network.baseline().filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition)
+        {
             let sample = data.select_cells(&rows);
             for _ in 0..ROUNDS {
                 self.correct_offsets(baseline, &sample)?;
@@ -76,7 +77,10 @@ impl Model {
         let mut group = |id: ParamId, value: &dyn Fn(&Moments, usize) -> f64| {
             let param = self.params.get_mut(id);
             let by_condition = param.axes[0] == Axis::Condition;
-            if param.values.len() % genes != 0 || !(by_condition || param.values.len() == genes) || !param.is_trainable() {
+            if param.values.len() % genes != 0
+                || !(by_condition || param.values.len() == genes)
+                || !param.is_trainable()
+            {
                 return;
             }
             for (row, values) in param.values.chunks_exact_mut(genes).enumerate() {
@@ -139,10 +143,8 @@ impl Model {
     /// Equation 3.
     fn correct_offsets(&mut self, baseline: Baseline, sample: &Prepared) -> Result<(), ModelError> {
         let new = self.header.latest_conditions();
-        let decoded = self.expression(
-            sample,
-            &ExpressionOptions { library: DecodedLibrary::Own, ..ExpressionOptions::default() },
-        )?;
+        let decoded = self
+            .expression(sample, &ExpressionOptions { library: DecodedLibrary::Own, ..ExpressionOptions::default() })?;
         let genes = sample.n_genes();
         for row in new {
             let cells = || (0..sample.n_cells()).filter(|&i| sample.condition.codes[i] as usize == row);
@@ -192,13 +194,8 @@ struct Moments {
 impl Moments {
     fn of(data: &Prepared, rows: impl Iterator<Item = usize>) -> Self {
         let genes = data.n_genes();
-        let mut m = Moments {
-            cells: 0,
-            sums: vec![0.0; genes],
-            squares: vec![0.0; genes],
-            library: 0.0,
-            library_squares: 0.0,
-        };
+        let mut m =
+            Moments { cells: 0, sums: vec![0.0; genes], squares: vec![0.0; genes], library: 0.0, library_squares: 0.0 };
         for i in rows {
             m.cells += 1;
             let library = f64::from(data.library[i]);

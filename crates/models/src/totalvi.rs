@@ -49,8 +49,8 @@ use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
 use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm};
 use crate::{
-    Anneal, Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input, LibrarySize,
-    Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
+    Anneal, Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input,
+    LibrarySize, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
 };
 
 /// Those of scvi-tools; 192 epochs of batches of 256 are its 0.75 steps a cell.

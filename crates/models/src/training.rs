@@ -27,6 +27,8 @@ pub struct Training {
     /// The least share of its counts that a training cell's encoder is shown ([`crate::Batch::fill_thinned`]); `None`
     /// shows all.
     pub thinning: Option<f64>,
+    /// Cells of each condition that a query is fitted on at most, drawn with the seed; `None` for all.
+    pub most_cells: Option<usize>,
     /// When to stop; `None` trains on all cells to the end.
     pub early_stopping: Option<EarlyStopping>,
 }
@@ -139,13 +141,14 @@ impl Training {
         start_from_data: false,
         prior_sd: None,
         thinning: None,
+        most_cells: None,
         early_stopping: Some(EarlyStopping::SCARCHES),
     };
 
     /// Surgery of weights of new conditions alone, which are few and start near where they belong: large steps that die
     /// down, as many whatever the number of cells, and the best state of them all.
     pub const SURGERY: Training = Training {
-        epochs: Epochs::BySteps { steps: 800, least: 8, most_steps: 800 },
+        epochs: Epochs::BySteps { steps: 600, least: 6, most_steps: 600 },
         batch_size: 128,
         learning_rate: 0.1,
         schedule: Schedule::Cosine,
@@ -155,6 +158,7 @@ impl Training {
         start_from_data: true,
         prior_sd: Some(0.5),
         thinning: None,
+        most_cells: Some(10_000),
         early_stopping: Some(EarlyStopping::TO_THE_END),
     };
 
@@ -170,6 +174,7 @@ impl Training {
         start_from_data: false,
         prior_sd: None,
         thinning: None,
+        most_cells: None,
         early_stopping: None,
     };
 }

@@ -10,6 +10,8 @@
 //! | `obs["<label>_best"]` | the most probable label, also where it is too uncertain |
 //! | `obs["<label>_nested"]`, `obs["<label>_nested_column"]` | the finest certain label of nested columns |
 //! | `obs["<number>_pred"]`, `obs["<number>_sd"]` | transferred numbers |
+//! | `obs["<label>_novelty"]` | above 1: of a type that the reference does not have |
+//! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
 //! | `uns["scgraft"]` | names of the programs, directions, settings, history, tests |
 
@@ -196,6 +198,15 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
 /// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.
 pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
     annotation.labels.iter().for_each(|t| put_labels(cells, t));
+    for (t, novelty) in annotation.labels.iter().zip(&annotation.novelty) {
+        cells.obs.set(&format!("{}_novelty", t.column), Column::Real(novelty.score.clone()));
+    }
+    for (t, found) in annotation.labels.iter().zip(&annotation.sets) {
+        let joined =
+            |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
+        let texts: Vec<String> = found.sets.iter().map(joined).collect();
+        cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
+    }
     cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
     cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
 }

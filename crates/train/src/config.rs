@@ -32,6 +32,10 @@ pub struct TrainConfig {
     /// `None` shows all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinning: Option<f64>,
+    /// In a graft: cells of each new condition that its adaptor is fitted on at most, drawn with the seed; all cells are
+    /// encoded. `None` for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_cells: Option<usize>,
     /// Share of each condition's cells that trains; the others validate.
     pub train_fraction: f64,
     /// Draw as many cells of each condition, whatever its size.
@@ -69,7 +73,10 @@ impl TrainConfig {
     /// A model's own defaults, for so many cells.
     pub fn of(training: &Training, n_cells: usize) -> Self {
         TrainConfig {
-            epochs: training.epochs.count((n_cells as f64 * TRAIN_FRACTION).ceil() as usize, training.batch_size),
+            epochs: training.epochs.count(
+                (n_cells.min(training.most_cells.unwrap_or(n_cells)) as f64 * TRAIN_FRACTION).ceil() as usize,
+                training.batch_size,
+            ),
             batch_size: training.batch_size,
             learning_rate: training.learning_rate,
             adam_epsilon: training.adam_epsilon,
@@ -78,6 +85,7 @@ impl TrainConfig {
             anneal: training.anneal,
             start_from_data: training.start_from_data,
             prior_sd: training.prior_sd,
+            most_cells: training.most_cells,
             thinning: training.thinning,
             train_fraction: TRAIN_FRACTION,
             stratified: false,

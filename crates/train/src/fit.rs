@@ -23,6 +23,8 @@ pub struct FitReport {
     /// What the last fifth of the run still gained of the loss, as a share of it; `None` for a run of fewer than five
     /// epochs.
     pub last_gain: Option<f64>,
+    /// Cells that it was fitted on, those that validate among them.
+    pub n_cells: usize,
     /// Steps taken.
     pub steps: usize,
     /// Values that trained.
@@ -121,6 +123,7 @@ pub fn fit(
         best_epoch: 0,
         stopped_early: false,
         last_gain: None,
+        n_cells: data.n_cells(),
         steps: 0,
         n_trainable: model.params.n_trainable(),
         workspace_bytes: 0,
@@ -297,7 +300,13 @@ impl Run<'_> {
         let mut chunks = order.chunks(batches.batch_size()).enumerate().map(|(i, rows)| (rows, labelled(i)));
         let mut means = Means::default();
         if let Some(first) = chunks.next() {
-            self.layout.fill(&mut self.batch, model, first.0, first.1, Some(self.key.fold(THINNING).fold(self.steps as u64)));
+            self.layout.fill(
+                &mut self.batch,
+                model,
+                first.0,
+                first.1,
+                Some(self.key.fold(THINNING).fold(self.steps as u64)),
+            );
         }
         loop {
             let upcoming = chunks.next();

@@ -1,6 +1,7 @@
 //! Grafting a query onto a reference.
 
 use scgraft_cells::Prepared;
+use scgraft_engine::Key;
 use scgraft_models::{Adaptor, Granularity, Model, Surgery};
 
 use crate::{FitReport, Progress, TrainConfig, TrainError, fit};
@@ -44,10 +45,30 @@ pub fn graft(
     }
     let hash = reference.reference_hash();
     let mut model = reference.surgery(&plan, config.seed)?;
-    let report = fit(&mut model, query, config, progress)?;
+    let report = match sample(query, config).filter(|_| !reference.has_cells()) {
+        Some(rows) => fit(&mut model, &query.select_cells(&rows), config, progress)?,
+        None => fit(&mut model, query, config, progress)?,
+    };
     let adaptor = match plan.granularity {
         Granularity::Adaptor => model.adaptors(&hash)?.into_iter().find(|a| a.origin.name == plan.name),
         Granularity::FirstLayers | Granularity::All => None,
     };
     Ok(Grafted { model, adaptor, report: Some(report) })
+}
+
+/// Key of the draw of the cells that a graft is fitted on.
+const SAMPLE: u64 = 5;
+
+/// The cells that a graft is fitted on: up to so many of each condition, in their order; `None` for all.
+fn sample(query: &Prepared, config: &TrainConfig) -> Option<Vec<usize>> {
+    let most = config.most_cells?;
+    let mut rows = Vec::new();
+    for code in 0..query.condition.levels.len() {
+        let mut own: Vec<usize> = (0..query.n_cells()).filter(|&i| query.condition.codes[i] as usize == code).collect();
+        Key::new(config.seed).fold(SAMPLE).fold(code as u64).shuffle(&mut own);
+        own.truncate(most);
+        rows.extend(own);
+    }
+    rows.sort_unstable();
+    (rows.len() < query.n_cells()).then_some(rows)
 }

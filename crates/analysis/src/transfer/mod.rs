@@ -10,18 +10,22 @@
 
 mod calibrate;
 mod calibration;
+mod conformal;
 mod distance;
 mod hierarchy;
 mod kernel;
 mod labels;
+mod novelty;
 mod values;
 
 pub use calibrate::{Calibration, calibrate};
 pub use calibration::{Isotonic, Reliability, ReliabilityBin, Temperature, leave_one_out, reliability};
+pub use conformal::{LabelSets, label_sets};
 pub use distance::{OutOfDistribution, out_of_distribution};
 pub use hierarchy::{HierarchicalTransfer, check_nested, transfer_hierarchy};
 pub use kernel::Kernel;
 pub use labels::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
+pub use novelty::{Labelled, Novelty, NoveltyOptions, novelty};
 pub use values::{TransferredValues, transfer_values};
 
 use crate::Neighbours;

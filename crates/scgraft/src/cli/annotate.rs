@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::analysis::neighbours::{Neighbours, knn_across};
 use scgraft::analysis::transfer::{
-    Calibration, HierarchicalTransfer, Kernel, LabelTransfer, TransferOptions, UNKNOWN, calibrate, check_nested,
-    transfer_values,
+    Calibration, HierarchicalTransfer, Kernel, LabelTransfer, NoveltyOptions, TransferOptions, UNKNOWN, calibrate,
+    check_nested, transfer_values,
 };
-use scgraft::cells::{Cells, Coded, Dense};
+use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
 use scgraft::io::write_table;
 use scgraft::models::Model;
 use scgraft::{pipeline, slots};
@@ -21,8 +21,9 @@ use super::output::{fixed, number};
 use super::{Global, Output, encode, files, pictures, stop};
 
 const EXAMPLES: &str = "\
-For each label column L writes obs[\"L_pred\"] (`Unknown` where too uncertain), obs[\"L_best\"], obs[\"L_uncertainty\"]
-and obsm[\"L_probabilities\"]; obs[\"scgraft_distance\"] says how far outside the reference a cell lies (about 1 inside),
+For each label column L writes obs[\"L_pred\"] (`Unknown` where the reference does not have the type), obs[\"L_best\"],
+obs[\"L_novelty\"] (above 1: unknown), obs[\"L_uncertainty\"] (how much the neighbours disagree), with --coverage
+obs[\"L_set\"] (the labels that a cell may have), and obsm[\"L_probabilities\"]; obs[\"scgraft_distance\"] says how far outside the reference a cell lies (about 1 inside),
 obs[\"scgraft_distance_quantile\"] which share of reference cells lies less far. Without --output the mapped file itself
 gets them. --nested takes the labels as nested, finest first, and writes obs[\"L_nested\"]: the finest label that is certain.
 --numbers carries numeric columns N over as obs[\"N_pred\"] and obs[\"N_sd\"]. --calibrate makes uncertainties those that the
@@ -56,9 +57,22 @@ pub(crate) struct Annotate {
     /// How the weight of a neighbour falls with its distance
     #[arg(long, value_enum, default_value_t = Weighting::Paper)]
     pub kernel: Weighting,
-    /// Cells more uncertain than this are `Unknown`; 1 labels all
-    #[arg(long, default_value_t = 0.5, value_name = "X")]
-    pub unknown: f64,
+    /// Which cells are `Unknown`
+    #[arg(long, value_enum, default_value_t = Rule::Novelty)]
+    pub rule: Rule,
+    /// Share of the cells of known types that the rule `novelty` may call unknown
+    #[arg(long, default_value_t = 0.05, value_name = "X")]
+    pub false_alarms: f64,
+    /// Cells more uncertain than this are `Unknown` by the rule `paper`; 1 labels all [default: 0.5] [implies --rule paper]
+    #[arg(long, value_name = "X")]
+    pub unknown: Option<f64>,
+    /// Give the labels that a cell may have as well, so many that the true one is among them in this share of the cells
+    #[arg(long, value_name = "X")]
+    pub coverage: Option<f64>,
+    /// Columns of obs with study or donor, of the reference and, where it has them, of the query: what novelty and coverage
+    /// are learned across [default: the condition that the reference was trained with]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub across: Vec<String>,
     /// Embedding to use, an entry of obsm
     #[arg(long, default_value = slots::LATENT, value_name = "KEY")]
     pub embedding: String,
@@ -90,6 +104,15 @@ pub(crate) struct Annotate {
     pub values: Values,
     #[command(flatten)]
     pub condition: Condition,
+}
+
+/// Which cells are unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rule {
+    /// Those of a type that the reference does not have: far from every type, the shift of their batch taken off
+    Novelty,
+    /// Those whose neighbours disagree, as in the scArches paper; a cell far from everything can be certain
+    Paper,
 }
 
 /// Weight of a neighbour by its distance.
@@ -141,8 +164,19 @@ impl Annotate {
         let mut cells = files::read_own(&self.mapped)?;
         let query =
             slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{}: {e}", self.mapped.display()))?;
-        let options =
-            TransferOptions { kernel: self.kernel.kernel(), unknown_above: self.unknown, probabilities: true };
+        let rule = if self.unknown.is_some() { Rule::Paper } else { self.rule };
+        let unknown_above = self.unknown.unwrap_or(0.5);
+        let options = TransferOptions { kernel: self.kernel.kernel(), unknown_above, probabilities: true };
+        let new = NoveltyOptions { false_alarms: self.false_alarms, ..NoveltyOptions::default() };
+        let across = if self.across.is_empty() { condition_columns(&cells) } else { self.across.clone() };
+        let (studies, batches) = (joined(&reference, &across), joined(&cells, &across));
+        if studies.levels.len() < 2 && (rule == Rule::Novelty || self.coverage.is_some()) {
+            tracing::warn!(
+                "the reference is one study{}: what is new, and label sets, are judged by its own cells, which says little \
+                 of another study",
+                if across.is_empty() { " as far as is known; name its studies with --across" } else { "" }
+            );
+        }
         let columns: Vec<(&str, Coded, Vec<usize>)> = self
             .labels
             .iter()
@@ -173,6 +207,14 @@ impl Annotate {
                 for (t, (_, coded)) in annotation.labels.iter_mut().zip(&labels) {
                     calibrate(t, own, coded, method.method(), &options)?;
                 }
+            }
+            let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
+            let (own, batches) = (("study", &own), ("batch", &batches));
+            if rule == Rule::Novelty {
+                pipeline::find_new(&mut annotation, (&known, own), &labels, (&query, batches), &new, &search)?;
+            }
+            if let Some(coverage) = self.coverage {
+                pipeline::find_sets(&mut annotation, (&known, own), &labels, &query, coverage, &search)?;
             }
             slots::put_annotation(&mut cells, &annotation);
             for (t, (name, coded)) in annotation.labels.iter().zip(&labels) {
@@ -212,7 +254,35 @@ impl Annotate {
     }
 }
 
-const ENDINGS: [&str; 5] = ["_pred", "_best", "_uncertainty", "_nested", "_nested_column"];
+const ENDINGS: [&str; 7] = ["_pred", "_best", "_uncertainty", "_novelty", "_set", "_nested", "_nested_column"];
+
+/// The columns of the condition that the reference was trained with, as a mapped file tells them.
+fn condition_columns(cells: &Cells) -> Vec<String> {
+    let inside = |uns: &Uns, name: &str| match uns {
+        Uns::Map(entries) => entries.get(name).cloned(),
+        _ => None,
+    };
+    let provenance = cells.uns.get(slots::NOTES).and_then(|notes| inside(notes, "provenance"));
+    match provenance.and_then(|p| inside(&p, "condition_columns")) {
+        Some(Uns::Texts(columns)) => columns,
+        _ => Vec::new(),
+    }
+}
+
+/// Columns of obs as one; one level for all cells where a column is not there.
+fn joined(cells: &Cells, columns: &[String]) -> Coded {
+    let found: Option<Vec<&Column>> = columns.iter().map(|c| cells.obs.column(c)).collect();
+    let text = |i: usize| {
+        let parts = found.iter().flatten().map(|c| c.text(i).unwrap_or_default());
+        parts.collect::<Vec<_>>().join(" | ")
+    };
+    let texts: Vec<String> = (0..cells.n_cells()).map(text).collect();
+    let mut levels = texts.clone();
+    levels.sort_unstable();
+    levels.dedup();
+    let code = |t: &String| levels.binary_search(t).unwrap_or(0) as u32;
+    Coded { codes: texts.iter().map(code).collect(), levels }
+}
 
 impl Calibrate {
     fn method(self) -> Calibration {
@@ -303,9 +373,26 @@ fn tell(
                            "mean_uncertainty": number(mean)}));
     }
     out.table([name, "cells", "unknown", "mean uncertainty"], &rows);
-    let outside = annotation.distance.quantile.iter().filter(|q| **q > 0.99).count();
-    out.line(format!("{unknown} of {n} cells are unknown; {outside} lie further out than 99 % of the reference"));
-    let mut told = json!({"column": name, "cells": n, "unknown": unknown, "far_outside": outside, "labels": counts});
+    let at = annotation.labels.iter().position(|l| l.column == t.column).unwrap_or(0);
+    let mut told = json!({"column": name, "cells": n, "unknown": unknown, "labels": counts});
+    match annotation.novelty.get(at) {
+        Some(novelty) => {
+            let learned = match novelty.n_held_out {
+                0 => "learned from the reference's one study".to_owned(),
+                n => format!("learned from {n} studies of the reference, each held against the others"),
+            };
+            out.line(format!(
+                "{unknown} of {n} cells are unknown: further from every type than known ones ({learned})"
+            ));
+            told["studies_held_out"] = novelty.n_held_out.into();
+        }
+        None => out.line(format!("{unknown} of {n} cells are unknown: their neighbours disagree")),
+    }
+    if let Some(found) = annotation.sets.get(at) {
+        let one = found.sets.iter().filter(|s| s.len() == 1).count();
+        out.line(format!("label sets: {} labels per cell on average, one in {one} cells", fixed(found.mean_size(), 2)));
+        told["sets"] = json!({"mean_size": number(found.mean_size()), "of_one_label": one});
+    }
     if let Some(truth) = truth
         && let Some(curve) = pictures::reliability(cells, name, truth)?
     {

@@ -78,6 +78,10 @@ pub(crate) struct Graft {
     /// Which weights the query may change
     #[arg(long, value_enum, default_value_t = Change::Adaptor)]
     pub surgery: Change,
+    /// Fit on so many cells of each condition at most, drawn with the seed; all cells are encoded. 0: on all [default:
+    /// 10,000 where adaptors train]
+    #[arg(long, value_name = "N")]
+    pub fit_cells: Option<usize>,
     /// Add so many programs without gene set [upstream: new_n_ext]
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub new_programs: usize,
@@ -232,6 +236,10 @@ impl Map {
             input::usual_proteins(&mut prepare, cells);
         }
         let usual = entry.mapping_by(graft.surgery.granularity(), programs.is_some());
+        let mut train = self.fit.config(&usual, &entry.published_training.1, cells.n_cells(), global.train_seed())?;
+        if let Some(most) = graft.fit_cells {
+            train.most_cells = Some(most).filter(|&n| n > 0);
+        }
         Ok(QueryPlan {
             prepare,
             surgery: Surgery {
@@ -242,7 +250,7 @@ impl Map {
                 programs,
                 settings: Value::Object(settings),
             },
-            train: self.fit.config(&usual, &entry.published_training.1, cells.n_cells(), global.train_seed())?,
+            train,
         })
     }
 
@@ -267,7 +275,13 @@ impl Map {
         let (found, n) = (report.n_model_genes - report.missing_genes.len(), report.n_model_genes);
         let how = mapped.grafted.report.as_ref().map_or_else(
             || "the reference knows all its conditions: encoded without training".to_owned(),
-            |fit| format!("{} values trained, {}", fit.n_trainable, told(fit)),
+            |fit| {
+                let on = match fit.n_cells < mapped.prepared.n_cells() {
+                    true => format!(" on {} of the cells (--fit-cells)", fit.n_cells),
+                    false => String::new(),
+                };
+                format!("{} values trained{on}, {}", fit.n_trainable, told(fit))
+            },
         );
         out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
         let added = |m: Membership| {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 #[command(next_help_heading = "Training")]
 pub(crate) struct Fit {
     /// At most so many passes over the cells [default: as many as it takes: for expimap 80 or 5,000 steps, for a query
-    /// 800 steps]
+    /// 600 steps]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Cells a step [default: 128]
@@ -64,13 +64,7 @@ pub(crate) enum Published {
 
 impl Fit {
     /// The model's defaults for so many cells, with what the user says in their place.
-    pub fn config(
-        &self,
-        ours: &Training,
-        published: &Training,
-        n_cells: usize,
-        seed: u64,
-    ) -> Result<TrainConfig> {
+    pub fn config(&self, ours: &Training, published: &Training, n_cells: usize, seed: u64) -> Result<TrainConfig> {
         let plain = TrainConfig::of(if self.compat.is_some() { published } else { ours }, n_cells);
         let anneal = self.kl_anneal.map(Anneal::Epochs).or(self.kl_anneal_steps.map(Anneal::Steps));
         let mut config = TrainConfig {
