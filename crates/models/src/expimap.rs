@@ -68,6 +68,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     takes: &[],
     gives: "program scores, program tests, gene importance, new programs in surgery",
     when: "the question is which biological programs differ",
+    cite: &[crate::citations::EXPIMAP, crate::citations::SCARCHES],
     values: scarches_values,
     training: Training::SCARCHES,
     mapping: Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES },
