@@ -32,9 +32,12 @@ pub struct Clustering {
 }
 
 /// Which of the two algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// Leiden: every cluster is connected.
+    #[default]
     Leiden,
+    /// Louvain.
     Louvain,
 }
 
@@ -72,8 +75,16 @@ pub fn louvain(graph: &Csr, resolution: f64, seed: u64) -> Result<Clustering> {
 /// # Errors
 /// As [`leiden`].
 pub fn resolution_sweep(graph: &Csr, resolutions: &[f64], seed: u64) -> Result<Vec<Clustering>> {
+    sweep(graph, Algorithm::Leiden, resolutions, seed)
+}
+
+/// Clusters at each of several resolutions by either algorithm, computed in parallel; in the order given.
+///
+/// # Errors
+/// As [`leiden`].
+pub fn sweep(graph: &Csr, algorithm: Algorithm, resolutions: &[f64], seed: u64) -> Result<Vec<Clustering>> {
     let nodes = Nodes::of(graph)?;
-    resolutions.par_iter().map(|&r| nodes.run(graph, Algorithm::Leiden, r, seed)).collect()
+    resolutions.par_iter().map(|&r| nodes.run(graph, algorithm, r, seed)).collect()
 }
 
 /// Modularity of a partition of a symmetric, weighted graph at resolution γ.

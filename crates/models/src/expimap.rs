@@ -70,6 +70,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     takes: &[],
     gives: "program scores, program tests, gene importance, new programs in surgery",
     when: "the question is which biological programs differ",
+    cite: &[crate::citations::EXPIMAP, crate::citations::SCARCHES],
     values: scarches_values,
     training: TRAINING,
     mapping: Training::SURGERY,

@@ -3,6 +3,7 @@
 
 mod adaptor;
 mod batch;
+mod citations;
 mod counts;
 mod decoded;
 mod encoder;

@@ -24,6 +24,8 @@ pub struct ModelEntry {
     pub gives: &'static str,
     /// When to use it.
     pub when: &'static str,
+    /// What to cite when it was used, its own work first; a DOI stands at the end, after `doi:`.
+    pub cite: &'static [&'static str],
     /// What the expression values must be, under these settings.
     pub values: fn(config: &Value) -> Kind,
     /// How a reference is fitted.
@@ -141,4 +143,23 @@ pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
         name: name.to_owned(),
         known: registry().iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_cites_its_own_work_and_the_mapping() {
+        for entry in registry() {
+            assert!(entry.cite.contains(&crate::citations::SCARCHES), "{}", entry.name);
+            for work in entry.cite {
+                let (text, doi) = work.split_once(" doi:").unwrap_or((work, ""));
+                assert!(text.ends_with(").") && !text.contains("  "), "{work}");
+                assert!(doi.is_empty() || doi.starts_with("10."), "{work}");
+            }
+        }
+        let first: Vec<&str> = registry().iter().map(|e| e.cite[0]).collect();
+        assert!(first[0].contains("gene programs") && !first[3].contains("gene programs"), "{first:?}");
+    }
 }

@@ -51,6 +51,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     takes: &[Input::Covariates],
     gives: "label probabilities, normalised expression, differential expression, likelihoods",
     when: "the reference has labels that the query is to get, and the latent space may follow them",
+    cite: &[crate::citations::SCANVI, crate::citations::SCVI, crate::citations::SCARCHES],
     build,
     ..scvi::ENTRY
 };

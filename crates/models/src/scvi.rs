@@ -69,6 +69,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     takes: &[Input::Labels, Input::Covariates],
     gives: "normalised expression, differential expression, likelihoods",
     when: "the question is where cells lie once batches are taken out, with no labels and no gene programs",
+    cite: &[crate::citations::SCVI, crate::citations::SCARCHES],
     values,
     training: Training::SCVI,
     mapping: Training::SURGERY,
@@ -83,6 +84,7 @@ pub(crate) const LINEAR: ModelEntry = ModelEntry {
     summary: "scVI whose decoder is linear in the latent dimensions (LDVAE)",
     gives: "loadings of the latent dimensions on genes, normalised expression, differential expression",
     when: "dimensions are to be read as weights on genes, without gene sets",
+    cite: &[crate::citations::LINEAR, crate::citations::SCVI, crate::citations::SCARCHES],
     build: |config, header, key| network("scvi-linear", &with(config, "decoder", "linear"), header, key),
     ..ENTRY
 };
@@ -92,6 +94,7 @@ pub(crate) const PER_CELL: ModelEntry = ModelEntry {
     summary: "scVI with a vector per cell instead of an encoder (non-amortised)",
     gives: "normalised expression, differential expression; no encoder to blame for where a cell lies",
     when: "an encoder is to be ruled out; the model grows with the data, and each new cell has to be fitted",
+    cite: &[crate::citations::SCVI, crate::citations::SCARCHES],
     training: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..Training::SCVI },
     mapping: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..PUBLISHED.1 },
     build: |config, header, key| network("scvi-per-cell", &with(config, "encoder", "per-cell"), header, key),

@@ -69,6 +69,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     takes: &[Input::Covariates],
     gives: "proteins without background, imputed proteins, foreground probability, normalised expression",
     when: "cells have RNA and surface proteins, or proteins are to be imputed from RNA",
+    cite: &[crate::citations::TOTALVI, crate::citations::SCARCHES],
     values: |_| Kind::Counts,
     training: TRAINING,
     mapping: Training::SURGERY,

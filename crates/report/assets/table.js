@@ -39,7 +39,7 @@ function close(row) {
   if (row.nextElementSibling?.classList.contains("more")) row.nextElementSibling.remove();
 }
 
-// All genes of a program as bars, and a way to see its score on the map.
+// The genes of a program as bars, and a way to see its score on the map.
 function open(row) {
   const genes = data.genes[Number(row.dataset.i)];
   const button = row.querySelector("button.open");
@@ -63,19 +63,26 @@ function open(row) {
     });
     cell.append(show);
   });
-  const most = Math.max(...genes.map((g) => Math.abs(g[1])), 1e-12);
+  // Bars start at 0: to the right where the weight is positive, to the left where it is negative.
+  const high = Math.max(...genes.map((g) => g[1]), 0);
+  const low = Math.min(...genes.map((g) => g[1]), 0);
+  const span = Math.max(high - low, 1e-12);
   const bars = make("div", "bars");
   for (const [gene, weight, added] of genes) {
     const line = make("div", added ? "added" : "");
     const bar = make("span");
     const fill = make("i");
-    fill.style.width = `${(100 * Math.abs(weight)) / most}%`;
+    fill.style.width = `${(100 * Math.abs(weight)) / span}%`;
+    fill.style.marginLeft = `${(100 * (Math.min(weight, 0) - low)) / span}%`;
+    if (weight < 0) fill.className = "negative";
     bar.append(fill);
     line.append(make("span", "", gene), bar, make("span", "num", written(weight)));
     if (added) line.firstChild.append(make("span", "said", " (added)"));
     bars.append(line);
   }
   cell.append(bars);
+  const hidden = data.numberOfGenes[Number(row.dataset.i)] - genes.length;
+  if (hidden > 0) cell.append(make("p", "quiet", `and ${hidden} genes of smaller weight`));
   more.append(cell);
   row.after(more);
 }

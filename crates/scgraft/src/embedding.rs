@@ -19,6 +19,8 @@ pub struct Embedding {
     pub direction: Vec<i8>,
     /// How clear each direction is, 0 to 1.
     pub confidence: Vec<f64>,
+    /// The directions by every rule, to choose from with [`Embedding::turned`]; empty where dimensions are no programs.
+    pub rules: Vec<(DirectionMethod, Directions)>,
     /// Whether the fit kept each dimension (a pruned program has no weight left).
     pub active: Vec<bool>,
 }
@@ -32,14 +34,23 @@ impl Embedding {
         let (mean, variance) = model.latent(data)?;
         let names = model.latent_names();
         let n = names.len();
-        let (direction, confidence, active) = match program_weights(model) {
+        let (rules, active) = match program_weights(model) {
             Some(weights) => {
-                let Directions { sign, confidence } = directions(&weights, DirectionMethod::Sum)?;
-                (sign, confidence, active_programs(&weights))
+                let by = |method| directions(&weights, method).map(|d| (method, d));
+                let rules = DirectionMethod::ALL.into_iter().map(by).collect::<Result<_, _>>()?;
+                (rules, active_programs(&weights))
             }
-            None => (vec![0; n], vec![0.0; n], vec![true; n]),
+            None => (Vec::new(), vec![true; n]),
         };
-        Ok(Embedding { mean, variance: Some(variance), names, direction, confidence, active })
+        let (direction, confidence) = (vec![0; n], vec![0.0; n]);
+        let plain = Embedding { mean, variance: Some(variance), names, direction, confidence, rules, active };
+        Ok(plain.turned(DirectionMethod::default()).unwrap_or(plain))
+    }
+
+    /// The same with the directions of another rule; `None` where they are not known.
+    pub fn turned(&self, method: DirectionMethod) -> Option<Embedding> {
+        let (_, found) = self.rules.iter().find(|(m, _)| *m == method)?;
+        Some(Embedding { direction: found.sign.clone(), confidence: found.confidence.clone(), ..self.clone() })
     }
 
     /// The dimensions named, in the order named; `None` when one is missing.
@@ -52,8 +63,14 @@ impl Embedding {
             names: names.to_vec(),
             direction: at.iter().map(|&j| self.direction[j]).collect(),
             confidence: at.iter().map(|&j| self.confidence[j]).collect(),
+            rules: self.rules.iter().map(|(method, d)| (*method, narrowed(d, &at))).collect(),
             active: at.iter().map(|&j| self.active[j]).collect(),
         })
+    }
+
+    /// How clear the direction of the dimension of that name is; NaN where there is none.
+    pub fn clearness(&self, name: &str) -> f64 {
+        self.names.iter().position(|n| n == name).map_or(f64::NAN, |j| self.confidence[j])
     }
 
     /// The scores of dimension `j`, turned so that up means that the program's genes are up; as they are where the
@@ -93,6 +110,13 @@ pub fn program_weights(model: &Model) -> Option<Dense> {
         }
     }
     Some(out)
+}
+
+fn narrowed(d: &Directions, at: &[usize]) -> Directions {
+    Directions {
+        sign: at.iter().map(|&j| d.sign[j]).collect(),
+        confidence: at.iter().map(|&j| d.confidence[j]).collect(),
+    }
 }
 
 fn columns(m: &Dense, at: &[usize]) -> Dense {

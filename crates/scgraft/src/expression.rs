@@ -59,7 +59,7 @@ fn silent(data: &Prepared, rows: &[usize]) -> Vec<bool> {
 }
 
 /// The columns of a table of differential expression.
-pub const DIFFERENTIAL_COLUMNS: [&str; 14] = [
+pub const DIFFERENTIAL_COLUMNS: [&str; 16] = [
     "group",
     "comparison",
     "gene",
@@ -73,14 +73,20 @@ pub const DIFFERENTIAL_COLUMNS: [&str; 14] = [
     "mean_group",
     "mean_comparison",
     "differs",
+    "effect",
+    "higher",
     "rank",
 ];
 
-/// Differential expression as a table, one row a gene and comparison. Fold changes are missing in the vanilla mode.
+/// Differential expression as a table, one row a gene and comparison: first the genes that are higher in the group (`higher`
+/// is true), then those that are lower, each ranked from 1. Fold changes are missing in the vanilla mode.
 pub fn differential_table(model: &Model, found: &[(String, String, Differential)]) -> Frame {
     let rows: Vec<_> = found
         .iter()
-        .flat_map(|(a, b, d)| d.rows.iter().enumerate().map(move |(rank, row)| (a, b, rank as i64 + 1, row)))
+        .flat_map(|(a, b, d)| {
+            let ranked = d.by_direction().map(|rows| (1i64..).zip(rows).collect::<Vec<_>>());
+            ranked.into_iter().flatten().map(move |(rank, row)| (a, b, rank, row))
+        })
         .collect();
     let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
     out.index_name = Some("row".into());
@@ -99,6 +105,8 @@ pub fn differential_table(model: &Model, found: &[(String, String, Differential)
         Column::Real(rows.iter().map(|r| r.3.mean_a).collect()),
         Column::Real(rows.iter().map(|r| r.3.mean_b).collect()),
         Column::Boolean(rows.iter().map(|r| r.3.differs).collect()),
+        Column::Real(rows.iter().map(|r| r.3.effect).collect()),
+        Column::Boolean(rows.iter().map(|r| Some(r.3.is_up())).collect()),
         Column::Integer(rows.iter().map(|r| Some(r.2)).collect()),
     ];
     DIFFERENTIAL_COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));

@@ -25,13 +25,14 @@
 mod embedding;
 mod error;
 pub mod expression;
+pub mod joint;
 mod normalised;
 pub mod pipeline;
 pub mod slots;
 
 pub use embedding::Embedding;
 pub use error::Error;
-pub use normalised::{LogExpression, log_expression, principal_components};
+pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
 
 pub use scgraft_analysis as analysis;
 pub use scgraft_cells as cells;

@@ -8,7 +8,7 @@ use scgraft_cells::{
 use crate::Error;
 
 /// What every cell's counts are scaled to.
-const TARGET: f32 = 10_000.0;
+pub(crate) const TARGET: f32 = 10_000.0;
 
 /// Log-normalised expression: ln(1 + 10,000 · counts / library size), as scanpy's tutorials make it.
 #[derive(Clone, Debug)]
@@ -22,8 +22,18 @@ pub struct LogExpression {
 /// Takes raw counts from a slot and normalises them; values that are `normalised` already are taken as they are.
 ///
 /// # Errors
-/// No such slot; a value that is not finite; in counts, one that is negative or not whole.
+/// As [`plain_expression`].
 pub fn log_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
+    let LogExpression { x, genes } = plain_expression(cells, slot, normalised)?;
+    let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
+    Ok(LogExpression { x, genes })
+}
+
+/// Takes values from a slot as they are: raw counts, or `normalised` ones.
+///
+/// # Errors
+/// No such slot; a value that is not finite; in counts, one that is negative or not whole.
+pub fn plain_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
     let (matrix, genes, name) = slot.find(cells).map_err(Error::from)?;
     let bad = matrix.stored().iter().find(|v| !v.is_finite() || (!normalised && (**v < 0.0 || v.fract() != 0.0)));
     if let Some(value) = bad {
@@ -38,9 +48,7 @@ pub fn log_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<Lo
             },
         });
     }
-    let x = matrix.to_csr();
-    let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
-    Ok(LogExpression { x, genes: genes.clone() })
+    Ok(LogExpression { x: matrix.to_csr(), genes: genes.clone() })
 }
 
 /// The first `k` principal components of the `n_top` most variable genes (Satija's dispersion, voted by batch), and

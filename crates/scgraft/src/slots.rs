@@ -13,11 +13,11 @@
 //! | `obs["<label>_novelty"]` | above 1: of a type that the reference does not have |
 //! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
-//! | `uns["scgraft"]` | names of the programs, directions, settings, history, tests |
+//! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
 use std::collections::{BTreeMap, HashMap};
 
-use scgraft_analysis::programs::ProgramTest;
+use scgraft_analysis::programs::{DirectionMethod, Directions, ProgramTest};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
 use scgraft_models::{Model, ProteinEstimates};
@@ -77,6 +77,15 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
         ("provenance".to_owned(), to_uns(&Value::Object(model.provenance.clone()))),
         ("history".to_owned(), Uns::Frame(history(model))),
     ]);
+    let mut notes = notes;
+    if !embedding.rules.is_empty() {
+        notes.insert("direction_rule".to_owned(), Uns::Text(DirectionMethod::default().name().into()));
+    }
+    for (method, found) in &embedding.rules {
+        let name = format!("direction_{}", method.name());
+        notes.insert(format!("{name}_confidence"), Uns::Floats(vec![n], found.confidence.clone()));
+        notes.insert(name, Uns::Ints(vec![n], found.sign.iter().map(|&d| i64::from(d)).collect()));
+    }
     cells.uns.insert(NOTES.into(), Uns::Map(notes));
 }
 
@@ -163,6 +172,7 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         names: (0..n).map(|j| format!("dimension_{j}")).collect(),
         direction: vec![0; n],
         confidence: vec![0.0; n],
+        rules: Vec::new(),
         active: vec![true; n],
         mean,
     };
@@ -177,12 +187,26 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
     if let Some(Uns::Floats(_, values)) = notes.get("direction_confidence") {
         out.confidence = values.clone();
     }
+    for method in DirectionMethod::ALL {
+        let name = format!("direction_{}", method.name());
+        if let (Some(Uns::Ints(_, signs)), Some(Uns::Floats(_, confidence))) =
+            (notes.get(&name), notes.get(&format!("{name}_confidence")))
+            && signs.len() == n
+            && confidence.len() == n
+        {
+            let sign = signs.iter().map(|&s| s.signum() as i8).collect();
+            out.rules.push((method, Directions { sign, confidence: confidence.clone() }));
+        }
+    }
     if let Some(Uns::Bools(_, active)) = notes.get("active") {
         out.active = active.clone();
     }
-    for (what, found) in
-        [("programs", out.names.len()), ("direction", out.direction.len()), ("active", out.active.len())]
-    {
+    for (what, found) in [
+        ("programs", out.names.len()),
+        ("direction", out.direction.len()),
+        ("direction_confidence", out.confidence.len()),
+        ("active", out.active.len()),
+    ] {
         if found != n {
             return Err(Error::Slot {
                 slot: format!("uns[\"{NOTES}\"][\"{what}\"]"),
@@ -278,7 +302,7 @@ pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValue
 }
 
 /// The names of the columns of a program test, as in TSV files and in `uns`.
-pub const TEST_COLUMNS: [&str; 13] = [
+pub const TEST_COLUMNS: [&str; 14] = [
     "group",
     "comparison",
     "within",
@@ -289,13 +313,17 @@ pub const TEST_COLUMNS: [&str; 13] = [
     "p_se",
     "enriched",
     "direction",
+    "direction_confidence",
     "rank",
     "n_group",
     "n_comparison",
 ];
 
-/// A program test as a table, one row a program and comparison, in the test's order.
-pub fn test_table(test: &ProgramTest) -> Frame {
+/// A program test of an embedding as a table, one row a program and comparison, in the test's order.
+///
+/// `direction` is the sign that scores were turned with (1: as they are, their genes up; −1: turned; 0: unknown, as they
+/// are), `direction_confidence` how clear it is.
+pub fn test_table(test: &ProgramTest, embedding: &Embedding) -> Frame {
     let rows = &test.rows;
     let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
     let mut rank = 0;
@@ -319,6 +347,7 @@ pub fn test_table(test: &ProgramTest) -> Frame {
         real(&|i| rows[i].standard_error),
         Column::Boolean(rows.iter().map(|r| Some(r.enriched())).collect()),
         whole(&|i| i64::from(rows[i].direction)),
+        real(&|i| embedding.clearness(&rows[i].name)),
         ranks,
         whole(&|i| rows[i].n_group as i64),
         whole(&|i| rows[i].n_comparison as i64),
@@ -347,8 +376,8 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
 }
 
 /// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
-pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest) {
-    put_test_table(cells, name, test_table(test));
+pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest, embedding: &Embedding) {
+    put_test_table(cells, name, test_table(test, embedding));
 }
 
 /// Puts the table of a program test, with what else stands beside it, into `uns["scgraft"]["tests"][name]`.

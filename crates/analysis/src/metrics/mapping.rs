@@ -8,11 +8,9 @@ use std::collections::BTreeMap;
 
 use scgraft_cells::{Coded, Dense};
 
-use super::knn_purity::knn_purity;
 use super::{Groups, mean};
 use crate::eigen::decompose;
 use crate::error::{Error, Result, check_matrix};
-use crate::knn_self;
 
 /// Reference cells further from a centre than this share of the centre's own cells are outside it.
 const INSIDE: f64 = 0.9;
@@ -195,37 +193,6 @@ pub fn unseen_cell_distance(
     Ok(mean(outside))
 }
 
-/// Query kNN purity: are the neighbours a query cell has in its own batch still its neighbours after mapping?
-///
-/// Within each query batch, the Jaccard overlap of the `k` neighbours before (`before`: PCA of the query's own
-/// expression, say) and after mapping; mean over its cells, then over batches. 1 is best. Batches of at most
-/// `k` cells are left out.
-///
-/// # Errors
-/// Lengths that differ, values that are not finite, no batch of more than `k` cells.
-pub fn query_knn_purity(before: &Dense, after: &Dense, batch: &Coded, k: usize) -> Result<f64> {
-    check_matrix("query before mapping", before)?;
-    check_matrix("query after mapping", after)?;
-    if before.n_rows != after.n_rows {
-        return Err(Error::Length {
-            what: "query after mapping".to_owned(),
-            expected: before.n_rows,
-            found: after.n_rows,
-        });
-    }
-    let batches = Groups::new("query batch", batch, before.n_rows, 1)?;
-    let largest = batches.sizes.iter().copied().max().unwrap_or(0);
-    if k + 1 > largest {
-        return Err(Error::TooManyNeighbours { k, available: largest.saturating_sub(1) });
-    }
-    let mut scores = Vec::new();
-    for cells in batches.members().iter().filter(|c| c.len() > k) {
-        let near = |x: &Dense| knn_self(&x.select_rows(cells), k, false);
-        scores.push(knn_purity(&near(before)?, &near(after)?)?);
-    }
-    Ok(mean(scores))
-}
-
 /// The quantile of unsorted values, interpolated linearly between order statistics.
 fn quantile(values: &mut [f64], q: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
@@ -271,16 +238,6 @@ mod tests {
         // Drawn from the same cloud: about one cell in ten is outside.
         let inside = unseen_cell_distance(&reference, &r, &bad, &b).unwrap();
         assert!(inside > 0.03 && inside < 0.2, "{inside}");
-    }
-
-    #[test]
-    fn purity_is_one_for_a_rotation_and_low_for_noise() {
-        let (x, labels) = clouds(&[("a", 0.0, 0.0), ("b", 9.0, 0.0)], 100, 4);
-        let turned = Dense::new(200, 2, x.values.chunks_exact(2).flat_map(|v| [-v[1], v[0]]).collect());
-        assert_eq!(query_knn_purity(&x, &turned, &labels, 10).unwrap(), 1.0);
-        let (other, _) = clouds(&[("a", 0.0, 0.0), ("b", 9.0, 0.0)], 100, 5);
-        assert!(query_knn_purity(&x, &other, &labels, 10).unwrap() < 0.2);
-        assert!(matches!(query_knn_purity(&x, &other, &labels, 100), Err(Error::TooManyNeighbours { .. })));
     }
 
     #[test]

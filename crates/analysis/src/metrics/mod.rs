@@ -17,8 +17,8 @@
 //! | kBET | [`kbet`](mod@kbet) | 50 neighbours | batch |
 //! | graph iLISI | [`lisi`] | 90 neighbours | batch |
 //! | entropy of batch mixing | [`batch_entropy`](mod@batch_entropy) | 15 neighbours | batch |
-//! | kNN purity | [`knn_purity`](mod@knn_purity) | neighbours before and after | structure |
-//! | label distance, unseen distances, query kNN purity | [`mapping`] | reference and query | mapping |
+//! | kNN purity | [`knn_purity`](mod@knn_purity) | neighbours before and after, within batches | structure |
+//! | label distance, unseen distances | [`mapping`] | reference and query | mapping |
 //!
 //! [`scores`] computes them all for several embeddings and puts them in one table, [`query`] those of a mapping.
 //!

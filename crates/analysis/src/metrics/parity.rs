@@ -8,12 +8,13 @@ use super::graph_connectivity::graph_connectivity;
 use super::isolated::{isolated_label_f1, isolated_label_silhouette};
 use super::kbet::{kbet, kbet_per_label};
 use super::knn_accuracy::knn_accuracy;
-use super::knn_purity::knn_purity;
+use super::knn_purity::{knn_purity, purity_within_batches};
 use super::lisi::{clisi, ilisi, lisi};
 use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
 use super::pc_regression::{pc_regression, pc_regression_comparison};
 use super::silhouette::{Between, Distance, batch_asw, bras, cell_type_asw, silhouette_samples};
 use crate::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::neighbours::Search;
 use crate::testing::{Golden, coded};
 use crate::umap::connectivities;
 use crate::{knn_self, pca};
@@ -95,6 +96,21 @@ fn neighbourhoods() {
         let earlier = knn_self(&c.before, 16, true).unwrap();
         c.near("knn_purity", knn_purity(&first(16), &earlier).unwrap(), 1e-12);
     }
+}
+
+#[test]
+fn purity_within_batches_equals_scikit_learn() {
+    let c = case();
+    // For each batch, the Jaccard overlap of sklearn.neighbors.NearestNeighbors(n_neighbors=k).fit(x[batch]).kneighbors()
+    // on the first three columns of `before` and on `after`, as sets; mean over cells, then over the batches.
+    let n = c.types.codes.len();
+    let first = Dense::new(n, 3, (0..n).flat_map(|i| c.before.row(i)[..3].to_vec()).collect());
+    for (k, expected) in [(15, 0.327_639_263_470_981_1), (5, 0.207_645_843_725_844_83)] {
+        let (found, recall) = purity_within_batches(&first, &c.after, &c.batch, k, &Search::Exact).unwrap();
+        assert!((found - expected).abs() < 1e-12 && recall == 1.0, "{k}: {found}, expected {expected}");
+    }
+    // Batches moved as wholes: nothing is lost within them.
+    assert_eq!(purity_within_batches(&c.before, &c.after, &c.batch, 15, &Search::Exact).unwrap().0, 1.0);
 }
 
 #[test]

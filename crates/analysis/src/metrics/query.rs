@@ -6,14 +6,15 @@
 use scgraft_cells::{Coded, Dense};
 
 use super::Groups;
-use super::mapping::{label_distance, query_knn_purity, unseen_cell_distance, unseen_label_distance};
+use super::knn_purity::purity_within_batches;
+use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
 use super::scores::left_out_of;
 use crate::error::{Error, Result, check_labels, check_matrix};
 use crate::neighbours::Search;
 use crate::transfer::{TransferOptions, transfer_labels};
 
-/// Neighbours of the label accuracy and of the purity, as in the papers.
-const AROUND: usize = 15;
+/// Neighbours of the label accuracy and of the purity in the papers.
+pub const AROUND: usize = 15;
 
 /// The columns of the table, in order. All are from 0 to 1, 1 is best.
 pub const QUERY_METRICS: [&str; 5] =
@@ -41,9 +42,9 @@ pub struct Sides<'a> {
 
 /// Scores how a query lies on its reference, in embeddings that hold the cells of both.
 ///
-/// `before` is the data before mapping, for the purity of the query's neighbourhoods; without it that score is left out.
-/// Label accuracy is over query cells whose type the reference has: the share whose most probable label (15 neighbours
-/// in the reference, the paper's weights) is their own.
+/// `before` is the data before mapping, for the purity of the query's neighbourhoods within its batches; without it that
+/// score is left out. Label accuracy is over query cells whose type the reference has: the share whose most probable
+/// label (`k` neighbours in the reference, the paper's weights) is their own. [`AROUND`] is the papers' `k`.
 ///
 /// # Errors
 /// Lengths that differ, values that are not finite, no cell of the query or of the reference.
@@ -51,6 +52,7 @@ pub fn evaluate_query(
     embeddings: &[(&str, &Dense)],
     sides: Sides<'_>,
     before: Option<&Dense>,
+    k: usize,
     search: &Search,
 ) -> Result<QueryScores> {
     let n = sides.query.len();
@@ -82,14 +84,14 @@ pub fn evaluate_query(
     for &(name, x) in embeddings {
         let (reference, query) = (x.select_rows(&there), x.select_rows(&here));
         let purity = match &before {
-            Some(before) => query_knn_purity(before, &query, &batch, AROUND),
+            Some(before) => purity_within_batches(before, &query, &batch, k, search).map(|p| p.0),
             None => Err(Error::Inconsistent {
                 what: "data before mapping".to_owned(),
                 problem: "not given; this metric compares with it".to_owned(),
             }),
         };
         let values = vec![
-            label_accuracy(&reference, &known, &query, &own, search),
+            label_accuracy(&reference, &known, &query, &own, k, search),
             label_distance(&reference, &known, &query, &own),
             unseen_label_distance(&reference, &known, &query, &own),
             unseen_cell_distance(&reference, &known, &query, &own),
@@ -103,7 +105,14 @@ pub fn evaluate_query(
     Ok(QueryScores { rows, left_out })
 }
 
-fn label_accuracy(reference: &Dense, known: &Coded, query: &Dense, own: &Coded, search: &Search) -> Result<f64> {
+fn label_accuracy(
+    reference: &Dense,
+    known: &Coded,
+    query: &Dense,
+    own: &Coded,
+    k: usize,
+    search: &Search,
+) -> Result<f64> {
     let there = Groups::new("reference cell type", known, reference.n_rows, 2)?;
     let cells: Vec<usize> =
         (0..query.n_rows).filter(|&i| there.names.contains(&own.levels[own.codes[i] as usize])).collect();
@@ -113,7 +122,7 @@ fn label_accuracy(reference: &Dense, known: &Coded, query: &Dense, own: &Coded, 
             problem: "none is among those of the reference; name types alike on both sides".to_owned(),
         });
     }
-    let near = search.between(reference, &query.select_rows(&cells), AROUND.min(reference.n_rows))?;
+    let near = search.between(reference, &query.select_rows(&cells), k.min(reference.n_rows))?;
     let found = transfer_labels(&near.neighbours, &[("cell type", known)], &TransferOptions::default())?;
     let right = cells.iter().zip(&found[0].best).filter(|&(&i, &best)| own.codes[i] == best).count();
     Ok(right as f64 / cells.len() as f64)
@@ -144,7 +153,7 @@ mod tests {
         let (bad, ..) = world(true);
         let sides = Sides { query: &query, batch: &batch, cell_types: &types };
         let all = [("good", &good), ("bad", &bad)];
-        let s = evaluate_query(&all, sides, Some(&good), &Search::Exact).unwrap();
+        let s = evaluate_query(&all, sides, Some(&good), AROUND, &Search::Exact).unwrap();
         assert!(s.left_out.is_empty(), "{:?}", s.left_out);
         let (good_row, bad_row) = (&s.rows[0].1, &s.rows[1].1);
         assert_eq!(good_row[0], Some(1.0));
@@ -158,7 +167,7 @@ mod tests {
     fn a_query_without_reference_or_unseen_types_says_so() {
         let (x, query, batch, types) = world(false);
         let sides = Sides { query: &[true; 600], batch: &batch, cell_types: &types };
-        let none = evaluate_query(&[("x", &x)], sides, None, &Search::Exact);
+        let none = evaluate_query(&[("x", &x)], sides, None, AROUND, &Search::Exact);
         assert!(none.unwrap_err().to_string().contains("reference"));
         // Without the third type nothing is unseen; without data before there is no purity.
         let kept: Vec<usize> = (0..600).filter(|&i| types.codes[i] < 2).collect();
@@ -166,7 +175,7 @@ mod tests {
         let (query, batch, types): (Vec<bool>, _, _) =
             (kept.iter().map(|&i| query[i]).collect(), pick(&batch), pick(&types));
         let sides = Sides { query: &query, batch: &batch, cell_types: &types };
-        let s = evaluate_query(&[("x", &x.select_rows(&kept))], sides, None, &Search::Exact).unwrap();
+        let s = evaluate_query(&[("x", &x.select_rows(&kept))], sides, None, AROUND, &Search::Exact).unwrap();
         let names: Vec<&str> = s.left_out.iter().map(|l| l.0).collect();
         assert_eq!(names, ["Unseen-label distance", "Unseen-cell distance", "Query kNN purity"]);
     }

@@ -11,11 +11,11 @@ use super::graph_connectivity::graph_connectivity;
 use super::isolated::{isolated_label_f1, with_cell_type_asw};
 use super::kbet::kbet_per_label;
 use super::knn_accuracy::knn_accuracy;
-use super::knn_purity::knn_purity;
+use super::knn_purity::purity_within_batches;
 use super::pc_regression::pc_regression_comparison;
 use super::silhouette::{batch_asw, bras};
 use super::{Groups, lisi, mean};
-use crate::cluster::{RESOLUTIONS, resolution_sweep};
+use crate::cluster::{Algorithm, RESOLUTIONS, sweep};
 use crate::error::{Error, Result, check_matrix};
 use crate::neighbours::{Neighbours, Search};
 use crate::umap::connectivities;
@@ -23,12 +23,31 @@ use crate::umap::connectivities;
 /// Weights of the two categories in the overall score.
 const BATCH_WEIGHT: f64 = 0.4;
 const BIOLOGY_WEIGHT: f64 = 0.6;
-/// Neighbours of each kind of metric; the cell itself is one of them.
-const GRAPH: usize = 15;
-const KBET: usize = 50;
-const LISI: usize = 90;
-/// Neighbours where the paper does not count the cell itself.
-const AROUND: usize = 15;
+/// The nine metrics that the expiMap paper takes the plain mean of.
+const EXPIMAP: [&str; 9] = [
+    "PC regression",
+    "Batch ASW",
+    "kBET",
+    "Graph connectivity",
+    "Graph iLISI",
+    "Graph cLISI",
+    "NMI",
+    "ARI",
+    "Cell-type ASW",
+];
+/// The ten metrics of the scArches paper: four of the batches, six of the biology.
+const SCARCHES: [&str; 10] = [
+    "PC regression",
+    "Entropy of batch mixing",
+    "Graph connectivity",
+    "Batch ASW",
+    "NMI",
+    "ARI",
+    "Cell-type ASW",
+    "Isolated-label F1",
+    "Isolated-label silhouette",
+    "kNN accuracy",
+];
 
 /// What a metric judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +98,18 @@ pub const METRICS: [Metric; 15] = {
 /// Settings of [`evaluate`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct EvaluateOptions {
-    /// Resolutions of the clusterings for NMI, ARI and isolated-label F1.
+    /// Resolutions of the clusterings for NMI, ARI and isolated-label F1; of several the best counts. The scArches paper
+    /// has one, 1.0.
     pub resolutions: Vec<f64>,
+    /// How clusters are found; the scArches paper has Louvain.
+    pub algorithm: Algorithm,
+    /// Neighbours of the clusterings' graph and of graph connectivity (the cell itself is one of them), and, itself not
+    /// counted, of kNN accuracy, kNN purity and the entropy of batch mixing.
+    pub neighbours: usize,
+    /// Neighbours of kBET, the cell itself among them.
+    pub kbet_neighbours: usize,
+    /// Neighbours of LISI, the cell itself among them.
+    pub lisi_neighbours: usize,
     /// Level of kBET's test.
     pub kbet_alpha: f64,
     /// Seed of the clusterings.
@@ -91,7 +120,16 @@ pub struct EvaluateOptions {
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
-        EvaluateOptions { resolutions: RESOLUTIONS.to_vec(), kbet_alpha: 0.05, seed: 0, search: Search::Exact }
+        EvaluateOptions {
+            resolutions: RESOLUTIONS.to_vec(),
+            algorithm: Algorithm::Leiden,
+            neighbours: 15,
+            kbet_neighbours: 50,
+            lisi_neighbours: 90,
+            kbet_alpha: 0.05,
+            seed: 0,
+            search: Search::Exact,
+        }
     }
 }
 
@@ -106,8 +144,16 @@ pub struct Row {
     pub biology: Option<f64>,
     /// Mean of the batch metrics.
     pub batch: Option<f64>,
-    /// 0.4 · batch + 0.6 · biology.
+    /// 0.4 · batch + 0.6 · biology, of all metrics that are in the means. Neither paper's.
     pub overall: Option<f64>,
+    /// The expiMap paper's overall score: the mean of its nine metrics (PC regression, batch ASW, kBET, graph connectivity,
+    /// graph iLISI, graph cLISI, NMI, ARI, cell-type ASW). `None` where one of them is missing.
+    pub expimap_overall: Option<f64>,
+    /// The scArches paper's: each of its ten metrics scaled from 0 (the worst of these embeddings) to 1 (the best),
+    /// 0.4 · mean of its four of the batches + 0.6 · mean of its six of the biology. It compares these embeddings and says
+    /// nothing of one alone; a metric with one value in all of them is in neither mean. `None` with a single embedding, or
+    /// where a metric is missing.
+    pub scarches_overall: Option<f64>,
     /// Share of the true neighbours that the search found; 1 of an exact search.
     pub recall: f64,
 }
@@ -140,10 +186,10 @@ impl Scores {
 /// Scores embeddings of the same cells by every metric of the papers.
 ///
 /// `before` is the data before integration (PCA of log-normalised expression, say), for PC regression
-/// and kNN purity; without it these two are left out. A metric that the data cannot have (no cell
+/// and kNN purity (within batches); without it these two are left out. A metric that the data cannot have (no cell
 /// type in two batches, say) is left out for all embeddings, with the reason in the table, so that means
-/// compare like with like. Neighbours are exact unless asked otherwise: 15 for the graph metrics and accuracy, 50 for kBET, 90 for
-/// LISI, fewer when there are fewer cells.
+/// compare like with like. Neighbours are exact unless asked otherwise: 15 for the graph metrics and accuracy, 50 for
+/// kBET, 90 for LISI, fewer when there are fewer cells.
 ///
 /// ```
 /// use scgraft_analysis::metrics::scores::{EvaluateOptions, evaluate};
@@ -168,19 +214,20 @@ pub fn evaluate(
     before: Option<&Dense>,
     options: &EvaluateOptions,
 ) -> Result<Scores> {
-    check(embeddings, batch, cell_types, before)?;
-    let near_before = before.map(|x| options.search.among(x, neighbours_of(x, AROUND + 1), true)).transpose()?;
-    let near_before = near_before.map(|f| f.neighbours);
+    check(embeddings, batch, cell_types, before, options)?;
+    let most = options.lisi_neighbours.max(options.kbet_neighbours).max(options.neighbours + 1);
     let mut columns = Vec::new();
     for &(name, x) in embeddings {
-        let near = options.search.among(x, neighbours_of(x, LISI), true)?;
-        let values = score(x, &near.neighbours, batch, cell_types, before, near_before.as_ref(), options);
+        let near = options.search.among(x, most.min(x.n_rows), true)?;
+        let values = score(x, &near.neighbours, batch, cell_types, before, options);
         columns.push((name, near.recall, values));
     }
     let names = METRICS.map(|m| m.name);
     let left_out = left_out_of(&names, columns.iter().map(|(name, _, values)| (*name, &values[..])));
-    let rows = columns.into_iter().map(|(name, recall, values)| row(name, recall, values, &left_out)).collect();
-    Ok(Scores { rows, left_out })
+    let rows = columns.into_iter().map(|(name, recall, values)| row(name, recall, values, &left_out));
+    let mut scores = Scores { rows: rows.collect(), left_out };
+    overall_of_the_papers(&mut scores.rows);
+    Ok(scores)
 }
 
 /// The metrics that some embedding has no value for, each with the first reason met.
@@ -198,7 +245,50 @@ pub(super) fn left_out_of<'a>(
     metrics.iter().enumerate().filter_map(|(m, &name)| reason(m).map(|r| (name, r))).collect()
 }
 
-fn check(embeddings: &[(&str, &Dense)], batch: &Coded, cell_types: &Coded, before: Option<&Dense>) -> Result<()> {
+/// Adds the overall scores as the two papers have them.
+fn overall_of_the_papers(rows: &mut [Row]) {
+    let column = |name: &&str| METRICS.iter().position(|m| m.name == *name);
+    let nine: Vec<usize> = EXPIMAP.iter().filter_map(column).collect();
+    for row in rows.iter_mut() {
+        let values: Option<Vec<f64>> = nine.iter().map(|&m| row.values[m]).collect();
+        row.expimap_overall = values.map(mean);
+    }
+    if rows.len() < 2 {
+        return;
+    }
+    let mut parts = [vec![Vec::new(); rows.len()], vec![Vec::new(); rows.len()]];
+    for m in SCARCHES.iter().filter_map(column) {
+        let Some(values) = rows.iter().map(|r| r.values[m]).collect::<Option<Vec<f64>>>() else { return };
+        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), &v| (l.min(v), h.max(v)));
+        if high > low {
+            let part = &mut parts[usize::from(METRICS[m].category == Category::Biology)];
+            values.iter().zip(part.iter_mut()).for_each(|(v, scaled)| scaled.push((v - low) / (high - low)));
+        }
+    }
+    let [batch, biology] = parts;
+    for ((row, batch), biology) in rows.iter_mut().zip(batch).zip(biology) {
+        if !batch.is_empty() && !biology.is_empty() {
+            row.scarches_overall = Some(BATCH_WEIGHT * mean(batch) + BIOLOGY_WEIGHT * mean(biology));
+        }
+    }
+}
+
+fn check(
+    embeddings: &[(&str, &Dense)],
+    batch: &Coded,
+    cell_types: &Coded,
+    before: Option<&Dense>,
+    options: &EvaluateOptions,
+) -> Result<()> {
+    for (name, k) in [
+        ("neighbours", options.neighbours),
+        ("neighbours of kBET", options.kbet_neighbours),
+        ("neighbours of LISI", options.lisi_neighbours),
+    ] {
+        if k < 2 {
+            return Err(Error::Parameter { name, value: k.to_string(), expected: "at least 2" });
+        }
+    }
     let Some(&(_, first)) = embeddings.first() else {
         return Err(Error::Empty { what: "list of embeddings".to_owned(), n_rows: 0, n_cols: 0 });
     };
@@ -229,10 +319,6 @@ fn check(embeddings: &[(&str, &Dense)], batch: &Coded, cell_types: &Coded, befor
     Ok(())
 }
 
-fn neighbours_of(x: &Dense, k: usize) -> usize {
-    k.min(x.n_rows)
-}
-
 /// One value, or the reason there is none, for each of [`METRICS`].
 fn score(
     x: &Dense,
@@ -240,19 +326,18 @@ fn score(
     batch: &Coded,
     cell_types: &Coded,
     before: Option<&Dense>,
-    near_before: Option<&Neighbours>,
     options: &EvaluateOptions,
 ) -> Vec<Result<f64>> {
-    let graph_near = near.truncated(GRAPH);
-    let around = near.truncated(AROUND + 1);
+    let graph_near = near.truncated(options.neighbours);
+    let around = near.truncated(options.neighbours + 1);
     let clusterings =
-        connectivities(&graph_near).and_then(|g| resolution_sweep(&g, &options.resolutions, options.seed));
+        connectivities(&graph_near).and_then(|g| sweep(&g, options.algorithm, &options.resolutions, options.seed));
     let with_clusters = |f: &dyn Fn(&[crate::cluster::Clustering]) -> Result<f64>| match &clusterings {
         Ok(c) => f(c),
         Err(e) => Err(e.clone()),
     };
     let silhouettes = with_cell_type_asw(x, cell_types, batch);
-    let lisis = lisi::both(near, batch, cell_types);
+    let lisis = lisi::both(&near.truncated(options.lisi_neighbours), batch, cell_types);
     let part = |pair: &Result<(f64, f64)>, first: bool| match pair {
         Ok((a, b)) => Ok(if first { *a } else { *b }),
         Err(e) => Err(e.clone()),
@@ -269,12 +354,15 @@ fn score(
         part(&silhouettes, false),
         part(&lisis, false),
         knn_accuracy(&around, cell_types),
-        near_before.ok_or_else(needs_before).and_then(|b| knn_purity(b, &around)),
+        before
+            .ok_or_else(needs_before)
+            .and_then(|b| purity_within_batches(b, x, batch, options.neighbours, &options.search))
+            .map(|p| p.0),
         before.ok_or_else(needs_before).and_then(|b| pc_regression_comparison(b, x, batch)),
         batch_asw(x, cell_types, batch),
         bras(x, cell_types, batch),
         graph_connectivity(&graph_near, cell_types),
-        kbet_per_label(&near.truncated(KBET), batch, cell_types, options.kbet_alpha),
+        kbet_per_label(&near.truncated(options.kbet_neighbours), batch, cell_types, options.kbet_alpha),
         part(&lisis, true),
         batch_entropy(&around, batch),
     ]
@@ -294,6 +382,8 @@ fn row(name: &str, recall: f64, values: Vec<Result<f64>>, left_out: &[(&'static 
     Row {
         embedding: name.to_owned(),
         overall: biology.zip(batch).map(|(bio, batch)| BATCH_WEIGHT * batch + BIOLOGY_WEIGHT * bio),
+        expimap_overall: None,
+        scarches_overall: None,
         biology,
         batch,
         recall,
@@ -337,9 +427,82 @@ mod tests {
         let weighed = 0.4 * best.batch.unwrap() + 0.6 * best.biology.unwrap();
         assert!((best.overall.unwrap() - weighed).abs() < 1e-12);
         assert!(s.value("noise", "NMI").unwrap() < 0.2 && s.value("apart", "kBET").unwrap() < 0.1);
-        // Alone, each embedding has the scores it has in company.
+        // Alone, each embedding has the scores it has in company, but for the one that compares.
         let alone = evaluate(&all[2..], &batch, &types, Some(&apart), &EvaluateOptions::default()).unwrap();
-        assert_eq!(&alone.rows[0], best);
+        assert_eq!(alone.rows[0], Row { scarches_overall: None, ..best.clone() });
+    }
+
+    /// A row of which every metric is `value`, save those named.
+    fn made(value: f64, but: &[(&str, f64)]) -> Row {
+        let of = |m: &Metric| Some(but.iter().find(|b| b.0 == m.name).map_or(value, |b| b.1));
+        Row {
+            embedding: String::new(),
+            values: METRICS.iter().map(of).collect(),
+            biology: None,
+            batch: None,
+            overall: None,
+            expimap_overall: None,
+            scarches_overall: None,
+            recall: 1.0,
+        }
+    }
+
+    #[test]
+    fn overall_scores_of_the_papers_by_hand() {
+        // kNN purity, BRAS and the entropy are in none of the nine; kBET and the two LISI in none of the ten.
+        let outside = [("kNN purity", 0.9), ("BRAS", 0.9), ("Entropy of batch mixing", 0.8)];
+        let mut rows = vec![
+            made(0.5, &[&outside[..], &[("NMI", 0.95), ("kBET", 0.05)]].concat()),
+            made(0.5, &[("PC regression", 0.7), ("kBET", 1.0), ("Graph iLISI", 1.0)]),
+            made(0.5, &[("PC regression", 0.6), ("Isolated-label F1", 0.1), ("ARI", 0.9)]),
+        ];
+        overall_of_the_papers(&mut rows);
+        let expimap: Vec<f64> = rows.iter().map(|r| r.expimap_overall.unwrap()).collect();
+        let wanted = [(7.0 * 0.5 + 0.95 + 0.05) / 9.0, (6.0 * 0.5 + 0.7 + 2.0) / 9.0, (7.0 * 0.5 + 0.6 + 0.9) / 9.0];
+        // Scaled: PC regression 0, 1, 0.5; entropy 1, 0, 0; NMI 1, 0, 0; ARI 0, 0, 1; F1 1, 1, 0; the rest is the same in all.
+        let scarches: Vec<f64> = rows.iter().map(|r| r.scarches_overall.unwrap()).collect();
+        let scaled = [
+            0.4 * (0.0 + 1.0) / 2.0 + 0.6 * (1.0 + 0.0 + 1.0) / 3.0,
+            0.4 * (1.0 + 0.0) / 2.0 + 0.6 * (0.0 + 0.0 + 1.0) / 3.0,
+            0.4 * (0.5 + 0.0) / 2.0 + 0.6 * (0.0 + 1.0 + 0.0) / 3.0,
+        ];
+        for (found, wanted) in expimap.iter().chain(&scarches).zip(wanted.iter().chain(&scaled)) {
+            assert!((found - wanted).abs() < 1e-12, "{found}, not {wanted}");
+        }
+        // A published row (the first of the expiMap paper's table of results): the mean of its nine values.
+        let names = ["PC regression", "Batch ASW", "kBET", "Graph connectivity", "Graph iLISI", "Graph cLISI", "NMI"];
+        let values = [0.830916, 0.849592, 0.692612, 0.950481, 0.080352, 0.984566, 0.749592];
+        let but: Vec<(&str, f64)> =
+            names.into_iter().zip(values).chain([("ARI", 0.792801), ("Cell-type ASW", 0.476635)]).collect();
+        let mut rows = vec![made(0.0, &but)];
+        overall_of_the_papers(&mut rows);
+        assert!((rows[0].expimap_overall.unwrap() - 0.711950).abs() < 1e-6);
+        assert_eq!(rows[0].scarches_overall, None, "one embedding alone");
+        rows[0].values[0] = None;
+        overall_of_the_papers(&mut rows);
+        assert_eq!(rows[0].expimap_overall, None, "one of the nine is missing");
+    }
+
+    #[test]
+    fn the_algorithm_and_the_neighbours_are_those_asked_for() {
+        let (x, batch, types) = cells(240, 1.0, 6);
+        let x = Dense::new(240, 4, x.values.iter().map(|v| v / 3.0).collect());
+        let options = EvaluateOptions {
+            resolutions: vec![1.0],
+            algorithm: Algorithm::Louvain,
+            neighbours: 20,
+            ..EvaluateOptions::default()
+        };
+        let s = evaluate(&[("x", &x)], &batch, &types, Some(&x), &options).unwrap();
+        let near = crate::knn_self(&x, 21, true).unwrap();
+        let graph = connectivities(&near.truncated(20)).unwrap();
+        let clusters = crate::cluster::louvain(&graph, 1.0, 0).unwrap();
+        let nmi = super::super::agreement::nmi(&types.codes, &clusters.codes).unwrap();
+        assert!((s.value("x", "NMI").unwrap() - nmi).abs() < 1e-12);
+        assert_eq!(s.value("x", "kNN accuracy").unwrap(), knn_accuracy(&near, &types).unwrap());
+        assert_eq!(s.value("x", "kNN purity").unwrap(), 1.0);
+        let none = EvaluateOptions { neighbours: 1, ..EvaluateOptions::default() };
+        assert!(matches!(evaluate(&[("x", &x)], &batch, &types, None, &none), Err(Error::Parameter { .. })));
     }
 
     #[test]

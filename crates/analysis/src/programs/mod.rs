@@ -6,7 +6,7 @@ mod stratum;
 mod superiority;
 mod test;
 
-pub use direction::{DirectionMethod, Directions, directions};
+pub use direction::{DirectionMethod, Directions, TOP_GENES, directions};
 pub use importance::{GeneImportance, ProgramGenes, active_programs, gene_importance, stand_ins};
 pub use test::{
     Comparison, ENRICHED, Latent, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow, SkippedComparison,

@@ -151,6 +151,8 @@ pub fn report(n: usize) -> Report {
                 kind: if i < 272 { "annotated" } else { "new" }.into(),
                 active: i % 4 != 3,
                 direction: [1, -1, 1, 0][i % 4],
+                confidence: [0.93, 0.41, 0.72, 0.0][i % 4],
+                n_genes: 0,
                 genes: (0..genes).map(|g| gene(g, &mut random)).collect(),
             }
         })

@@ -145,7 +145,11 @@ pub struct Program {
     pub active: bool,
     /// +1 when a higher latent score means higher expression of its genes, −1 when lower, 0 when unclear.
     pub direction: i8,
-    /// Genes with their weights, the most important first.
+    /// How clear the direction is, from 0 (as much up as down) to 1 (all one way).
+    pub confidence: f64,
+    /// Genes with a weight; more than are listed, where the list is cut.
+    pub n_genes: u64,
+    /// Genes with their weights, the most important first: all, or the first of them.
     pub genes: Vec<GeneWeight>,
 }
 

@@ -71,6 +71,7 @@ pub(super) fn json(report: &Report) -> Result<String, ReportError> {
     let data = json!({
         "maps": report.embeddings.iter().map(cell_map).collect::<Vec<_>>(),
         "genes": report.programs.iter().map(genes).collect::<Vec<_>>(),
+        "numberOfGenes": report.programs.iter().map(|p| p.n_genes.max(p.genes.len() as u64)).collect::<Vec<_>>(),
         "scales": { "viridis": css(Scale::Viridis), "diverging": css(Scale::Diverging) },
         "missing": MISSING.css(),
     });

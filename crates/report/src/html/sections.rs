@@ -7,6 +7,9 @@ use crate::scene::{Scene, Size};
 use crate::svg::escape;
 use crate::{Picture, ReportError, Sankey};
 
+/// Programs named of each test in the overview.
+const NAMED: usize = 3;
+
 /// A section of the page.
 pub(super) struct Section {
     pub id: &'static str,
@@ -60,9 +63,18 @@ pub(super) fn overview(report: &Report) -> Section {
         tile(format!("{active} of {}", report.programs.len()), "programs active");
     }
     for test in report.tests.iter().take(2) {
-        let n = test.programs.iter().filter(|p| p.log_bf.abs() >= test.threshold).count();
+        let mut strong: Vec<_> = test.programs.iter().filter(|p| p.log_bf.abs() >= test.threshold).collect();
+        strong.sort_by(|a, b| b.log_bf.abs().total_cmp(&a.log_bf.abs()));
         let title = if test.title.is_empty() { "test" } else { &test.title };
-        tile(number(n as f64, 0), &format!("programs enriched: {title}"));
+        let mut what = format!("programs enriched, {title}");
+        for (i, p) in strong.iter().take(NAMED).enumerate() {
+            let sign = if p.log_bf > 0.0 { "higher" } else { "lower" };
+            what += &format!("{} {} {sign}", if i == 0 { ":" } else { "," }, p.name);
+        }
+        if strong.len() > NAMED {
+            what += ", …";
+        }
+        tile(number(strong.len() as f64, 0), &what);
     }
     let mut facts = tables::facts(&report.run.data);
     if let Some(seed) = report.run.seed {

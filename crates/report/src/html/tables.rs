@@ -80,7 +80,12 @@ pub(super) fn programs(report: &Report) -> String {
     }
     let tests: Vec<&BayesFactors> = report.tests.iter().take(TEST_COLUMNS).collect();
     let mut head = sortable("program", "", "") + &sortable("kind", "", "") + &sortable("genes", "num", "");
-    head += &sortable("direction", "", "whether a higher latent score means higher or lower expression of the genes");
+    head += &sortable(
+        "a higher score: genes",
+        "",
+        "whether a higher latent score means higher or lower expression of the genes, and how clear that is: from 0 (as \
+         much up as down) to 1 (all one way)",
+    );
     for (i, test) in tests.iter().enumerate() {
         let name = if tests.len() == 1 { "log BF".to_owned() } else { format!("log BF {}", i + 1) };
         head += &sortable(&name, "num", &test.title);
@@ -103,13 +108,15 @@ pub(super) fn programs(report: &Report) -> String {
             number(threshold, 1)
         )
     };
+    let listed = report.programs.iter().filter(|p| p.n_genes > p.genes.len() as u64).map(|p| p.genes.len()).max();
+    let cut = listed.map_or_else(String::new, |n| format!(" (the {n} heaviest)"));
     format!(
         "<p class=\"controls\"><label>Filter <input type=\"search\" id=\"program-filter\" \
          placeholder=\"program or gene\" autocomplete=\"off\"></label>\
          <label><input type=\"checkbox\" id=\"program-active\"> only active</label>{strong}\
          <span id=\"program-count\" role=\"status\"></span></p>{keys}\
          <p class=\"quiet\"><span class=\"gene\">gene</span> in the gene set, <span class=\"gene added\">gene</span> added \
-         by the model. Open a program to see all its genes.</p>{}",
+         by the model. Open a program to see its genes with their weights{cut}.</p>{}",
         scrolled(
             "Programs",
             &format!(
@@ -121,9 +128,9 @@ pub(super) fn programs(report: &Report) -> String {
 
 fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> String {
     let direction = match p.direction {
-        1.. => "<td data-v=\"1\">▲ <span class=\"said\">up</span></td>",
-        0 => "<td data-v=\"0\">–</td>",
-        _ => "<td data-v=\"-1\">▼ <span class=\"said\">down</span></td>",
+        1.. => format!("<td data-v=\"{0}\">▲ up {1}</td>", p.confidence, number(p.confidence, 2)),
+        0 => "<td data-v=\"0\">–</td>".to_owned(),
+        _ => format!("<td data-v=\"{0}\">▼ down {1}</td>", -p.confidence, number(p.confidence, 2)),
     };
     let factors: String = tests
         .iter()
@@ -139,7 +146,8 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> String {
         .take(GENES_IN_ROW)
         .map(|g| format!("<span class=\"gene{}\">{}</span> ", if g.added { " added" } else { "" }, escape(&g.name)))
         .collect();
-    let more = p.genes.len().saturating_sub(GENES_IN_ROW);
+    let n_genes = p.n_genes.max(p.genes.len() as u64);
+    let more = n_genes.saturating_sub(GENES_IN_ROW as u64);
     let more = if more > 0 { format!("<span class=\"quiet\">+{more}</span>") } else { String::new() };
     format!(
         "<tr data-i=\"{i}\" data-active=\"{}\"><th scope=\"row\"><button type=\"button\" class=\"open\" \
@@ -149,7 +157,7 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> String {
         escape(&p.name).replace('_', "_<wbr>"),
         escape(&p.kind),
         if p.active { "" } else { " <span class=\"quiet\">inactive</span>" },
-        numeric(Some(p.genes.len() as f64), 0),
+        numeric(Some(n_genes as f64), 0),
     )
 }
 
@@ -206,4 +214,47 @@ pub(super) fn methods(run: &RunInfo) -> Section {
         }
     }
     Section { id: "methods", title: "Methods and settings", html }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GeneWeight, ProgramBayesFactor};
+
+    fn report() -> Report {
+        let gene = |i: usize| GeneWeight { name: format!("G{i}"), weight: -1.0 / (i + 1) as f64, added: false };
+        let named = |name: &str, log_bf: f64| ProgramBayesFactor { name: name.into(), log_bf, se: None };
+        Report {
+            programs: vec![Program {
+                name: "LARGE".into(),
+                active: true,
+                direction: -1,
+                confidence: 0.414,
+                n_genes: 491,
+                genes: (0..50).map(gene).collect(),
+                ..Program::default()
+            }],
+            tests: vec![BayesFactors {
+                title: "stimulated versus control".into(),
+                programs: vec![named("WEAK", 1.0), named("SECOND", -2.4), named("FIRST", 5.6)],
+                ..BayesFactors::default()
+            }],
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn all_genes_of_a_program_are_counted_and_its_sign_has_its_clearness() {
+        let html = programs(&report());
+        for part in [">491<", "+483", "▼ down 0.41", "its genes with their weights (the 50 heaviest)"] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+    }
+
+    #[test]
+    fn enriched_programs_are_named_the_strongest_first() {
+        let html = super::super::sections::overview(&report()).html;
+        let wanted = "programs enriched, stimulated versus control: FIRST higher, SECOND lower";
+        assert!(html.contains(wanted) && !html.contains("WEAK"), "{html}");
+    }
 }

@@ -9,7 +9,6 @@ use crate::axis::{Area, heading, number};
 use crate::color::{Scale, category};
 use crate::error::same_length;
 use crate::legend::{self, Bar};
-use crate::place::spread;
 use crate::scene::{Paint, Scene, Shape, Size, Step, Text, Weight};
 
 /// How many cells of each given label got each transferred label.
@@ -149,6 +148,42 @@ impl Picture for Confusion {
     }
 }
 
+/// Height of a line of labels in the flows, where there is room; the least that can be read; the size of letters in the
+/// first.
+const LINE: f64 = 13.0;
+const LEAST_LINE: f64 = 8.5;
+const FONT: f64 = 10.5;
+
+/// How high a cell may be for blocks of so many cells to fit, each in a place at least a line high, with gaps.
+///
+/// The height that is used, Σ max(cells · unit, line) + gaps, rises with the unit: found by halving.
+fn height_of_a_cell(sums: &[f64], height: f64, line: f64, gap: f64) -> f64 {
+    let used = |unit: f64| {
+        let places = sums.iter().map(|s| (s * unit + gap).max(line)).sum::<f64>();
+        places - gap
+    };
+    let (mut low, mut high) = (0.0, height / sums.iter().sum::<f64>());
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if used(middle) <= height { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// The upper ends of blocks, each in the middle of a place that holds its label, all together in the middle of the height.
+fn places(sums: &[f64], unit: f64, line: f64, gap: f64, top: f64, height: f64) -> Vec<f64> {
+    let place = |s: &f64| (s * unit + gap).max(line);
+    let used = sums.iter().map(place).sum::<f64>() - gap;
+    let mut y = top + (height - used).max(0.0) / 2.0 - gap / 2.0;
+    sums.iter()
+        .map(|s| {
+            let block = y + (place(s) - s * unit) / 2.0;
+            y += place(s);
+            block
+        })
+        .collect()
+}
+
 impl Picture for Sankey<'_> {
     fn natural_size(&self) -> Size {
         let most = self.0.given.len().max(self.0.transferred.len()) as f64;
@@ -166,23 +201,25 @@ impl Picture for Sankey<'_> {
         let area = area.inside(0.0, 20.0, 0.0, 2.0);
 
         let (rows, columns) = table.shown();
-        let all = table.counts.iter().sum::<u64>() as f64;
         let row_sum: Vec<f64> = rows.iter().map(|&i| table.row(i).iter().sum::<u64>() as f64).collect();
         let column_sum: Vec<f64> =
             columns.iter().map(|&j| rows.iter().map(|&i| table.row(i)[j]).sum::<u64>() as f64).collect();
-        let gap = (area.h * 0.25 / (rows.len().max(columns.len())) as f64).min(6.0);
-        let unit = (area.h - gap * (rows.len().max(columns.len()) - 1) as f64) / all;
-        let tops = |sums: &[f64]| -> Vec<f64> {
-            let used = sums.iter().sum::<f64>() * unit + gap * (sums.len() - 1) as f64;
-            let mut y = area.y + (area.h - used) / 2.0;
-            sums.iter()
-                .map(|s| {
-                    let top = y;
-                    y += s * unit + gap;
-                    top
-                })
-                .collect()
-        };
+        let most = rows.len().max(columns.len());
+        let line = (area.h / most as f64).min(LINE);
+        if line < LEAST_LINE {
+            return Err(ReportError::TooSmall {
+                what: format!("flows between {most} labels"),
+                width: size.width,
+                height: size.height,
+                min_width: size.width,
+                min_height: (size.height + (LEAST_LINE - line) * most as f64).ceil(),
+            });
+        }
+        let font = FONT * line / LINE;
+        let gap = (area.h * 0.25 / most as f64).min(6.0);
+        // The side with the larger need for room says how high a cell is, on both.
+        let unit = height_of_a_cell(&row_sum, area.h, line, gap).min(height_of_a_cell(&column_sum, area.h, line, gap));
+        let tops = |sums: &[f64]| places(sums, unit, line, gap, area.y, area.h);
         let (row_top, column_top) = (tops(&row_sum), tops(&column_sum));
 
         // One colour a label, the same on both sides.
@@ -194,8 +231,7 @@ impl Picture for Sankey<'_> {
         };
         let row_names = names(&rows, &table.given, &row_sum);
         let column_names = names(&columns, &table.transferred, &column_sum);
-        const FONT: f64 = 10.5;
-        let room = |names: &[String]| scene.widest(names, FONT, Weight::Regular).min(area.w * 0.34);
+        let room = |names: &[String]| scene.widest(names, font, Weight::Regular).min(area.w * 0.34);
         let (left, right) = (room(&row_names) + 8.0, room(&column_names) + 8.0);
         const NODE: f64 = 9.0;
         let (x0, x1) = (area.x + left + NODE, area.right() - right - NODE);
@@ -228,8 +264,6 @@ impl Picture for Sankey<'_> {
         }
         let sides = [(x0 - NODE, &row_top, &row_sum, true), (x1, &column_top, &column_sum, false)];
         for (x, top, sums, is_left) in sides {
-            let middles: Vec<f64> = top.iter().zip(sums).map(|(t, s)| t + s * unit / 2.0).collect();
-            let placed = spread(&middles, 12.5, area.y + 5.0, area.bottom() - 5.0);
             for k in 0..top.len() {
                 let label = if is_left { &table.given[rows[k]] } else { &table.transferred[columns[k]] };
                 let color = category(color_of(label, table.given.len() + k));
@@ -237,10 +271,11 @@ impl Picture for Sankey<'_> {
                 scene.tip(format!("{label}: {} cells", number(sums[k], 0)));
                 // The count is kept whole; the name gives way.
                 let count = count(sums[k]);
-                let room = if is_left { left } else { right } - 8.0 - scene.width_of(&count, FONT, Weight::Regular);
-                let words = format!("{}{count}", scene.fit(label, FONT, Weight::Regular, room));
-                let text = Text::new(if is_left { x - 6.0 } else { x + NODE + 6.0 }, placed[k], words);
-                let text = text.size(FONT).centered();
+                let room = if is_left { left } else { right } - 8.0 - scene.width_of(&count, font, Weight::Regular);
+                let words = format!("{}{count}", scene.fit(label, font, Weight::Regular, room));
+                let middle = top[k] + sums[k] * unit / 2.0;
+                let text = Text::new(if is_left { x - 6.0 } else { x + NODE + 6.0 }, middle, words);
+                let text = text.size(font).centered();
                 scene.text(if is_left { text.end() } else { text });
             }
         }
@@ -271,6 +306,36 @@ mod tests {
             counts: vec![1, 0, 9, 2, 5, 0, 0, 1, 20],
         };
         assert_eq!(table.shown(), (vec![2, 0, 1], vec![2, 1, 0]));
+    }
+
+    #[test]
+    fn every_label_has_room_beside_its_own_block() {
+        for n in [2, 12, 30] {
+            // A few large blocks and many of one cell.
+            let sums: Vec<f64> = (0..n).map(|i| if i % 7 == 0 { 500.0 } else { 1.0 }).collect();
+            let (height, line, gap) = (500.0f64, LINE.min(500.0 / n as f64), 4.0);
+            let unit = height_of_a_cell(&sums, height, line, gap);
+            let tops = places(&sums, unit, line, gap, 10.0, height);
+            let middles: Vec<f64> = tops.iter().zip(&sums).map(|(t, s)| t + s * unit / 2.0).collect();
+            assert!(middles.windows(2).all(|w| w[1] - w[0] >= line - 1e-6), "{n}: {middles:?}");
+            assert!(tops.windows(2).zip(&sums).all(|(t, s)| t[1] >= t[0] + s * unit), "{n}: blocks overlap");
+            let end = tops[n - 1] + sums[n - 1] * unit;
+            assert!(
+                unit > 0.0 && tops[0] >= 10.0 - gap / 2.0 - 1e-6 && end <= 510.0 + gap / 2.0 + 1e-6,
+                "{n}: {tops:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn flows_without_room_for_their_labels_say_how_much_they_need() {
+        let names: Vec<String> = (0..60).map(|i| format!("type {i}")).collect();
+        let codes: Vec<i32> = (0..60).collect();
+        let table = Confusion::from_codes((&codes, &names), (&codes, &names)).unwrap();
+        let Err(ReportError::TooSmall { min_height, .. }) = Sankey(&table).draw(Size::new(400.0, 300.0)) else {
+            panic!("drawn")
+        };
+        assert!(Sankey(&table).draw(Size::new(400.0, min_height)).is_ok());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use scgraft::{pipeline, slots};
 use serde_json::{Value, json};
 
 use super::input::{self, Condition, Values};
+use super::label_map::{LabelMap, Match, Renamed};
 use super::near::Near;
 use super::output::{fixed, number};
 use super::{Global, Output, encode, files, pictures, stop};
@@ -98,6 +99,8 @@ pub(crate) struct Annotate {
     /// names, where they are]
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub truth: Vec<String>,
+    #[command(flatten)]
+    pub label_map: LabelMap,
     #[command(flatten)]
     pub near: Near,
     #[command(flatten)]
@@ -189,6 +192,7 @@ impl Annotate {
         if self.truth.len() > self.labels.len() {
             bail!("--truth has {} columns, --labels {}", self.truth.len(), self.labels.len());
         }
+        let renamed = self.label_map.read()?;
         let mut told = Vec::new();
         // Columns filled in all cells share their neighbours; one with gaps has its own.
         let groups = if whole { vec![&columns[..]] } else { columns.chunks(1).collect() };
@@ -219,7 +223,8 @@ impl Annotate {
             slots::put_annotation(&mut cells, &annotation);
             for (t, (name, coded)) in annotation.labels.iter().zip(&labels) {
                 let truth = self.truth_of(name);
-                told.push(tell(t, &annotation, coded, &cells, truth.as_deref(), out)?);
+                let truth = truth.as_deref().map(|truth| (truth, &renamed));
+                told.push(tell(t, &annotation, coded, &cells, truth, out)?);
             }
             if self.nested {
                 check_nested(&labels)?;
@@ -353,7 +358,7 @@ fn tell(
     annotation: &pipeline::Annotation,
     labels: &Coded,
     cells: &Cells,
-    truth: Option<&str>,
+    truth: Option<(&str, &Renamed)>,
     out: &mut Output,
 ) -> Result<Value> {
     let name = t.column.as_str();
@@ -393,19 +398,28 @@ fn tell(
         out.line(format!("label sets: {} labels per cell on average, one in {one} cells", fixed(found.mean_size(), 2)));
         told["sets"] = json!({"mean_size": number(found.mean_size()), "of_one_label": one});
     }
-    if let Some(truth) = truth
-        && let Some(curve) = pictures::reliability(cells, name, truth)?
-    {
-        let of = curve.bins.iter().map(|b| b.cells).sum::<u64>();
-        let right = curve.bins.iter().map(|b| b.accuracy * b.cells as f64).sum::<f64>() / of.max(1) as f64;
-        let error = curve.ece.unwrap_or(f64::NAN);
-        let share = fixed(100.0 * right, 1);
-        out.line(format!(
-            "{share} % of the {of} cells whose `{truth}` the reference has got it; calibration error {}",
-            fixed(error, 3)
-        ));
-        told["truth"] =
-            json!({"column": truth, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
+    let given = truth.and_then(|(truth, renamed)| cells.obs.column(truth).map(|c| (truth, renamed, c)));
+    if let Some((truth, renamed, column)) = given {
+        renamed.warn_unused(&column.texts());
+        let known: Vec<&str> = labels.levels.iter().map(String::as_str).collect();
+        let found = Match::of(&renamed.texts(column), &known);
+        let curve = pictures::reliability(cells, name, truth, renamed)?;
+        let of = curve.iter().flat_map(|c| &c.bins).map(|b| b.cells).sum::<u64>();
+        let sum = curve.iter().flat_map(|c| &c.bins).map(|b| b.accuracy * b.cells as f64).sum::<f64>();
+        if of > 0 {
+            let right = sum / of as f64;
+            let error = curve.and_then(|c| c.ece).unwrap_or(f64::NAN);
+            let share = fixed(100.0 * right, 1);
+            out.line(format!(
+                "{share} % of the {of} cells whose `{truth}` the reference has got it; calibration error {}",
+                fixed(error, 3)
+            ));
+            told["truth"] =
+                json!({"column": truth, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
+        }
+        if found.labelled > 0 {
+            told["truth_labels"] = found.tell(&format!("accuracy by `{truth}`"), ", left out", out);
+        }
     }
     out.line("");
     Ok(told)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scgraft::analysis::Neighbours;
-use scgraft::analysis::cluster::{Clustering, leiden, louvain, resolution_sweep};
+use scgraft::analysis::cluster::{self as analysis, Clustering, sweep};
 use scgraft::analysis::metrics::agreement::{ari, nmi};
 use scgraft::analysis::umap::connectivities;
 use scgraft::cells::{Cells, Column, Csr, Uns};
@@ -69,6 +69,16 @@ pub(crate) enum Algorithm {
     Louvain,
 }
 
+impl Algorithm {
+    /// The analysis's own name for it.
+    pub fn of_analysis(self) -> analysis::Algorithm {
+        match self {
+            Algorithm::Leiden => analysis::Algorithm::Leiden,
+            Algorithm::Louvain => analysis::Algorithm::Louvain,
+        }
+    }
+}
+
 impl Cluster {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.data)?;
@@ -83,13 +93,7 @@ impl Cluster {
         let graph = connectivities(&found.neighbours)?;
         stop::check()?;
         let seed = global.seed.unwrap_or(0);
-        let clusterings = match self.algorithm {
-            Algorithm::Leiden if self.resolution.len() > 1 => resolution_sweep(&graph, &self.resolution, seed)?,
-            Algorithm::Leiden => vec![leiden(&graph, self.resolution[0], seed)?],
-            Algorithm::Louvain => {
-                self.resolution.iter().map(|&r| louvain(&graph, r, seed)).collect::<Result<Vec<_>, _>>()?
-            }
-        };
+        let clusterings = sweep(&graph, self.algorithm.of_analysis(), &self.resolution, seed)?;
         let name = self.algorithm.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
         let key = self.key.clone().unwrap_or(name);
         let mut rows = Vec::new();

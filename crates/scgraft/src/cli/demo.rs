@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::analysis::auroc::auroc;
 use scgraft::analysis::neighbours::Search;
-use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
+use scgraft::analysis::programs::{Comparison, DirectionMethod, ProgramTest, ProgramTestOptions, gene_importance};
 use scgraft::analysis::transfer::{NoveltyOptions, TransferOptions};
 use scgraft::cells::{
     Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Truth, simulate,
@@ -19,8 +19,10 @@ use scgraft::slots;
 use scgraft::train::TrainConfig;
 use serde_json::{Value, json};
 
+use super::cluster::Algorithm;
 use super::evaluate::{Evaluate, table};
-use super::near::Near;
+use super::label_map::{LabelMap, Renamed};
+use super::near::{Expression, Near};
 use super::output::{fixed, number};
 use super::progress::Epochs;
 use super::report::Parts;
@@ -119,10 +121,10 @@ impl Demo {
             ..ProgramTestOptions::default()
         };
         let stimulation = pipeline::enrich(&mapped.embedding, (STATE, &states), None, true, &against)?;
-        slots::put_test(&mut query, "condition versus control", &stimulation);
+        slots::put_test(&mut query, "condition versus control", &stimulation, &mapped.embedding);
         let types = input::coded(&query, "query", TYPE)?.0;
         let by_type = pipeline::enrich(&mapped.embedding, (TYPE, &types), None, true, &ProgramTestOptions::default())?;
-        slots::put_test(&mut query, "cell_type versus rest", &by_type);
+        slots::put_test(&mut query, "cell_type versus rest", &by_type, &mapped.embedding);
 
         let found = Found {
             genes: &query.var.index,
@@ -158,7 +160,10 @@ impl Demo {
         if let Some(adaptor) = &mapped.grafted.adaptor {
             adaptor.save(at("query.adaptor"))?;
         }
-        write_table(at("stimulated_versus_control.tsv"), &enrich::without_index(slots::test_table(stimulation)))?;
+        write_table(
+            at("stimulated_versus_control.tsv"),
+            &enrich::without_index(slots::test_table(stimulation, &mapped.embedding)),
+        )?;
         stop::check()?;
 
         let evaluation = Evaluate {
@@ -167,16 +172,23 @@ impl Demo {
             name: vec!["query on its reference".into()],
             batch: BATCH.into(),
             labels: TYPE.into(),
-            before: None,
+            before: "counts".into(),
+            components: 50,
+            expression: Expression::default(),
             reference: vec![at("reference_out.h5ad")],
             query: Vec::new(),
             resolution: Vec::new(),
+            algorithm: Algorithm::Leiden,
+            k: NEIGHBOURS,
+            kbet_k: 50,
+            lisi_k: 90,
             near: Near::default(),
+            label_map: LabelMap::default(),
             tsv: None,
             output: None,
         };
-        let (scores, of_query) = evaluation.scores(global)?;
-        let metrics = table(&scores, of_query.as_ref());
+        let found = evaluation.scores(global)?;
+        let metrics = table(&found.scores, found.query.as_ref());
         write_table(at("metrics.tsv"), &metrics)?;
         stop::check()?;
 
@@ -189,6 +201,8 @@ impl Demo {
             model: Some(&mapped.grafted.model),
             label: Some(TYPE),
             truth: None,
+            renamed: &Renamed::default(),
+            rule: DirectionMethod::default(),
             groups: None,
             metrics: Some(metrics),
             color: &[],

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::analysis::differential::{Differential as Found, DifferentialMode};
+use scgraft::analysis::differential::{Differential as Found, DifferentialMode, DifferentialRow};
 use scgraft::cells::Coded;
 use scgraft::expression::{DifferentialPlan, differential, differential_table};
 use scgraft::io::write_table;
@@ -18,7 +18,8 @@ use super::{Global, Output, files, input, stop};
 const EXAMPLES: &str = "\
 Compares draws of normalised expression, as scvi-tools does. Mode change: the probability that the log₂ fold change is at
 least --delta, in the more probable direction; genes are called at a posterior expected false discovery rate. Mode
-vanilla: the probability that expression in the group is larger. Cells are the unit here: where samples of several donors
+vanilla: the probability that expression in the group is larger. Genes higher and lower in the group stand apart; where
+evidence ties (with 5,000 draws many genes are certain) they stand by log2 FC, with the pseudocount. Cells are the unit here: where samples of several donors
 are compared, small effects will look certain that a new donor would not show.
 
 Examples:
@@ -65,7 +66,7 @@ pub(crate) struct Differential {
     /// Write all genes as a table
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
-    /// Genes to print of each group
+    /// Genes to print of each group, as many that are higher and as many that are lower
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub top: usize,
 }
@@ -143,24 +144,38 @@ impl Differential {
             Mode::Change => out.line(format!("{a} versus {b}: {called} of {} genes differ", found.rows.len())),
             Mode::Vanilla => out.line(format!("{a} versus {b}")),
         }
-        let fold = |f: Option<[f64; 5]>| f.map_or(f64::NAN, |f| f[0]);
-        let rows: Vec<[String; 5]> = found
-            .rows
-            .iter()
-            .take(self.top)
-            .map(|r| {
-                let gene = genes[r.gene].clone();
-                let lfc = fixed(fold(r.fold_change), 2);
-                [gene, fixed(r.probability, 3), fixed(r.log_bayes_factor, 2), lfc, format!("{:.2e}", r.mean_a)]
-            })
-            .collect();
-        out.table(["gene", "p", "log BF", "log2 FC", "mean"], &rows);
-        let top = found.rows.iter().take(self.top).map(|r| {
-            json!({
-                "gene": genes[r.gene], "probability": number(r.probability),
-                "log_bayes_factor": number(r.log_bayes_factor), "lfc_mean": number(fold(r.fold_change)),
-            })
-        });
-        json!({"group": a, "comparison": b, "called": called, "top": top.collect::<Vec<_>>()})
+        let directions = found.by_direction();
+        let mut told = json!({"group": a, "comparison": b, "called": called});
+        for (rows, (name, what)) in directions.iter().zip([("up", "higher"), ("down", "lower")]) {
+            let n = rows.iter().filter(|r| r.differs == Some(true)).count();
+            match self.mode {
+                Mode::Change => out.line(format!("{what} in {a}: {n} genes")),
+                Mode::Vanilla => out.line(format!("{what} in {a}: {} genes", rows.len())),
+            }
+            let shown: Vec<[String; 6]> = rows.iter().take(self.top).map(|r| shown(r, &genes[r.gene])).collect();
+            out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others"], &shown);
+            let top = rows.iter().take(self.top).map(|r| {
+                json!({
+                    "gene": genes[r.gene], "probability": number(r.probability),
+                    "log_bayes_factor": number(r.log_bayes_factor), "effect": number(r.effect),
+                    "lfc_mean": number(r.fold_change.map_or(f64::NAN, |f| f[0])),
+                })
+            });
+            told[name] = top.collect();
+        }
+        out.line("");
+        told
     }
+}
+
+/// A row of the printed table. The fold change is that with the pseudocount, which orders genes of one probability.
+fn shown(r: &DifferentialRow, gene: &str) -> [String; 6] {
+    [
+        gene.to_owned(),
+        fixed(r.probability, 3),
+        fixed(r.log_bayes_factor, 2),
+        fixed(r.effect, 2),
+        format!("{:.2e}", r.mean_a),
+        format!("{:.2e}", r.mean_b),
+    ]
 }

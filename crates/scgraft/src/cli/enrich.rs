@@ -4,19 +4,23 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use scgraft::analysis::programs::{Comparison, Pairs, ProgramTest, ProgramTestOptions};
+use scgraft::Embedding;
+use scgraft::analysis::programs::{Comparison, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow};
 use scgraft::cells::{Coded, Frame};
 use scgraft::io::write_table;
 use scgraft::{pipeline, slots};
 use serde_json::{Value, json};
 
 use super::beside::{Beside, Tested};
-use super::output::{arrow, fixed, number};
+use super::direction::Direction;
+use super::output::{fixed, number};
 use super::{Global, Output, files, input};
 
 const EXAMPLES: &str = "\
-A log Bayes factor above 0 means a higher score in the group: its genes are up, when the test is directed (the default;
-a program whose direction is unknown is tested as it is). |log BF| ≥ 2.3 counts as enriched. Programs that the fit pruned
+A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
+program's genes are up (a program whose direction is unknown is tested as it is). `its genes` says so: up or down in the
+group; `clear` how far the weights agree on it, from 0 (as much up as down) to 1 (all one way). |log BF| ≥ 2.3 counts as
+enriched. Programs that the fit pruned
 are left out. --donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The
 table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
 
@@ -55,6 +59,8 @@ pub(crate) struct Enrich {
     /// Test latent scores as they are, not turned to the programs' directions
     #[arg(long)]
     pub undirected: bool,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Fewest cells on either side
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub min_cells: usize,
@@ -89,7 +95,8 @@ impl Enrich {
         }
         let mut cells = files::read_own(&self.mapped)?;
         let file = self.mapped.display().to_string();
-        let mut embedding = slots::embedding(&cells, slots::LATENT).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
+        let embedding = slots::embedding(&cells, slots::LATENT).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
+        let mut embedding = self.direction.apply(embedding, &self.mapped)?;
         let (mut groups, rows) = input::coded(&cells, &file, &self.groups)?;
         let mut within = match &self.within {
             Some(name) => Some((name.as_str(), input::coded(&cells, &file, name)?)),
@@ -115,8 +122,8 @@ impl Enrich {
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
             tracing::warn!("`{}`{within} was left out: {g} cells against {c}", s.group);
         }
-        let mut table = slots::test_table(&test);
-        show(&test, self.top, out);
+        let mut table = slots::test_table(&test, &embedding);
+        show(&test, &embedding, self.top, out);
         if self.beside.wanted() {
             let versus = if matches!(options.comparison, Comparison::Rest) { &[][..] } else { &self.versus };
             let within = within.as_ref().map(|(_, (coded, _))| coded);
@@ -133,7 +140,7 @@ impl Enrich {
             files::write(path, &cells)?;
             out.put("output", path.display().to_string());
         }
-        out.put("tests", to_json(&test));
+        out.put("tests", to_json(&test, &embedding));
         Ok(())
     }
 
@@ -180,7 +187,7 @@ pub(crate) fn without_index(mut table: Frame) -> Frame {
 }
 
 /// Each comparison's leading programs.
-pub(crate) fn show(test: &ProgramTest, top: usize, out: &mut Output) {
+pub(crate) fn show(test: &ProgramTest, embedding: &Embedding, top: usize, out: &mut Output) {
     let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
     for rows in comparisons {
         let first = &rows[0];
@@ -194,26 +201,38 @@ pub(crate) fn show(test: &ProgramTest, top: usize, out: &mut Output) {
             first.n_comparison,
             rows.len()
         ));
-        let table: Vec<[String; 5]> = rows
+        let table: Vec<[String; 6]> = rows
             .iter()
             .take(top)
             .map(|r| {
                 let mark = if r.enriched() { "*" } else { "" };
                 let bf = fixed(r.log_bayes_factor, 2);
-                [r.name.clone(), bf, fixed(r.log_bayes_factor_error(), 2), mark.into(), arrow(r.direction)]
+                let clear = if r.direction == 0 { f64::NAN } else { embedding.clearness(&r.name) };
+                let se = fixed(r.log_bayes_factor_error(), 2);
+                [r.name.clone(), bf, se, mark.into(), genes(r).into(), fixed(clear, 2)]
             })
             .collect();
-        out.table(["program", "log BF", "se", "≥2.3", "direction known"], &table);
+        out.table(["program", "log BF", "se", "≥2.3", "its genes", "clear"], &table);
         out.line("");
     }
 }
 
-fn to_json(test: &ProgramTest) -> Vec<Value> {
+/// What the genes of a program do in the group: the sign of the factor, where the score was turned to the genes.
+fn genes(row: &ProgramTestRow) -> &'static str {
+    match (row.direction, row.log_bayes_factor > 0.0) {
+        (0, _) => "?",
+        (_, true) => "up",
+        (_, false) => "down",
+    }
+}
+
+fn to_json(test: &ProgramTest, embedding: &Embedding) -> Vec<Value> {
     let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
-    let row = |r: &scgraft::analysis::programs::ProgramTestRow| {
+    let row = |r: &ProgramTestRow| {
         json!({"program": r.name, "log_bayes_factor": number(r.log_bayes_factor),
                "se": number(r.log_bayes_factor_error()), "p": number(r.p_h0),
-               "enriched": r.enriched(), "direction": r.direction})
+               "enriched": r.enriched(), "genes": genes(r), "direction": r.direction,
+               "direction_confidence": number(embedding.clearness(&r.name))})
     };
     comparisons
         .map(|rows| {

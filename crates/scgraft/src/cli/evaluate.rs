@@ -7,20 +7,28 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::analysis::metrics::query::{QUERY_METRICS, QueryScores, Sides, evaluate_query};
 use scgraft::analysis::metrics::scores::{Category, EvaluateOptions, METRICS, Row, Scores, evaluate};
-use scgraft::cells::{Array, Cells, Coded, Column, Dense, Frame};
+use scgraft::cells::{Array, Cells, Coded, Column, Dense, Frame, Slot, Uns};
 use scgraft::io::{ReadOptions, Select, read_h5ad, write_table};
+use scgraft::joint::{centred_apart, joint_components};
 use scgraft::report::Picture;
 use scgraft::slots;
 use serde_json::{Value, json};
 
-use super::near::Near;
+use super::cluster::Algorithm;
+use super::label_map::{LabelMap, Match};
+use super::near::{Expression, Near};
 use super::output::{fixed, number};
 use super::{Global, Output, files, input, pictures, stop};
 
 const EXAMPLES: &str = "\
 Biology: NMI, ARI (best of several clusterings), cell-type ASW, isolated labels, graph cLISI, kNN accuracy. Batches: PC
 regression, batch ASW, graph connectivity, kBET, graph iLISI, entropy of batch mixing. Overall = 0.6 biology + 0.4 batch.
-BRAS and kNN purity stand in the table but in no mean. A metric that one embedding cannot have is left out for all.
+BRAS and kNN purity (within batches) stand in the table but in no mean. A metric that one embedding cannot have is left out
+for all. Beside it the papers' own: `Overall (expiMap)` is the mean of its nine metrics, `Overall (scArches)` its ten, each
+scaled from the worst to the best of the embeddings, 0.6 biology + 0.4 batch; both papers cluster by Louvain at one
+resolution (--algorithm louvain --resolution 1). PC regression and kNN purity compare with the data before integration:
+principal components of the counts, of all files together, on the genes of the model (else the most variable of those
+that all files have).
 Where reference and query are told apart, a second table has label accuracy (15 neighbours), label distance, unseen-label
 and unseen-cell distance, query kNN purity. All from 0 to 1, 1 is best.
 
@@ -50,9 +58,15 @@ pub(crate) struct Evaluate {
     /// Column of obs with the cell type
     #[arg(long, value_name = "COLUMN")]
     pub labels: String,
-    /// Entry of obsm with the data before integration, for PC regression and kNN purity (`scgraft pca` makes one)
-    #[arg(long, value_name = "KEY")]
-    pub before: Option<String>,
+    /// The data before integration, for PC regression and kNN purity: `counts` makes principal components of the counts of
+    /// all files together, `none` leaves both metrics out, anything else is an entry of obsm
+    #[arg(long, value_name = "counts|none|KEY", default_value = COUNTS)]
+    pub before: String,
+    /// Components that are made of the counts
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub components: usize,
+    #[command(flatten)]
+    pub expression: Expression,
     /// The reference with its embedding, for mapped queries; one for all files, or one each. A file without the batch
     /// column is one batch
     #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with = "query")]
@@ -63,8 +77,22 @@ pub(crate) struct Evaluate {
     /// Resolutions of the clusterings for NMI, ARI and isolated-label F1 [default: 0.2, 0.4 … 2]
     #[arg(long, value_name = "X", value_delimiter = ',')]
     pub resolution: Vec<f64>,
+    /// How clusters are found
+    #[arg(long, value_enum, default_value_t = Algorithm::Leiden)]
+    pub algorithm: Algorithm,
+    /// Neighbours of the clusterings, graph connectivity, kNN accuracy and purity, entropy and label accuracy
+    #[arg(long, default_value_t = 15, value_name = "N", help_heading = "Neighbours")]
+    pub k: usize,
+    /// Neighbours of kBET
+    #[arg(long, default_value_t = 50, value_name = "N", help_heading = "Neighbours")]
+    pub kbet_k: usize,
+    /// Neighbours of LISI
+    #[arg(long, default_value_t = 90, value_name = "N", help_heading = "Neighbours")]
+    pub lisi_k: usize,
     #[command(flatten)]
     pub near: Near,
+    #[command(flatten)]
+    pub label_map: LabelMap,
     /// Write the table, one row an embedding
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
@@ -80,9 +108,9 @@ impl Evaluate {
         for path in [self.tsv.as_ref(), self.output.as_ref()].into_iter().flatten() {
             files::check_output(path, &inputs)?;
         }
-        let (scores, query) = self.scores(global)?;
-        show(&scores, query.as_ref(), out);
-        let table = table(&scores, query.as_ref());
+        let found = self.scores(global)?;
+        show(&found, out);
+        let table = table(&found.scores, found.query.as_ref());
         if let Some(path) = &self.tsv {
             write_table(path, &table)?;
         }
@@ -95,25 +123,41 @@ impl Evaluate {
     }
 
     /// The metrics, and those of a query where there is one.
-    pub fn scores(&self, global: &Global) -> Result<(Scores, Option<QueryScores>)> {
+    pub fn scores(&self, global: &Global) -> Result<Evaluated> {
         let data = self.read()?;
         let embeddings: Vec<(&str, &Dense)> = data.embeddings.iter().map(|(n, x)| (n.as_str(), x)).collect();
-        let mut options =
-            EvaluateOptions { seed: global.seed.unwrap_or(0), search: self.near.search(global), ..Default::default() };
+        let mut options = EvaluateOptions {
+            seed: global.seed.unwrap_or(0),
+            algorithm: self.algorithm.of_analysis(),
+            neighbours: self.k,
+            kbet_neighbours: self.kbet_k,
+            lisi_neighbours: self.lisi_k,
+            search: self.near.search(global),
+            ..Default::default()
+        };
         if !self.resolution.is_empty() {
             options.resolutions = self.resolution.clone();
         }
         tracing::info!("{} cells, {} embeddings", data.labels.codes.len(), embeddings.len());
-        let before = data.before.as_ref();
-        let scores = evaluate(&embeddings, &data.batch, &data.labels, before, &options)?;
+        let before = data.before.as_ref().ok().map(|b| &b.x);
+        let mut scores = evaluate(&embeddings, &data.batch, &data.labels, before, &options)?;
         stop::check()?;
         for row in &scores.rows {
             self.near.tell(row.recall);
         }
         let sides = data.query.as_ref();
         let sides = sides.map(|query| Sides { query, batch: &data.batch, cell_types: &data.labels });
-        let query = sides.map(|s| evaluate_query(&embeddings, s, before, &options.search)).transpose()?;
-        Ok((scores, query))
+        let mut query = sides.map(|s| evaluate_query(&embeddings, s, before, self.k, &options.search)).transpose()?;
+        if let Err(reason) = &data.before {
+            let left = query.iter_mut().flat_map(|q| &mut q.left_out).chain(&mut scores.left_out);
+            for (name, why) in left {
+                if ["PC regression", "kNN purity", "Query kNN purity"].contains(name) {
+                    why.clone_from(reason);
+                }
+            }
+        }
+        let labels = data.query.as_ref().map(|query| matched(query, &data.labels));
+        Ok(Evaluated { scores, query, before: data.before.ok().map(|b| b.told), labels })
     }
 
     /// The name of the row of file `f` and key `key`.
@@ -140,7 +184,14 @@ impl Evaluate {
         }
         let first = self.side(0)?;
         let columns = Columns::of(self, &first)?;
-        let before = self.before.as_ref().map(|key| first.embedding(key)).transpose()?;
+        let before = match self.before.as_str() {
+            "none" => Err("not wanted (--before none)".to_owned()),
+            COUNTS => self.of_counts(&first, &columns.kept)?,
+            key => {
+                let x = first.embedding(key)?.select_rows(&columns.kept);
+                Ok(Before { x, told: format!("before integration: obsm[\"{key}\"]") })
+            }
+        };
         let mut embeddings = Vec::new();
         for f in 0..self.files.len() {
             let other = if f == 0 { None } else { Some(self.side(f)?) };
@@ -152,13 +203,64 @@ impl Evaluate {
                 embeddings.push((self.row_name(f, key), x.select_rows(&columns.kept)));
             }
         }
-        Ok(Data {
-            embeddings,
-            before: before.map(|b| b.select_rows(&columns.kept)),
-            batch: columns.batch,
-            labels: columns.labels,
-            query: columns.query,
-        })
+        Ok(Data { embeddings, before, batch: columns.batch, labels: columns.labels, query: columns.query })
+    }
+
+    /// Components of the counts of the cells compared, of the first file and its reference together; or why there are none.
+    fn of_counts(&self, side: &Side, kept: &[usize]) -> Result<Result<Before, String>> {
+        stop::check()?;
+        let mut parts = Vec::new();
+        let (mut start, mut kept) = (0, kept);
+        for part in side.parts() {
+            let n = part.cells.n_cells();
+            let (own, rest) = kept.split_at(kept.partition_point(|&i| i < start + n));
+            let rows: Vec<usize> = own.iter().map(|i| i - start).collect();
+            (start, kept) = (start + n, rest);
+            let cells = read_h5ad(&part.path, &self.slot_options())?;
+            match self.expression.plain_of(&cells) {
+                Ok(mut values) => {
+                    if rows.len() < n {
+                        values.x = values.x.select_rows(&rows);
+                    }
+                    parts.push(values);
+                }
+                Err(reason) => return Ok(Err(format!("no counts in {}: {reason:#}", part.path.display()))),
+            }
+        }
+        let genes = side.genes_of_the_model();
+        let normalised = self.expression.log_normalised;
+        let found = joint_components(&parts, normalised, genes, VARIABLE, self.components);
+        let found = match found {
+            Ok(found) => found,
+            Err(reason) => return Ok(Err(format!("no components of the counts: {reason}"))),
+        };
+        let files = if parts.len() == 1 { "the file".to_owned() } else { "both files together".to_owned() };
+        let values = if normalised { "values as they are" } else { "counts scaled to 10,000 a cell, log1p" };
+        let list: Vec<&String> = genes.iter().flat_map(|g| g.iter()).collect();
+        let of_model = !found.genes.is_empty() && found.genes.iter().all(|g| list.contains(&g));
+        let which = if of_model && found.genes.len() == list.len() {
+            "genes of the model".to_owned()
+        } else if of_model {
+            format!("of {} genes of the model", list.len())
+        } else {
+            format!("most variable of the {} genes there", found.shared)
+        };
+        let told = format!(
+            "before integration: {} principal components of {files} ({values}) on the {} {which}",
+            found.pca.scores.n_cols,
+            found.genes.len()
+        );
+        Ok(Ok(Before { x: found.pca.scores, told }))
+    }
+
+    /// What to read of a file for its counts.
+    fn slot_options(&self) -> ReadOptions {
+        let tables = ReadOptions { obs: Select::Nothing, ..ReadOptions::tables() };
+        match self.expression.values.slot() {
+            Slot::X => ReadOptions { x: true, ..tables },
+            Slot::Raw => ReadOptions { raw: true, ..tables },
+            Slot::Layer(_) => ReadOptions { layers: Select::All, ..tables },
+        }
     }
 
     /// A file and its reference.
@@ -172,10 +274,43 @@ impl Evaluate {
     }
 }
 
+/// The word that makes the data before integration of the counts.
+const COUNTS: &str = "counts";
+/// Most variable genes that are taken where no model says which.
+const VARIABLE: usize = 2000;
+
+/// The metrics, and what they rest on.
+pub(crate) struct Evaluated {
+    pub scores: Scores,
+    pub query: Option<QueryScores>,
+    /// What was done for the data before integration.
+    before: Option<String>,
+    /// How the query's labels meet the reference's.
+    labels: Option<Match>,
+}
+
+/// The data before integration.
+struct Before {
+    x: Dense,
+    /// What it is.
+    told: String,
+}
+
+/// How the labels of the query meet those of the other cells.
+fn matched(query: &[bool], labels: &Coded) -> Match {
+    let name = |i: usize| labels.levels[labels.codes[i] as usize].as_str();
+    let mut known: Vec<&str> = (0..query.len()).filter(|&i| !query[i]).map(name).collect();
+    known.sort_unstable();
+    known.dedup();
+    let own: Vec<Option<String>> = (0..query.len()).filter(|&i| query[i]).map(|i| Some(name(i).to_owned())).collect();
+    Match::of(&own, &known)
+}
+
 /// What is compared.
 struct Data {
     embeddings: Vec<(String, Dense)>,
-    before: Option<Dense>,
+    /// The data before integration, or why there is none.
+    before: Result<Before, String>,
     batch: Coded,
     labels: Coded,
     query: Option<Vec<bool>>,
@@ -190,7 +325,7 @@ struct Part {
 impl Part {
     fn read(path: &Path) -> Result<Part> {
         stop::check()?;
-        let options = ReadOptions { obsm: Select::All, uns: Select::All, ..ReadOptions::tables() };
+        let options = ReadOptions { obsm: Select::All, varm: Select::All, uns: Select::All, ..ReadOptions::tables() };
         Ok(Part { path: path.to_owned(), cells: read_h5ad(path, &options)? })
     }
 
@@ -227,12 +362,49 @@ impl Side {
                 self.query.path.display()
             );
         };
+        if plain {
+            let (a, b) = (part.path.display(), self.query.path.display());
+            if centred_apart(&reference.mean, &shared.mean) || (key == "X_pca" && self.other_loadings()) {
+                bail!(
+                    "obsm[\"{key}\"] of {a} and of {b} are two decompositions: each is centred on its own cells or has \
+                     loadings of its own, so their axes are not the same and nothing between the files can be read off \
+                     them; leave --before out (components of the counts of both files are made), or put one embedding \
+                     of all cells into both files"
+                );
+            }
+            tracing::warn!("obsm[\"{key}\"] of {a} and of {b} are taken as one embedding of all cells");
+        }
         let values = reference.mean.values.into_iter().chain(shared.mean.values).collect();
         Ok(Dense::new(reference.mean.n_rows + shared.mean.n_rows, shared.mean.n_cols, values))
     }
 
     fn parts(&self) -> impl Iterator<Item = &Part> {
         self.reference.iter().chain([&self.query])
+    }
+
+    /// Whether both files have loadings of components, and not the same ones.
+    fn other_loadings(&self) -> bool {
+        let loadings = |p: &Part| match p.cells.varm.get("PCs") {
+            Some(Array::Dense(m)) => Some(m.clone()),
+            _ => None,
+        };
+        let Some((a, b)) = self.reference.as_ref().and_then(|r| loadings(r).zip(loadings(&self.query))) else {
+            return false;
+        };
+        let names = self.reference.iter().flat_map(|r| &r.cells.var.index);
+        let at: HashMap<&str, usize> = names.enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+        let same = |(i, g): (usize, &String)| {
+            at.get(g.as_str()).is_none_or(|&j| a.row(j).iter().zip(b.row(i)).all(|(x, y)| (x - y).abs() < 1e-4))
+        };
+        a.n_cols != b.n_cols || !self.query.cells.var.index.iter().enumerate().all(same)
+    }
+
+    /// The genes of the model that both files were encoded by, or the query's alone.
+    fn genes_of_the_model(&self) -> Option<&[String]> {
+        match slots::note(&self.query.cells, "genes") {
+            Some(Uns::Texts(genes)) => Some(genes),
+            _ => None,
+        }
     }
 
     /// For each cell here its row in `other`, which must have all of them.
@@ -293,11 +465,18 @@ impl Columns {
         if side.parts().all(|p| p.cells.obs.column(&options.batch).is_none()) {
             return Err(missing(&side.query, &options.batch));
         }
+        let renamed = options.label_map.read()?;
         for part in side.parts() {
             let n = part.cells.n_cells();
             let own = || vec![Some(files::stem(&part.path)); n];
             batch.extend(part.texts(&options.batch).unwrap_or_else(own));
-            labels.extend(part.texts(&options.labels).ok_or_else(|| missing(part, &options.labels))?);
+            let mut given = part.texts(&options.labels).ok_or_else(|| missing(part, &options.labels))?;
+            // Names are those of the reference; where one file holds both, all cells are renamed.
+            if std::ptr::eq(part, &side.query) {
+                renamed.warn_unused(&given);
+                renamed.apply(&mut given);
+            }
+            labels.extend(given);
         }
         let kept: Vec<usize> = (0..batch.len()).filter(|&i| batch[i].is_some() && labels[i].is_some()).collect();
         if kept.len() < batch.len() {
@@ -335,7 +514,12 @@ impl Columns {
 }
 
 /// Name of the column of a category's mean.
-pub(crate) const MEANS: [&str; 3] = ["Biology", "Batch", "Overall"];
+pub(crate) const MEANS: [&str; 5] = ["Biology", "Batch", "Overall", "Overall (expiMap)", "Overall (scArches)"];
+
+/// The means of a row, in the order of their names.
+fn means(row: &Row) -> [Option<f64>; 5] {
+    [row.biology, row.batch, row.overall, row.expimap_overall, row.scarches_overall]
+}
 
 /// One row an embedding, in the order given: every metric, the means, the metrics of the query.
 pub(crate) fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
@@ -347,9 +531,8 @@ pub(crate) fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
     for (m, metric) in METRICS.iter().enumerate() {
         out.set(metric.name, real(&|i| scores.rows[i].values[m]));
     }
-    let means = [|r: &Row| r.biology, |r: &Row| r.batch, |r: &Row| r.overall];
-    for (name, mean) in MEANS.iter().zip(means) {
-        out.set(name, real(&|i| mean(&scores.rows[i])));
+    for (at, name) in MEANS.iter().enumerate() {
+        out.set(name, real(&|i| means(&scores.rows[i])[at]));
     }
     if let Some(query) = query {
         for (m, name) in QUERY_METRICS.iter().enumerate() {
@@ -359,7 +542,8 @@ pub(crate) fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
     out
 }
 
-fn show(scores: &Scores, query: Option<&QueryScores>, out: &mut Output) {
+fn show(found: &Evaluated, out: &mut Output) {
+    let (scores, query) = (&found.scores, found.query.as_ref());
     let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| fixed(v, 3));
     let ranked = scores.ranked();
     let mut header = vec!["metric", "of"];
@@ -375,10 +559,9 @@ fn show(scores: &Scores, query: Option<&QueryScores>, out: &mut Output) {
         row.extend(ranked.iter().map(|r| shown(r.values[m])));
         rows.push(row);
     }
-    let means = [|r: &Row| r.biology, |r: &Row| r.batch, |r: &Row| r.overall];
-    for (name, mean) in MEANS.iter().zip(means) {
+    for (at, name) in MEANS.iter().enumerate() {
         let mut row = vec![(*name).to_owned(), "mean".to_owned()];
-        row.extend(ranked.iter().map(|r| shown(mean(r))));
+        row.extend(ranked.iter().map(|r| shown(means(r)[at])));
         rows.push(row);
     }
     if let Some(query) = query {
@@ -395,6 +578,14 @@ fn show(scores: &Scores, query: Option<&QueryScores>, out: &mut Output) {
     for (metric, reason) in &left {
         out.line(format!("{metric} is left out: {reason}"));
     }
+    if let Some(before) = &found.before {
+        out.line(before);
+        out.put("before", before.as_str());
+    }
+    if let Some(labels) = &found.labels {
+        let told = labels.tell("label accuracy and distance", ", taken for types the reference lacks", out);
+        out.put("query_labels", told);
+    }
     let values = |names: &mut dyn Iterator<Item = &'static str>, values: &[Option<f64>]| -> Value {
         names
             .zip(values)
@@ -409,7 +600,8 @@ fn show(scores: &Scores, query: Option<&QueryScores>, out: &mut Output) {
             json!({
                 "embedding": r.embedding,
                 "metrics": values(&mut METRICS.iter().map(|m| m.name), &r.values),
-                "biology": r.biology, "batch": r.batch, "overall": r.overall, "neighbours_recall": number(r.recall),
+                "biology": r.biology, "batch": r.batch, "overall": r.overall,
+                "overall_expimap": r.expimap_overall, "overall_scarches": r.scarches_overall, "neighbours_recall": number(r.recall),
                 "query": query.map(|q| values(&mut QUERY_METRICS.iter().copied(), &q.1)),
             })
         })

@@ -53,7 +53,15 @@ pub(crate) struct Expression {
 
 impl Expression {
     pub fn of(&self, cells: &Cells) -> Result<LogExpression> {
-        let mut expression = scgraft::log_expression(cells, &self.values.slot(), self.log_normalised)?;
+        self.named(scgraft::log_expression(cells, &self.values.slot(), self.log_normalised)?)
+    }
+
+    /// The values as they are, with the names of the genes.
+    pub fn plain_of(&self, cells: &Cells) -> Result<LogExpression> {
+        self.named(scgraft::plain_expression(cells, &self.values.slot(), self.log_normalised)?)
+    }
+
+    fn named(&self, mut expression: LogExpression) -> Result<LogExpression> {
         if let Some(name) = &self.values.gene_column {
             let names = expression.genes.names();
             let Some(column) = expression.genes.column(name) else {

@@ -18,6 +18,7 @@ use scgraft::report::{
 use scgraft::slots;
 
 use super::evaluate::MEANS;
+use super::label_map::Renamed;
 use super::umap::stored;
 
 /// Neighbours of a picture.
@@ -140,7 +141,10 @@ pub(crate) fn comparisons(table: &Frame) -> Vec<BayesFactors> {
     let mut out: Vec<BayesFactors> = Vec::new();
     for i in 0..table.len() {
         let (group, comparison, within) = (text("group", i), text("comparison", i), text("within", i));
-        let title = format!("{group} versus {comparison}, {within}");
+        let title = match within.as_str() {
+            "" | "all cells" => format!("{group} versus {comparison}"),
+            within => format!("{group} versus {comparison}, {within}"),
+        };
         let Some(log_bf) = number("log_bayes_factor", i) else { continue };
         let program = ProgramBayesFactor { name: text("program", i), log_bf, se: number("log_bayes_factor_se", i) };
         match out.last_mut() {
@@ -154,38 +158,50 @@ pub(crate) fn comparisons(table: &Frame) -> Vec<BayesFactors> {
 }
 
 /// Transferred against given labels; `None` where a column is missing or no cell has both.
-pub(crate) fn confusion(cells: &Cells, label: &str, truth: &str) -> Option<Confusion> {
-    let codes = |name: &str| match coloring("", cells.obs.column(name)?).values {
+pub(crate) fn confusion(cells: &Cells, label: &str, truth: &str, renamed: &Renamed) -> Option<Confusion> {
+    let codes = |column: &Column| match coloring("", column).values {
         ColorValues::Categories { codes, levels } => Some((codes, levels)),
         ColorValues::Scores { .. } => None,
     };
-    let (given, pred) = (codes(truth)?, codes(&format!("{label}_pred"))?);
+    let given = cells.obs.column(truth)?;
+    let given = if renamed.is_empty() { codes(given)? } else { codes(&Column::Text(renamed.texts(given)))? };
+    let pred = codes(cells.obs.column(&format!("{label}_pred"))?)?;
     let table = Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()?;
     table.counts.iter().any(|&n| n > 0).then_some(table)
 }
 
+/// The labels that a transfer knows: those given to cells, and those with a probability.
+pub(crate) fn known_labels(cells: &Cells, label: &str) -> HashSet<String> {
+    let best = cells.obs.column(&format!("{label}_best")).map(Column::texts);
+    let mut known: HashSet<String> = best.into_iter().flatten().flatten().collect();
+    if let Some(Array::Frame(table)) = cells.obsm.get(&format!("{label}_probabilities")) {
+        // In the names of columns `/` is replaced.
+        let plain = |name: &&str| !known.iter().any(|k| k.replace('/', "_") == **name);
+        let more: Vec<String> = table.names().into_iter().filter(plain).map(str::to_owned).collect();
+        known.extend(more);
+    }
+    known
+}
+
 /// How often a transferred label is the given one, by confidence, over the cells whose given label the reference has;
 /// `None` where there is none.
-pub(crate) fn reliability(cells: &Cells, label: &str, truth: &str) -> Result<Option<Reliability>> {
+pub(crate) fn reliability(cells: &Cells, label: &str, truth: &str, renamed: &Renamed) -> Result<Option<Reliability>> {
     let column = |name: String| cells.obs.column(&name);
     let (Some(given), Some(best), Some(uncertainty)) =
         (column(truth.to_owned()), column(format!("{label}_best")), column(format!("{label}_uncertainty")))
     else {
         return Ok(None);
     };
-    let mut known: HashSet<String> = best.texts().into_iter().flatten().collect();
-    if let Some(Array::Frame(table)) = cells.obsm.get(&format!("{label}_probabilities")) {
-        known.extend(table.names().into_iter().map(str::to_owned));
-    }
-    // In the names of columns `/` is replaced.
+    let known = known_labels(cells, label);
+    let given = renamed.texts(given);
     let is_known = |given: &str| known.contains(given) || known.contains(&given.replace('/', "_"));
     let (mut confidence, mut right) = (Vec::new(), Vec::new());
     for i in 0..cells.n_cells() {
-        if let (Some(given), Some(best), Some(u)) = (given.text(i), best.text(i), uncertainty.number(i))
-            && is_known(&given)
+        if let (Some(given), Some(best), Some(u)) = (&given[i], best.text(i), uncertainty.number(i))
+            && is_known(given)
         {
             confidence.push((1.0 - u).clamp(0.0, 1.0));
-            right.push(given == best);
+            right.push(*given == best);
         }
     }
     if confidence.is_empty() {

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use scgraft::cells::Column;
 use scgraft::expression::predict;
 use scgraft::slots;
 use serde_json::json;
 
 use super::encode::Source;
+use super::label_map::{LabelMap, Match};
 use super::output::fixed;
-use super::{Global, Output, files};
+use super::{Global, Output, files, input};
 
 const EXAMPLES: &str = "\
 Writes obs[\"L_pred\"], obs[\"L_uncertainty\"] and obsm[\"L_probabilities\"], L the column that the reference was trained
@@ -36,11 +36,17 @@ pub(crate) struct Predict {
     /// The name L of what is written [default: the column that the reference was trained on]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Column of obs with the labels the cells came with, to compare [default: the one of that name]
+    #[arg(long, value_name = "COLUMN")]
+    pub truth: Option<String>,
+    #[command(flatten)]
+    pub label_map: LabelMap,
 }
 
 impl Predict {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_output(&self.output, &[&self.source.model, &self.source.cells])?;
+        let renamed = self.label_map.read()?;
         let (model, mut cells, data) = self.source.read(true)?;
         let Some(prediction) = predict(&model, &data)? else {
             bail!(
@@ -60,14 +66,27 @@ impl Predict {
         out.table(["label", "cells"], &rows);
         out.line(format!("mean uncertainty {}", fixed(mean, 3)));
         // Where the cells have labels, how many agree.
-        if let Some(given) = cells.obs.column(&name).map(Column::texts) {
-            let known = |t: &&Option<String>| t.as_ref().is_some_and(|t| prediction.levels.contains(t));
-            let n = given.iter().filter(known).count();
+        let truth = self.truth.as_ref().unwrap_or(&name);
+        if let Some(column) = cells.obs.column(truth) {
+            renamed.warn_unused(&column.texts());
+            let given = renamed.texts(column);
+            let known: Vec<&str> = prediction.levels.iter().map(String::as_str).collect();
+            let found = Match::of(&given, &known);
             let agree = given.iter().zip(prediction.names()).filter(|(g, p)| g.as_deref() == Some(p)).count();
-            if n > 0 {
-                out.line(format!("{agree} of {n} cells with a known `{name}` get that label"));
-                out.put("agreement", agree as f64 / n as f64);
+            if found.counted > 0 {
+                out.line(format!("{agree} of {} cells with a known `{truth}` get that label", found.counted));
+                out.put("agreement", agree as f64 / found.counted as f64);
             }
+            if found.labelled > 0 {
+                let told = found.tell(&format!("agreement with `{truth}`"), ", left out", out);
+                out.put("truth", told);
+            }
+        } else if self.truth.is_some() {
+            let columns = input::nearest_first(truth, &cells.obs.names());
+            bail!(
+                "{}: obs has no column `{truth}`; its columns, nearest name first: {columns}",
+                self.source.cells.display()
+            );
         }
         files::write(&self.output, &cells)?;
         let told: Vec<_> =

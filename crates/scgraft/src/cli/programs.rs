@@ -5,19 +5,24 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::analysis::enrichment::{over_representation, rank_enrichment};
-use scgraft::analysis::programs::{DirectionMethod, active_programs, directions, gene_importance, stand_ins};
+use scgraft::analysis::programs::{
+    DirectionMethod, Directions, active_programs, directions, gene_importance, stand_ins,
+};
 use scgraft::cells::{Dense, GenePrograms, ProgramOptions};
 use scgraft::io::{GmtOptions, read_gmt, write_rows};
 use scgraft::models::{Membership, Model};
 use scgraft::pipeline::program_weights;
 use serde_json::json;
 
+use super::direction::Direction;
 use super::output::{arrow, fixed, number};
 use super::{Global, Output, files, input};
 
 const EXAMPLES: &str = "\
-Direction: `up` means that a higher latent score goes with higher expression of the program's genes. `sum` is the sign of
-the sum of its weights; `counts` the sign most of them have, with a confidence from 0 to 1. A gene marked + is not in the
+Direction: `up` means that a higher latent score goes with higher expression of the program's genes, `down` with lower;
+the number says how clear that is, from 0 (as much up as down) to 1 (all one way). By `top` the ten heaviest genes count, by
+`sum` all weights, by `counts` the sign most of them have. Scores are turned by `top` unless --direction says otherwise.
+A gene marked + is not in the
 program's gene set (soft gene sets, new programs). Of nested gene sets the fit keeps one, which varies from seed to seed:
 `stands for` names the pruned programs that lie within a kept one. --against compares the heaviest genes of programs with
 known gene sets (over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new
@@ -41,6 +46,8 @@ pub(crate) struct Programs {
     /// Only these programs
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub program: Vec<String>,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Also programs that the fit pruned
     #[arg(long)]
     pub all: bool,
@@ -78,8 +85,11 @@ impl Programs {
         }
         let members: Vec<Vec<u32>> = programs.iter().map(|(_, p)| p.members.clone()).collect();
         let genes = gene_importance(&weights, Some(&members))?;
-        let (sums, counts) =
-            (directions(&weights, DirectionMethod::Sum)?, directions(&weights, DirectionMethod::Counts)?);
+        let rules = match self.direction.direction {
+            Some(_) => vec![self.direction.method()],
+            None => DirectionMethod::ALL.to_vec(),
+        };
+        let by_rule = rules.iter().map(|&rule| directions(&weights, rule)).collect::<Result<Vec<_>, _>>()?;
         let stand_ins = stand_ins(&members, &active_programs(&weights));
         // Pruned programs that lie as good as whole within an active one.
         let stands_for = |j: usize| -> Vec<&str> {
@@ -121,13 +131,18 @@ impl Programs {
                 (None, pruned) if !pruned.is_empty() => list.push(format!("(stands for {})", pruned.join(", "))),
                 _ => {}
             }
-            rows.push([
-                program.name.clone(),
-                arrow(sums.sign[j]),
-                format!("{} {}", arrow(counts.sign[j]), fixed(counts.confidence[j], 2)),
-                format!("{}/{}", genes[j].genes.len(), program.members.len()),
-                list.join(" "),
-            ]);
+            let mut row = vec![program.name.clone()];
+            row.extend(by_rule.iter().map(|d| format!("{} {}", arrow(d.sign[j]), fixed(d.confidence[j], 2))));
+            row.push(format!("{}/{}", genes[j].genes.len(), program.members.len()));
+            row.push(list.join(" "));
+            rows.push(row);
+            let directions_of = |j: usize| -> serde_json::Map<_, _> {
+                let of = |(rule, d): (&DirectionMethod, &Directions)| {
+                    let told = json!({"sign": d.sign[j], "confidence": number(d.confidence[j])});
+                    (rule.name().to_owned(), told)
+                };
+                rules.iter().zip(&by_rule).map(of).collect()
+            };
             let list: Vec<_> = top
                 .map(|g| {
                     json!({"gene": model.header.genes[g.gene], "weight": number(f64::from(g.weight)),
@@ -138,10 +153,9 @@ impl Programs {
                 "name": program.name,
                 "active": active,
                 "origin": segment.origin.as_deref().unwrap_or("reference"),
-                "direction": sums.sign[j],
-                "direction_confidence": number(sums.confidence[j]),
-                "direction_by_counts": counts.sign[j],
-                "direction_by_counts_confidence": number(counts.confidence[j]),
+                "direction": by_rule[0].sign[j],
+                "direction_confidence": number(by_rule[0].confidence[j]),
+                "directions": directions_of(j),
                 "genes_in_set": program.members.len(),
                 "genes_with_weight": genes[j].genes.len(),
                 "genes": list,
@@ -153,7 +167,11 @@ impl Programs {
             write_rows(path, &["program", "rank", "gene", "weight", "share", "in_set"], table)?;
         }
         let n_active = genes.iter().filter(|g| !g.genes.is_empty()).count();
-        out.table(["program", "sum", "counts", "genes", "top genes"], &rows);
+        let titles: Vec<String> = rules.iter().map(|r| format!("by {}", r.name())).collect();
+        let mut header = vec!["program"];
+        header.extend(titles.iter().map(String::as_str));
+        header.extend(["genes", "top genes"]);
+        out.table(&header, &rows);
         out.line(format!("{n_active} of {} programs are active", programs.len()));
         if !self.against.is_empty() {
             let asked = (0..names.len()).filter(|&j| {

@@ -1,17 +1,20 @@
 //! `scgraft report`: one HTML file about a run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use scgraft::analysis::programs::DirectionMethod;
 use scgraft::analysis::transfer::UNKNOWN;
 use scgraft::cells::{Cells, Frame, Uns};
 use scgraft::io::{TableOptions, read_table};
 use scgraft::models::Model;
 use scgraft::report::html::{CellMap, Citation, Fact, Program, Report as Page, RunInfo, Transfer, TransferredLabel};
-use scgraft::report::{Coloring, Heatmap};
+use scgraft::report::{BayesFactors, Coloring, Heatmap};
 use scgraft::{Embedding, pipeline, slots};
 
+use super::direction::Direction;
+use super::label_map::{LabelMap, Renamed};
 use super::{Global, Output, encode, files, input, pictures, plot};
 
 const EXAMPLES: &str = "\
@@ -40,6 +43,10 @@ pub(crate) struct Report {
     /// Column of obs with the labels the cells came with [default: that of --labels]
     #[arg(long, value_name = "COLUMN")]
     pub truth: Option<String>,
+    #[command(flatten)]
+    pub label_map: LabelMap,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Column of obs whose groups the programs are shown for, as a heat map [default: the transferred labels]
     #[arg(long, value_name = "COLUMN")]
     pub groups: Option<String>,
@@ -64,8 +71,13 @@ impl Report {
             files::check_input(path)?;
             files::check_output(&self.output, &[path])?;
         }
-        let (cells, query) = encode::stored(&self.mapped, slots::LATENT)?;
-        let reference = self.reference.as_ref().map(|r| encode::stored(r, slots::LATENT)).transpose()?;
+        let turned = |file: &Path| -> Result<_> {
+            let (cells, e) = encode::stored(file, slots::LATENT)?;
+            Ok((cells, self.direction.apply(e, file)?))
+        };
+        let (cells, query) = turned(&self.mapped)?;
+        let reference = self.reference.as_ref().map(|r| turned(r)).transpose()?;
+        let renamed = self.label_map.read()?;
         let model = self.model.as_ref().map(Model::load).transpose()?;
         let title = self.title.clone().unwrap_or_else(|| format!("{}, mapped", files::stem(&self.mapped)));
         let parts = Parts {
@@ -75,6 +87,8 @@ impl Report {
             model: model.as_ref(),
             label: self.labels.as_deref(),
             truth: self.truth.as_deref(),
+            renamed: &renamed,
+            rule: self.direction.method(),
             groups: self.groups.as_deref(),
             metrics: self.metrics.as_ref().map(|p| read_table(p, &TableOptions::default())).transpose()?,
             color: &self.color,
@@ -95,6 +109,10 @@ pub(crate) struct Parts<'a> {
     pub model: Option<&'a Model>,
     pub label: Option<&'a str>,
     pub truth: Option<&'a str>,
+    /// What the query's own labels are called in the reference.
+    pub renamed: &'a Renamed,
+    /// How directions are read off the model's weights.
+    pub rule: DirectionMethod,
     /// Column of obs whose groups the programs are shown for.
     pub groups: Option<&'a str>,
     /// The table of `evaluate`.
@@ -109,12 +127,12 @@ const LEADING: usize = 3;
 const MOST_COLORS: usize = 12;
 /// Programs of each group in the heat map.
 const PROGRAMS_OF_GROUP: usize = 3;
-/// Genes of each program in the page.
+/// Genes of each program in the page; how many more there are is said.
 const GENES: usize = 50;
 
 /// Fills the page.
 pub(crate) fn page(title: &str, parts: &Parts<'_>) -> Result<Page> {
-    let tests: Vec<_> = slots::tests(parts.cells).iter().flat_map(|(_, t)| pictures::comparisons(t)).collect();
+    let tests = by_turns(slots::tests(parts.cells).iter().map(|(_, t)| pictures::comparisons(t)).collect());
     let mut programs: Vec<String> = parts.color.to_vec();
     for test in &tests {
         programs.extend(test.programs.iter().take(LEADING).map(|p| p.name.clone()));
@@ -139,10 +157,20 @@ pub(crate) fn page(title: &str, parts: &Parts<'_>) -> Result<Page> {
         embeddings: vec![cell_map(parts, &programs)?],
         heatmaps: heat_map(parts, label.as_deref())?.into_iter().collect(),
         metrics: parts.metrics.as_ref().and_then(|t| pictures::metrics("", t)),
-        transfer: label.as_deref().and_then(|l| transfer(parts.cells, l, parts.truth)),
-        programs: parts.model.map(program_list).unwrap_or_default(),
+        transfer: label.as_deref().and_then(|l| transfer(parts, l)),
+        programs: parts.model.map(|m| program_list(m, parts.rule)).unwrap_or_default(),
         tests,
     })
+}
+
+/// The comparisons of several tests, in turns: the first of each test, then the second of each, tests of few comparisons
+/// first. What is shown of the first few then has something of every test: a condition's one comparison does not come after
+/// those of a dozen cell types.
+fn by_turns(mut tests: Vec<Vec<BayesFactors>>) -> Vec<BayesFactors> {
+    tests.sort_by_key(Vec::len);
+    let most = tests.iter().map(Vec::len).max().unwrap_or(0);
+    let mut tests: Vec<_> = tests.into_iter().map(Vec::into_iter).collect();
+    (0..most).flat_map(|_| tests.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
 }
 
 /// Programs by the groups asked for, or by the transferred labels.
@@ -211,7 +239,8 @@ fn cell_map(parts: &Parts<'_>, programs: &[String]) -> Result<CellMap> {
 }
 
 /// The labels carried over, against those the query came with.
-fn transfer(cells: &Cells, label: &str, truth: Option<&str>) -> Option<Transfer> {
+fn transfer(parts: &Parts<'_>, label: &str) -> Option<Transfer> {
+    let (cells, truth) = (parts.cells, parts.truth.unwrap_or(label));
     let best = cells.obs.column(&format!("{label}_best"))?;
     let pred = cells.obs.column(&format!("{label}_pred"))?;
     let uncertainty = cells.obs.column(&format!("{label}_uncertainty"))?;
@@ -230,27 +259,27 @@ fn transfer(cells: &Cells, label: &str, truth: Option<&str>) -> Option<Transfer>
         }
     });
     let labels = labels.collect();
-    let truth = truth.unwrap_or(label);
     Some(Transfer {
         label: label.to_owned(),
         method: "Labels of the nearest reference cells, weighted by distance; too uncertain ones are unknown.".into(),
         labels,
-        confusion: pictures::confusion(cells, label, truth),
-        reliability: pictures::reliability(cells, label, truth).ok().flatten(),
+        confusion: pictures::confusion(cells, label, truth, parts.renamed),
+        reliability: pictures::reliability(cells, label, truth, parts.renamed).ok().flatten(),
     })
 }
 
-fn program_list(model: &Model) -> Vec<Program> {
+fn program_list(model: &Model, rule: DirectionMethod) -> Vec<Program> {
     let Some(weights) = pipeline::program_weights(model) else { return Vec::new() };
-    let directions = scgraft::analysis::programs::directions(&weights, Default::default());
-    let signs = directions.map(|d| d.sign).unwrap_or_default();
+    let found = scgraft::analysis::programs::directions(&weights, rule).ok();
     let program = |(j, (segment, p)): (usize, (&scgraft::models::Segment, &scgraft::models::Program))| {
         let genes = plot::gene_weights(model, &weights, j, GENES);
         Program {
             name: p.name.clone(),
             kind: if segment.origin.is_some() { "new" } else { "annotated" }.into(),
             active: !genes.is_empty(),
-            direction: signs.get(j).copied().unwrap_or(0),
+            direction: found.as_ref().map_or(0, |d| d.sign[j]),
+            confidence: found.as_ref().map_or(0.0, |d| d.confidence[j]),
+            n_genes: (0..weights.n_rows).filter(|&g| weights.row(g)[j] != 0.0).count() as u64,
             genes,
         }
     };
@@ -286,13 +315,14 @@ fn run_info(parts: &Parts<'_>) -> RunInfo {
         }),
         _ => None,
     };
+    let model = of("model").and_then(shown).unwrap_or_default();
     RunInfo {
-        model: of("model").and_then(shown).unwrap_or_default(),
         seed,
         data: facts,
         settings: entries("settings"),
         versions: vec![Fact::new("scgraft", env!("CARGO_PKG_VERSION"))],
-        citations: citations(),
+        citations: citations(&model),
+        model,
         ..RunInfo::default()
     }
 }
@@ -332,19 +362,37 @@ fn shown(value: &Uns) -> Option<String> {
     }
 }
 
-fn citations() -> Vec<Citation> {
-    [
-        (
-            "Lotfollahi M. et al. Biologically informed deep learning to query gene programs in single-cell atlases. \
-             Nat Cell Biol 25, 337–350 (2023).",
-            "10.1038/s41556-022-01072-x",
-        ),
-        (
-            "Lotfollahi M. et al. Mapping single-cell data to reference atlases by transfer learning. \
-             Nat Biotechnol 40, 121–130 (2022).",
-            "10.1038/s41587-021-01001-7",
-        ),
-    ]
-    .map(|(text, doi)| Citation { text: text.into(), doi: doi.into() })
-    .into()
+/// The works behind the model that was used; none of a model that this version does not know.
+fn citations(model: &str) -> Vec<Citation> {
+    let cite = scgraft::models::find(model).map_or(&[][..], |entry| entry.cite);
+    let citation = |work: &&str| {
+        let (text, doi) = work.split_once(" doi:").unwrap_or((work, ""));
+        Citation { text: text.to_owned(), doi: doi.to_owned() }
+    };
+    cite.iter().map(citation).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_that_was_used_is_cited() {
+        let first = |model: &str| citations(model).first().map(|c| (c.text.clone(), c.doi.clone()));
+        let scvi = first("scvi").unwrap();
+        assert!(scvi.0.ends_with("1053–1058 (2018).") && scvi.1 == "10.1038/s41592-018-0229-2", "{scvi:?}");
+        assert!(citations("scvi").iter().all(|c| !c.text.contains("gene programs")), "expiMap was not used");
+        assert!(first("expimap").unwrap().0.contains("query gene programs"));
+        assert_eq!(first("another"), None);
+    }
+
+    #[test]
+    fn every_test_is_among_the_first_comparisons() {
+        let test = |name: &str, n: usize| -> Vec<BayesFactors> {
+            (0..n).map(|i| BayesFactors { title: format!("{name} {i}"), ..BayesFactors::default() }).collect()
+        };
+        let order = by_turns(vec![test("type", 3), test("condition", 1), test("within", 2)]);
+        let titles: Vec<&str> = order.iter().map(|t| t.title.as_str()).collect();
+        assert_eq!(titles, ["condition 0", "within 0", "type 0", "within 1", "type 1", "type 2"]);
+    }
 }

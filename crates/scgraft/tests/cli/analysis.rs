@@ -1,6 +1,6 @@
 //! What a user does after mapping: clusters, pictures, markers, donors, classical enrichment, labels in several ways.
 
-use scgraft::cells::{Array, Column};
+use scgraft::cells::{Array, Column, Uns};
 use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
 
 use super::{Run, folder_with, scgraft};
@@ -107,6 +107,42 @@ fn donors_and_classical_tests_stand_beside_the_bayes_factors() {
 }
 
 #[test]
+fn directions_by_every_rule_and_how_clear_they_are() {
+    let folder = mapped();
+    let at = folder.path();
+    let test = ["enrich", "mapped.h5ad", "--groups", "condition", "--versus", "control", "--no-update"];
+    let run = scgraft(at, &test).good();
+    assert!(run.stdout.contains("its genes") && run.stdout.contains("clear"), "{}", run.stdout);
+    let programs = scgraft(at, &["programs", "mapped.scgraft", "--json"]).good().json();
+    for rule in ["top", "sum", "counts"] {
+        let more = ["--direction", rule, "--tsv", "t.tsv", "--json"];
+        let told = scgraft(at, &[&test[..], &more].concat()).good().json();
+        let rows = told["tests"][0]["programs"].as_array().unwrap();
+        for row in rows {
+            let program =
+                programs["programs"].as_array().unwrap().iter().find(|p| p["name"] == row["program"]).unwrap();
+            let by = &program["directions"][rule];
+            assert_eq!((&row["direction"], &row["direction_confidence"]), (&by["sign"], &by["confidence"]), "{rule}");
+            let up = row["log_bayes_factor"].as_f64().unwrap() > 0.0;
+            assert_eq!(row["genes"] == "up", up && by["sign"] != 0, "{row}");
+        }
+        let table = read_table(at.join("t.tsv"), &TableOptions::default()).unwrap();
+        assert!(table.column("direction_confidence").unwrap().number(0).is_some());
+        let draw = ["plot", "violin", "mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type", "--direction", rule];
+        scgraft(at, &[&draw[..], &["-o", "v.svg"]].concat()).good();
+    }
+    let one = scgraft(at, &["programs", "mapped.scgraft", "--direction", "counts"]).good();
+    assert!(one.stdout.contains("by counts") && !one.stdout.contains("by sum"), "{}", one.stdout);
+    // A file that holds one rule only.
+    let path = at.join("mapped.h5ad");
+    let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
+    let Some(Uns::Map(notes)) = cells.uns.get_mut("scgraft") else { panic!("no notes") };
+    notes.remove("direction_sum");
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    scgraft(at, &[&test[..], &["--direction", "sum"]].concat()).says(&["mapped.h5ad", "`sum`", "again"]);
+}
+
+#[test]
 fn labels_nested_calibrated_and_compared() {
     let folder = mapped();
     let at = folder.path();
@@ -151,6 +187,7 @@ fn labels_nested_calibrated_and_compared() {
     let page = std::fs::read_to_string(at.join("r.html")).unwrap();
     assert!(page.contains("How often a label is right"), "no reliability curve");
     assert!(page.contains("Programs by condition"), "no heat map of programs");
+    assert!(page.contains("query gene programs") && !page.contains("Deep generative modeling"), "the model's citation");
 }
 
 #[test]

@@ -48,6 +48,14 @@ fn scvi_from_counts_to_differential_expression() {
     let table = std::fs::read_to_string(at.join("genes.tsv")).unwrap();
     assert_eq!(table.lines().count(), 201);
     assert!(table.starts_with("row\tgroup\tcomparison\tgene\tprobability"), "{table}");
+    // Up and down apart, and of genes that are equally certain the larger effect first.
+    for (name, sign) in [("up", 1.0), ("down", -1.0)] {
+        let rows = told["comparisons"][0][name].as_array().unwrap();
+        let of = |r: &serde_json::Value| (r["probability"].as_f64().unwrap(), sign * r["effect"].as_f64().unwrap());
+        let rows: Vec<(f64, f64)> = rows.iter().map(of).collect();
+        assert!(rows.iter().all(|r| r.1 >= 0.0), "{rows:?}");
+        assert!(rows.windows(2).all(|w| w[0].0 > w[1].0 || w[0].0 == w[1].0 && w[0].1 >= w[1].1), "{rows:?}");
+    }
     scgraft(at, &[&differential[..], &["--mode", "vanilla", "--samples", "50", "--top", "3"]].concat()).good();
     scgraft(at, &[&differential[..], &["--versus", "nobody"]].concat()).says(&["`nobody`", "stimulated"]);
     scgraft(at, &["expression", "scvi.scgraft", "query.h5ad", "-o", "no.h5ad"]).says(&["scgraft map"]);
@@ -71,7 +79,12 @@ fn scanvi_from_scvi_labels_a_query() {
     let map = ["map", "scanvi.scgraft", "query.h5ad", "--epochs", "2", "-o", "q.h5ad", "--save-model", "m.scgraft"];
     scgraft(at, &map).good();
     let predict = ["predict", "m.scgraft", "query.h5ad", "-o", "labelled.h5ad"];
-    scgraft(at, &predict).good();
+    let run = scgraft(at, &predict).good();
+    assert!(run.stdout.contains("`type_1`") && run.stdout.contains("labelled cells count"), "{}", run.stdout);
+    let told = scgraft(at, &[&predict[..], &["--label-map", "type_1=type_2", "--json"]].concat()).good().json();
+    let without = told["truth"]["without_counterpart"].to_string();
+    assert!(!without.contains("type_1") && without.contains("novel"), "{without}");
+    scgraft(at, &[&predict[..], &["--truth", "cell_typ"]].concat()).says(&["`cell_typ`", "`cell_type`"]);
     let labelled = read_h5ad(at.join("labelled.h5ad"), &ReadOptions::default()).unwrap();
     let Some(Column::Categorical { .. }) = labelled.obs.column("cell_type_pred") else { panic!("no labels") };
     let Array::Frame(p) = &labelled.obsm["cell_type_probabilities"] else { panic!("no probabilities") };

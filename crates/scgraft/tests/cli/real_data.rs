@@ -2,6 +2,14 @@
 
 use std::path::PathBuf;
 
+use scgraft::analysis::metrics::knn_purity::purity_within_batches;
+use scgraft::analysis::metrics::pc_regression::pc_regression;
+use scgraft::analysis::neighbours::Search;
+use scgraft::cells::{Coded, Dense, Slot};
+use scgraft::io::{ReadOptions, read_h5ad};
+use scgraft::joint::joint_components;
+use scgraft::plain_expression;
+
 use super::scgraft;
 
 /// The file, or `None` with a word about it.
@@ -38,4 +46,35 @@ fn cell_lines_of_a_real_mixture_are_found() {
         assert!(group["genes"][0]["p_adjusted"].as_f64().unwrap() < 1e-6, "{group}");
     }
     go(&["umap", "mix.h5ad", "--embedding", "X_pca"]);
+}
+
+/// Two files whose components are made together, held against numpy and scikit-learn: CEL-seq2 cells as the reference and
+/// Drop-seq cells as the query.
+///
+/// The expected values: counts of the 12,601 genes scaled to 10,000 a cell, log1p, the 1,000 listed genes (every twelfth,
+/// from the first), sklearn.decomposition.PCA(50, svd_solver="full"); Σ over batches of n (mean − mean of all)² over the
+/// total sum of squares; within each batch the mean Jaccard overlap of sklearn's 15 nearest neighbours.
+#[test]
+fn components_of_two_files_equal_those_of_scikit_learn() {
+    let Some(file) = mixture() else { return };
+    let cells = read_h5ad(&file, &ReadOptions::default()).unwrap();
+    let batch = cells.obs.column("batch").unwrap().coded().unwrap();
+    let code = |name: &str| batch.levels.iter().position(|l| l == name).unwrap() as u32;
+    let (first, second) = (code("CEL-seq2"), code("Drop-seq"));
+    let rows = |wanted: u32| (0..cells.n_cells()).filter(|&i| batch.codes[i] == wanted).collect::<Vec<_>>();
+    let part = |rows: &[usize]| plain_expression(&cells.select_cells(rows), &Slot::X, false).unwrap();
+    let genes: Vec<String> = cells.var.index.iter().step_by(12).take(1000).cloned().collect();
+    let (a, b) = (rows(first), rows(second));
+    let joint = joint_components(&[part(&a), part(&b)], false, Some(&genes), 0, 50).unwrap();
+    let codes = a.iter().map(|_| 0).chain(b.iter().map(|_| 1)).collect();
+    let batch = Coded { codes, levels: vec!["CEL-seq2".into(), "Drop-seq".into()] };
+    let share = pc_regression(&joint.pca.scores, &batch, None).unwrap();
+    assert!((share - 0.178_613_638_286_901_16).abs() < 1e-5, "{share}");
+    let first = Dense::new(
+        joint.pca.scores.n_rows,
+        10,
+        joint.pca.scores.values.chunks(50).flat_map(|r| r[..10].to_vec()).collect(),
+    );
+    let (purity, _) = purity_within_batches(&joint.pca.scores, &first, &batch, 15, &Search::Exact).unwrap();
+    assert!((purity - 0.434_669_820_615_955_05).abs() < 1e-3, "{purity}");
 }

@@ -9,6 +9,7 @@ use scgraft::cells::{Cells, Coded, Frame};
 use scgraft::report::{ColorValues, Coloring, DotPlot, Embedding as Plane, Heatmap, Split, Violins};
 use scgraft::{Embedding, slots};
 
+use super::super::direction::Direction;
 use super::super::{Global, encode, files, input, pictures};
 use super::Canvas;
 
@@ -22,6 +23,8 @@ pub(crate) struct Umap {
     /// Columns of obs, or names of programs
     #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
     pub color: Vec<String>,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Picture; with several colours their names are added
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -38,6 +41,8 @@ pub(crate) struct Scores {
     /// Column of obs, or a program
     #[arg(long, value_name = "NAME")]
     pub color: String,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -56,6 +61,8 @@ pub(crate) struct Violin {
     /// Column of obs that splits every group
     #[arg(long, value_name = "COLUMN")]
     pub split: Option<String>,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Picture; with several programs their names are added
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -74,6 +81,8 @@ pub(crate) struct Grid {
     /// Programs of each group, where none is named
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub top: usize,
+    #[command(flatten)]
+    pub direction: Direction,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -82,8 +91,12 @@ pub(crate) struct Grid {
 impl Umap {
     pub fn draw(self, global: &Global, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.mapped])?;
-        let (cells, query) = encode::stored(&self.mapped, slots::LATENT)?;
-        let known = self.reference.as_ref().map(|r| encode::stored(r, slots::LATENT)).transpose()?;
+        let turned = |file: &Path| -> Result<_> {
+            let (cells, e) = encode::stored(file, slots::LATENT)?;
+            Ok((cells, self.direction.apply(e, file)?))
+        };
+        let (cells, query) = turned(&self.mapped)?;
+        let known = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let sides = known.as_ref().map(|(c, e)| (c, e));
         let (below, above) = pictures::layout(sides, (&cells, &query), global.seed.unwrap_or(0))?;
         let parts: Vec<_> = below.iter().chain([&above]).collect();
@@ -119,6 +132,7 @@ impl Scores {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.mapped])?;
         let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let e = self.direction.apply(e, &self.mapped)?;
         let (x, y) = (score(&e, &self.x)?, score(&e, &self.y)?);
         let color = color_of(&cells.obs, &e, &self.color)?;
         check_values(&color)?;
@@ -130,6 +144,7 @@ impl Violin {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.mapped])?;
         let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let e = self.direction.apply(e, &self.mapped)?;
         let (codes, groups) = categories(&cells, &self.mapped, &self.groups)?;
         let split = self.split.as_ref().map(|name| categories(&cells, &self.mapped, name)).transpose()?;
         for program in &self.programs {
@@ -157,6 +172,7 @@ impl Grid {
     pub fn draw(self, dots: bool, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.mapped])?;
         let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let e = self.direction.apply(e, &self.mapped)?;
         let (groups, rows) = input::coded(&cells, &self.mapped.display().to_string(), &self.groups)?;
         let e = if rows.len() == cells.n_cells() { e } else { e.select_cells(&rows) };
         for program in &self.program {

@@ -10,6 +10,7 @@ use scgraft::models::Model;
 use scgraft::report::{Confusion, GeneBars, GeneWeight, Sankey};
 use scgraft::{pipeline, slots};
 
+use super::super::label_map::LabelMap;
 use super::super::{encode, files, input, pictures};
 use super::Canvas;
 
@@ -61,6 +62,8 @@ pub(crate) struct Labels {
     /// Column of obs with the labels the cells came with [default: that of --labels]
     #[arg(long, value_name = "COLUMN")]
     pub truth: Option<String>,
+    #[command(flatten)]
+    pub label_map: LabelMap,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -179,7 +182,7 @@ impl Labels {
 
     fn table(&self) -> Result<Confusion> {
         let (cells, truth) = self.read()?;
-        pictures::confusion(&cells, &self.labels, &truth)
+        pictures::confusion(&cells, &self.labels, &truth, &self.label_map.read()?)
             .with_context(|| format!("`{truth}` and `{}_pred` hold no labels of the same cells", self.labels))
     }
 
@@ -193,8 +196,8 @@ impl Labels {
 
     pub fn reliability(self, to: &mut Canvas) -> Result<()> {
         let (cells, truth) = self.read()?;
-        let Some(curve) = pictures::reliability(&cells, &self.labels, &truth)? else {
-            bail!("no cell has a label in `{truth}` that the reference has too; name types alike on both sides");
+        let Some(curve) = pictures::reliability(&cells, &self.labels, &truth, &self.label_map.read()?)? else {
+            bail!("no cell has a label in `{truth}` that the reference has too; name them alike with --label-map");
         };
         to.save(&curve, &self.output)
     }
