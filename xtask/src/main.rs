@@ -8,6 +8,7 @@ mod bench;
 mod data;
 mod floor;
 mod mapping;
+mod novelty;
 mod proteins;
 mod quality;
 mod times;
@@ -31,6 +32,8 @@ enum Chore {
     Bench(bench::Options),
     /// A base model on real data, beside the published code: reconstruction, label accuracy, speed.
     Mapping(mapping::Options),
+    /// Whether unknown means unknown: types and studies held out of the reference.
+    Novelty(novelty::Options),
     /// totalVI on real CITE-seq data beside scvi-tools: hidden proteins imputed.
     Proteins(proteins::Options),
     /// Results on real PBMC data: interferon programs, label transfer, new programs.
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Arrival(options) => arrival::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Mapping(options) => mapping::run(&options),
+        Chore::Novelty(options) => novelty::run(&options),
         Chore::Proteins(options) => proteins::run(&options),
         Chore::Quality(options) => quality::run(&options),
     }

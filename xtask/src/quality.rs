@@ -1,4 +1,4 @@
-//! Results on real PBMC data, published settings: do interferon programs lead the test of stimulated against control
+//! Results on real PBMC data, by default settings: do interferon programs lead the test of stimulated against control
 //! cells, are labels transferred, do new programs find what the reference was denied?
 
 use std::collections::HashSet;
@@ -14,8 +14,8 @@ use scgraft_analysis::programs::{
     DirectionMethod, Latent, ProgramTestOptions, directions, gene_importance, test_programs,
 };
 use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
-use scgraft_cells::{Cells, Dense, GenePrograms, GeneSet, ProgramOptions, log1p, normalize_total};
-use scgraft_models::{Model, NewPrograms, Program, Surgery};
+use scgraft_cells::{Cells, Dense, GenePrograms, GeneSet, Prepared, ProgramOptions, log1p, normalize_total};
+use scgraft_models::{Granularity, Model, NewPrograms, Program, Surgery, Training};
 use scgraft_train::{TrainConfig, fit, graft, with_threads};
 use serde_json::json;
 
@@ -30,12 +30,12 @@ pub struct Options {
     /// Seeds, one run each.
     #[arg(long, value_delimiter = ',', default_value = "2020")]
     seeds: Vec<u64>,
-    /// Epochs of the reference at most.
-    #[arg(long, default_value_t = 400)]
-    epochs: usize,
-    /// Epochs of surgery at most.
-    #[arg(long, default_value_t = 400)]
-    query_epochs: usize,
+    /// Epochs of the reference at most [default: the model's]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Epochs of surgery at most [default: the model's]
+    #[arg(long)]
+    query_epochs: Option<usize>,
     /// Threads (0: all cores).
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -72,8 +72,14 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn config(options: &Options, seed: u64, epochs: usize) -> TrainConfig {
-    TrainConfig { epochs, seed, stratified: options.stratified, ..TrainConfig::default() }
+/// A model's own training, for so many cells.
+fn config(options: &Options, training: &Training, n_cells: usize, seed: u64, epochs: Option<usize>) -> TrainConfig {
+    let usual = TrainConfig::of(training, n_cells);
+    TrainConfig { epochs: epochs.unwrap_or(usual.epochs), seed, stratified: options.stratified, ..usual }
+}
+
+fn of_reference(options: &Options, model: &Model, reference: &Prepared, seed: u64) -> TrainConfig {
+    config(options, &model.entry.training, reference.n_cells(), seed, options.epochs)
 }
 
 /// The decoder's weights, genes × programs.
@@ -89,15 +95,14 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let genes = data::genes(&pair.reference, &pair.sets);
     let reference = data::reference(&pair.reference, &genes)?;
     let mut model = data::expimap(&reference, &pair.sets, &json!({}), seed)?;
-    let trained =
-        fit(&mut model, &reference, &config(options, seed, options.epochs), &mut |_| ControlFlow::Continue(()))?;
+    let training = of_reference(options, &model, &reference, seed);
+    let trained = fit(&mut model, &reference, &training, &mut |_| ControlFlow::Continue(()))?;
     let after_training = start.elapsed();
     let query = data::query(&pair.query, &model)?;
     let mut plan = Surgery::adaptor("Kang", Vec::new());
     plan.settings = json!({ "kl_weight": 0.1 });
-    let mut query_config = config(options, seed, options.query_epochs);
-    query_config.early_stopping =
-        query_config.early_stopping.map(|e| scgraft_train::EarlyStopping { patience: 20, ..e });
+    let training = model.entry.mapping_by(Granularity::Adaptor, false);
+    let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
     let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
     let after_graft = start.elapsed();
     let graft_report = grafted.report.context("the query was not grafted")?;
@@ -185,7 +190,8 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
         (0..pair.reference.n_cells()).filter(|&i| types.levels[types.codes[i] as usize] != "B").collect();
     let reference = data::reference(&pair.reference.select_cells(&kept), &genes)?;
     let mut model = data::expimap(&reference, &sets, &json!({}), seed)?;
-    fit(&mut model, &reference, &config(options, seed, options.epochs), &mut |_| ControlFlow::Continue(()))?;
+    let training = of_reference(options, &model, &reference, seed);
+    fit(&mut model, &reference, &training, &mut |_| ControlFlow::Continue(()))?;
 
     let query = data::query(&pair.query, &model)?;
     let given = GenePrograms::new(&pair.sets, &genes, &ProgramOptions { min_genes: 1, ..ProgramOptions::default() })?;
@@ -196,8 +202,8 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
         settings: json!({ "kl_weight": 0.1 }),
         ..Surgery::adaptor("Kang", Vec::new())
     };
-    let mut query_config = config(options, seed, options.query_epochs);
-    query_config.early_stopping = None;
+    let training = model.entry.mapping_by(Granularity::Adaptor, true);
+    let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
     let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
     let (mean, _) = grafted.model.latent(&query)?;
     let names = grafted.model.latent_names();

@@ -23,8 +23,6 @@ pub struct Adaptor {
 }
 
 impl Model {
-    /// The reference hash that a graft must keep; call before surgery, hand to [`Model::adaptors`].
-    ///
     /// All adaptors of the model, in the order of their names.
     ///
     /// # Errors
@@ -69,7 +67,8 @@ impl Model {
     /// The reference with these adaptors and those it has, in the order of their names.
     ///
     /// # Errors
-    /// When an adaptor belongs to another reference, or two share a name or a condition.
+    /// When an adaptor belongs to another reference, two share a name or a condition, or one was trained onto new programs
+    /// that are not there.
     pub fn attach(&self, adaptors: &[Adaptor]) -> Result<Model, ModelError> {
         let hash = self.reference_hash();
         let mut all = self.adaptors(&hash)?;
@@ -93,6 +92,15 @@ impl Model {
                 )));
             }
             all.push(a.clone());
+        }
+        let there = |name: &String| all.iter().any(|b| b.origin.name == *name);
+        if let Some((a, missing)) =
+            all.iter().find_map(|a| a.origin.onto.iter().find(|n| !there(n)).map(|n| (&a.origin.name, n)))
+        {
+            return Err(ModelError::Surgery(format!(
+                "adaptor `{a}` was trained with the new programs of `{missing}` in the decoder, and its weights mean \
+                 something else without them; attach `{missing}` as well"
+            )));
         }
         all.sort_by(|a, b| a.origin.name.cmp(&b.origin.name));
 

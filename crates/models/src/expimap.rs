@@ -518,7 +518,7 @@ impl Network for Expimap {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::{Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
+    use crate::{Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
 
     fn program(name: &str, members: &[u32]) -> Program {
         Program { name: name.into(), members: members.to_vec() }
@@ -569,6 +569,36 @@ mod tests {
         let l = values(&model, "decoder.condition");
         assert!((0..5).all(|g| (l[10 + g] - 0.5 * (l[g] + l[5 + g])).abs() < 1e-6), "{l:?}");
         assert!(values(&model, "decoder.programs").iter().all(|&w| w > 0.0));
+    }
+
+    #[test]
+    fn an_adaptor_trained_onto_new_programs_needs_them() {
+        let first = graft(0, 2);
+        let reference = first.reference_hash();
+        let second = first.surgery(&Surgery::adaptor("d", vec!["d".into()]), 3).unwrap();
+        let adaptors = second.adaptors(&reference).unwrap();
+        assert_eq!(adaptors[1].origin.onto, ["c"]);
+        let header = Header { segments: vec![first.header.segments[0].clone()], ..first.header.clone() };
+        let header = Header { conditions: header.conditions[..2].to_vec(), grafts: Vec::new(), ..header };
+        let bare = Model::new("expimap", &first.network.config(), header, 1).unwrap();
+        assert_eq!(bare.reference_hash(), reference);
+        let refused = bare.attach(&adaptors[1..]).unwrap_err().to_string();
+        assert!(refused.contains("new programs of `c`"), "{refused}");
+        assert_eq!(bare.attach(&adaptors).unwrap().header.grafts.len(), 2);
+    }
+
+    #[test]
+    fn what_was_pruned_stays_pruned_in_every_surgery() {
+        let mut reference = graft(0, 0);
+        reference.header.grafts.clear();
+        let header = Header { segments: vec![reference.header.segments[0].clone()], ..reference.header.clone() };
+        let mut pruned = Model::new("expimap", &json!({ "hidden": [4] }), header, 1).unwrap();
+        let id = pruned.params.id("decoder.programs").unwrap();
+        pruned.params.get_mut(id).values.fill(0.0);
+        let plan = Surgery { granularity: Granularity::All, ..Surgery::adaptor("e", vec!["e".into()]) };
+        let all = pruned.surgery(&plan, 2).unwrap();
+        assert!(!all.params.get(id).is_trainable());
+        assert!(all.params.iter().filter(|p| p.name != "decoder.programs").all(|p| p.is_trainable()));
     }
 
     #[test]

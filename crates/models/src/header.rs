@@ -49,6 +49,10 @@ pub struct Origin {
     /// The cells it added, for models that have a vector per cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<String>,
+    /// The grafts whose new programs were in the decoder when it was trained: without them its weights mean something
+    /// else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub onto: Vec<String>,
 }
 
 /// How the gene sets of a segment bind its weights.

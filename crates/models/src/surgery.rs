@@ -84,7 +84,8 @@ impl Model {
             out.header.segments.push(segment);
         }
         let (name, conditions) = (plan.name.clone(), plan.conditions.clone());
-        out.header.grafts.push(Origin { name, conditions, n_programs, cells });
+        let onto = self.header.grafts.iter().filter(|g| g.n_programs > 0).map(|g| g.name.clone()).collect();
+        out.header.grafts.push(Origin { name, conditions, n_programs, cells, onto });
         out.params.train_only_new();
         match plan.granularity {
             Granularity::Adaptor => {}
