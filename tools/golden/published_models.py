@@ -70,7 +70,7 @@ SCARCHES = {
     "trvae_batch_norm": ("TRVAE", {"recon_loss": "zinb", "use_mmd": True, "mmd_on": "y", "use_bn": True, "use_ln": False}),
     "cvae_mse": ("TRVAE", {"recon_loss": "mse", "use_mmd": False}),
 }
-TINY = ["scvi_default", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard"]
+TINY = ["scvi_default", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard", "trvae_batch_norm"]
 
 
 def cells(n_cells, n_genes, n_proteins, rng):

@@ -127,3 +127,53 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pickle::Pickle;
+
+    /// An array as NumPy pickles it: its shape, its type with the order of bytes, and its data.
+    fn array(shape: &[u8], kind: &str, order: &str, data: &[u8]) -> Vec<u8> {
+        let text = |t: &str| [&b"X"[..], &(t.len() as u32).to_le_bytes(), t.as_bytes()].concat();
+        let mut out = b"\x80\x02cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85N\x87R(K\x01".to_vec();
+        out.extend(shape);
+        out.extend(b"cnumpy\ndtype\n");
+        out.extend(text(kind));
+        out.extend(b"\x89\x88\x87R(K\x03");
+        out.extend(text(order));
+        out.extend(b"tb\x89c_codecs\nencode\n");
+        out.extend(text(&data.iter().map(|&b| char::from(b)).collect::<String>()));
+        out.extend(text("latin1"));
+        out.extend(b"\x86Rtb.");
+        out
+    }
+
+    fn read(kind: &str, order: &str, data: &[u8]) -> Result<Vec<String>, HubError> {
+        names(Pickle::new(&array(b"K\x02\x85", kind, order, data), "f")?.root())
+    }
+
+    #[test]
+    fn arrays_of_every_kind() {
+        assert_eq!(read("U2", "<", b"a\0\0\0b\0\0\0\xe9\0\0\0\0\0\0\0").unwrap(), ["ab", "é"]);
+        assert_eq!(read("U1", ">", b"\0\0\0a\0\0\0b").unwrap(), ["a", "b"]);
+        assert_eq!(read("S2", "|", b"abc\0").unwrap(), ["ab", "c"]);
+        assert_eq!(read("i2", "<", b"\xfd\xff\x07\0").unwrap(), ["-3", "7"]);
+        assert_eq!(read("i8", "<", &[(-3i64).to_le_bytes(), 7i64.to_le_bytes()].concat()).unwrap(), ["-3", "7"]);
+        assert_eq!(read("u1", "|", b"\xff\x07").unwrap(), ["255", "7"]);
+        assert_eq!(read("b1", "|", b"\x01\0").unwrap(), ["True", "False"]);
+        assert_eq!(read("f4", "<", &[0.5f32.to_le_bytes(), 2f32.to_le_bytes()].concat()).unwrap(), ["0.5", "2"]);
+        read("U2", "<", b"abc").unwrap_err();
+        read("U0", "<", b"abc").unwrap_err();
+        read("U99999999999999999999", "<", b"abc").unwrap_err();
+        read("V8", "<", b"abcdefgh").unwrap_err();
+    }
+
+    #[test]
+    fn matrices() {
+        let bytes = array(b"K\x02K\x02\x86", "u1", "|", b"\x01\0\0\x01");
+        assert_eq!(rows(Pickle::new(&bytes, "f").unwrap().root()).unwrap(), [[1.0, 0.0], [0.0, 1.0]]);
+        let lists = b"\x80\x02](](K\x01K\0e](K\0K\x01ee.";
+        assert_eq!(rows(Pickle::new(lists, "f").unwrap().root()).unwrap(), [[1.0, 0.0], [0.0, 1.0]]);
+    }
+}

@@ -229,3 +229,37 @@ fn half(bits: u16) -> f32 {
         e => (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_file_of_one_stream() {
+        let mut bytes = STREAM.to_vec();
+        bytes.extend(b"\x80\x02M\xe9\x03.\x80\x02}.");
+        bytes.extend(
+            b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n",
+        );
+        bytes.extend(
+            b"X\x01\0\0\x000X\x03\0\0\0cpuK\x04NtQK\x01K\x03\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs.",
+        );
+        bytes.extend(b"\x80\x02]X\x01\0\0\x000a.");
+        bytes.extend(4u64.to_le_bytes());
+        [1f32, 2.0, 3.0, 4.0].iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+        let file = TorchFile::new(&bytes, "f").unwrap();
+        let (tensors, others) = file.tensors(file.pickle.root()).unwrap();
+        assert_eq!(tensors["w"], Tensor { shape: vec![3], values: vec![2.0, 3.0, 4.0] });
+        assert!(others.is_empty());
+        for cut in 0..bytes.len() {
+            let read = TorchFile::new(&bytes[..cut], "f").and_then(|f| f.tensors(f.pickle.root()).map(|t| t.0.len()));
+            assert!(read.is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn half_precision() {
+        assert_eq!([half(0x3c00), half(0xc000), half(1), half(0x7c00)], [1.0, -2.0, 2f32.powi(-24), f32::INFINITY]);
+        assert!(half(0x7e00).is_nan());
+    }
+}

@@ -229,7 +229,8 @@ fn header(
         labels,
         covariates,
         continuous: registry.continuous.clone(),
-        proteins: registry.proteins.clone(),
+        // Registered with the data, and read by this model alone.
+        proteins: if class == "TOTALVI" { registry.proteins.clone() } else { Vec::new() },
         ..Header::default()
     })
 }
