@@ -9,13 +9,14 @@
 //! trains a classifier of conditions against the encoder, which this one does not have.
 //!
 //! Inference
-//! 1. h = NN([ln(1 + x/(1 + x̄)), ln(1 + y/(1 + ȳ))], s, c),   x̄, ȳ the means over a cell's genes and proteins
+//! 1. h = NN([ln(1 + x/(1 + x̄)), ln(1 + y/(1 + ȳ))], s, c),   x̄, ȳ the means over a cell's genes and proteins (0 in
+//!    models of scvi-tools before 1.3.1)
 //! 2. q(z) = N(m, exp(λ) + 10⁻⁴),   m = h Mᵀ + b_m,   λ = h Λᵀ + b_λ
 //! 3. ℓ = Σ_g x_g, or q(ln ℓ) = N(m_ℓ, exp(λ_ℓ) + 10⁻⁴) from a network of its own
 //!
 //! Generation, each of four networks h_k = NN_k(z, s, c) with heads f(h_k, z, s, c)
 //! 4. μ = ℓ softmax(f_ρ),   x ~ NB(μ, θ) or ZINB(μ, θ, π = f_π),   θ = exp(Θ)
-//! 5. q(b) = N(α, β²),   α = f_α,   β = softplus(f_β) + 10⁻⁸     (log background)
+//! 5. q(b) = N(α, β²),   α = f_α,   β = softplus(f_β) + 10⁻⁸     (log background; e^f_β before scvi-tools 1.2)
 //! 6. background e^{b + e_s},   foreground e^{b + e_s} (1 + relu(f_γ) + 10⁻⁸),   e_s the log efficiency of a condition
 //! 7. y ~ π NB(background, φ) + (1 − π) NB(foreground, φ),   π = logistic(f_m),   φ = exp(Φ)
 //!
@@ -99,8 +100,12 @@ pub struct TotalviConfig {
     pub dispersion_by_condition: bool,
     /// Whether each condition has protein dispersions of its own (upstream `protein_dispersion="protein-batch"`).
     pub protein_dispersion_by_condition: bool,
+    /// What the encoder reads of the counts.
+    pub input: CountInput,
     /// Where the library size comes from (upstream `use_observed_lib_size`).
     pub library: LibrarySize,
+    /// How the standard deviation of the log background is kept positive (upstream `activation_function_bg`).
+    pub background_deviation: Positive,
     /// Whether the background prior starts from the data (upstream `empirical_protein_background_prior`); by default
     /// with more than 10 proteins.
     pub empirical_prior: Option<bool>,
@@ -122,7 +127,9 @@ impl Default for TotalviConfig {
             likelihood: GeneLikelihood::Nb,
             dispersion_by_condition: false,
             protein_dispersion_by_condition: false,
+            input: CountInput::Shares,
             library: LibrarySize::Observed,
+            background_deviation: Positive::Softplus,
             empirical_prior: None,
             kl_weight: 1.0,
             frozen_norm_by_batch: false,
@@ -138,6 +145,26 @@ pub enum GeneLikelihood {
     Nb,
     /// Zero-inflated negative binomial.
     Zinb,
+}
+
+/// What an encoder reads of counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CountInput {
+    /// ln(1 + x/(1 + x̄)), x̄ the cell's mean.
+    Shares,
+    /// ln(1 + x), as scvi-tools before 1.3.1.
+    Counts,
+}
+
+/// How a value is kept positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positive {
+    /// ln(1 + e^f)
+    Softplus,
+    /// e^f, as scvi-tools before 1.2.
+    Exp,
 }
 
 /// ε of the background's standard deviation.
@@ -248,13 +275,13 @@ impl Totalvi {
         }
     }
 
-    /// ln(1 + y/(1 + ȳ)), [cell × protein].
+    /// ln(1 + y/(1 + ȳ)), or ln(1 + y), [cell × protein].
     fn proteins_read(&self, t: &mut Tape<'_>, batch: &Batch) -> Var {
         let n = self.n_proteins;
         let mut read = Vec::with_capacity(batch.n_cells() * n);
         for counts in batch.proteins.chunks_exact(n) {
             let mean = counts.iter().map(|&y| f64::from(y)).sum::<f64>() / n as f64;
-            let share = 1.0 / (1.0 + mean) as f32;
+            let share = if self.config.input == CountInput::Shares { 1.0 / (1.0 + mean) as f32 } else { 1.0 };
             read.extend(counts.iter().map(|&y| (y * share).ln_1p()));
         }
         t.constant(Shape::by_cell(batch.n_cells(), n), &read)
@@ -313,7 +340,11 @@ impl Totalvi {
         let h = self.skip(t, batch, &self.background, z, beside);
         let mean = self.background_mean.apply(t, batch, h); // 5
         let deviation = self.background_deviation.apply(t, batch, h);
-        let deviation = t.deviation(deviation, Link::Softplus, DEVIATION_FLOOR); // 5
+        let link = match self.config.background_deviation {
+            Positive::Softplus => Link::Softplus,
+            Positive::Exp => Link::Exp,
+        };
+        let deviation = t.deviation(deviation, link, DEVIATION_FLOOR); // 5
         let h = self.skip(t, batch, &self.foreground, z, beside);
         let foreground = self.foreground_scale.apply(t, batch, h); // 6
         let mixing = self.mixing.apply(t, batch, mixture); // 7
@@ -349,7 +380,10 @@ impl Network for Totalvi {
     }
 
     fn input_scale(&self) -> InputScale {
-        InputScale::Log1pOfShare
+        match self.config.input {
+            CountInput::Shares => InputScale::Log1pOfShare,
+            CountInput::Counts => InputScale::Log1p,
+        }
     }
 
     fn input_weights(&self) -> Vec<ParamId> {

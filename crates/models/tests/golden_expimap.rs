@@ -9,37 +9,6 @@ use scgraft_models::{Granularity, Header, Membership, Model, NewPrograms, Progra
 use serde_json::{Value, json};
 use support::Golden;
 
-/// Our tensor's values from upstream's tensors under `prefix` (`param`, `grad`, `curve.final`), in our layout.
-/// `None` when the prefix lacks them.
-fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let turned = |n: &str| scarches::turned(g, prefix, n);
-    let entries = |n: &str, segment: &Segment| {
-        let w = turned(n)?;
-        if segment.membership != Membership::Hard {
-            return Some(w);
-        }
-        let genes = model.header.genes.len();
-        let member =
-            |(j, p): (usize, &Program)| p.members.iter().map(|&m| w[j * genes + m as usize]).collect::<Vec<_>>();
-        Some(segment.programs.iter().enumerate().flat_map(member).collect())
-    };
-    match name {
-        "decoder.condition" => turned("decoder.L0.cond_L.weight"),
-        "dispersion" => turned("theta"),
-        other => {
-            if let Some(segment) = model.header.segments.iter().find(|s| s.tensor() == other) {
-                let upstream = match (&segment.origin, segment.membership) {
-                    (None, _) => "decoder.L0.expr_L.weight",
-                    (Some(_), Membership::Free) => "decoder.L0.ext_L.weight",
-                    (Some(_), _) => "decoder.L0.ext_L_m.weight",
-                };
-                return entries(upstream, segment);
-            }
-            scarches::encoder(g, prefix, other)
-        }
-    }
-}
-
 fn programs(g: &Golden, key: &str) -> Vec<Program> {
     let members = |row: &[f64]| (0..row.len() as u32).filter(|&i| row[i as usize] != 0.0).collect();
     let rows = g.values(key).chunks(g.shape(key)[1]);
@@ -104,7 +73,7 @@ fn model(g: &Golden) -> Model {
 
 fn check(name: &str) {
     let g = Golden::read(&format!("expimap_{name}"));
-    scarches::check(&g, || model(&g), &|model, prefix, name| ours(&g, model, prefix, name));
+    scarches::check(&g, || model(&g), &|model, prefix, name| scarches::ours(&g, model, prefix, name));
 }
 
 macro_rules! scenarios {

@@ -8,50 +8,13 @@ mod support;
 use scgraft_cells::Prepared;
 use scgraft_engine::{Grads, Noise};
 use scgraft_models::{Model, Step};
-use scvitools::{batch, noise, pass, relative, rows, stack};
-use serde_json::json;
+use scvitools::{batch, noise, pass, relative, rows};
 use support::{Golden, assert_close};
 
-/// Our tensor's values from upstream's.
-fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let as_is = |n: &str| {
-        let key = format!("{prefix}.{n}");
-        g.has(&key).then(|| g.values(&key).to_vec())
-    };
-    let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
-    let heads = [
-        ("z2_encoder.mean.", "encoder_z2_z1.mean_encoder"),
-        ("z2_encoder.log_variance.", "encoder_z2_z1.var_encoder"),
-        ("z1_decoder.mean.", "decoder_z1_z2.mean_decoder"),
-        ("z1_decoder.log_variance.", "decoder_z1_z2.var_decoder"),
-    ];
-    for (own, theirs) in heads {
-        if let Some(what) = name.strip_prefix(own) {
-            return as_is(&format!("{theirs}.{what}"));
-        }
-    }
-    if let Some(what) = name.strip_prefix("classifier.logits.") {
-        let slot = if g.settings["linear_classifier"] == json!(true) { 0 } else { 1 };
-        return as_is(&format!("classifier.classifier.{slot}.{what}"));
-    }
-    let stacks = [
-        ("classifier.", "classifier.classifier.0"),
-        ("z2_encoder.", "encoder_z2_z1.encoder"),
-        ("z1_decoder.", "decoder_z1_z2.decoder"),
-    ];
-    for (own, theirs) in stacks {
-        if let Some(rest) = name.strip_prefix(own) {
-            return stack(g, model, prefix, theirs, latent, rest);
-        }
-    }
-    scvitools::scvi(g, model, prefix, name)
-}
-
 fn model(g: &Golden) -> (Model, Prepared) {
-    let mut config = scvitools::settings(g);
+    let mut config = scvitools::settings(g, "SCANVI");
     config["classification_weight"] = g.settings["classification_ratio"].clone();
-    config["linear_classifier"] = json!(g.settings["linear_classifier"] == json!(true));
-    scvitools::model(g, "scanvi", &config, true, &|model, prefix, name| ours(g, model, prefix, name))
+    scvitools::model(g, "scanvi", &config, true, &|model, prefix, name| scvitools::ours(g, model, prefix, name))
 }
 
 fn draws(g: &Golden, step: Option<usize>) -> Noise {
@@ -84,7 +47,7 @@ fn reported(g: &Golden, terms: &[(&'static str, f64, f64)]) -> Vec<(&'static str
 fn check(name: &str) {
     let g = Golden::read(&format!("scanvi_{name}"));
     let (model, data) = model(&g);
-    let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
+    let ours = |model: &Model, prefix: &str, name: &str| scvitools::ours(&g, model, prefix, name);
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
     let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
     let mut grads = Grads::new(&model.params);

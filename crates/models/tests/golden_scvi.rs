@@ -14,8 +14,9 @@ use support::Golden;
 
 fn model(g: &Golden) -> (Model, Prepared) {
     let by_label = g.settings["dispersion"] == "gene-label";
-    let ours = |model: &Model, prefix: &str, name: &str| scvitools::scvi(g, model, prefix, name);
-    scvitools::model(g, "scvi", &scvitools::settings(g), by_label, &ours)
+    let ours = |model: &Model, prefix: &str, name: &str| scvitools::ours(g, model, prefix, name);
+    let class = if g.settings["module"] == "LDVAE" { "LinearSCVI" } else { "SCVI" };
+    scvitools::model(g, "scvi", &scvitools::settings(g, class), by_label, &ours)
 }
 
 fn draws(z: &[f64], library: Option<&[f64]>, latent: usize) -> Noise {
@@ -33,7 +34,7 @@ fn named(terms: Vec<(&'static str, f64, f64)>) -> Vec<(&'static str, f64)> {
 fn check(name: &str) {
     let g = Golden::read(&format!("scvi_{name}"));
     let (model, data) = model(&g);
-    let ours = |model: &Model, prefix: &str, name: &str| scvitools::scvi(&g, model, prefix, name);
+    let ours = |model: &Model, prefix: &str, name: &str| scvitools::ours(&g, model, prefix, name);
     let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
     let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };

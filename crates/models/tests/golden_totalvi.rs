@@ -12,98 +12,17 @@ use scgraft_cells::{
 };
 use scgraft_engine::{Codes, Grads, Noise, Tape, Workspace};
 use scgraft_models::{DecodeAs, Header, Model, Step};
-use scvitools::{batch, columns, pass, relative, rows};
-use serde_json::{Value, json};
+use scvitools::{batch, pass, relative, rows, settings};
+use serde_json::json;
 use support::{Golden, assert_close, single, transpose};
 
-fn settings(g: &Golden) -> Value {
-    let s = &g.settings;
-    let units = s["n_hidden"].as_u64().unwrap();
-    json!({
-        "hidden": vec![units; s["n_layers_encoder"].as_u64().unwrap_or(2) as usize], "decoder_hidden": [units],
-        "latent": s["n_latent"], "dropout": 0.0, "norm": if s["use_batch_norm"] == "none" { "layer" } else { "batch" },
-        "likelihood": s["gene_likelihood"].as_str().unwrap_or("nb"),
-        "dispersion_by_condition": s["gene_dispersion"] == "gene-batch",
-        "protein_dispersion_by_condition": s["protein_dispersion"] == "protein-batch",
-        "library": if s["use_observed_lib_size"] == json!(false) { "learned" } else { "observed" },
-        "frozen_norm_by_batch": true,
-    })
-}
-
-/// Our tensor's values from upstream's, in our layout.
+/// Our tensor's values from upstream's, in our layout; which proteins were measured is no tensor there.
 fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let key = |n: &str| format!("{prefix}.{n}");
-    let as_is = |n: &str| g.has(&key(n)).then(|| g.values(&key(n)).to_vec());
-    let turned = |n: &str| g.has(&key(n)).then(|| g.transposed(&key(n)));
-    let by_group = |n: &str| as_is(n).and_then(|v| if g.shape(&key(n)).len() == 2 { turned(n) } else { Some(v) });
-    let h = &model.header;
-    match name {
-        "background.mean" => return turned("background_pro_alpha"),
-        "background.log_deviation" => return turned("background_pro_log_beta"),
-        "proteins.efficiency" => return turned("log_per_batch_efficiency"),
-        "proteins.dispersion" => return by_group("py_r"),
-        "dispersion" => return by_group("px_r"),
-        "proteins.measured" => {
-            let n = h.conditions.len() * h.proteins.len();
-            return Some(if g.has("protein_observed") { g.values("protein_observed").to_vec() } else { vec![1.0; n] });
-        }
-        "library.prior_mean" => return as_is("library_log_means"),
-        "library.prior_variance" => return as_is("library_log_vars"),
-        _ => {}
+    if name == "proteins.measured" {
+        let n = model.header.conditions.len() * model.header.proteins.len();
+        return Some(if g.has("protein_observed") { g.values("protein_observed").to_vec() } else { vec![1.0; n] });
     }
-    let heads = [
-        ("encoder.mean.", "encoder.z_mean_encoder"),
-        ("encoder.log_variance.", "encoder.z_var_encoder"),
-        ("library.mean.", "encoder.l_gene_mean_encoder"),
-        ("library.log_variance.", "encoder.l_gene_var_encoder"),
-    ];
-    if let Some((what, theirs)) = heads.iter().find_map(|(o, t)| name.strip_prefix(o).map(|what| (what, t))) {
-        return as_is(&format!("{theirs}.{what}"));
-    }
-    let skip_heads = [
-        ("expression.scale", "px_scale_decoder"),
-        ("background.mean", "py_back_mean_log_alpha"),
-        ("background.deviation", "py_back_mean_log_beta"),
-        ("foreground.scale", "py_fore_scale_decoder"),
-        ("mixture.background", "py_background_decoder"),
-        ("mixture.dropout", "px_dropout_decoder_gene"),
-    ];
-    for (own, theirs) in skip_heads {
-        let Some(what) = name.strip_prefix(&format!("decoder.{own}.")) else { continue };
-        let layer = |what: &str| format!("decoder.{theirs}.fc_layers.Layer 0.0.{what}");
-        if what == "bias" {
-            return as_is(&layer(what));
-        }
-        // Columns: hidden and latent, continuous covariates, condition, categorical covariates.
-        let weight = key(&layer("weight"));
-        let units = g.settings["n_hidden"].as_u64().unwrap() as usize;
-        let before = units + g.settings["n_latent"].as_u64().unwrap() as usize + h.continuous.len();
-        let after = before + h.conditions.len();
-        if what == "condition" {
-            return columns(g, &weight, before..after, true);
-        }
-        let levels: usize = h.covariates.iter().map(|c| c.1.len()).sum();
-        let (left, right) =
-            (columns(g, &weight, 0..before, false)?, columns(g, &weight, after..after + levels, false)?);
-        let outs = left.len() / before;
-        let row = |i: usize| {
-            let own = left[i * before..(i + 1) * before].iter();
-            own.chain(&right[i * levels..(i + 1) * levels]).copied().collect::<Vec<_>>()
-        };
-        return Some((0..outs).flat_map(row).collect());
-    }
-    let stacks = [
-        ("encoder.", "encoder", "encoder", h.genes.len()),
-        ("library.", "encoder", "l_gene_encoder", h.genes.len()),
-        ("decoder.expression.", "decoder", "px_decoder", 0),
-        ("decoder.background.", "decoder", "py_back_decoder", 0),
-        ("decoder.foreground.", "decoder", "py_fore_decoder", 0),
-        ("decoder.mixture.", "decoder", "sigmoid_decoder", 0),
-    ];
-    let found = stacks.iter().find_map(|s| name.strip_prefix(s.0).map(|rest| (rest, s)));
-    let (rest, &(_, part, upstream, genes)) = found.unwrap_or_else(|| panic!("`{name}`"));
-    let input = if genes > 0 { genes } else { g.settings["n_latent"].as_u64().unwrap() as usize };
-    scvitools::stack(g, model, prefix, &format!("{part}.{upstream}"), input, rest)
+    scvitools::ours(g, model, prefix, name)
 }
 
 /// Noise in our order: z, library, background; [dimension × cell], but background [cell × protein].
@@ -126,7 +45,7 @@ fn named(terms: Vec<(&'static str, f64, f64)>) -> Vec<(&'static str, f64)> {
 fn check(name: &str) {
     let g = Golden::read(&format!("totalvi_{name}"));
     let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
-    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g), false, &ours);
+    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g, "TOTALVI"), false, &ours);
     let kl_weight = g.settings["kl_weight"].as_f64().unwrap() as f32;
     let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: kl_weight };
     let mut grads = Grads::new(&model.params);
@@ -234,7 +153,7 @@ fn a_reference_without_proteins_is_refused() {
 fn proteins_are_decoded_as_the_conditions_that_measured_them() {
     let g = Golden::read("totalvi_missing_proteins");
     let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
-    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g), false, &ours);
+    let (model, data) = scvitools::model(&g, "totalvi", &settings(&g, "TOTALVI"), false, &ours);
     let own = model.proteins(&data, &DecodeAs::Measured).unwrap();
     let conditions = &model.header.conditions;
     let decode = |c: usize| model.proteins(&data, &DecodeAs::Conditions(vec![conditions[c].clone()])).unwrap();

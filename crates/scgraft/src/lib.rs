@@ -36,6 +36,7 @@ pub use normalised::{LogExpression, log_expression, plain_expression, principal_
 
 pub use scgraft_analysis as analysis;
 pub use scgraft_cells as cells;
+pub use scgraft_hub as hub;
 pub use scgraft_io as io;
 pub use scgraft_models as models;
 pub use scgraft_report as report;

@@ -2,6 +2,7 @@
 //! terms, gradients and ten training steps.
 
 use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Tape, Workspace};
+use scgraft_models::import::scarches::source;
 use scgraft_models::{Batch, Model, Step};
 use serde_json::json;
 
@@ -11,54 +12,10 @@ use crate::support::{Golden, assert_close, single, transpose};
 /// `None` when the prefix lacks them.
 pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
 
-/// Upstream's tensor as it is.
-pub fn as_is(g: &Golden, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let key = format!("{prefix}.{name}");
-    g.has(&key).then(|| g.values(&key).to_vec())
-}
-
-/// Upstream's matrix, transposed.
-pub fn turned(g: &Golden, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let key = format!("{prefix}.{name}");
-    g.has(&key).then(|| g.transposed(&key))
-}
-
-/// The tensors of `encoder.rs`.
-pub fn encoder(g: &Golden, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    // Heads: the mask's programs first, then the new ones.
-    let heads = |a: &str, b: &str| {
-        let mut out = as_is(g, prefix, a);
-        if let Some(more) = as_is(g, prefix, b) {
-            out.get_or_insert_with(Vec::new).extend(more);
-        }
-        out
-    };
-    match name {
-        "encoder.input.weight" => turned(g, prefix, "encoder.FC.L0.expr_L.weight"),
-        "encoder.input.bias" => as_is(g, prefix, "encoder.FC.L0.expr_L.bias"),
-        "encoder.input.condition" => turned(g, prefix, "encoder.FC.L0.cond_L.weight"),
-        "encoder.mean.weight" => heads("encoder.mean_encoder.weight", "encoder.expand_mean_encoder.weight"),
-        "encoder.mean.bias" => heads("encoder.mean_encoder.bias", "encoder.expand_mean_encoder.bias"),
-        "encoder.log_variance.weight" => heads("encoder.log_var_encoder.weight", "encoder.expand_var_encoder.weight"),
-        "encoder.log_variance.bias" => heads("encoder.log_var_encoder.bias", "encoder.expand_var_encoder.bias"),
-        other => {
-            let rest = other.strip_prefix("encoder.").unwrap();
-            if let Some((layer, what)) = rest.split_once(".norm.") {
-                return as_is(g, prefix, &format!("encoder.FC.N{layer}.{}", norm(what)));
-            }
-            let (layer, what) = rest.split_once('.').unwrap();
-            as_is(g, prefix, &format!("encoder.FC.L{layer}.{what}"))
-        }
-    }
-}
-
-/// Upstream's name of a batch norm's tensor.
-pub fn norm(what: &str) -> &str {
-    match what {
-        "mean" => "running_mean",
-        "variance" => "running_var",
-        affine => affine,
-    }
+/// Our tensor's values from upstream's, by the table that importing has.
+pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
+    let source = source(model, name).unwrap_or_else(|| panic!("`{name}` has no upstream name"));
+    g.read_source(prefix, &source)
 }
 
 fn with_weights(g: &Golden, mut model: Model, ours: &Ours<'_>) -> Model {

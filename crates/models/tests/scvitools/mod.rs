@@ -1,12 +1,11 @@
 //! What the golden tests of scvi-tools' models share: cells, names, and the comparison of loss terms, gradients and
 //! ten training steps.
 
-use std::ops::Range;
-
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Kind, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
 use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Tape, Workspace};
+use scgraft_models::import::scvi_tools;
 use scgraft_models::{Batch, Header, Model, Step, Surgery};
 use serde_json::{Value, json};
 
@@ -68,37 +67,18 @@ pub fn prepared(g: &Golden, reference: Option<&Model>) -> Prepared {
     }
 }
 
-/// The settings of scVI, in our names.
-pub fn settings(g: &Golden) -> Value {
-    let s = &g.settings;
-    let linear = s["module"] == "LDVAE";
-    let text = |key: &str, default: &str| s[key].as_str().unwrap_or(default).to_owned();
-    let flag = |key: &str, default: bool| s[key].as_bool().unwrap_or(default);
-    let (batch, layer) = (text("use_batch_norm", "both"), text("use_layer_norm", "none"));
-    let on = |which: &str, side: &str| which == "both" || which == side;
-    let norm = |side: &str| match (on(&batch, side), on(&layer, side)) {
-        (true, _) => "batch",
-        (_, true) => "layer",
-        _ => "none",
-    };
-    let layers = s["n_layers"].as_u64().or(s["n_layers_encoder"].as_u64()).unwrap_or(1);
-    let units = s["n_hidden"].as_u64().unwrap();
-    let (encoder_norm, decoder_norm) = match linear {
-        false => (norm("encoder"), norm("decoder")),
-        true => ("batch", if flag("use_batch_norm", true) { "batch" } else { "none" }),
-    };
-    let likelihood = text("gene_likelihood", if linear { "nb" } else { "zinb" });
-    json!({
-        "hidden": vec![units; layers as usize], "latent": s["n_latent"], "dropout": 0.0,
-        "likelihood": likelihood, "dispersion": text("dispersion", "gene"),
-        "encode_covariates": flag("encode_covariates", false),
-        "deep_covariates": flag("deeply_inject_covariates", true),
-        "encoder_norm": encoder_norm, "decoder_norm": decoder_norm,
-        "library": if flag("use_observed_lib_size", !linear) { "observed" } else { "learned" },
-        "latent_distribution": text("latent_distribution", "normal"),
-        "decoder": if linear { "linear" } else { "network" }, "linear_bias": flag("bias", false),
-        "frozen_norm_by_batch": true,
-    })
+/// The settings of a class, in our names; dropout is off in golden files.
+pub fn settings(g: &Golden, class: &str) -> Value {
+    let mut out = scvi_tools::settings(class, (1, 4, 2), &g.settings).unwrap();
+    out["dropout"] = json!(0.0);
+    out["frozen_norm_by_batch"] = json!(true);
+    out
+}
+
+/// Our tensor's values from upstream's under a prefix.
+pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
+    let source = scvi_tools::source(model, name).unwrap_or_else(|| panic!("`{name}` has no upstream name"));
+    g.read_source(prefix, &source)
 }
 
 /// The model with upstream's weights, and the golden file's cells prepared for it.
@@ -139,131 +119,6 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
 
 /// Our tensor's values from upstream's under a prefix; `None` when the prefix lacks them.
 pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
-
-/// A block of columns of an upstream matrix; by rows, or transposed.
-pub fn columns(g: &Golden, key: &str, columns: Range<usize>, turned: bool) -> Option<Vec<f64>> {
-    if !g.has(key) {
-        return None;
-    }
-    let width = g.shape(key)[1];
-    let block: Vec<f64> = g.values(key).chunks(width).flat_map(|row| row[columns.clone()].to_vec()).collect();
-    let rows = g.shape(key)[0];
-    Some(if turned { transpose(&block, rows, columns.len()) } else { block })
-}
-
-/// The tensors of a stack of layers: `upstream` is what stands before `fc_layers`, `rest` is `<layer>.<what>`.
-pub fn stack(g: &Golden, model: &Model, prefix: &str, upstream: &str, input: usize, rest: &str) -> Option<Vec<f64>> {
-    let (layer, what) = rest.split_once('.').unwrap();
-    let name = |slot: usize, what: &str| format!("{prefix}.{upstream}.fc_layers.Layer {layer}.{slot}.{what}");
-    let as_is = |key: &str| g.has(key).then(|| g.values(key).to_vec());
-    if let Some(what) = what.strip_prefix("norm.") {
-        return as_is(&name(1, norm(what)));
-    }
-    let key = name(0, "weight");
-    // Columns: input, continuous covariates, condition, categorical covariates, label.
-    let h = &model.header;
-    let first = layer == "0";
-    let width = if g.has(&key) { g.shape(&key)[1] } else { 0 };
-    let mut inputs = if first { input } else { g.settings["n_hidden"].as_u64().unwrap() as usize };
-    let genes = first && input == h.genes.len();
-    if what == "weight" {
-        return columns(g, &key, 0..inputs, genes);
-    }
-    // Proteins follow the genes.
-    let proteins = if genes { h.proteins.len() } else { 0 };
-    if what == "proteins" {
-        return columns(g, &key, inputs..inputs + proteins, false);
-    }
-    inputs += proteins;
-    match what {
-        "bias" => as_is(&name(0, "bias")),
-        "continuous" => columns(g, &key, inputs..inputs + h.continuous.len(), false),
-        "label" => columns(g, &key, width.saturating_sub(h.labels.len())..width, true),
-        _ => {
-            let mut from = inputs + if first { h.continuous.len() } else { 0 };
-            let conditions = if h.conditions.len() == 1 { 0 } else { h.conditions.len() };
-            if what == "condition" {
-                // One condition has no column upstream.
-                return if conditions == 0 {
-                    let hidden = g.settings["n_hidden"].as_u64().unwrap() as usize;
-                    Some(vec![0.0; hidden])
-                } else {
-                    columns(g, &key, from..from + conditions, true)
-                };
-            }
-            from += conditions;
-            for (name, levels) in &h.covariates {
-                if what == format!("covariate.{name}") {
-                    return columns(g, &key, from..from + levels.len(), true);
-                }
-                from += levels.len();
-            }
-            panic!("`{rest}`")
-        }
-    }
-}
-
-/// Upstream's name of a batch norm's tensor.
-fn norm(what: &str) -> &str {
-    match what {
-        "mean" => "running_mean",
-        "variance" => "running_var",
-        affine => affine,
-    }
-}
-
-/// The tensors of scVI.
-pub fn scvi(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
-    let key = |n: &str| format!("{prefix}.{n}");
-    let as_is = |n: &str| g.has(&key(n)).then(|| g.values(&key(n)).to_vec());
-    let latent = g.settings["n_latent"].as_u64().unwrap() as usize;
-    let genes = model.header.genes.len();
-    let head = |ours: &str, theirs: &str| name.strip_prefix(ours).map(|what| as_is(&format!("{theirs}.{what}")));
-    if let Some(found) = head("encoder.mean.", "z_encoder.mean_encoder")
-        .or_else(|| head("encoder.log_variance.", "z_encoder.var_encoder"))
-        .or_else(|| head("library.mean.", "l_encoder.mean_encoder"))
-        .or_else(|| head("library.log_variance.", "l_encoder.var_encoder"))
-        .or_else(|| head("decoder.dispersion.", "decoder.px_r_decoder"))
-    {
-        return found;
-    }
-    if g.settings["module"] == "LDVAE" {
-        for (ours, theirs) in [("scale", "factor_regressor"), ("dropout", "px_dropout_decoder")] {
-            if let Some(what) = name.strip_prefix(&format!("decoder.{ours}.")) {
-                let slot = |slot: usize, what: &str| format!("decoder.{theirs}.fc_layers.Layer 0.{slot}.{what}");
-                let weight = key(&slot(0, "weight"));
-                return match what {
-                    "weight" => columns(g, &weight, 0..latent, false),
-                    "condition" => columns(g, &weight, latent..latent + model.header.conditions.len(), true),
-                    "bias" => as_is(&slot(0, "bias")),
-                    what => as_is(&slot(1, norm(what.strip_prefix("norm.").unwrap()))),
-                };
-            }
-        }
-    }
-    let of_head = head("decoder.scale.", "decoder.px_scale_decoder.0");
-    if let Some(found) = of_head.or_else(|| head("decoder.dropout.", "decoder.px_dropout_decoder")) {
-        return found;
-    }
-    match name {
-        "dispersion" => {
-            let k = key("px_r");
-            g.has(&k).then(|| if g.shape(&k).len() == 2 { g.transposed(&k) } else { g.values(&k).to_vec() })
-        }
-        "library.prior_mean" => as_is("library_log_means"),
-        "library.prior_variance" => as_is("library_log_vars"),
-        _ => {
-            let (part, rest) = name.split_once('.').unwrap();
-            let (upstream, input) = match part {
-                "encoder" => ("z_encoder.encoder", genes),
-                "library" => ("l_encoder.encoder", genes),
-                "decoder" => ("decoder.px_decoder", latent),
-                other => panic!("`{other}`"),
-            };
-            stack(g, model, prefix, upstream, input, rest)
-        }
-    }
-}
 
 /// Rows of a golden file's minibatch.
 pub fn rows(values: &[f64]) -> Vec<usize> {

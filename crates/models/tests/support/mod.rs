@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors};
+use scgraft_models::import::{Source, Used};
 use serde_json::Value;
 
 /// A golden file: settings, and every array as `f64` with its shape.
@@ -52,10 +53,10 @@ impl Golden {
         self.values(key)[0]
     }
 
-    /// A matrix, transposed, by rows.
-    pub fn transposed(&self, key: &str) -> Vec<f64> {
-        let (shape, values) = self.array(key);
-        transpose(values, shape[0], shape[1])
+    /// A tensor of ours from upstream's under a prefix; `None` when they are not in the file.
+    pub fn read_source(&self, prefix: &str, source: &Source) -> Option<Vec<f64>> {
+        let of = |name: &str| self.arrays.get(&format!("{prefix}.{name}")).map(|(shape, v)| (&shape[..], &v[..]));
+        source.read(&of, &mut Used::new())
     }
 
     /// Slice `t` along the first axis.

@@ -11,6 +11,7 @@ mod enrich;
 mod evaluate;
 mod expression;
 mod files;
+mod import;
 mod input;
 mod inspect;
 mod label_map;
@@ -86,6 +87,8 @@ enum Command {
     Demo(demo::Demo),
     /// Train a reference
     Train(train::Train),
+    /// Read a model of scvi-tools or scArches
+    Import(import::Import),
     /// Map queries onto a reference
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
@@ -158,6 +161,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
     match command {
         Command::Demo(c) => c.run(global, out),
         Command::Train(c) => c.run(global, out),
+        Command::Import(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
         Command::Predict(c) => c.run(global, out),

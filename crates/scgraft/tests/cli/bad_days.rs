@@ -39,6 +39,7 @@ fn every_subcommand_has_examples() {
         "expression",
         "likelihood",
         "programs",
+        "import",
         "inspect",
         "models",
         "plot",

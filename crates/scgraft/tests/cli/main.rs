@@ -5,6 +5,7 @@
 mod analysis;
 mod bad_days;
 mod evaluate;
+mod import;
 mod models;
 mod proteins;
 mod real_data;

@@ -1,0 +1,184 @@
+//! From what a published model's files hold to a model of ours.
+
+mod assemble;
+mod scarches;
+mod scvi_tools;
+
+use std::path::Path;
+
+use scgraft_io::inspect_h5ad;
+use scgraft_models::Model;
+use serde_json::{Map, Value};
+
+use crate::layout::{Saved, with_saved};
+use crate::{Files, HubError, numpy, pickle};
+
+/// What the files of a model do not say, or say otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Names of gene programs, in their order: the files have none.
+    pub program_names: Option<Vec<String>>,
+}
+
+/// A published model as one of ours.
+#[derive(Debug)]
+pub struct Imported {
+    /// The model.
+    pub model: Model,
+    /// The package it is of.
+    pub package: &'static str,
+    /// The version of the package, where the file says it.
+    pub version: Option<String>,
+    /// What it is called there.
+    pub class: String,
+    /// Tensors of the file that the model does without, and why.
+    pub dropped: Vec<(String, &'static str)>,
+    /// What a user has to know.
+    pub notes: Vec<String>,
+    /// The cells that were saved with it.
+    pub cells: Option<CellsBeside>,
+}
+
+/// What the file of cells beside a model holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellsBeside {
+    /// Number of cells.
+    pub cells: usize,
+    /// Entries of `obsm`: embeddings and other arrays by cell.
+    pub arrays: Vec<String>,
+    /// Columns of `obs`.
+    pub columns: Vec<String>,
+}
+
+/// Imports a model by its folder or by one of its files.
+///
+/// # Errors
+/// When the files cannot be read, are no model's, or the model has no equal here.
+pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, HubError> {
+    let files = Files::open(path)?;
+    let mut out = import_files(&files, options)?;
+    if let Some(cells) = &files.cells {
+        match beside(cells) {
+            Ok(found) => out.cells = Some(found),
+            Err(e) => out.notes.push(format!("the cells beside the model could not be read: {e}")),
+        }
+    }
+    Ok(out)
+}
+
+/// Imports a model by its files' bytes.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_files(files: &Files, options: &ImportOptions) -> Result<Imported, HubError> {
+    with_saved(files, |saved| {
+        for name in &saved.others {
+            tracing::debug!("{}: `{name}` is no tensor and is left out", files.place);
+        }
+        let mut out = match class_of(&saved)? {
+            Class::ScviTools(class) => scvi_tools::import(&saved, &class)?,
+            Class::ScArches(model) => scarches::import(&saved, model, options)?,
+        };
+        for (name, why) in &out.dropped {
+            tracing::debug!("{}: `{name}` is left out: {why}", files.place);
+        }
+        let p = &mut out.model.provenance;
+        p.insert("package".into(), out.package.into());
+        p.insert("package_class".into(), out.class.clone().into());
+        if let Some(version) = &out.version {
+            p.insert("package_version".into(), version.clone().into());
+        }
+        Ok(out)
+    })
+}
+
+/// A model's kind.
+enum Class {
+    /// By the name that scvi-tools has for it.
+    ScviTools(String),
+    /// By the name of ours.
+    ScArches(&'static str),
+}
+
+/// Which model the files are of: by their name where they say it, by their tensors and settings otherwise.
+fn class_of(saved: &Saved<'_, '_>) -> Result<Class, HubError> {
+    let has = |name: &str| saved.attributes.get(name).is_some();
+    let tensor = |prefix: &str| saved.state.keys().any(|k| k.starts_with(prefix));
+    if let Some(name) = saved.attributes.path(&["registry_", "model_name"]).and_then(|v| v.text()) {
+        return Ok(Class::ScviTools(name.to_owned()));
+    }
+    if has("registry_") || has("scvi_setup_dict_") {
+        let by_tensors = [
+            ("background_pro_alpha", "TOTALVI"),
+            ("classifier.", "SCANVI"),
+            ("decoder.factor_regressor.", "LinearSCVI"),
+            ("decoder.px_decoder.", "SCVI"),
+        ];
+        // Models of other kinds share some of these; what they have besides is found later.
+        let found = by_tensors.iter().find(|t| tensor(t.0));
+        let Some((_, class)) = found else {
+            let why = "its file does not say which model it is, and its tensors are of none that can be imported \
+                       (SCVI, LinearSCVI, SCANVI, TOTALVI)";
+            return Err(HubError::unsupported("model of scvi-tools", why));
+        };
+        return Ok(Class::ScviTools((*class).to_owned()));
+    }
+    if has("prototypes_labeled_") || has("embedding_dims_") || tensor("embeddings.") {
+        let why = "conditions are learned embeddings and labels prototypes in it; no model here has them. Of scArches, \
+                   EXPIMAP and TRVAE can be imported";
+        return Err(HubError::unsupported("scPoli", why));
+    }
+    if has("mask_") && has("soft_mask_") || tensor("decoder.L0.expr_L.") {
+        return Ok(Class::ScArches("expimap"));
+    }
+    if has("use_mmd_") && has("mmd_on_") {
+        let compared = saved.attributes.get("use_mmd_").and_then(|v| v.truth()).unwrap_or(false);
+        return Ok(Class::ScArches(if compared { "trvae" } else { "cvae" }));
+    }
+    let keys: Vec<String> = saved.attributes.entries()?.iter().filter_map(|e| e.0.text()).map(pickle::shown).collect();
+    let shown = keys.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let why = format!(
+        "of scvi-tools, SCVI, LinearSCVI, SCANVI and TOTALVI can be imported, of scArches EXPIMAP and TRVAE; its \
+         settings are {shown}, …"
+    );
+    Err(HubError::unsupported("model", why))
+}
+
+/// How deep settings may lie in each other.
+const DEEPEST: usize = 8;
+
+/// Settings as JSON; what is neither number, text nor a collection of them becomes `null`.
+fn json(value: pickle::Value<'_, '_>, depth: usize) -> Result<Value, HubError> {
+    if depth > DEEPEST {
+        return Ok(Value::Null);
+    }
+    Ok(match value.node() {
+        pickle::Node::Bool(v) => (*v).into(),
+        pickle::Node::Int(v) => (*v).into(),
+        pickle::Node::Float(v) => (*v).into(),
+        pickle::Node::Text(v) => (*v).into(),
+        pickle::Node::Dict(_) => {
+            let mut out = Map::new();
+            for (key, value) in value.entries()? {
+                if let Some(key) = numpy::name(key) {
+                    out.insert(key, json(value, depth + 1)?);
+                }
+            }
+            Value::Object(out)
+        }
+        pickle::Node::List(_) | pickle::Node::Tuple(_) => {
+            let items = value.items()?.into_iter().map(|v| json(v, depth + 1));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        pickle::Node::Object(_) => numpy::size(value).map_or(Value::Null, Value::from),
+        _ => Value::Null,
+    })
+}
+
+/// What the cells beside a model are.
+fn beside(path: &Path) -> Result<CellsBeside, HubError> {
+    let found = inspect_h5ad(path)?;
+    let arrays = found.arrays.into_iter().filter(|a| a.0 == "obsm").map(|a| a.1).collect();
+    let columns = found.obs.into_iter().map(|c| c.name).collect();
+    Ok(CellsBeside { cells: found.n_cells, arrays, columns })
+}
