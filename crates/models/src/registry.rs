@@ -97,7 +97,10 @@ impl ModelEntry {
             return self.mapping;
         }
         let epochs = Epochs::BySteps { steps: 8000, least: 100, most_steps: 60_000 };
-        Training { epochs, start_from_data: true, ..self.published_training.1 }
+        let published = self.published_training.1;
+        // New programs grow slowly, while the validation loss stands still for long.
+        let early_stopping = published.early_stopping.filter(|_| !new_programs);
+        Training { epochs, start_from_data: true, early_stopping, ..published }
     }
 
     /// Whether the model reads this.
