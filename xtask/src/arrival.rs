@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use scgraft_analysis::programs::{DirectionMethod, Latent, ProgramTestOptions, directions, test_programs};
-use scgraft_cells::{Cells, Prepared};
+use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared};
 use scgraft_models::{Granularity, Model, Schedule, Surgery, find};
 use scgraft_train::{EarlyStopping, FitReport, TrainConfig, fit, graft, with_threads};
 
@@ -48,6 +48,9 @@ pub struct Options {
     /// Threads (0: all cores).
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// expiMap that reads the labels of the reference.
+    #[arg(long)]
+    labels: bool,
     /// Leave the mapping of all cells and the interferon programs out.
     #[arg(long)]
     no_whole: bool,
@@ -80,7 +83,10 @@ fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
     let programs = entry.name == "expimap";
     let (model, report) = if programs {
         let genes = data::genes(&pair.reference, &pair.sets);
-        let reference = data::reference(&pair.reference, &genes)?;
+        let condition = ConditionSource::Columns(vec!["study".into()]);
+        let label = options.labels.then(|| "cell_type".to_owned());
+        let prepare = PrepareOptions { condition, label, ..PrepareOptions::default() };
+        let reference = Prepared::reference(&pair.reference, Some(&genes), &prepare)?;
         let mut model = data::expimap(&reference, &pair.sets, &serde_json::from_str(&options.set)?, seed)?;
         let config = TrainConfig { seed, ..TrainConfig::of(&entry.training, reference.n_cells()) };
         let report = fit(&mut model, &reference, &with(config, &options.train)?, &mut |_| ControlFlow::Continue(()))?;
@@ -177,8 +183,13 @@ fn map(
         let (mean, _) = mapped.latent(&query)?;
         let (reference, _) = mapped.latent(&mapping::prepared(&task.reference, false, Some(&mapped))?)?;
         let (right, by_type) = quality::accuracy(&task.reference, truth, &reference, &mean)?;
+        let own = mapped.label_probabilities(&query)?.map_or(String::new(), |p| {
+            let best = |i: usize| (0..p.n_cols).fold(0, |b, k| if p.row(i)[k] > p.row(i)[b] { k } else { b });
+            let right = truth.iter().filter(|(i, t)| mapped.header.labels[best(*i)] == *t).count();
+            format!(", by the classifier {:.3}", right as f64 / truth.len() as f64)
+        });
         println!(
-            "  {what}, {name}: {}; label accuracy {right:.3}, mean over types {by_type:.3}; {seconds:.2} s",
+            "  {what}, {name}: {}; label accuracy {right:.3}, mean over types {by_type:.3}{own}; {seconds:.2} s",
             told(&mapped, &report)
         );
         first.get_or_insert(mapped);

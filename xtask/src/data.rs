@@ -80,6 +80,7 @@ pub fn expimap(data: &Prepared, sets: &[GeneSet], config: &Value, seed: u64) -> 
     let header = Header {
         genes: data.genes.clone(),
         conditions: data.condition.levels.clone(),
+        labels: data.known().labels,
         segments: vec![Segment { origin: None, membership: Membership::Hard, programs }],
         ..Header::default()
     };

@@ -22,6 +22,10 @@
 //! 8. after each step of size η: soft threshold η·w_l1 outside soft gene sets; group lasso
 //!    η·w_lasso on each reference program; soft threshold η·w_new on free programs
 //!
+//! With labels, some of which may be missing
+//! 9. p(y | z) = softmax(C z + c);   the loss gains w_class times −ln p(y | z), mean over the labelled cells. C starts at 0,
+//!    and no surgery trains it: new programs do not enter.
+//!
 //! Programs start apart from the published code, where they start with random signs under the whole lasso: within twenty
 //! epochs most are pruned, and of gene sets that contain each other, such as those of interferon signalling, chance
 //! picks the one that stays. Here each starts as its gene set, all genes in one direction, so that the set that fits a
@@ -45,11 +49,12 @@
 //! | W | program weights | `decoder.programs…` | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
 //! | L | condition in the decoder | `decoder.condition` | condition × gene | `decoder.L0.cond_L` |
 //! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
+//! | – | classifier of labels, where there are any | `classifier.weight`, `.bias` | latent × label, label | none |
 
 use std::ops::Range;
 
 use scgraft_engine::{
-    Axis, Dispersion, Init, InputScale, Key, Link, Mask, Param, ParamId, Params, ProgramWeights, Tape, Var,
+    Axis, Dispersion, Init, InputScale, Key, Layout, Link, Mask, Param, ParamId, Params, ProgramWeights, Tape, Var,
     group_lasso, soft_threshold, soft_threshold_outside,
 };
 use serde::{Deserialize, Serialize};
@@ -67,7 +72,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     name: "expimap",
     summary: "conditional VAE whose latent dimensions are gene programs, with a masked linear decoder",
     needs: &[Input::Programs],
-    takes: &[],
+    takes: &[Input::Labels],
     gives: "program scores, program tests, gene importance, new programs in surgery",
     when: "the question is which biological programs differ",
     cite: &[crate::citations::EXPIMAP, crate::citations::SCARCHES],
@@ -83,10 +88,10 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
 /// The genes' baseline and dispersion are read off the data, so that programs learn variation from the first step; the KL
 /// weight and the lasso rise over most of the run, so that programs are pruned by what they came to explain.
 const TRAINING: Training = Training {
-    epochs: Epochs::BySteps { steps: 5000, least: 80, most_steps: 60_000 },
+    epochs: Epochs::BySteps { steps: 2000, least: 80, most: 400, most_steps: 60_000 },
     learning_rate: 2e-3,
     schedule: Schedule::WarmCosine,
-    anneal: Anneal::Share(0.9),
+    anneal: Anneal::Share { share: 0.9, most: 100 },
     start_from_data: true,
     thinning: Some(0.3),
     early_stopping: Some(EarlyStopping::TO_THE_END),
@@ -128,6 +133,8 @@ pub struct ExpimapConfig {
     pub new_wait: usize,
     /// Weight of HSIC between free programs and the rest (upstream `beta`).
     pub hsic_weight: f32,
+    /// Weight of the classification of labelled cells by their program scores, for a reference with labels.
+    pub classification_weight: f32,
     /// HSIC of all free programs jointly, instead of one against all.
     pub hsic_joint: bool,
     /// In surgery, frozen batch norms use the query batch's statistics, as the published code does. By default
@@ -152,6 +159,7 @@ impl Default for ExpimapConfig {
             new_l1_anneal: 50,
             new_wait: 20,
             hsic_weight: 3.0,
+            classification_weight: CLASSIFICATION,
             hsic_joint: false,
             frozen_norm_by_batch: false,
         }
@@ -168,6 +176,9 @@ impl ExpimapConfig {
         }
     }
 }
+
+/// The default weight of the classification.
+const CLASSIFICATION: f32 = 10.0;
 
 /// Likelihood of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,6 +229,30 @@ struct Expimap {
     programs: Vec<Programs>,
     decoder_condition: ParamId,
     dispersion: Option<ParamId>,
+    classifier: Option<Classifier>,
+}
+
+/// Labels told by program scores: equation 9.
+#[derive(Debug)]
+struct Classifier {
+    /// C, program × label.
+    weight: ParamId,
+    /// c
+    bias: ParamId,
+    n_labels: usize,
+}
+
+impl Classifier {
+    /// Logits of the labels, [cell × label], for z, [latent × cell].
+    fn logits<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
+        let logits = t.decode_programs(
+            z,
+            self.n_labels,
+            vec![ProgramWeights::Dense(self.weight)],
+            Some((self.bias, &batch.one)),
+        );
+        t.to_layout(logits, Layout::ByCell) // 9
+    }
 }
 
 /// A segment of the decoder: its weights, its gene sets, how these bind.
@@ -250,7 +285,14 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
         .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
     let add = |s: &Segment| add_programs(&mut p, s, genes, s.programs.len(), config.gene_set_start, key);
     let programs = header.segments.iter().map(add).collect();
-    let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion };
+    let classifier = (!header.labels.is_empty()).then(|| {
+        let labels = (Axis::Label, header.labels.len());
+        let weight =
+            p.add("classifier.weight", &[(Axis::Latent, header.n_programs()), labels], Init::Constant(0.0), key);
+        let bias = p.add("classifier.bias", &[(Axis::One, 1), labels], Init::Constant(0.0), key);
+        Classifier { weight, bias, n_labels: labels.1 }
+    });
+    let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion, classifier };
     Ok((p, Box::new(network)))
 }
 
@@ -398,7 +440,20 @@ impl Network for Expimap {
             let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
             terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));
         }
+        if let Some(classifier) = self.classifier.as_ref().filter(|_| !batch.label.codes.is_empty()) {
+            let logits = classifier.logits(t, batch, z);
+            let value = t.cross_entropy(logits, &batch.label.codes); // 9
+            terms.push(Term::of_batch("classification", value, self.config.classification_weight));
+        }
         terms
+    }
+
+    fn classify<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<Var> {
+        self.classifier.as_ref().map(|c| c.logits(t, batch, z)) // 9
+    }
+
+    fn stays_frozen(&self) -> Vec<ParamId> {
+        self.classifier.iter().flat_map(|c| [c.weight, c.bias]).collect()
     }
 
     fn whole_from(&self, params: &Params, epochs: usize) -> usize {

@@ -96,7 +96,7 @@ impl ModelEntry {
         if granularity == Granularity::Adaptor && !new_programs {
             return self.mapping;
         }
-        let epochs = Epochs::BySteps { steps: 8000, least: 100, most_steps: 60_000 };
+        let epochs = Epochs::BySteps { steps: 8000, least: 100, most: 1000, most_steps: 60_000 };
         let published = self.published_training.1;
         // New programs grow slowly, while the validation loss stands still for long.
         let early_stopping = published.early_stopping.filter(|_| !new_programs);

@@ -77,7 +77,7 @@ impl Model {
         let mut group = |id: ParamId, value: &dyn Fn(&Moments, usize) -> f64| {
             let param = self.params.get_mut(id);
             let by_condition = param.axes[0] == Axis::Condition;
-            if param.values.len() % genes != 0
+            if !param.values.len().is_multiple_of(genes)
                 || !(by_condition || param.values.len() == genes)
                 || !param.is_trainable()
             {

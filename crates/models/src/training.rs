@@ -69,8 +69,13 @@ pub enum Anneal {
     Epochs(usize),
     /// So many steps; 0 for at once.
     Steps(usize),
-    /// This share of the run's steps.
-    Share(f64),
+    /// This share of the run's steps, and at most so many epochs: few cells, each seen often, need the full weights sooner.
+    Share {
+        /// The share.
+        share: f64,
+        /// The most epochs.
+        most: usize,
+    },
 }
 
 impl Anneal {
@@ -80,7 +85,7 @@ impl Anneal {
         match self {
             Anneal::Epochs(n) => risen(epoch as f64, n as f64),
             Anneal::Steps(n) => risen(step as f64, n as f64),
-            Anneal::Share(whole) => risen(share, whole),
+            Anneal::Share { share: whole, most } => risen(share, whole).max(risen(epoch as f64, most as f64)),
         }
     }
 }
@@ -99,6 +104,8 @@ pub enum Epochs {
         steps: usize,
         /// Passes at least.
         least: usize,
+        /// Passes at most.
+        most: usize,
         /// Steps of a run on many cells.
         most_steps: usize,
     },
@@ -113,9 +120,9 @@ impl Epochs {
                 let wanted = (20_000.0 / n_cells.max(1) as f64 * most as f64).round_ties_even();
                 (wanted as usize).clamp(1, most)
             }
-            Epochs::BySteps { steps, least, most_steps } => {
+            Epochs::BySteps { steps, least, most, most_steps } => {
                 let a_pass = n_cells.div_ceil(batch_size.max(1)).max(1);
-                steps.div_ceil(a_pass).max(least.min(most_steps.div_ceil(a_pass)))
+                steps.div_ceil(a_pass).min(most).max(least.min(most_steps.div_ceil(a_pass)))
             }
         }
     }
@@ -148,7 +155,7 @@ impl Training {
     /// Surgery of weights of new conditions alone, which are few and start near where they belong: large steps that die
     /// down, as many whatever the number of cells, and the best state of them all.
     pub const SURGERY: Training = Training {
-        epochs: Epochs::BySteps { steps: 600, least: 6, most_steps: 600 },
+        epochs: Epochs::BySteps { steps: 600, least: 6, most: 600, most_steps: 600 },
         batch_size: 128,
         learning_rate: 0.1,
         schedule: Schedule::Cosine,
@@ -217,9 +224,9 @@ mod tests {
 
     #[test]
     fn epochs_by_the_number_of_steps() {
-        let count = |n| Epochs::BySteps { steps: 3000, least: 50, most_steps: 60_000 }.count(n, 128);
+        let count = |n| Epochs::BySteps { steps: 3000, least: 50, most: 1000, most_steps: 60_000 }.count(n, 128);
         // 1, 20, 79, 782 and 7,813 batches.
-        assert_eq!([count(20), count(2_500), count(10_000), count(100_000), count(1_000_000)], [3000, 150, 50, 50, 8]);
+        assert_eq!([count(20), count(2_500), count(10_000), count(100_000), count(1_000_000)], [1000, 150, 50, 50, 8]);
     }
 
     #[test]
@@ -234,7 +241,7 @@ mod tests {
         assert_eq!(Anneal::Epochs(0).factor(0, 0, 0.0), 1.0);
         assert_eq!(Anneal::Epochs(10).factor(5, 999, 0.9), 0.5);
         assert_eq!(Anneal::Steps(10).factor(5, 2, 0.9), 0.2);
-        assert_eq!(Anneal::Share(0.8).factor(5, 2, 0.4), 0.5);
-        assert_eq!(Anneal::Share(0.8).factor(5, 2, 0.9), 1.0);
+        let share = Anneal::Share { share: 0.8, most: 50 };
+        assert_eq!([share.factor(5, 2, 0.4), share.factor(5, 2, 0.9), share.factor(50, 2, 0.4)], [0.5, 1.0, 1.0]);
     }
 }

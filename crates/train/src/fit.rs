@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Batch, EpochRecord, Model, Step};
+use scgraft_models::{Anneal, Batch, EpochRecord, Model, Step};
 
 use crate::{Compat, Stopper, TrainConfig, TrainError};
 
@@ -115,6 +115,12 @@ pub fn fit(
         None => Stopper::new(rule),
     });
     let whole_from = model.network.whole_from(&model.params, config.epochs);
+    // A state on the way to the full weights is not judged by them: the lowest loss could be that of having learned nothing.
+    let judged_from = match config.anneal {
+        Anneal::Share { share, most } => whole_from.max(((share * config.epochs as f64).ceil() as usize).min(most)),
+        Anneal::Epochs(_) | Anneal::Steps(_) => whole_from,
+    };
+    let judged_from = judged_from.min(config.epochs.saturating_sub(1));
     let mut learning_rate = config.learning_rate;
     let total_steps = (config.epochs * batches.per_epoch()) as f64;
     let mut best = Best::default();
@@ -155,7 +161,7 @@ pub fn fit(
         };
         report.epochs = epoch + 1;
         let go_on = progress(&record);
-        let judged = record.validation_loss.filter(|_| epoch >= whole_from);
+        let judged = record.validation_loss.filter(|_| epoch >= judged_from);
         let verdict = judged.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
         model.history.push(record);
         if go_on.is_break() {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Fit {
-    /// At most so many passes over the cells [default: as many as it takes: for expimap 80 or 5,000 steps, for a query
+    /// At most so many passes over the cells [default: as many as it takes: for expimap 80, or 2,000 steps and at most 400, for a query
     /// 600 steps]
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
@@ -24,7 +24,7 @@ pub(crate) struct Fit {
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
     /// Epochs over which the KL weight, and expimap's lasso, rise from 0 [default: the model's; for expimap nine tenths of
-    /// all] [upstream: alpha_epoch_anneal, n_epochs_kl_warmup]
+    /// all, at most 100] [upstream: alpha_epoch_anneal, n_epochs_kl_warmup]
     #[arg(long, value_name = "N")]
     pub kl_anneal: Option<usize>,
     /// Steps over which it rises, instead of epochs [upstream: n_steps_kl_warmup]
