@@ -82,22 +82,34 @@ fn the_best_state_is_the_one_that_stays() {
     let data = Prepared::reference(&reference, None, &options()).unwrap();
     let mut model = model(&data);
     // A rate that never settles: the last epoch is not the best.
-    let wild = TrainConfig { learning_rate: 0.3, schedule: Schedule::Constant, thinning: None, ..config(&data, 60) };
+    let wild = TrainConfig {
+        learning_rate: 0.3,
+        schedule: Schedule::Constant,
+        thinning: None,
+        anneal: Anneal::Epochs(0),
+        ..config(&data, 60)
+    };
     let report = run(&mut model, &data, &wild);
     let losses = validation(&model);
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(losses[report.best_epoch], best);
     assert!(losses[59] > best, "{losses:?}");
     // One more epoch that changes nothing judges the state that stayed.
-    let still = TrainConfig {
-        epochs: 1,
-        learning_rate: 1e-30,
-        anneal: Anneal::Epochs(0),
-        start_from_data: false,
-        ..wild.clone()
-    };
+    let still = TrainConfig { epochs: 1, learning_rate: 1e-30, start_from_data: false, ..wild.clone() };
     run(&mut model, &data, &still);
     assert!((validation(&model)[0] - best).abs() < 1e-6 * best, "{} {best}", validation(&model)[0]);
+}
+
+#[test]
+fn no_state_is_judged_before_the_weights_have_risen() {
+    let (reference, _) = cells();
+    let data = Prepared::reference(&reference, None, &options()).unwrap();
+    for (share, most, from) in [(0.9, 100, 36), (0.9, 10, 10)] {
+        let mut model = model(&data);
+        let report =
+            run(&mut model, &data, &TrainConfig { anneal: Anneal::Share { share, most }, ..config(&data, 40) });
+        assert!(report.best_epoch >= from, "{report:?}");
+    }
 }
 
 #[test]
