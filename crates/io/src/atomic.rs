@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
+/// How the name of a temporary file ends.
+const PARTIAL: &str = ".partial";
+
 /// A file written under a temporary name in the folder of its final one.
 ///
 /// [`AtomicFile::commit`] puts it in place; when it is dropped before that, by an error or a panic,
 /// the temporary file is removed. A process that is killed may leave a file `.<name>.<…>.partial`
-/// behind, never one under the final name. A file that stood there before stays as it was until the
-/// new one is complete.
+/// behind, never one under the final name; the next run that writes the same file removes it. A file that stood there
+/// before stays as it was until the new one is complete; the new one has its permissions, and a link stays a link.
 ///
 /// # Example
 /// ```
@@ -48,8 +51,7 @@ impl AtomicFile {
     pub fn create(path: impl AsRef<Path>) -> Result<AtomicFile> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let path = path.as_ref();
-        // Through a link, the file it points at is the one to replace.
-        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let target = place(path);
         if target.is_dir() {
             let source = io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists");
             return Err(Error::io(path, "write")(source));
@@ -64,13 +66,17 @@ impl AtomicFile {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file");
             return Err(Error::io(path, "write")(source));
         };
+        remove_leftovers(&target, name);
         loop {
             let mut temporary = OsString::from(".");
             temporary.push(name);
-            temporary.push(format!(".{}-{}.partial", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
+            temporary.push(format!(".{}-{}{PARTIAL}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
             let temporary = target.with_file_name(temporary);
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
+                    // Held until the file is closed: what nobody holds is what a killed run left. Where a file system
+                    // has no locks, leftovers stay.
+                    let _ = file.try_lock();
                     let writer = Some(BufWriter::with_capacity(1 << 18, file));
                     return Ok(AtomicFile { path: path.to_owned(), target, temporary, writer, committed: false });
                 }
@@ -113,6 +119,51 @@ impl AtomicFile {
         sync_folder(&self.target);
         Ok(())
     }
+}
+
+/// Where a file of that name is really written: through links, also those that lead to nothing yet.
+pub fn place(path: &Path) -> PathBuf {
+    const MOST_LINKS: usize = 40;
+    let mut place = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = std::fs::read_link(&place) else { break };
+        // A relative link counts from its own folder; an absolute one takes the place of all before it.
+        place = place.parent().unwrap_or(Path::new("")).join(next);
+    }
+    let folder = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (folder.canonicalize(), place.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => place,
+    }
+}
+
+/// Removes the temporary files of runs that were killed while they wrote this file.
+fn remove_leftovers(target: &Path, name: &OsStr) {
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if let Some(process) = writer_of(&entry.file_name(), name)
+            && !is_running(process)
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && OpenOptions::new().write(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+            && std::fs::remove_file(entry.path()).is_ok()
+        {
+            tracing::debug!(file = %entry.path().display(), "removed: what a killed run had left");
+        }
+    }
+}
+
+/// The process that wrote a temporary file for `name`, if it is one.
+fn writer_of(temporary: &OsStr, name: &OsStr) -> Option<u32> {
+    let middle = temporary.to_str()?.strip_prefix('.')?.strip_prefix(name.to_str()?)?.strip_prefix('.')?;
+    let (process, number) = middle.strip_suffix(PARTIAL)?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    process.parse().ok()
+}
+
+/// Whether a process of that number runs here, as far as the system tells. (The lock tells of other machines.)
+fn is_running(process: u32) -> bool {
+    process == std::process::id() || Path::new("/proc").join(process.to_string()).exists()
 }
 
 /// Makes the renaming itself last through a power cut, where the system can do that.
@@ -170,6 +221,14 @@ where
     let mut file = AtomicFile::create(path)?;
     write(&mut file).map_err(Error::io(path, "write"))?;
     file.commit()
+}
+
+/// Writes bytes to a file, whole or not at all.
+///
+/// # Errors
+/// What kept the file from being made; nothing is left under the final name.
+pub fn write_bytes(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    atomic_write(path, |w| w.write_all(bytes))
 }
 
 #[cfg(all(test, unix))]

@@ -1,12 +1,39 @@
 //! Text files, packed with gzip or not.
+//!
+//! A packed file may unfold to [`MOST_UNFOLDED`] times its size and [`BESIDES`] more: gzip packs a thousand like lines
+//! into the room of one, text that means something seldom into less than a twentieth.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+
+/// Most times its size that a packed file may unfold to, and how many bytes more.
+const MOST_UNFOLDED: u64 = 100;
+const BESIDES: u64 = 64 << 20;
+
+/// Reads no more than so many bytes: what has more is an error, not its end.
+struct Bounded<R> {
+    reader: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            let what = format!(
+                "it unfolds to more than {MOST_UNFOLDED} times its size, as no text does that means something; if it is \
+                 right, unpack it first"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?;
+        Ok(n)
+    }
+}
 
 /// Opens a text file; it is unpacked on the way when its first bytes say that it is gzip.
 pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
@@ -14,7 +41,10 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let packed = reader.fill_buf().map_err(Error::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
     if packed {
-        return Ok(Box::new(BufReader::with_capacity(1 << 18, MultiGzDecoder::new(reader))));
+        let size = reader.get_ref().metadata().map_err(Error::io(path, "open"))?.len();
+        let left = size.saturating_mul(MOST_UNFOLDED).saturating_add(BESIDES);
+        let unfolded = Bounded { reader: MultiGzDecoder::new(reader), left };
+        return Ok(Box::new(BufReader::with_capacity(1 << 18, unfolded)));
     }
     Ok(Box::new(reader))
 }

@@ -22,7 +22,7 @@ mod sniff;
 mod table;
 mod tenx;
 
-pub use atomic::{AtomicFile, atomic_write};
+pub use atomic::{AtomicFile, atomic_write, place, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};

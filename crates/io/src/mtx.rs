@@ -8,7 +8,10 @@ use crate::error::{Error, Result};
 use crate::gzip::lines;
 
 /// Reads a sparse matrix. Entries at one place are added; rows come out sorted.
-pub(crate) fn read_mtx(path: &Path) -> Result<Csr> {
+///
+/// `fits` says whether a matrix of so many rows and columns is expected: sizes are a file's word only, and memory is taken
+/// for every row.
+pub(crate) fn read_mtx(path: &Path, fits: impl Fn(usize, usize) -> Result<()>) -> Result<Csr> {
     let mut pattern = false;
     let mut size: Option<(usize, usize, usize)> = None;
     let (mut rows, mut columns, mut values) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<f32>::new());
@@ -35,9 +38,10 @@ pub(crate) fn read_mtx(path: &Path) -> Result<Csr> {
             if n_rows > u32::MAX as usize || n_cols > u32::MAX as usize {
                 return Err(bad("fewer than 2^32 rows and columns", text));
             }
+            fits(n_rows, n_cols)?;
             size = Some((n_rows, n_cols, nnz));
-            // The number is the file's word only: take no more memory on it than a file may fill at once.
-            let room = nnz.min(1 << 24);
+            // So is this number: no more memory is taken on it than a small file may fill.
+            let room = nnz.min(1 << 20);
             rows.reserve(room);
             columns.reserve(room);
             values.reserve(room);
@@ -114,7 +118,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("matrix.mtx");
         std::fs::write(&path, text).unwrap();
-        read_mtx(&path)
+        read_mtx(&path, |_, _| Ok(()))
     }
 
     #[test]

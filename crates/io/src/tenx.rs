@@ -13,6 +13,9 @@ use crate::names::make_unique;
 const EXPRESSION: &str = "Gene Expression";
 const PROTEIN: &str = "Antibody Capture";
 
+/// Fields of a line that mean something: identifier, name, kind.
+const FIELDS: usize = 3;
+
 /// What is measured, one entry a feature.
 struct Features {
     ids: Vec<String>,
@@ -99,17 +102,16 @@ pub(crate) fn read_folder(path: &Path) -> Result<Cells> {
         genomes: Vec::new(),
         ids,
     };
-    let counts = read_mtx(&matrix)?;
     // 10x writes features × barcodes; other programs also the other way round.
     let (n, g) = (barcodes.len(), features.names.len());
-    let counts = match (counts.n_rows, counts.n_cols) {
-        shape if shape == (g, n) => counts.transpose(),
-        shape if shape == (n, g) => counts,
-        (rows, columns) => {
-            let expected = format!("{g} features × {n} barcodes, as the files beside it say");
-            return Err(Error::content(&matrix, "size", expected, format!("{rows} × {columns}")));
+    let counts = read_mtx(&matrix, |rows, columns| {
+        if (rows, columns) == (g, n) || (rows, columns) == (n, g) {
+            return Ok(());
         }
-    };
+        let expected = format!("{g} features × {n} barcodes, as the files beside it say");
+        Err(Error::content(&matrix, "size", expected, format!("{rows} × {columns}")))
+    })?;
+    let counts = if (counts.n_rows, counts.n_cols) == (g, n) { counts.transpose() } else { counts };
     assemble(&matrix, barcodes, features, counts)
 }
 
@@ -135,7 +137,7 @@ fn columns(path: &Path) -> Result<Vec<Vec<String>>> {
     let mut out = Vec::new();
     lines(path, |_, line| {
         if !line.is_empty() {
-            out.push(line.split('\t').map(str::to_owned).collect());
+            out.push(line.splitn(FIELDS + 1, '\t').take(FIELDS).map(str::to_owned).collect());
         }
         Ok(true)
     })?;

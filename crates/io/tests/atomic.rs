@@ -70,6 +70,38 @@ fn a_killed_process_leaves_no_final_file() {
     child.wait().unwrap();
     assert!(!path.exists());
     assert!(entries(folder.path()).iter().all(|n| n.ends_with(".partial")));
+    // The next run of the same output tidies up; what belongs to another file or is no leftover stays.
+    let others = [".other.1-0.partial", ".model.partial", ".model.notes-0.partial"];
+    others.iter().for_each(|n| std::fs::write(folder.path().join(n), "").unwrap());
+    atomic_write(&path, |w| w.write_all(b"whole")).unwrap();
+    let mut left = [&others[..], &["model"]].concat();
+    left.sort_unstable();
+    assert_eq!(entries(folder.path()), left);
+}
+
+#[test]
+fn two_writers_of_one_file_leave_each_other_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    let mut first = AtomicFile::create(&path).unwrap();
+    let mut second = AtomicFile::create(&path).unwrap();
+    first.write_all(b"first").unwrap();
+    second.write_all(b"second").unwrap();
+    second.commit().unwrap();
+    first.commit().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"first");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_yet_stays_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("real")).unwrap();
+    let (file, link) = (folder.path().join("real/file"), folder.path().join("link"));
+    std::os::unix::fs::symlink("real/file", &link).unwrap();
+    atomic_write(&link, |w| w.write_all(b"through")).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read(&file).unwrap(), b"through");
 }
 
 #[cfg(unix)]

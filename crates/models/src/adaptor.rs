@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::header::{check_programs, once};
+use crate::size::check_against;
 use crate::{Model, ModelError, Origin, Segment};
 
 /// The weights that one graft added.
@@ -73,6 +75,8 @@ impl Model {
         let hash = self.reference_hash();
         let mut all = self.adaptors(&hash)?;
         for a in adaptors {
+            let misfit = |what| ModelError::Surgery(format!("adaptor `{}`: {what}", a.origin.name));
+            a.check().map_err(misfit)?;
             if a.reference != hash || a.model != self.entry.name {
                 return Err(ModelError::OtherReference {
                     adaptor: a.origin.name.clone(),
@@ -116,7 +120,11 @@ impl Model {
             header.segments.extend_from_slice(&a.segments);
             header.grafts.push(a.origin.clone());
         }
-        let mut out = Model::new(self.entry.name, &self.network.config(), header, 0)?;
+        let config = self.network.config();
+        let of_adaptors: usize = all.iter().flat_map(|a| a.tensors.values()).map(Vec::len).sum();
+        check_against(&config, &header, self.params.n_values() + of_adaptors)
+            .map_err(|what| ModelError::Surgery(format!("the adaptors are damaged: {what}")))?;
+        let mut out = Model::new(self.entry.name, &config, header, 0)?;
         out.provenance = self.provenance.clone();
         for p in out.params.iter_mut() {
             let mut values = Vec::with_capacity(p.values.len());
@@ -138,6 +146,24 @@ impl Model {
             p.values = values;
         }
         Ok(out)
+    }
+}
+
+impl Adaptor {
+    /// Whether what it says of itself fits together.
+    ///
+    /// # Errors
+    /// In words, what does not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        once("condition", self.origin.conditions.iter())?;
+        once("cell", self.origin.cells.iter())?;
+        once("graft", std::iter::once(&self.origin.name))?;
+        if let Some(other) = self.segments.iter().find(|s| s.origin.as_deref() != Some(&self.origin.name)) {
+            return Err(format!("it brings programs of {:?}, and is `{}`", other.origin, self.origin.name));
+        }
+        check_programs(&self.origin, &self.segments)?;
+        // Members are below 2^32 by their type; how many genes there are says the reference.
+        self.segments.iter().try_for_each(|s| s.check(usize::MAX))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can go wrong with a model or its file.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of this crate: where, what was expected, what was found, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,14 @@ pub enum ModelError {
         expected: String,
         /// What was given.
         found: String,
+    },
+    /// Names along the axes that do not fit together.
+    #[error("{model}: the names of the model do not fit together: {what}")]
+    Names {
+        /// The model.
+        model: &'static str,
+        /// What does not fit.
+        what: String,
     },
     /// The data lacks something the model needs.
     #[error("{model} needs {what}: {remedy}")]
@@ -66,9 +74,9 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A file is not a scgraft model or adaptor, or is damaged.
-    #[error("{}: not a readable scgraft file: {what}", path.display())]
+    #[error("{}not a readable scgraft file: {what}", shown(path))]
     Format {
-        /// The file.
+        /// The file; empty where it is not known.
         path: PathBuf,
         /// What is wrong.
         what: String,
@@ -94,7 +102,22 @@ pub enum ModelError {
     },
 }
 
+/// A file's name before what is said of it.
+fn shown(path: &Path) -> String {
+    if path.as_os_str().is_empty() { String::new() } else { format!("{}: ", path.display()) }
+}
+
 impl ModelError {
+    /// The error of a file's bytes, with the file's name.
+    pub fn of_file(self, file: &Path) -> ModelError {
+        let path = file.to_owned();
+        match self {
+            ModelError::Format { what, .. } => ModelError::Format { path, what },
+            ModelError::Io { source, .. } => ModelError::Io { path, source },
+            other => ModelError::Format { path, what: other.to_string() },
+        }
+    }
+
     /// A setting outside what the model can do.
     pub(crate) fn setting(model: &'static str, what: &str, expected: &str, found: impl Display) -> ModelError {
         ModelError::Config { model, what: what.into(), expected: expected.into(), found: found.to_string() }

@@ -1,21 +1,27 @@
 //! Model and adaptor files: `safetensors`, with one JSON entry that says everything else.
 //!
-//! Nothing in a file is executed. A file appears under its name whole or not at all.
+//! Nothing in a file is executed. What is written is bytes; who calls puts them on a disk. The entry ends with a hash of
+//! itself and of every tensor, so that nothing in a file can change unseen; files from before it had one are read with a
+//! warning. A model is built only when its names fit together and call for about as many numbers as the file has.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::size::{check_against, check_numbers};
 use crate::{Adaptor, EpochRecord, Header, Model, ModelError, Origin, Segment};
 
 /// The metadata entry.
 const ENTRY: &str = "scgraft";
 /// Raised when an older program could not read the file rightly.
 const VERSION: u32 = 1;
+/// The last key of the entry, with what stands around its value.
+const HASH: &str = ",\"sha256\":\"";
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -39,11 +45,11 @@ enum Meta {
 }
 
 impl Model {
-    /// Writes the model; the file appears whole or not at all.
+    /// The model as a file's bytes; the same model gives the same bytes.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
+    /// When the names are too many for the format.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
         let meta = Meta::Model {
             version: VERSION,
             model: self.entry.name.to_owned(),
@@ -53,47 +59,64 @@ impl Model {
             provenance: self.provenance.clone(),
             reference: self.reference_hash(),
         };
-        let tensors = self.params.iter().map(|p| (p.name.as_str(), p.shape.clone(), &p.values[..]));
-        write(path.as_ref(), &meta, tensors)
+        let tensors = self.params.iter().map(|p| (p.name.as_str(), (&p.shape[..], &p.values[..])));
+        write(&meta, tensors.collect())
+    }
+
+    /// A model from a file's bytes.
+    ///
+    /// # Errors
+    /// When they are no model of ours, were changed, do not fit together, or call for more than they hold.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
+        Model::read(bytes, Path::new(""))
+    }
+
+    fn read(bytes: &[u8], path: &Path) -> Result<Model, ModelError> {
+        let (meta, tensors, hashed) = parse(bytes)?;
+        let Meta::Model { version, model, config, header, history, provenance, reference } = meta else {
+            return Err(wrong("it is an adaptor; attach it to its reference"));
+        };
+        check_version(version)?;
+        let stored = tensors.values().map(|(_, values)| values.len()).sum();
+        check_against(&config, &header, stored).map_err(wrong)?;
+        let mut out = Model::new(&model, &config, header, 0)?;
+        for p in out.params.iter_mut() {
+            let (shape, values) =
+                tensors.get(&p.name).ok_or_else(|| wrong(format!("tensor `{}` is missing", p.name)))?;
+            if *shape != p.shape {
+                let called = &p.shape;
+                return Err(wrong(format!("tensor `{}` has shape {shape:?}, the names call for {called:?}", p.name)));
+            }
+            p.values.copy_from_slice(values);
+        }
+        if let Some((unread, _)) = tensors.iter().find(|(name, _)| out.params.id(name).is_none()) {
+            return Err(wrong(format!("tensor `{unread}` is none of a {model}'s")));
+        }
+        out.history = history;
+        out.provenance = provenance;
+        if out.reference_hash() != reference {
+            return Err(wrong("its tensors do not match the hash in it: the file is damaged"));
+        }
+        tell_of_age(path, hashed);
+        Ok(out)
     }
 
     /// Reads a model.
     ///
     /// # Errors
-    /// When the file cannot be read, is no model of ours, or its tensors do not fit its names.
+    /// When the file cannot be read; of [`Model::from_bytes`], with the file's name.
     pub fn load(path: impl AsRef<Path>) -> Result<Model, ModelError> {
         let path = path.as_ref();
-        let bytes = read(path)?;
-        let (meta, tensors) = parse(path, &bytes)?;
-        let Meta::Model { version, model, config, header, history, provenance, reference } = meta else {
-            return Err(format_error(path, "it is an adaptor; attach it to its reference"));
-        };
-        check_version(path, version)?;
-        let mut out = Model::new(&model, &config, header, 0)?;
-        for p in out.params.iter_mut() {
-            let (shape, values) =
-                tensors.get(&p.name).ok_or_else(|| format_error(path, &format!("tensor `{}` is missing", p.name)))?;
-            if *shape != p.shape {
-                let what = format!("tensor `{}` has shape {shape:?}, the names call for {:?}", p.name, p.shape);
-                return Err(format_error(path, &what));
-            }
-            p.values.copy_from_slice(values);
-        }
-        out.history = history;
-        out.provenance = provenance;
-        if out.reference_hash() != reference {
-            return Err(format_error(path, "its tensors do not match the hash in it: the file is damaged"));
-        }
-        Ok(out)
+        Model::read(&read(path)?, path).map_err(|e| e.of_file(path))
     }
 }
 
 impl Adaptor {
-    /// Writes the adaptor; the file appears whole or not at all.
+    /// The adaptor as a file's bytes.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ModelError> {
+    /// When the names are too many for the format.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
         let meta = Meta::Adaptor {
             version: VERSION,
             model: self.model.clone(),
@@ -101,104 +124,161 @@ impl Adaptor {
             segments: self.segments.clone(),
             reference: self.reference.clone(),
         };
-        write(path.as_ref(), &meta, self.tensors.iter().map(|(n, v)| (n.as_str(), vec![v.len()], &v[..])))
+        let lengths: Vec<[usize; 1]> = self.tensors.values().map(|v| [v.len()]).collect();
+        let tensors = self.tensors.iter().zip(&lengths).map(|((n, v), l)| (n.as_str(), (&l[..], &v[..])));
+        write(&meta, tensors.collect())
+    }
+
+    /// An adaptor from a file's bytes.
+    ///
+    /// # Errors
+    /// When they are no adaptor of ours, were changed, or do not fit together.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Adaptor, ModelError> {
+        Adaptor::read(bytes, Path::new(""))
+    }
+
+    fn read(bytes: &[u8], path: &Path) -> Result<Adaptor, ModelError> {
+        let (meta, tensors, hashed) = parse(bytes)?;
+        let Meta::Adaptor { version, model, origin, segments, reference } = meta else {
+            return Err(wrong("it is a whole model, not an adaptor"));
+        };
+        check_version(version)?;
+        let tensors = tensors.into_iter().map(|(n, (_, v))| (n, v)).collect();
+        let adaptor = Adaptor { origin, segments, reference, model, tensors };
+        adaptor.check().map_err(wrong)?;
+        tell_of_age(path, hashed);
+        Ok(adaptor)
     }
 
     /// Reads an adaptor.
     ///
     /// # Errors
-    /// When the file cannot be read or is no adaptor of ours.
+    /// When the file cannot be read; of [`Adaptor::from_bytes`], with the file's name.
     pub fn load(path: impl AsRef<Path>) -> Result<Adaptor, ModelError> {
         let path = path.as_ref();
-        let bytes = read(path)?;
-        let (meta, tensors) = parse(path, &bytes)?;
-        let Meta::Adaptor { version, model, origin, segments, reference } = meta else {
-            return Err(format_error(path, "it is a whole model, not an adaptor"));
-        };
-        check_version(path, version)?;
-        let tensors = tensors.into_iter().map(|(n, (_, v))| (n, v)).collect();
-        Ok(Adaptor { origin, segments, reference, model, tensors })
+        Adaptor::read(&read(path)?, path).map_err(|e| e.of_file(path))
     }
 }
 
-fn format_error(path: &Path, what: &str) -> ModelError {
-    ModelError::Format { path: path.to_owned(), what: what.to_owned() }
+/// Bytes that are no file of ours; the file's name is added by who knows it.
+fn wrong(what: impl Into<String>) -> ModelError {
+    ModelError::Format { path: PathBuf::new(), what: what.into() }
 }
 
-fn check_version(path: &Path, version: u32) -> Result<(), ModelError> {
+fn check_version(version: u32) -> Result<(), ModelError> {
     if version > VERSION {
-        let what = format!("it has format version {version}, this program reads up to {VERSION}: update scgraft");
-        return Err(format_error(path, &what));
+        let newer = format!("it has format version {version}, this program reads up to {VERSION}: update scgraft");
+        return Err(wrong(newer));
     }
     Ok(())
 }
 
-fn io_error(path: &Path) -> impl Fn(std::io::Error) -> ModelError + '_ {
-    move |source| ModelError::Io { path: path.to_owned(), source }
-}
-
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(io_error(path))
+    std::fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<(Meta, Tensors), ModelError> {
-    if bytes.starts_with(b"\x89HDF") {
-        return Err(format_error(path, "it holds cells (HDF5), not a model"));
+/// Warns of a file that has no checksum.
+fn tell_of_age(path: &Path, hashed: bool) {
+    if !hashed {
+        let file = path.display();
+        tracing::warn!("{file}: from before such files had a checksum; what was changed in it would not show");
     }
-    let (_, head) = SafeTensors::read_metadata(bytes).map_err(|e| format_error(path, &e.to_string()))?;
+}
+
+/// The entry, the tensors, and whether they were held against a checksum.
+fn parse(bytes: &[u8]) -> Result<(Meta, Tensors, bool), ModelError> {
+    if bytes.starts_with(b"\x89HDF") {
+        return Err(wrong("it holds cells (HDF5), not a model"));
+    }
+    let (_, head) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(e.to_string()))?;
     let text = head.metadata().as_ref().and_then(|m| m.get(ENTRY));
-    let text = text.ok_or_else(|| format_error(path, "it has no `scgraft` entry"))?;
-    let meta = serde_json::from_str(text).map_err(|e| format_error(path, &e.to_string()))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| format_error(path, &e.to_string()))?;
-    let mut tensors = BTreeMap::new();
+    let text = text.ok_or_else(|| wrong("it has no `scgraft` entry"))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
+    let mut tensors = Tensors::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
-            return Err(format_error(path, &format!("tensor `{name}` is {:?}, expected F32", view.dtype())));
+            return Err(wrong(format!("tensor `{name}` is {:?}, expected F32", view.dtype())));
         }
         let chunks = view.data().as_chunks::<4>().0;
         let values = chunks.iter().map(|b| f32::from_le_bytes(*b)).collect();
         tensors.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
-    Ok((meta, tensors))
+    let sorted = || tensors.iter().map(|(name, (shape, values))| (name.as_str(), (&shape[..], &values[..])));
+    let hashed = match split_hash(text) {
+        Some((said, hash)) if digest(&said, sorted()) == hash => true,
+        None if !text.contains("\"sha256\"") => false,
+        _ => {
+            let what = "it does not match the checksum in it: something was changed, or the file is damaged; copy it \
+                        again from its source";
+            return Err(wrong(what));
+        }
+    };
+    let meta = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
+    check_numbers(tensors.iter().map(|(name, (_, values))| (name.as_str(), &values[..]))).map_err(wrong)?;
+    Ok((meta, tensors, hashed))
 }
 
-fn write<'t>(
-    path: &Path,
-    meta: &Meta,
-    tensors: impl Iterator<Item = (&'t str, Vec<usize>, &'t [f32])>,
-) -> Result<(), ModelError> {
-    let meta = serde_json::to_string(meta).map_err(|e| format_error(path, &e.to_string()))?;
-    let owned: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
-        .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let views = owned
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| format_error(path, &e.to_string()))?;
-    let bytes = safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_owned(), meta)])))
-        .map_err(|e| format_error(path, &e.to_string()))?;
-    if path.exists() && !path.is_file() {
-        let found = "a folder, device or pipe of that name exists, not a file";
-        return Err(io_error(path)(std::io::Error::new(std::io::ErrorKind::InvalidInput, found)));
-    }
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = temporary(folder).map_err(io_error(path))?;
-    file.write_all(&bytes).map_err(io_error(path))?;
-    file.as_file().sync_all().map_err(io_error(path))?;
-    file.persist(path).map_err(|e| io_error(path)(e.error))?;
-    Ok(())
+/// The entry as it was before its hash was put in, and the hash.
+fn split_hash(text: &str) -> Option<(String, &str)> {
+    let (said, rest) = text.rsplit_once(HASH)?;
+    Some((format!("{said}}}"), rest.strip_suffix("\"}")?))
 }
 
-/// A temporary file with the permissions that the user's mask gives a new file, so that a model can be shared.
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+type Stored<'t> = (&'t str, (&'t [usize], &'t [f32]));
+
+/// The hash of an entry and of tensors, in the order of their names.
+fn digest<'t>(entry: &str, tensors: impl Iterator<Item = Stored<'t>>) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(entry.as_bytes());
+    for (name, (shape, values)) in tensors {
+        part(name.as_bytes());
+        part(&shape.iter().flat_map(|&n| (n as u64).to_le_bytes()).collect::<Vec<u8>>());
+        part(&little_endian(values));
     }
-    builder.tempfile_in(folder)
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; values.len() * 4];
+    bytes.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(b, v)| *b = v.to_le_bytes());
+    bytes
+}
+
+/// A tensor whose bytes are made when they are asked for, so that of a model one tensor is copied at a time.
+struct Borrowed<'t> {
+    shape: &'t [usize],
+    values: &'t [f32],
+}
+
+impl View for Borrowed<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(little_endian(self.values))
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * 4
+    }
+}
+
+fn write(meta: &Meta, tensors: BTreeMap<&str, (&[usize], &[f32])>) -> Result<Vec<u8>, ModelError> {
+    let mut meta = serde_json::to_string(meta).map_err(|e| wrong(e.to_string()))?;
+    let hash = digest(&meta, tensors.iter().map(|(name, tensor)| (*name, *tensor)));
+    meta.pop();
+    meta.push_str(&format!("{HASH}{hash}\"}}"));
+    let views = tensors.into_iter().map(|(name, (shape, values))| (name, Borrowed { shape, values }));
+    safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_owned(), meta)]))).map_err(|e| wrong(e.to_string()))
 }

@@ -1,5 +1,6 @@
 //! What a model knows about the world: names, in the order of its tensors' axes.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use scgraft_cells::Known;
@@ -87,7 +88,48 @@ pub struct Program {
     pub members: Vec<u32>,
 }
 
+/// Whether a graft brings as many programs as it says.
+pub(crate) fn check_programs(graft: &Origin, segments: &[Segment]) -> Result<(), String> {
+    let found: usize = segments.iter().map(|s| s.programs.len()).sum();
+    if found != graft.n_programs {
+        return Err(format!("graft `{}` is said to add {} programs, and brings {found}", graft.name, graft.n_programs));
+    }
+    Ok(())
+}
+
+/// Refuses two of one name, and one without a name.
+pub(crate) fn once<'n>(what: &str, names: impl Iterator<Item = &'n String>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if name.is_empty() {
+            return Err(format!("it has a {what} without a name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("it has two of the {what} `{name}`"));
+        }
+    }
+    Ok(())
+}
+
+/// What is left of an axis before the names that a graft put at its end.
+fn ends_with<'n>(graft: &str, what: &str, axis: &'n [String], own: &[String]) -> Result<&'n [String], String> {
+    axis.strip_suffix(own).ok_or_else(|| format!("the {what} of graft `{graft}` are not where grafts put them"))
+}
+
 impl Segment {
+    /// Whether every program's members are genes, in increasing order.
+    pub(crate) fn check(&self, n_genes: usize) -> Result<(), String> {
+        for program in &self.programs {
+            if let Some(&out) = program.members.iter().find(|&&g| g as usize >= n_genes) {
+                return Err(format!("program `{}` has gene number {out} of {n_genes} as a member", program.name));
+            }
+            if program.members.windows(2).any(|w| w[0] >= w[1]) {
+                return Err(format!("the members of program `{}` are not in increasing order", program.name));
+            }
+        }
+        Ok(())
+    }
+
     /// The name of its weight tensor.
     pub fn tensor(&self) -> String {
         let kind = match self.membership {
@@ -108,6 +150,51 @@ impl Segment {
 }
 
 impl Header {
+    /// Whether the names fit together: no two alike on an axis, program members among the genes, grafts within their
+    /// axes and in the order of their segments. Nothing may be built of a header from a file before this.
+    ///
+    /// # Errors
+    /// In words, what does not fit.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.genes.is_empty() || self.conditions.is_empty() {
+            return Err("it names no genes, or no conditions".into());
+        }
+        once("gene", self.genes.iter())?;
+        once("condition", self.conditions.iter())?;
+        once("label", self.labels.iter())?;
+        once("protein", self.proteins.iter())?;
+        once("cell", self.cells.iter())?;
+        once("covariate", self.covariates.iter().map(|c| &c.0).chain(&self.continuous))?;
+        self.covariates.iter().try_for_each(|(name, levels)| once(&format!("level of `{name}`"), levels.iter()))?;
+        once("program", self.programs().map(|(_, p)| &p.name))?;
+        let tensors: Vec<String> = self.segments.iter().map(Segment::tensor).collect();
+        once("segment with the tensor", tensors.iter())?;
+        once("graft", self.grafts.iter().map(|g| &g.name))?;
+        self.segments.iter().try_for_each(|s| s.check(self.genes.len()))?;
+
+        let of_reference = self.segments.iter().take_while(|s| s.origin.is_none()).count();
+        let mut rest = &self.segments[of_reference..];
+        let (mut conditions, mut cells) = (&self.conditions[..], &self.cells[..]);
+        // Grafts are the ends of their axes, the last one last.
+        for graft in self.grafts.iter().rev() {
+            conditions = ends_with(&graft.name, "conditions", conditions, &graft.conditions)?;
+            if !self.cells.is_empty() {
+                cells = ends_with(&graft.name, "cells", cells, &graft.cells)?;
+            }
+            let own = rest.iter().rev().take_while(|s| s.origin.as_deref() == Some(&graft.name)).count();
+            let (before, own) = rest.split_at(rest.len() - own);
+            check_programs(graft, own)?;
+            rest = before;
+        }
+        if let Some(stray) = rest.first() {
+            return Err(format!("its programs of {:?} stand where no graft of that name is", stray.origin));
+        }
+        if conditions.is_empty() {
+            return Err("every condition in it is a graft's: none is left for the reference".into());
+        }
+        Ok(())
+    }
+
     /// All programs in the order of the latent dimensions, each with its segment.
     pub fn programs(&self) -> impl Iterator<Item = (&Segment, &Program)> {
         self.segments.iter().flat_map(|s| s.programs.iter().map(move |p| (s, p)))

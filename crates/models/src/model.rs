@@ -8,6 +8,7 @@ use scgraft_engine::{Axis, Key, Noise, ParamId, Params, Tape, Workspace, product
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::size::check_most;
 use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, VARIANCE_FLOOR, find};
 
 /// A base model with its tensors.
@@ -38,6 +39,8 @@ impl Model {
     pub fn new(name: &str, config: &Value, mut header: Header, seed: u64) -> Result<Self, ModelError> {
         let entry = find(name)?;
         entry.check(&header)?;
+        header.check().map_err(|what| ModelError::Names { model: entry.name, what })?;
+        check_most(entry.name, config, &header)?;
         let (params, network) = (entry.build)(config, &header, Key::new(seed))?;
         if !params.iter().any(|p| p.axes[0] == Axis::Cell) {
             header.cells.clear();

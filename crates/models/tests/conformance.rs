@@ -208,45 +208,18 @@ fn the_same_bits_on_one_thread_and_on_three() {
 #[test]
 fn a_saved_model_is_the_same_model_and_the_same_bytes() {
     let data = reference_data(&["a", "b"]);
-    let folder = tempfile::tempdir().unwrap();
     for entry in registry() {
         let mut model = model(entry.name, &data);
         train(&mut model, &data, 3);
-        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
-        model.save(&first).unwrap();
-        let again = Model::load(&first).unwrap();
-        again.save(&second).unwrap();
-        assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap(), "{}", entry.name);
+        let bytes = model.to_bytes().unwrap();
+        let again = Model::from_bytes(&bytes).unwrap();
+        assert_eq!(again.to_bytes().unwrap(), bytes, "{}", entry.name);
         assert_eq!(model.latent(&data).unwrap(), again.latent(&data).unwrap(), "{}", entry.name);
         // A damaged file is an error, whatever byte is gone.
-        let bytes = std::fs::read(&first).unwrap();
         for cut in [0, 7, 100, bytes.len() / 2, bytes.len() - 1] {
-            std::fs::write(&second, &bytes[..cut]).unwrap();
-            assert!(Model::load(&second).is_err(), "{}: {cut} bytes", entry.name);
+            assert!(Model::from_bytes(&bytes[..cut]).is_err(), "{}: {cut} bytes", entry.name);
         }
     }
-}
-
-#[test]
-fn a_file_that_cannot_be_finished_leaves_nothing() {
-    let data = reference_data(&["a", "b"]);
-    let folder = tempfile::tempdir().unwrap();
-    let target = folder.path().join("no such folder").join("model");
-    let model = model(registry()[0].name, &data);
-    let error = model.save(&target).unwrap_err().to_string();
-    assert!(error.contains("no such folder"), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-#[cfg(unix)]
-#[test]
-fn what_is_no_file_is_not_replaced() {
-    let model = model(registry()[0].name, &reference_data(&["a", "b"]));
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("pipe");
-    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let error = model.save(&path).unwrap_err().to_string();
-    assert!(error.contains("device or pipe") && !path.is_file(), "{error}");
 }
 
 #[test]
@@ -275,15 +248,12 @@ fn query_of_reference(model: &Model) -> Prepared {
 #[test]
 fn adaptors_commute_and_travel_in_files() {
     let data = reference_data(&["a", "b"]);
-    let folder = tempfile::tempdir().unwrap();
     for entry in registry() {
         let mut reference = model(entry.name, &data);
         train(&mut reference, &data, 4);
         let (grafted, first) = graft(&reference, "x", "site x");
         let (_, second) = graft(&reference, "y", "site y");
-        let path = folder.path().join("adaptor");
-        first.save(&path).unwrap();
-        let first = Adaptor::load(&path).unwrap();
+        let first = Adaptor::from_bytes(&first.to_bytes().unwrap()).unwrap();
         let one_way = reference.attach(from_ref(&first)).unwrap().attach(from_ref(&second)).unwrap();
         let other_way = reference.attach(from_ref(&second)).unwrap().attach(from_ref(&first)).unwrap();
         assert_eq!(one_way.header, other_way.header, "{}", entry.name);

@@ -11,12 +11,14 @@ use scgraft_report::scene::Size;
 use scgraft_report::*;
 use simulated::{CELL_TYPES, PROGRAMS, Random, blobs, strings};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Drawn {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "gallery".to_owned()));
-    std::fs::create_dir_all(&folder).map_err(|source| ReportError::Write { path: folder.clone(), source })?;
+    std::fs::create_dir_all(&folder)?;
     if let Some(report) = std::env::args().nth(2) {
         let report: html::Report = serde_json::from_slice(&std::fs::read(report)?)?;
-        return Ok(kept(&folder, &report)?);
+        return kept(&folder, &report);
     }
     let mut random = Random(7);
     embeddings(&folder, &mut random)?;
@@ -28,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The pictures of a report.
-fn kept(folder: &Path, report: &html::Report) -> Result<(), ReportError> {
+fn kept(folder: &Path, report: &html::Report) -> Drawn {
     for (m, map) in report.embeddings.iter().enumerate() {
         for (c, color) in map.colors.iter().enumerate() {
             let name = format!("map{m}_{c}");
@@ -66,14 +68,14 @@ fn kept(folder: &Path, report: &html::Report) -> Result<(), ReportError> {
 }
 
 /// Writes a picture at its natural size (PNG, SVG) and at a small one (PNG).
-fn both(folder: &Path, name: &str, picture: &dyn Picture, small: Size) -> Result<(), ReportError> {
+fn both(folder: &Path, name: &str, picture: &dyn Picture, small: Size) -> Drawn {
     let natural = picture.draw(picture.natural_size())?;
-    natural.save(&folder.join(format!("{name}.png")), 2.0)?;
-    natural.save(&folder.join(format!("{name}.svg")), 2.0)?;
-    picture.draw(small)?.save(&folder.join(format!("{name}_small.png")), 2.0)
+    std::fs::write(folder.join(format!("{name}.png")), natural.to_png(2.0)?)?;
+    std::fs::write(folder.join(format!("{name}.svg")), natural.to_svg()?)?;
+    Ok(std::fs::write(folder.join(format!("{name}_small.png")), picture.draw(small)?.to_png(2.0)?)?)
 }
 
-fn embeddings(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+fn embeddings(folder: &Path, random: &mut Random) -> Drawn {
     let levels = strings(&CELL_TYPES);
     for (name, n, kinds) in [("umap_30", 20_000, 30), ("umap_8", 3_000, 8), ("umap_million", 1_000_000, 12)] {
         let (x, y, mut codes) = blobs(n, kinds, random);
@@ -95,7 +97,7 @@ fn embeddings(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
     both(folder, "programs", &pair, Size::new(320.0, 380.0))
 }
 
-fn programs(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+fn programs(folder: &Path, random: &mut Random) -> Drawn {
     let (_, _, codes) = blobs(6_000, 14, random);
     let condition: Vec<i32> = codes.iter().map(|_| i32::from(random.uniform() > 0.5)).collect();
     let values: Vec<f32> = codes
@@ -144,7 +146,7 @@ fn programs(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
     both(folder, "bayes_few", &few, Size::new(320.0, 300.0))
 }
 
-fn training(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+fn training(folder: &Path, random: &mut Random) -> Drawn {
     let curve = |name: &str, start: f64, end: f64, rise: bool, random: &mut Random| {
         let mut at = |shift: f64| -> Vec<f64> {
             (0..240)
@@ -171,7 +173,7 @@ fn training(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
     both(folder, "training", &fit, Size::new(320.0, 560.0))
 }
 
-fn transfer(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+fn transfer(folder: &Path, random: &mut Random) -> Drawn {
     for (name, kinds) in [("8", 8usize), ("30", 30)] {
         let labels = strings(&CELL_TYPES[..kinds]);
         let mut transferred = labels.clone();
@@ -200,7 +202,7 @@ fn transfer(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
     both(folder, "reliability", &curve, Size::new(260.0, 280.0))
 }
 
-fn tables(folder: &Path, random: &mut Random) -> Result<(), ReportError> {
+fn tables(folder: &Path, random: &mut Random) -> Drawn {
     let genes = [
         "ISG15", "IFI6", "MX1", "IFIT3", "ISG20", "LY6E", "OAS1", "IRF7", "IFIT1", "STAT1", "XAF1", "PSMB8", "IFITM3",
         "B2M", "HLA-A", "SOCS1", "JAK1", "TYK2",

@@ -4,8 +4,6 @@
 
 mod simulated;
 
-use std::path::Path;
-
 use scgraft_report::html::Report;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,6 +14,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(cells) => simulated::report(cells),
         Err(_) => serde_json::from_slice(&std::fs::read(from)?)?,
     };
-    report.write(Path::new(out))?;
+    std::fs::write(out, report.to_html()?)?;
     Ok(())
 }

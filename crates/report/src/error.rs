@@ -72,14 +72,6 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
     },
-    /// A file could not be written.
-    #[error("{path}: cannot write: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: std::io::Error,
-    },
     /// The picture could not be turned into pixels.
     #[error("cannot make a picture of {width} × {height} pixels: {reason}")]
     Pixels {

@@ -2,7 +2,7 @@
 //!
 //! Nothing is computed here but the layout: every picture is a plain struct of names and numbers that someone else
 //! computed, with one function that draws it. Text is set in an embedded font, so that a picture looks the same on
-//! every machine; nothing is read from the system and nothing is loaded from a network.
+//! every machine; nothing is read from the system, written to it or loaded from a network: pictures and pages are bytes.
 //!
 //! ```
 //! use scgraft_report::{BayesFactors, Picture, ProgramBayesFactor};
@@ -24,7 +24,6 @@ mod axis;
 pub mod color;
 mod density;
 mod error;
-mod file;
 mod font;
 pub mod html;
 mod legend;

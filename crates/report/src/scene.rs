@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use crate::color::Rgb;
-use crate::file::write_atomically;
 use crate::font::Font;
 pub use crate::font::Weight;
 use crate::{ReportError, png, svg};
@@ -358,15 +357,37 @@ impl Scene {
         png::write(self, self.font, scale)
     }
 
-    /// Writes a `.png` or `.svg` file, whole or not at all.
+    /// The picture in a format; `scale` pixels a px in PNG.
     ///
     /// # Errors
-    /// [`ReportError::Format`] for another ending, [`ReportError::Write`] when the file cannot be written.
-    pub fn save(&self, path: &Path, scale: f64) -> Result<(), ReportError> {
+    /// Of [`Scene::to_svg`] and [`Scene::to_png`].
+    pub fn to_bytes(&self, format: Format, scale: f64) -> Result<Vec<u8>, ReportError> {
+        match format {
+            Format::Svg => Ok(self.to_svg()?.into_bytes()),
+            Format::Png => self.to_png(scale),
+        }
+    }
+}
+
+/// What a picture is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Shapes.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+impl Format {
+    /// What the ending of a file's name asks for.
+    ///
+    /// # Errors
+    /// [`ReportError::Format`] for another ending.
+    pub fn of(path: &Path) -> Result<Format, ReportError> {
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
         match ending.as_str() {
-            "svg" => write_atomically(path, self.to_svg()?.as_bytes()),
-            "png" => write_atomically(path, &self.to_png(scale)?),
+            "svg" => Ok(Format::Svg),
+            "png" => Ok(Format::Png),
             _ => Err(ReportError::Format { path: path.to_path_buf() }),
         }
     }

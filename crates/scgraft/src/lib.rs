@@ -28,6 +28,7 @@ pub mod expression;
 pub mod joint;
 mod normalised;
 pub mod pipeline;
+pub mod save;
 pub mod slots;
 
 pub use embedding::Embedding;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scgraft_models::import::{Source, Used};
-use scgraft_models::{Header, Model};
+use scgraft_models::{Header, Model, check_against};
 use serde_json::Value;
 
 use crate::HubError;
@@ -31,13 +31,11 @@ pub(super) struct Plan<'p> {
 /// The model, and what of theirs was left out.
 pub(super) type Assembled = (Model, Vec<(String, &'static str)>);
 
-/// How many times the numbers of a file a model may have, and how many besides.
-const LARGER: usize = 32;
-const BESIDES: usize = 1 << 22;
-
 impl Plan<'_> {
     pub(super) fn assemble(self) -> Result<Assembled, HubError> {
-        self.check_size()?;
+        // Names and settings are as easily written as large numbers.
+        let stored = self.state.values().map(|t| t.values.len()).sum();
+        check_against(self.config, &self.header, stored).map_err(|what| HubError::format(self.place, what))?;
         let unsupported = |why: String| HubError::unsupported(self.class, why);
         let mut model = Model::new(self.model, self.config, self.header.clone(), 0)?;
         let mut used = Used::new();
@@ -101,32 +99,5 @@ impl Plan<'_> {
         };
         let found = source.names().iter().map(told).collect::<Vec<_>>().join(", ");
         HubError::format(self.place, format!("`{name}` cannot be read off its tensors: {found}"))
-    }
-
-    /// Whether a model of these names is of the size of its tensors, before it is made: names and settings are as
-    /// easily written as large numbers.
-    fn check_size(&self) -> Result<(), HubError> {
-        let stored: usize = self.state.values().map(|t| t.values.len()).sum();
-        let sizes = |key: &str| match &self.config[key] {
-            Value::Array(sizes) => sizes.iter().filter_map(Value::as_u64).fold(0u64, u64::saturating_add),
-            value => value.as_u64().unwrap_or(0),
-        };
-        let h = &self.header;
-        let hidden = sizes("hidden").saturating_add(sizes("decoder_hidden")).saturating_add(sizes("latent"));
-        let levels: usize = h.covariates.iter().map(|c| c.1.len()).sum();
-        let programs = h.n_programs() as u64;
-        let ends = [h.genes.len(), h.proteins.len(), h.conditions.len(), h.labels.len(), levels, h.continuous.len()];
-        let inputs = ends.iter().fold(hidden + programs, |sum, &n| sum.saturating_add(n as u64));
-        let by_group = (h.conditions.len() + h.labels.len()) as u64;
-        let outputs = hidden.saturating_add(programs).saturating_add(by_group).saturating_add(1);
-        let most = (stored * LARGER + BESIDES) as u64;
-        if inputs.saturating_mul(outputs) > most {
-            let what = format!(
-                "its names and settings call for about {} numbers, its tensors have {stored}",
-                inputs.saturating_mul(outputs)
-            );
-            return Err(HubError::format(self.place, what));
-        }
-        Ok(())
     }
 }

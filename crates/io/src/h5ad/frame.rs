@@ -82,6 +82,10 @@ pub(crate) fn read_column(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
     match r.kind(at)? {
         None => Err(Error::content(r.path(), at, "a column, as `column-order` says", "nothing")),
         Some(Kind::Dataset) => match r.values(at, rows) {
+            Ok(values) if values.len() == 0 && r.info(at)?.shape.is_empty() => {
+                tracing::warn!(file = %r.path().display(), slot = at, "left out: a column without values");
+                Ok(None)
+            }
             Ok(values) => Ok(plain(values).or_else(|| {
                 tracing::warn!(file = %r.path().display(), slot = at, "left out: a column of records");
                 None

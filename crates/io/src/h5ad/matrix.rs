@@ -61,6 +61,8 @@ pub(crate) fn read_matrix(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
                 let expected = format!("at most {MOST_ROWS_BY_COLUMN} rows in a matrix stored by column (CSC)");
                 return Err(Error::content(r.path(), at, expected, n_rows.to_string()));
             }
+            // Two numbers a row, whether it has entries or not.
+            r.claim(at, n_rows as u64 * 16)?;
             // Columns of a matrix are rows of its transpose.
             let m = read_compressed(r, at, n_cols, n_rows, None)?.transpose();
             Ok(Matrix::Sparse(match rows {

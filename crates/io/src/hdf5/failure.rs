@@ -9,6 +9,29 @@ use crate::error::Error;
 /// What to do about a file that is damaged.
 pub(super) const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
 
+/// What to do about a file that uses what only the newest HDF5 does.
+const REPACK: &str = "that cannot be read here; rewrite it with `h5repack --low=0 --high=2 OLD NEW`, \
+                      or in Python with `anndata.read_h5ad(OLD).write_h5ad(NEW)`";
+
+/// What a file uses that this program cannot read, where that is why it failed.
+fn newer_feature(error: &FormatError) -> Option<&'static str> {
+    Some(match error {
+        FormatError::InvalidLayoutVersion(_) => "a layout of values of a newer HDF5 (2.0, libver=\"latest\")",
+        FormatError::UnsupportedVirtualLayout => "a virtual dataset, whose values stand in other places or files",
+        FormatError::UnsupportedExternalStorage => "values stored outside of the file",
+        FormatError::ChunkedReadError(what) if what.contains("version 2 B-tree") => {
+            "chunks that can grow along several axes (a version 2 B-tree)"
+        }
+        FormatError::InvalidDatatypeVersion { .. }
+        | FormatError::InvalidDataspaceVersion(_)
+        | FormatError::InvalidObjectHeaderVersion(_)
+        | FormatError::InvalidFilterPipelineVersion(_)
+        | FormatError::UnsupportedVersion(_)
+        | FormatError::UnsupportedFillValueVersion(_) => "a structure of a newer HDF5, or one that is damaged",
+        _ => return None,
+    })
+}
+
 pub(super) fn not_hdf5(path: &Path, found: String) -> Error {
     Error::Format { path: path.to_owned(), expected: "an HDF5 file (such as .h5ad)", found }
 }
@@ -19,6 +42,10 @@ pub(super) fn broken(path: &Path, at: &str, error: hdf5_pure::Error) -> Error {
         hdf5_pure::Error::Io(source) => Error::Io { path, action: "read", source },
         hdf5_pure::Error::Format(FormatError::UnsupportedFilter(id)) => {
             Error::Compression { path, slot, filter: filter_name(id) }
+        }
+        hdf5_pure::Error::Format(error) if newer_feature(&error).is_some() => {
+            let feature = newer_feature(&error).unwrap_or_default();
+            Error::Damaged { path, slot, reason: format!("it uses {feature} ({error})"), remedy: REPACK }
         }
         hdf5_pure::Error::FileMarkedInUse { .. } => Error::Damaged {
             path,

@@ -7,14 +7,16 @@
 //! (HDF5 File Format Specification 3.0, III.E).
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+
+use super::raw::{Raw, little_endian};
+
+/// Most times that the file is read over for texts: many references may lead to one long text.
+const MOST_TIMES: u64 = 1024;
 
 /// Reads objects of the global heap, each collection once.
 pub(super) struct Heap {
-    file: File,
-    file_len: u64,
+    raw: Raw,
     base: u64,
     offset_size: usize,
     length_size: usize,
@@ -23,11 +25,8 @@ pub(super) struct Heap {
 
 impl Heap {
     pub fn open(path: &Path, base: u64, offset_size: u8, length_size: u8) -> std::io::Result<Heap> {
-        let file = File::open(path)?;
-        let file_len = file.metadata()?.len();
         Ok(Heap {
-            file,
-            file_len,
+            raw: Raw::open(path)?.limited(MOST_TIMES),
             base,
             offset_size: usize::from(offset_size),
             length_size: usize::from(length_size),
@@ -56,6 +55,7 @@ impl Heap {
             .get(&number)
             .ok_or_else(|| format!("the global heap at {address} has no object {number}"))?;
         let bytes = object.get(..length).ok_or("a text is longer than its heap object")?;
+        self.raw.spend(length as u64)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| "a text is not UTF-8".to_owned())
     }
 
@@ -63,12 +63,12 @@ impl Heap {
         let bad = |what: &str| format!("global heap at {address}: {what}");
         let start = address.checked_add(self.base).ok_or_else(|| bad("address out of range"))?;
         let head_len = 8 + self.length_size;
-        let head = self.bytes(start, head_len as u64).map_err(|e| bad(&e))?;
+        let head = self.raw.bytes(start, head_len as u64).map_err(|e| bad(&e))?;
         if &head[..4] != b"GCOL" || head[4] != 1 {
             return Err(bad("no collection there"));
         }
         let size = little_endian(&head[8..]);
-        let body = self.bytes(start, size).map_err(|e| bad(&e))?;
+        let body = self.raw.bytes(start, size).map_err(|e| bad(&e))?;
         let mut objects = HashMap::new();
         let mut at = head_len;
         // An object: number (2 bytes), references (2), reserved (4), size, bytes up to a multiple of 8.
@@ -85,18 +85,4 @@ impl Heap {
         }
         Ok(objects)
     }
-
-    fn bytes(&mut self, start: u64, len: u64) -> Result<Vec<u8>, String> {
-        if start.checked_add(len).is_none_or(|end| end > self.file_len) {
-            return Err("runs past the end of the file".to_owned());
-        }
-        let mut out = vec![0; len as usize];
-        self.file.seek(SeekFrom::Start(start)).map_err(|e| e.to_string())?;
-        self.file.read_exact(&mut out).map_err(|e| e.to_string())?;
-        Ok(out)
-    }
-}
-
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, &b| (n << 8) | u64::from(b))
 }

@@ -8,6 +8,9 @@ mod blocks;
 mod decode;
 mod failure;
 mod heap;
+mod links;
+mod patched;
+mod raw;
 mod read;
 mod types;
 mod write;
@@ -36,6 +39,9 @@ pub(crate) fn create<'a>(path: &Path, compression: Option<u32>, block: usize) ->
 }
 
 /// Reading one HDF5 file. Every error names the file and the object.
+///
+/// All values read of one file together have at most 2,200 times the bytes of the file, and 128 MiB besides: twice what
+/// deflate can pack into it. What claims more is damaged, or made to harm.
 pub(crate) trait Reader: Sync {
     /// The file.
     fn path(&self) -> &Path;
@@ -45,6 +51,8 @@ pub(crate) trait Reader: Sync {
     fn children(&self, at: &str) -> Result<Vec<String>>;
     /// The attributes of a group or dataset.
     fn attrs(&self, at: &str) -> Result<Attrs>;
+    /// Counts memory that a slot asks for beside its values against what a file of this size may have in all.
+    fn claim(&self, at: &str, bytes: u64) -> Result<()>;
     /// Shape and type of a dataset, without its values.
     fn info(&self, at: &str) -> Result<Info>;
     /// Values of a dataset of any type; `rows` limits the first axis.

@@ -1,8 +1,9 @@
 //! Reading with `hdf5-pure`, a window at a time, never the whole file at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{
@@ -10,9 +11,12 @@ use hdf5_pure::{
 };
 use rayon::prelude::*;
 
+use super::Reader as _;
 use super::decode::{attr, decode, describe_type, element_size, half};
 use super::failure::{REWRITE, broken, not_hdf5};
 use super::heap::Heap;
+use super::links::{self, Links, Target};
+use super::patched::Patched;
 use super::types::{Attrs, Field, Info, Kind, Type, Values};
 use crate::error::{Error, Result};
 
@@ -28,6 +32,11 @@ const WHOLE: &str = "/";
 pub(super) struct PureReader {
     path: PathBuf,
     file: hdf5_pure::File,
+    /// Bytes of values that may still be read.
+    budget: AtomicU64,
+    links: Links,
+    /// Slots whose chunks were looked at.
+    checked: Mutex<HashSet<String>>,
     /// What stands in the groups that were looked into. Opening one object by its path walks through all
     /// links of its group, so that a table of many columns would take a time that grows with their square.
     folders: Mutex<HashMap<String, Arc<Folder>>>,
@@ -54,12 +63,59 @@ impl PureReader {
         let access = FileAccessProperties::new()
             .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
             .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
-        let file = hdf5_pure::File::open_streaming_with_options(path, access).map_err(|e| broken(path, WHOLE, e))?;
-        Ok(PureReader { path: path.to_owned(), file, folders: Mutex::default() })
+        let fail = |e| broken(path, WHOLE, e);
+        let mut file = hdf5_pure::File::open_streaming_with_options(path, access).map_err(fail)?;
+        let top = file.superblock();
+        let mut links = Links::default();
+        // With bytes of something else before them, addresses count from elsewhere: such files have none of these links.
+        if top.base_address.get() == 0 {
+            links = links::scan(path, top.root_group_address, top.offset_size, top.length_size)
+                .map_err(Error::io(path, "read"))?;
+        }
+        if !links.patches.is_empty() {
+            let patched = Patched::open(path, std::mem::take(&mut links.patches)).map_err(fail)?;
+            file = hdf5_pure::File::from_source_with_options(patched, access).map_err(fail)?;
+        }
+        let budget = AtomicU64::new(2 * most_of(&file));
+        let reader = PureReader {
+            path: path.to_owned(),
+            file,
+            budget,
+            links,
+            checked: Mutex::default(),
+            folders: Mutex::default(),
+        };
+        reader.tell_left_out()?;
+        Ok(reader)
+    }
+
+    /// Names the links that lead nowhere or into other files.
+    fn tell_left_out(&self) -> Result<()> {
+        let file = self.path.display();
+        for (slot, target) in &self.links.targets {
+            match target {
+                Target::External { file: other, path } => {
+                    tracing::warn!(
+                        "{file}: slot `{slot}` is left out: it is a link to `{path}` in another file, {other}"
+                    );
+                }
+                Target::Soft(to) if self.find(slot)?.is_none() => {
+                    tracing::warn!("{file}: slot `{slot}` is left out: it is a link to `{to}`, which is not there");
+                }
+                Target::Soft(_) => {}
+            }
+        }
+        for slot in &self.links.unread {
+            tracing::warn!(
+                "{file}: `/{slot}` has more entries than can be looked through for links: some may be left out"
+            );
+        }
+        Ok(())
     }
 
     /// What stands in a group, read once.
     fn folder(&self, at: &str) -> Result<Option<Arc<Folder>>> {
+        let Some(at) = &self.links.resolve(at) else { return Ok(None) };
         let folders = || self.folders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(folder) = folders().get(at) {
             return Ok(Some(Arc::clone(folder)));
@@ -73,7 +129,7 @@ impl PureReader {
         folder.extend(group.iter_groups().map_err(&fail)?.map(|(name, group)| (name, Object::Group(group))));
         folder.extend(group.iter_datasets().map_err(&fail)?.map(|(name, set)| (name, Object::Dataset(set))));
         let folder = Arc::new(folder);
-        folders().insert(at.to_owned(), Arc::clone(&folder));
+        folders().insert(at.clone(), Arc::clone(&folder));
         Ok(Some(folder))
     }
 
@@ -81,6 +137,7 @@ impl PureReader {
         if at.is_empty() {
             return Ok(Some(Object::Group(self.file.root())));
         }
+        let Some(at) = &self.links.resolve(at) else { return Ok(None) };
         let (parent, name) = at.rsplit_once('/').unwrap_or(("", at));
         Ok(self.folder(parent)?.and_then(|folder| folder.get(name).cloned()))
     }
@@ -103,13 +160,52 @@ impl PureReader {
         let fail = self.fail(at);
         let dims = dataset.shape().map_err(&fail)?;
         let bytes = dims.iter().try_fold(dataset.element_size().map_err(&fail)?, |n, &d| n.checked_mul(d));
-        let most = SMALL.max(self.file.file_size().saturating_mul(MOST_COMPRESSED));
+        let most = most_of(&self.file);
         if bytes.is_none_or(|b| b > most) {
             return Err(self.damaged(at, format!("it claims a shape of {dims:?}, more than its file can hold")));
         }
         let kind = describe_type(&dataset.datatype().map_err(&fail)?);
-        let chunk_rows = dataset.chunk_shape().map_err(&fail)?.and_then(|c| c.first().map(|&rows| rows as usize));
+        let chunks = dataset.chunk_shape().map_err(&fail)?;
+        let size = dataset.element_size().map_err(&fail)?;
+        let chunk = chunks.iter().flatten().try_fold(size, |n, &d| n.checked_mul(d));
+        if chunk.is_none_or(|b| b > most) {
+            return Err(self.damaged(at, format!("it claims chunks of {chunks:?}, more than its file can hold")));
+        }
+        let chunk_rows = chunks.and_then(|c| c.first().map(|&rows| rows as usize));
         Ok(Info { shape: dims.iter().map(|&d| d as usize).collect(), kind, chunk_rows })
+    }
+
+    /// Counts the bytes of some rows of a dataset, stored as they are or as references to text elsewhere.
+    fn claim_rows(&self, at: &str, dataset: &Dataset, info: &Info, rows: Option<&Range<usize>>) -> Result<()> {
+        let fail = self.fail(at);
+        let all = info.shape.first().copied().unwrap_or(1) as u64;
+        let rows = rows.map_or(all, |r| r.len() as u64).min(all);
+        let per_row = info.shape.iter().skip(1).fold(1u64, |n, &d| n.saturating_mul(d as u64));
+        let cells = rows.saturating_mul(per_row);
+        self.check_chunks(at, dataset, info)?;
+        self.claim(at, cells.saturating_mul(dataset.element_size().map_err(&fail)?))?;
+        if cells > 0 && matches!(dataset.datatype().map_err(&fail)?, Datatype::VariableLength { is_string: true, .. }) {
+            // Many references may lead to one long text.
+            self.claim(at, dataset.vlen_string_payload_size().map_err(&fail)?)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses chunks that are said to lie past the end of the file: the library makes room for them first. Once a slot.
+    fn check_chunks(&self, at: &str, dataset: &Dataset, info: &Info) -> Result<()> {
+        let known = !self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(at.to_owned());
+        if known || info.chunk_rows.is_none() {
+            return Ok(());
+        }
+        // Those that cannot be listed are the library's to complain of.
+        let (chunks, len) = (dataset.chunks().unwrap_or_default(), self.file.file_size());
+        let lies = |c: &hdf5_pure::Chunk| c.address.checked_add(c.storage_size).is_none_or(|end| end > len);
+        match chunks.iter().find(|c| lies(c)) {
+            Some(chunk) => {
+                Err(self.damaged(at, format!("a chunk of {} bytes runs past the end of the file", chunk.storage_size)))
+            }
+            None => Ok(()),
+        }
     }
 
     fn damaged(&self, at: &str, reason: String) -> Error {
@@ -148,6 +244,10 @@ impl PureReader {
             target.copy_from_slice(&values);
             Ok(())
         };
+        if info.shape.is_empty() && read(0, 1)?.is_empty() {
+            // A dataset without even one value ("null dataspace").
+            return Ok(Vec::new());
+        }
         fill(first, rows.start)?;
         rest.par_chunks_mut(window.saturating_mul(per_row))
             .enumerate()
@@ -226,7 +326,19 @@ impl super::Reader for PureReader {
 
     fn children(&self, at: &str) -> Result<Vec<String>> {
         match self.folder(at)? {
-            Some(folder) => Ok(folder.keys().cloned().collect()),
+            Some(folder) => {
+                let mut names: Vec<String> = folder.keys().cloned().collect();
+                let group = self.links.resolve(at).unwrap_or_default();
+                for name in self.links.in_group(&group) {
+                    let full = if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") };
+                    if self.find(&full)?.is_some() {
+                        names.push(name.to_owned());
+                    }
+                }
+                names.sort_unstable();
+                names.dedup();
+                Ok(names)
+            }
             None => Err(Error::content(&self.path, at, "a group", "something else or nothing")),
         }
     }
@@ -241,6 +353,14 @@ impl super::Reader for PureReader {
         Ok(Attrs(raw.into_iter().map(|(name, value)| (name, attr(&value))).collect()))
     }
 
+    fn claim(&self, at: &str, bytes: u64) -> Result<()> {
+        let left = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        match left {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.damaged(at, "the slots of the file claim more than it can hold".to_owned())),
+        }
+    }
+
     fn info(&self, at: &str) -> Result<Info> {
         self.describe(at, &self.dataset(at)?)
     }
@@ -250,6 +370,7 @@ impl super::Reader for PureReader {
         let info = self.describe(at, &dataset)?;
         let fail = self.fail(at);
         let rows = rows.map(|r| clamp(Some(r), info.shape.first().copied().unwrap_or(1)));
+        self.claim_rows(at, &dataset, &info, rows.as_ref())?;
         Ok(match &info.kind {
             Type::Float(2) => Values::Float(self.numbers(at, &info, rows, |s, n| {
                 Ok(halves(&dataset, s, n).map_err(&fail)?.into_iter().map(f64::from).collect())
@@ -278,6 +399,7 @@ impl super::Reader for PureReader {
     fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>> {
         let dataset = self.dataset(at)?;
         let info = self.describe(at, &dataset)?;
+        self.claim_rows(at, &dataset, &info, rows.as_ref())?;
         let fail = self.fail(at);
         match info.kind {
             Type::Float(4 | 8) | Type::Bool | Type::Int(1 | 2) | Type::Uint(1 | 2) => {
@@ -290,7 +412,7 @@ impl super::Reader for PureReader {
                 let out = self.numbers(at, &info, rows, |s, n| {
                     let values = dataset.read_f64_rows(s, n).map_err(&fail)?;
                     if values.iter().any(|&v| f64::from(v as f32) != v) {
-                        rounded.store(true, std::sync::atomic::Ordering::Relaxed);
+                        rounded.store(true, Ordering::Relaxed);
                     }
                     Ok(values.into_iter().map(|v| v as f32).collect())
                 })?;
@@ -306,6 +428,7 @@ impl super::Reader for PureReader {
     fn u32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<u32>> {
         let dataset = self.dataset(at)?;
         let info = self.describe(at, &dataset)?;
+        self.claim_rows(at, &dataset, &info, rows.as_ref())?;
         let fail = self.fail(at);
         let bad = || self.wrong(at, "whole numbers from 0 to 2^32 - 1", &info);
         match info.kind {
@@ -324,6 +447,7 @@ impl super::Reader for PureReader {
     fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>> {
         let dataset = self.dataset(at)?;
         let info = self.describe(at, &dataset)?;
+        self.claim_rows(at, &dataset, &info, rows.as_ref())?;
         let bad = || self.wrong(at, "whole numbers from 0", &info);
         match info.kind {
             Type::Int(_) | Type::Uint(_) => self
@@ -334,6 +458,11 @@ impl super::Reader for PureReader {
             _ => Err(bad()),
         }
     }
+}
+
+/// Most bytes that a file's values can have.
+fn most_of(file: &hdf5_pure::File) -> u64 {
+    SMALL.max(file.file_size().saturating_mul(MOST_COMPRESSED))
 }
 
 pub(super) fn is_hdf5(path: &Path) -> Result<bool> {

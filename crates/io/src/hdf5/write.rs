@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hdf5_pure::{
-    AttrValue, DatasetBuilder, File, FileAccessProperties, FileBuilder, GroupBuilder, MaxExtent, SyncPolicy,
+    AttrValue, DatasetBuilder, File, FileAccessProperties, FileBuilder, FileLocking, GroupBuilder, MaxExtent,
+    SyncPolicy,
 };
 
 use super::blocks::{blocks, bool_type, records};
@@ -252,7 +253,10 @@ impl Plan<'_> {
     }
 
     fn write_later(&self, later: Vec<Later>) -> Result<()> {
-        let access = FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose);
+        let access = FileAccessProperties::new()
+            .with_sync_policy(SyncPolicy::OnClose)
+            // The temporary file is locked already, by who made it.
+            .with_locking(FileLocking::Disabled);
         let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
         for (at, shape, data, attrs) in &later {
             if self.appends(shape) {

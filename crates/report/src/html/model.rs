@@ -1,12 +1,9 @@
 //! What the report shows: plain data, readable and writable as JSON.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::page;
 use crate::error::same_length;
-use crate::file::write_atomically;
 use crate::pictures::nullable;
 use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Heatmap, Metrics, Reliability, ReportError, Training};
 
@@ -187,13 +184,5 @@ impl Report {
     /// Parts that do not fit together ([`ReportError`] says which), or pictures that cannot be drawn.
     pub fn to_html(&self) -> Result<String, ReportError> {
         page::write(self)
-    }
-
-    /// Writes the page to a file, whole or not at all.
-    ///
-    /// # Errors
-    /// As [`Report::to_html`], and [`ReportError::Write`].
-    pub fn write(&self, path: &Path) -> Result<(), ReportError> {
-        write_atomically(path, self.to_html()?.as_bytes())
     }
 }

@@ -13,8 +13,6 @@ mod reliability;
 mod training;
 mod violin;
 
-use std::path::Path;
-
 pub use bayes::{BayesFactors, ENRICHED, ProgramBayesFactor};
 pub use coloring::{ColorValues, Coloring};
 pub use confusion::{Confusion, Sankey};
@@ -40,14 +38,6 @@ pub trait Picture {
     /// # Errors
     /// Input that does not fit together, nothing to draw, or a size too small ([`ReportError`] says which and where).
     fn draw(&self, size: Size) -> Result<Scene, ReportError>;
-
-    /// Draws at the natural size and writes a `.png` (2 pixels a px) or `.svg` file.
-    ///
-    /// # Errors
-    /// As [`Picture::draw`] and [`Scene::save`].
-    fn save(&self, path: &Path) -> Result<(), ReportError> {
-        self.draw(self.natural_size())?.save(path, 2.0)
-    }
 }
 
 /// Margin around every picture.

@@ -51,7 +51,7 @@ fn the_report_in_a_browser() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
-    simulated::report(100_000).write(&path).unwrap();
+    std::fs::write(&path, simulated::report(100_000).to_html().unwrap()).unwrap();
     browser.resize(1024, 768);
     browser.open(&format!("file://{}", path.display()));
 

@@ -1,6 +1,6 @@
 //! `scgraft annotate`: labels of the reference for mapped cells.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -156,9 +156,9 @@ impl Annotate {
         files::check_input(&self.reference)?;
         files::check_input(&self.mapped)?;
         let output = self.output.as_ref().unwrap_or(&self.mapped);
-        for path in [Some(output), self.tsv.as_ref()].into_iter().flatten() {
-            files::check_output(path, &[&self.reference])?;
-        }
+        let mut inputs: Vec<&Path> = vec![&self.reference];
+        inputs.extend(self.model.as_deref());
+        files::check_update(&self.mapped, Some(output), &self.tsv, &inputs)?;
         let (reference, known) = match &self.model {
             Some(path) => encode::encoded(&Model::load(path)?, &self.reference, &self.values, &self.condition)?,
             None => encode::stored(&self.reference, &self.embedding)?,

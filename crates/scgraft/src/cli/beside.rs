@@ -1,6 +1,6 @@
 //! What stands beside the Bayes test of programs: donors, and classical enrichment of their gene sets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -83,6 +83,11 @@ impl Tested<'_> {
 impl Beside {
     pub fn wanted(&self) -> bool {
         self.donors.is_some() || !self.gene_sets.is_empty()
+    }
+
+    /// The files that are read.
+    pub fn inputs(&self) -> Vec<&Path> {
+        self.gene_sets.iter().map(PathBuf::as_path).collect()
     }
 
     /// Adds columns to the table of a test, whose rows are `rows`, and shows the leading programs of each comparison.

@@ -83,7 +83,7 @@ impl Cluster {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
-        files::check_output(output, &[])?;
+        files::check_update(&self.data, Some(output), [], &[])?;
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
         let x = slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{file}: {e}"))?.mean;

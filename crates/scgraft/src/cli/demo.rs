@@ -14,7 +14,8 @@ use scgraft::cells::{
 use scgraft::io::write_table;
 use scgraft::models::NewPrograms;
 use scgraft::pipeline::{self, Annotation, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
-use scgraft::report::{Embedding as Plane, Picture};
+use scgraft::report::Embedding as Plane;
+use scgraft::save;
 use scgraft::slots;
 use scgraft::train::TrainConfig;
 use serde_json::{Value, json};
@@ -60,6 +61,19 @@ const NEW_PROGRAMS: usize = 3;
 const NEW_L1_WEIGHT: f64 = 0.1;
 /// Neighbours in the transfer of labels.
 const NEIGHBOURS: usize = 15;
+/// What is written besides the simulated data; pictures of cells have the names of what colours them.
+const FILES: [&str; 10] = [
+    "reference_out.h5ad",
+    "mapped.h5ad",
+    "reference.scgraft",
+    "mapped.scgraft",
+    "query.adaptor",
+    "stimulated_versus_control.tsv",
+    "metrics.tsv",
+    "report.html",
+    "training_reference.svg",
+    "training_query.svg",
+];
 const BATCH: &str = "batch";
 const TYPE: &str = "cell_type";
 const STATE: &str = "condition";
@@ -67,6 +81,7 @@ const STATE: &str = "condition";
 impl Demo {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
+        files::check_outputs(&FILES.map(|name| self.out.join(name)), &[])?;
         let plain = SimulateOptions::default();
         let options = SimulateOptions { seed: global.seed.unwrap_or(plain.seed), ..plain };
         tracing::info!("simulating {} + {} cells, {} genes", options.n_reference, options.n_query, options.n_genes);
@@ -155,10 +170,10 @@ impl Demo {
         let at = |name: &str| self.out.join(name);
         files::write(&at("reference_out.h5ad"), reference)?;
         files::write(&at("mapped.h5ad"), query)?;
-        trained.model.save(at("reference.scgraft"))?;
-        mapped.grafted.model.save(at("mapped.scgraft"))?;
+        save::model(at("reference.scgraft"), &trained.model)?;
+        save::model(at("mapped.scgraft"), &mapped.grafted.model)?;
         if let Some(adaptor) = &mapped.grafted.adaptor {
-            adaptor.save(at("query.adaptor"))?;
+            save::adaptor(at("query.adaptor"), adaptor)?;
         }
         write_table(
             at("stimulated_versus_control.tsv"),
@@ -209,17 +224,18 @@ impl Demo {
             seed: global.seed.unwrap_or(0),
         };
         let page = report::page(title, &parts)?;
-        page.write(&at("report.html"))?;
+        save::page(at("report.html"), &page)?;
         for map in &page.embeddings {
             for color in map.colors.iter().filter(|c| [TYPE, STATE, "data"].contains(&c.name.as_str())) {
-                Plane::umap(&color.name, &map.x, &map.y, color).save(&at(&format!("umap_{}.png", color.name)))?;
+                let picture = Plane::umap(&color.name, &map.x, &map.y, color);
+                save::picture(at(&format!("umap_{}.png", color.name)), &picture)?;
             }
         }
         for test in page.tests.iter().filter(|t| t.group == "stimulated" && t.comparison == "control") {
-            test.save(&at("stimulated_versus_control.svg"))?;
+            save::picture(at("stimulated_versus_control.svg"), test)?;
         }
         for (fit, name) in page.training.iter().zip(["training_reference.svg", "training_query.svg"]) {
-            fit.save(&at(name))?;
+            save::picture(at(name), fit)?;
         }
         Ok(())
     }

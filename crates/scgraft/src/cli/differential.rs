@@ -83,7 +83,7 @@ pub(crate) enum Mode {
 impl Differential {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         if let Some(path) = &self.tsv {
-            files::check_output(path, &[&self.source.model, &self.source.cells])?;
+            files::check_output(path, &self.source.inputs())?;
         }
         let (model, cells, data) = self.source.read(false)?;
         let (groups, rows) = input::coded(&cells, &self.source.cells.display().to_string(), &self.groups)?;

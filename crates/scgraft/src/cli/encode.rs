@@ -32,10 +32,14 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The files that are read.
+    pub fn inputs(&self) -> Vec<&Path> {
+        [&self.model, &self.cells].into_iter().chain(&self.attach).map(PathBuf::as_path).collect()
+    }
+
     /// The model, the cells, and the cells as the model takes them; `all` reads every slot, to write it again.
     pub fn read(&self, all: bool) -> Result<(Model, Cells, Prepared)> {
-        let inputs = [&self.model, &self.cells].into_iter().chain(&self.attach);
-        inputs.into_iter().try_for_each(|i| files::check_input(i))?;
+        self.inputs().into_iter().try_for_each(files::check_input)?;
         let mut model = Model::load(&self.model)?;
         if !self.attach.is_empty() {
             let adaptors = self.attach.iter().map(Adaptor::load).collect::<Result<Vec<_>, _>>()?;

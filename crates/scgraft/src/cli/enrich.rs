@@ -90,9 +90,7 @@ impl Enrich {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.mapped)?;
         let output = (!self.no_update).then(|| self.output.as_ref().unwrap_or(&self.mapped));
-        for path in [output, self.tsv.as_ref()].into_iter().flatten() {
-            files::check_output(path, &[])?;
-        }
+        files::check_update(&self.mapped, output, &self.tsv, &self.beside.inputs())?;
         let mut cells = files::read_own(&self.mapped)?;
         let file = self.mapped.display().to_string();
         let embedding = slots::embedding(&cells, slots::LATENT).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;

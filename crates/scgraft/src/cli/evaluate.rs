@@ -10,7 +10,6 @@ use scgraft::analysis::metrics::scores::{Category, EvaluateOptions, METRICS, Row
 use scgraft::cells::{Array, Cells, Coded, Column, Dense, Frame, Slot, Uns};
 use scgraft::io::{ReadOptions, Select, read_h5ad, write_table};
 use scgraft::joint::{centred_apart, joint_components};
-use scgraft::report::Picture;
 use scgraft::slots;
 use serde_json::{Value, json};
 
@@ -105,9 +104,7 @@ impl Evaluate {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         let inputs: Vec<&Path> = self.files.iter().chain(&self.reference).map(PathBuf::as_path).collect();
         inputs.iter().try_for_each(|p| files::check_input(p))?;
-        for path in [self.tsv.as_ref(), self.output.as_ref()].into_iter().flatten() {
-            files::check_output(path, &inputs)?;
-        }
+        files::check_outputs(self.tsv.iter().chain(&self.output), &inputs)?;
         let found = self.scores(global)?;
         show(&found, out);
         let table = table(&found.scores, found.query.as_ref());
@@ -115,7 +112,7 @@ impl Evaluate {
             write_table(path, &table)?;
         }
         if let Some(path) = &self.output {
-            pictures::metrics("", &table).context("nothing to draw")?.save(path)?;
+            scgraft::save::picture(path, &pictures::metrics("", &table).context("nothing to draw")?)?;
             out.line(format!("wrote {}", path.display()));
             out.put("files", files::shown(std::slice::from_ref(path)));
         }

@@ -53,7 +53,7 @@ pub(crate) struct Expression {
 
 impl Expression {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        files::check_output(&self.output, &[&self.source.model, &self.source.cells])?;
+        files::check_output(&self.output, &self.source.inputs())?;
         let (model, mut cells, data) = self.source.read(true)?;
         let seed = global.seed.unwrap_or(0);
         let genes: Vec<usize> = if self.genes.is_empty() {

@@ -1,22 +1,59 @@
 //! Files: checked before the work begins, written whole.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scgraft::cells::Cells;
-use scgraft::io::{AtomicFile, ReadOptions, WriteOptions, read_cells, read_h5ad, write_h5ad};
+use scgraft::io::{AtomicFile, ReadOptions, WriteOptions, place, read_cells, read_h5ad, write_h5ad};
 
 use super::stop;
 
-/// Refuses an output that could not be written, before hours are spent on what should go there.
-pub(crate) fn check_output(path: &Path, inputs: &[&Path]) -> Result<()> {
-    let same = |a: &Path, b: &Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if let Some(input) = inputs.iter().find(|i| same(path, i)) {
-        bail!("{}: the output would replace the input {}; give it another name", path.display(), input.display());
+/// Refuses outputs that could not be written, that would take each other's place, or that of an input, before hours are
+/// spent on what should go there. A file that is read to be written again with more in it is an output, not an input.
+pub(crate) fn check_outputs<'p>(outputs: impl IntoIterator<Item = &'p PathBuf>, inputs: &[&Path]) -> Result<()> {
+    let mut places: HashMap<PathBuf, &Path> = HashMap::new();
+    for path in outputs {
+        let place = place(path);
+        if let Some(input) = inputs.iter().find(|i| is_in(&place, i)) {
+            bail!("{}: the output would replace the input {}; give it another name", path.display(), input.display());
+        }
+        if let Some(other) = places.insert(place, path) {
+            let (a, b) = (path.display(), other.display());
+            bail!(
+                "{a}: two outputs would be this file (also {b}), and the second would replace the first; give each a name of its own"
+            );
+        }
+        // Dropped at once: this only tries whether a file can be made there.
+        AtomicFile::create(path).context("nothing can be written there")?;
     }
-    // Dropped at once: this only tries whether a file can be made there.
-    AtomicFile::create(path).context("nothing can be written there")?;
     Ok(())
+}
+
+/// The same for a command that writes a file again with more in it, to `output`, and `more` besides: the file is an input
+/// where it is not what is written.
+pub(crate) fn check_update<'p>(
+    own: &'p Path,
+    output: Option<&'p PathBuf>,
+    more: impl IntoIterator<Item = &'p PathBuf>,
+    inputs: &[&'p Path],
+) -> Result<()> {
+    let mut inputs = inputs.to_vec();
+    if output.is_none_or(|output| place(output) != place(own)) {
+        inputs.push(own);
+    }
+    check_outputs(output.into_iter().chain(more), &inputs)
+}
+
+/// The same for one output.
+pub(crate) fn check_output(path: &PathBuf, inputs: &[&Path]) -> Result<()> {
+    check_outputs([path], inputs)
+}
+
+/// Whether a file is this input, or in it where it is a folder.
+fn is_in(file: &Path, input: &Path) -> bool {
+    let input = place(input);
+    if input.is_dir() { file.parent() == Some(&input) && file.exists() } else { file == input }
 }
 
 /// Refuses an input that is not there.

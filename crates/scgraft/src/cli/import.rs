@@ -52,7 +52,7 @@ impl Import {
         let p = &mut imported.model.provenance;
         p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
         p.insert("reference".into(), file.into());
-        imported.model.save(&self.output)?;
+        scgraft::save::model(&self.output, &imported.model)?;
         tell(&imported, out);
         tracing::info!("wrote {}", self.output.display());
         Ok(())

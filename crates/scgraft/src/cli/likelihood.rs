@@ -35,7 +35,7 @@ pub(crate) struct Likelihood {
 impl Likelihood {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         if let Some(path) = &self.output {
-            files::check_output(path, &[&self.source.model, &self.source.cells])?;
+            files::check_output(path, &self.source.inputs())?;
         }
         let (model, mut cells, data) = self.source.read(self.output.is_some())?;
         let seed = global.seed.unwrap_or(0);

@@ -158,7 +158,7 @@ impl Map {
             slots::put_embedding(&mut cells, &mapped.grafted.model, &mapped.embedding, gene_column);
             files::write(output, &cells)?;
             match (&mapped.grafted.adaptor, self.adaptor_out.get(at)) {
-                (Some(adaptor), Some(path)) => adaptor.save(path)?,
+                (Some(adaptor), Some(path)) => scgraft::save::adaptor(path, adaptor)?,
                 (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
                 (_, None) => {}
             }
@@ -168,7 +168,7 @@ impl Map {
         if let Some(path) = &self.save_model {
             let model = if self.queries.len() == 1 { last } else { Some(reference.attach(&adaptors)?) };
             if let Some(model) = model {
-                model.save(path)?;
+                scgraft::save::model(path, &model)?;
                 tracing::info!("wrote {}", path.display());
             }
         }
@@ -199,8 +199,7 @@ impl Map {
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        let outputs = self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model);
-        outputs.into_iter().try_for_each(|o| files::check_output(o, &inputs))
+        files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model), &inputs)
     }
 
     fn plan(&self, reference: &Model, cells: &Cells, file: &Path, name: &str, global: &Global) -> Result<QueryPlan> {

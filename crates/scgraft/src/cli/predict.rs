@@ -45,7 +45,7 @@ pub(crate) struct Predict {
 
 impl Predict {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_output(&self.output, &[&self.source.model, &self.source.cells])?;
+        files::check_output(&self.output, &self.source.inputs())?;
         let renamed = self.label_map.read()?;
         let (model, mut cells, data) = self.source.read(true)?;
         let Some(prediction) = predict(&model, &data)? else {

@@ -1,6 +1,6 @@
 //! `scgraft programs`: the gene programs of a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -68,9 +68,9 @@ pub(crate) struct Programs {
 impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.model)?;
-        for path in [&self.tsv, &self.against_tsv].into_iter().flatten() {
-            files::check_output(path, &[&self.model])?;
-        }
+        let mut inputs: Vec<&Path> = vec![&self.model];
+        inputs.extend(self.against.iter().map(PathBuf::as_path));
+        files::check_outputs(self.tsv.iter().chain(&self.against_tsv), &inputs)?;
         let model = Model::load(&self.model)?;
         let Some(weights) = program_weights(&model) else {
             bail!("{}: the dimensions of a {} model are not gene programs", self.model.display(), model.entry.name);

@@ -36,7 +36,7 @@ pub(crate) struct Proteins {
 
 impl Proteins {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_output(&self.output, &[&self.source.model, &self.source.cells])?;
+        files::check_output(&self.output, &self.source.inputs())?;
         let (model, mut cells, data) = self.source.read(true)?;
         let decode_as =
             if self.as_condition.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(self.as_condition) };

@@ -67,10 +67,9 @@ pub(crate) struct Report {
 impl Report {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref(), self.metrics.as_ref()];
-        for path in inputs.into_iter().flatten() {
-            files::check_input(path)?;
-            files::check_output(&self.output, &[path])?;
-        }
+        let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        inputs.iter().try_for_each(|path| files::check_input(path))?;
+        files::check_output(&self.output, &inputs)?;
         let turned = |file: &Path| -> Result<_> {
             let (cells, e) = encode::stored(file, slots::LATENT)?;
             Ok((cells, self.direction.apply(e, file)?))
@@ -94,7 +93,7 @@ impl Report {
             color: &self.color,
             seed: global.seed.unwrap_or(0),
         };
-        page(&title, &parts)?.write(&self.output)?;
+        scgraft::save::page(&self.output, &page(&title, &parts)?)?;
         out.line(format!("wrote {}", self.output.display()));
         out.put("files", files::shown(&[self.output]));
         Ok(())

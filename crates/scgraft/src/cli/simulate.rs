@@ -82,10 +82,11 @@ impl Simulate {
 /// Writes the four files; gives their names.
 pub(crate) fn write(folder: &Path, simulated: Simulated) -> Result<Vec<String>> {
     let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
+    let paths = ["reference.h5ad", "query.h5ad", "programs.gmt", "truth.json"].map(|n| folder.join(n));
+    files::check_outputs(&paths, &[])?;
     let genes = reference.var.index.clone();
     reference.obsm.insert("true_activity".into(), Array::Dense(truth.reference_activity));
     query.obsm.insert("true_activity".into(), Array::Dense(truth.query_activity));
-    let paths = ["reference.h5ad", "query.h5ad", "programs.gmt", "truth.json"].map(|n| folder.join(n));
     files::write(&paths[0], &reference)?;
     files::write(&paths[1], &query)?;
     atomic_write(&paths[2], |w| {

@@ -205,11 +205,9 @@ impl Train {
         let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.model.from.as_deref());
-        inputs.extend(self.choice.programs.iter().map(PathBuf::as_path));
+        inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        for output in [Some(&self.output), self.embed.as_ref()].into_iter().flatten() {
-            files::check_output(output, &inputs)?;
-        }
+        files::check_outputs(std::iter::once(&self.output).chain(&self.embed), &inputs)?;
         let Some(condition) = self.condition.source() else {
             bail!(
                 "say what the condition (batch, study) of a cell is: --condition COLUMN, or --condition-name NAME for \
@@ -260,7 +258,7 @@ impl Train {
         let report = train(&mut model, &prepared, &plan, global)?;
         self.describe(&mut model, &plan, &prepared, &report);
         stop::check()?;
-        model.save(&self.output)?;
+        scgraft::save::model(&self.output, &model)?;
         tracing::info!("wrote {}", self.output.display());
         let embedding = embed(&model, &prepared)?;
         if let Some(path) = &self.embed {

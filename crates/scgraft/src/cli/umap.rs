@@ -1,7 +1,7 @@
 //! `scgraft umap`: cells in the plane, and a query in the plane of its reference.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -60,7 +60,8 @@ impl UmapCommand {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
-        files::check_output(output, self.reference.iter().map(PathBuf::as_path).collect::<Vec<_>>().as_slice())?;
+        let inputs: Vec<&Path> = self.reference.iter().map(PathBuf::as_path).collect();
+        files::check_update(&self.data, Some(output), [], &inputs)?;
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
         let e = slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;

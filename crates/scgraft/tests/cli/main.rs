@@ -7,6 +7,7 @@ mod bad_days;
 mod evaluate;
 mod import;
 mod models;
+mod outputs;
 mod proteins;
 mod real_data;
 mod workflow;

@@ -90,7 +90,10 @@ pub(crate) struct Grid {
 
 impl Umap {
     pub fn draw(self, global: &Global, to: &mut Canvas) -> Result<()> {
-        files::check_output(&self.output, &[&self.mapped])?;
+        let paths = pictures_of(&self.output, &self.color);
+        let mut inputs: Vec<&Path> = vec![&self.mapped];
+        inputs.extend(self.reference.as_deref());
+        files::check_outputs(&paths, &inputs)?;
         let turned = |file: &Path| -> Result<_> {
             let (cells, e) = encode::stored(file, slots::LATENT)?;
             Ok((cells, self.direction.apply(e, file)?))
@@ -103,7 +106,7 @@ impl Umap {
         let (x, y) = (pictures::coordinate(&parts, 0), pictures::coordinate(&parts, 1));
         // The reference is in the picture only where its dimensions are the query's.
         let known = known.filter(|_| below.is_some());
-        for name in &self.color {
+        for (name, path) in self.color.iter().zip(&paths) {
             let of_program = query.names.iter().any(|n| n == name);
             let coloring = match &known {
                 None => color_of(&cells.obs, &query, name)?,
@@ -121,8 +124,7 @@ impl Umap {
                 }
             };
             check_values(&coloring)?;
-            let path = if self.color.len() == 1 { self.output.clone() } else { named(&self.output, name) };
-            to.save(&Plane::umap(name, &x, &y, &coloring), &path)?;
+            to.save(&Plane::umap(name, &x, &y, &coloring), path)?;
         }
         Ok(())
     }
@@ -142,12 +144,13 @@ impl Scores {
 
 impl Violin {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
-        files::check_output(&self.output, &[&self.mapped])?;
+        let paths = pictures_of(&self.output, &self.programs);
+        files::check_outputs(&paths, &[&self.mapped])?;
         let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
         let e = self.direction.apply(e, &self.mapped)?;
         let (codes, groups) = categories(&cells, &self.mapped, &self.groups)?;
         let split = self.split.as_ref().map(|name| categories(&cells, &self.mapped, name)).transpose()?;
-        for program in &self.programs {
+        for (program, path) in self.programs.iter().zip(&paths) {
             let values = score(&e, program)?;
             let split = match (&self.split, &split) {
                 (Some(name), Some((codes, levels))) => Some(Split { name, codes, levels }),
@@ -161,8 +164,7 @@ impl Violin {
                 groups: &groups,
                 split,
             };
-            let path = if self.programs.len() == 1 { self.output.clone() } else { named(&self.output, program) };
-            to.save(&picture, &path)?;
+            to.save(&picture, path)?;
         }
         Ok(())
     }
@@ -249,6 +251,14 @@ fn categories(cells: &Cells, file: &Path, name: &str) -> Result<(Vec<i32>, Vec<S
     match pictures::coloring(name, column).values {
         ColorValues::Categories { codes, levels } => Ok((codes, levels)),
         ColorValues::Scores { .. } => bail!("{}: column `{name}` of obs holds numbers, not groups", file.display()),
+    }
+}
+
+/// Where the picture of each name goes: of one alone to the file named, of several beside it.
+fn pictures_of(output: &Path, names: &[String]) -> Vec<PathBuf> {
+    match names {
+        [_] => vec![output.to_owned()],
+        several => several.iter().map(|name| named(output, name)).collect(),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Canvas {
 impl Canvas {
     /// Draws a picture at the size asked for, and writes it.
     fn save(&mut self, picture: &impl Picture, path: &Path) -> Result<()> {
-        picture.draw(self.size.unwrap_or_else(|| picture.natural_size()))?.save(path, 2.0)?;
+        scgraft::save::scene(path, &picture.draw(self.size.unwrap_or_else(|| picture.natural_size()))?)?;
         self.written.push(path.to_owned());
         Ok(())
     }

@@ -1,0 +1,80 @@
+"""Makes small HDF5 files with links, and such as claim more than they hold, under crates/io/tests/fixtures.
+
+    python tools/golden/odd_hdf5.py crates/io/tests/fixtures
+
+Run with h5py 3.16 (HDF5 2.0) and anndata 0.12.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+OUT = Path(sys.argv[1])
+X = np.array([[0, 3, 0, 1], [2, 0, 5, 0], [1, 1, 1, 1]], "float32")
+
+
+def cells(name):
+    table = pd.DataFrame({"kind": pd.Categorical(["a", "b", "a"])}, index=["c1", "c2", "c3"])
+    a = ad.AnnData(sp.csr_matrix(X), obs=table, var=pd.DataFrame(index=["g1", "g2", "g3", "g4"]))
+    a.write_h5ad(OUT / name)
+    return h5py.File(OUT / name, "r+")
+
+
+# Groups of the old format: symbol tables. A link to a group that holds a link, a link by a relative path, one that
+# leads nowhere, a circle, values without a dataspace.
+with cells("links_old.h5ad") as f:
+    f["layers"]["there"] = f["X"]
+    f["layers"].move("there", "counts")
+    del f["X"]
+    f["X"] = h5py.SoftLink("/layers/counts")
+    f["layers"]["again"] = h5py.SoftLink("counts")
+    f["obs"].move("kind", "type")
+    f["obs"]["kind"] = h5py.SoftLink("/obs/type")
+    f["uns"]["nowhere"] = h5py.SoftLink("/nothing")
+    f["uns"]["circle"] = h5py.SoftLink("/uns/circle")
+    f["uns"]["nothing"] = h5py.Empty("f8")
+
+# Groups of the new format: a few links in the header of the group, many in a heap.
+with cells("links_new.h5ad") as f:
+    f["layers"]["other"] = h5py.ExternalLink("other.h5ad", "/X")
+    f["layers"]["same"] = h5py.SoftLink("/X")
+    for i in range(10):
+        f["uns"][f"value{i}"] = i
+    f["uns"]["far"] = h5py.ExternalLink("other.h5ad", "/uns/far")
+    f["uns"]["near"] = h5py.SoftLink("/uns/value3")
+
+# Every value is within what one dataset may claim; all together are not.
+with cells("claims_many.h5ad") as f:
+    for i in range(40):
+        f["uns"].create_dataset(f"v{i}", (1 << 20,), "f8", chunks=(1 << 16,), compression="gzip")
+
+# A matrix by column with a row for everybody on earth.
+with cells("claims_rows.h5ad") as f:
+    g = f["uns"].create_group("m")
+    g.attrs.update({"encoding-type": "csc_matrix", "encoding-version": "0.1.0", "shape": np.array([120_000_000, 1])})
+    g["data"], g["indices"], g["indptr"] = np.zeros(0, "f4"), np.zeros(0, "i4"), np.zeros(2, "i4")
+
+# A chunk of 4 GB, as the index of chunks says.
+with h5py.File(OUT / "claims_chunk.loom", "w") as f:
+    f.create_dataset("matrix", data=np.ones((4, 3), "f4"), chunks=(4, 3), compression="gzip")
+    f["row_attrs/Gene"], f["col_attrs/CellID"] = [b"a", b"b", b"c", b"d"], [b"x", b"y", b"z"]
+    size = f["matrix"].id.get_chunk_info(0).size
+data = bytearray((OUT / "claims_chunk.loom").read_bytes())
+at = data.index(struct.pack("<IIQQ", size, 0, 0, 0))
+data[at : at + 4] = struct.pack("<I", 0xFFFF0000)
+(OUT / "claims_chunk.loom").write_bytes(data)
+
+# What only the newest HDF5 has.
+for name, options in [("newest_layout.h5ad", {"compression": "gzip"}), ("newest_index.h5ad", {"maxshape": (None, None)})]:
+    with cells("newest.h5ad") as old, h5py.File(OUT / name, "w", libver="latest") as f:
+        for key in old:
+            if key != "X":
+                old.copy(key, f)
+        f.create_dataset("X", data=X, chunks=(2, 2), **options)
+(OUT / "newest.h5ad").unlink()
