@@ -1,4 +1,7 @@
-//! The subcommands, one file each, and what they share.
+//! The command line of scgraft: the subcommands, one file each, and what they share.
+//!
+//! Exit codes: 0 done; 1 an error in data, settings or files; 2 wrong usage; 130 stopped by Ctrl-C. Results and
+//! `--json` summaries go to standard output, everything else to standard error.
 
 mod annotate;
 mod beside;
@@ -140,7 +143,7 @@ impl Global {
 }
 
 /// Parses the command line, runs the subcommand, prints what went wrong.
-pub(crate) fn run() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = cli.global.clone();
     output::start_log(&global);

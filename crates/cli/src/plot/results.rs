@@ -10,9 +10,9 @@ use scgraft::models::Model;
 use scgraft::report::{Confusion, GeneBars, GeneWeight, Sankey};
 use scgraft::{pipeline, slots};
 
-use super::super::label_map::LabelMap;
-use super::super::{encode, files, input, pictures};
 use super::Canvas;
+use crate::label_map::LabelMap;
+use crate::{encode, files, input, pictures};
 
 #[derive(Args)]
 pub(crate) struct Bayes {

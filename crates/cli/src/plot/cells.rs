@@ -9,9 +9,9 @@ use scgraft::cells::{Cells, Coded, Frame};
 use scgraft::report::{ColorValues, Coloring, DotPlot, Embedding as Plane, Heatmap, Split, Violins};
 use scgraft::{Embedding, slots};
 
-use super::super::direction::Direction;
-use super::super::{Global, encode, files, input, pictures};
 use super::Canvas;
+use crate::direction::Direction;
+use crate::{Global, encode, files, input, pictures};
 
 #[derive(Args)]
 pub(crate) struct Umap {
