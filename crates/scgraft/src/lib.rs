@@ -35,6 +35,11 @@ pub use embedding::Embedding;
 pub use error::Error;
 pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
 
+/// The instruction set that kernels use on this processor; results are the same bits on processors with the same one.
+pub fn instruction_set() -> String {
+    format!("{:?}", scgraft_engine::isa::level())
+}
+
 pub use scgraft_analysis as analysis;
 pub use scgraft_cells as cells;
 pub use scgraft_hub as hub;

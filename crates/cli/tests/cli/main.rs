@@ -4,6 +4,7 @@
 
 mod analysis;
 mod bad_days;
+mod bits;
 mod evaluate;
 mod import;
 mod models;

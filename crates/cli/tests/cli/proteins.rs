@@ -13,7 +13,7 @@ fn train<'a>(model: &'a str, cells: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Gives cells of an h5ad a data frame of protein counts; the first batch lacks the last protein.
-fn add_proteins(path: &std::path::Path) {
+pub(crate) fn add_proteins(path: &std::path::Path) {
     let mut cells = read_h5ad(path, &ReadOptions::default()).unwrap();
     let batches = cells.obs.column("batch").unwrap().coded().unwrap();
     let mut table = Frame::new(cells.obs.index.clone());
