@@ -72,7 +72,7 @@ fn prepared(
     if model.entry.reads(Input::Proteins) {
         input::usual_proteins(&mut options, cells);
     }
-    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
+    let prepared = Prepared::query(cells, &model.header.known, &options)?;
     input::warn(&prepared);
     let new = &prepared.condition.levels[prepared.n_known_conditions..];
     if !new.is_empty() {

@@ -243,8 +243,6 @@ impl Map {
             prepare,
             surgery: Surgery {
                 name: name.to_owned(),
-                conditions: Vec::new(),
-                cells: Vec::new(),
                 granularity: graft.surgery.granularity(),
                 programs,
                 settings: Value::Object(settings),

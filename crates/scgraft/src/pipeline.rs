@@ -139,22 +139,11 @@ fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> R
 
 /// What a model of these cells and programs knows.
 pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership) -> Header {
-    let known = prepared.known();
     let segment = programs.map(|p| {
         let programs = p.names.into_iter().zip(p.members).map(|(name, members)| Program { name, members }).collect();
         Segment { origin: None, membership, programs }
     });
-    Header {
-        genes: known.genes,
-        conditions: known.conditions,
-        labels: known.labels,
-        proteins: known.proteins,
-        covariates: known.covariates,
-        continuous: known.continuous,
-        cells: known.cells,
-        segments: segment.into_iter().collect(),
-        grafts: Vec::new(),
-    }
+    Header { known: prepared.known(), segments: segment.into_iter().collect(), grafts: Vec::new() }
 }
 
 /// How a query is mapped.
@@ -174,7 +163,7 @@ impl QueryPlan {
         let entry = reference.entry;
         QueryPlan {
             prepare: PrepareOptions { condition, kind: reference.values(), ..PrepareOptions::default() },
-            surgery: Surgery { settings: (entry.mapping_settings)(), ..Surgery::adaptor(name, Vec::new()) },
+            surgery: Surgery { settings: (entry.mapping_settings)(), ..Surgery::adaptor(name) },
             train: TrainConfig::of(&entry.mapping, n_cells),
         }
     }
@@ -201,7 +190,7 @@ pub fn map_query(
     plan: &QueryPlan,
     progress: &mut Progress<'_>,
 ) -> Result<Mapped, Error> {
-    let prepared = Prepared::query(cells, &reference.header.known(), &plan.prepare)?;
+    let prepared = Prepared::query(cells, &reference.header.known, &plan.prepare)?;
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = embed(&grafted.model, &prepared)?;
     Ok(Mapped { grafted, prepared, embedding })

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared, SimulateOptions, simulate};
+use scgraft_cells::{Cells, ConditionSource, Known, PrepareOptions, Prepared, SimulateOptions, simulate};
 use scgraft_models::{Header, Membership, Model, Program, Segment, Surgery};
 use scgraft_train::{Anneal, EarlyStopping, FitReport, Schedule, TrainConfig, TrainError, fit, graft};
 use serde_json::json;
@@ -29,8 +29,7 @@ fn options() -> PrepareOptions {
 fn model(data: &Prepared) -> Model {
     let program = |p: u32| Program { name: format!("p{p}"), members: (p * 12..(p + 1) * 12).collect() };
     let header = Header {
-        genes: data.genes.clone(),
-        conditions: data.condition.levels.clone(),
+        known: Known { genes: data.genes.clone(), conditions: data.condition.levels.clone(), ..Known::default() },
         segments: vec![Segment { origin: None, membership: Membership::Hard, programs: (0..6).map(program).collect() }],
         ..Header::default()
     };
@@ -65,12 +64,11 @@ fn a_start_read_off_the_data_is_nearer_than_a_random_one() {
 
     // The same of a graft: new rows start as known ones, offsets in closed form.
     run(&mut trained, &data, &config(&data, 40));
-    let asked = Prepared::query(&query, &trained.header.known(), &options()).unwrap();
+    let asked = Prepared::query(&query, &trained.header.known, &options()).unwrap();
     let mapping = TrainConfig::of(&trained.entry.mapping, asked.n_cells());
     let mapped = |start_from_data: bool| {
         let config = TrainConfig { epochs: 1, start_from_data, ..mapping.clone() };
-        let grafted =
-            graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), &config, &mut |_| ControlFlow::Continue(()));
+        let grafted = graft(&trained, &asked, Surgery::adaptor("q"), &config, &mut |_| ControlFlow::Continue(()));
         validation(&grafted.unwrap().model)[0]
     };
     assert!(mapped(true) < mapped(false), "{} {}", mapped(true), mapped(false));
@@ -148,10 +146,10 @@ fn a_large_query_is_fitted_on_a_sample_and_leaves_the_reference_as_it_was() {
     let data = Prepared::reference(&reference, None, &options()).unwrap();
     let mut trained = model(&data);
     run(&mut trained, &data, &config(&data, 20));
-    let asked = Prepared::query(&query, &trained.header.known(), &options()).unwrap();
+    let asked = Prepared::query(&query, &trained.header.known, &options()).unwrap();
     let config = TrainConfig { most_cells: Some(30), ..TrainConfig::of(&trained.entry.mapping, asked.n_cells()) };
     let go = |config: &TrainConfig| {
-        graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), config, &mut |_| ControlFlow::Continue(())).unwrap()
+        graft(&trained, &asked, Surgery::adaptor("q"), config, &mut |_| ControlFlow::Continue(())).unwrap()
     };
     let grafted = go(&config);
     let n_new = asked.condition.levels.len() - asked.n_known_conditions;

@@ -22,6 +22,7 @@ mod mmd;
 mod mse;
 mod nb;
 mod normal;
+mod operations;
 mod poisson;
 mod protein;
 mod relayout;
@@ -32,6 +33,7 @@ pub use batch_norm::BatchNorm;
 pub use dispersion::Dispersion;
 pub use link::Link;
 pub use masked_linear::{Mask, ProgramWeights};
+pub use operations::Ops;
 pub use protein::ProteinMixture;
 pub use sparse_linear::product;
 

@@ -57,7 +57,8 @@ pub(super) fn import(
     }
     let conditions = conditions(saved)?;
     let mut notes = Vec::new();
-    let mut header = Header { genes: saved.genes.clone(), conditions, ..Header::default() };
+    let known = Known { genes: saved.genes.clone(), conditions, ..Known::default() };
+    let mut header = Header::from(known);
     if model == "expimap" {
         header.segments = vec![programs(saved, latent, options, &mut notes)?];
     }
