@@ -32,6 +32,7 @@ pub mod expression;
 pub mod joint;
 mod normalised;
 pub mod pipeline;
+pub mod programs;
 pub mod query;
 pub mod reference;
 pub mod save;
