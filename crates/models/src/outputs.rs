@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Csr, Dense, Prepared, Random};
-use scgraft_engine::{Key, LANES, Layout, Noise, Ops, Shape, Tape, Var, Workspace};
+use scgraft_engine::{Key, LANES, Layout, Noise, Shape, Tape, Var, Workspace};
 
 use crate::{Batch, Model, ModelError, Step, VARIANCE_FLOOR};
 

@@ -17,7 +17,6 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::ops::ControlFlow;
 
 use scgraft::cells::{ConditionSource, PrepareOptions, Prepared, SimulateOptions, simulate};
 use scgraft::engine::{Axis, Init, Layout, Link, Ops, ParamId, Params, Role, Var};
@@ -25,7 +24,7 @@ use scgraft::models::{
     Adaptor, Batch, Decoded, Distribution, Facts, Header, Known, Loss, Model, ModelEntry, ModelError, Network,
     Posterior, Step, Surgery, Term, VARIANCE_FLOOR, conformance, register, settings,
 };
-use scgraft::train::{TrainConfig, fit, graft};
+use scgraft::train::{Quiet, TrainConfig, fit, graft};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -132,14 +131,13 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let known = Known { cells: Vec::new(), ..reference.known() };
     let mut model = Model::new(entry.name, &json!({}), known.into(), 1)?;
     let training = TrainConfig { epochs: 5, ..TrainConfig::of(&entry.training, reference.n_cells()) };
-    let go_on = &mut |_: &_| ControlFlow::Continue(());
-    fit(&mut model, &reference, &training, go_on)?;
+    fit(&mut model, &reference, &training, &mut Quiet)?;
 
     // Through a file, onto a query, and back as an adaptor.
     let model = Model::from_bytes(&model.to_bytes()?)?;
     let query = Prepared::query(&data.query, &model.header.known, &prepare)?;
     let mapping = TrainConfig { epochs: 5, ..TrainConfig::of(&entry.mapping, query.n_cells()) };
-    let grafted = graft(&model, &query, Surgery::adaptor("query"), &mapping, go_on)?;
+    let grafted = graft(&model, &query, Surgery::adaptor("query"), &mapping, &mut Quiet)?;
     let adaptor = grafted.adaptor.ok_or("new conditions make an adaptor")?;
     let attached = model.attach(&[Adaptor::from_bytes(&adaptor.to_bytes()?)?])?;
     assert_eq!(attached.latent(&query)?, grafted.model.latent(&query)?);

@@ -30,7 +30,7 @@ pub fn graft(
     query: &Prepared,
     plan: Surgery,
     config: &TrainConfig,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<Grafted, TrainError> {
     let new = reference.newcomers(query);
     if new.is_empty() && plan.programs.is_none() && plan.granularity == Granularity::Adaptor {
