@@ -10,6 +10,7 @@ mod normalize;
 mod prepare;
 mod programs;
 mod random;
+mod rows;
 mod simulate;
 
 pub use data::{Array, Cells, Raw, Uns};
@@ -24,4 +25,5 @@ pub use prepare::{
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
 pub use random::Random;
+pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
