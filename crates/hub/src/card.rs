@@ -157,8 +157,8 @@ impl Card {
             return title.trim().to_owned();
         }
         match self.files.first() {
-            Some(f) if f.is_model => format!("A {} reference for single-cell data", f.model),
-            Some(f) => format!("An adaptor of a {} reference: {}", f.model, f.conditions.join(", ")),
+            Some(f) if f.is_model => format!("Reference of single-cell data ({})", f.model),
+            Some(f) => format!("Adaptor of a reference ({}): {}", f.model, f.conditions.join(", ")),
             None => "Files of scgraft".to_owned(),
         }
     }
@@ -444,7 +444,7 @@ fn adaptor_facts(name: &str, adaptor: &Adaptor) -> Facts {
     let values: usize = adaptor.tensors.values().map(Vec::len).sum();
     let programs: Vec<String> = adaptor.segments.iter().flat_map(|s| &s.programs).map(|p| p.name.clone()).collect();
     let mut points = vec![
-        format!("An adaptor named `{}`, of a `{}` reference", origin.name, adaptor.model),
+        format!("An adaptor named `{}`, of a reference of the model `{}`", origin.name, adaptor.model),
         format!("Reference: `{}`; it works on this one and on no other", adaptor.reference),
         format!("Conditions: {}", of(&origin.conditions, SHOWN)),
     ];
@@ -467,7 +467,7 @@ fn adaptor_facts(name: &str, adaptor: &Adaptor) -> Facts {
         name: name.to_owned(),
         is_model: false,
         model: adaptor.model.clone(),
-        summary: format!("What a `{}` reference learned of new conditions, to be attached to it.", adaptor.model),
+        summary: format!("What a reference ({}) learned of new conditions, to be attached to it.", adaptor.model),
         points,
         training: Vec::new(),
         learned,

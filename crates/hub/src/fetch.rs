@@ -126,7 +126,7 @@ impl Hub {
         let key = self.key(address);
         let known = self.cache.entry(&key);
         if self.settings.offline {
-            return self.from_cache(address, known, watch);
+            return self.cached(address, known, watch);
         }
         if let Address::Web { url, sha256 } = address {
             return self.fetch_web(address, url, sha256.as_deref(), known, watch);
@@ -217,7 +217,7 @@ impl Hub {
         }
     }
 
-    fn from_cache(&self, address: &Address, known: Option<Entry>, watch: &mut Watch<'_>) -> Result<Fetched, HubError> {
+    fn cached(&self, address: &Address, known: Option<Entry>, watch: &mut Watch<'_>) -> Result<Fetched, HubError> {
         if let Some(entry) = known
             && let Some(path) = self.cache.file(&entry.sha256, &entry.name, watch)?
         {

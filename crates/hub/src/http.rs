@@ -394,13 +394,13 @@ struct Told<'a, 'w> {
 
 impl Read for Told<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.done += n as u64;
         let progress = Progress::Sending { name: self.name, done: self.done, total: self.total };
         if (self.watch)(&progress).is_break() {
             *self.stopped = true;
             return Err(io::Error::other("stopped"));
         }
-        let n = self.file.read(buffer)?;
-        self.done += n as u64;
         Ok(n)
     }
 }

@@ -43,7 +43,7 @@ fn a_card_of_a_model() {
         "license: \"cc-by-4.0\"\nlibrary_name: scgraft\n",
         "- \"model_cls_name:expimap\"\n",
         "- \"tissue:blood\"\n",
-        "# A expimap reference",
+        "# Reference of single-cell data (expimap)",
         "Conditions (column `study`): Oetjen 2018, Freytag",
         "2 gene programs: INTERFERON_SIGNALING, B_CELL &lt;RECEPTOR>",
         "Genes: 30 (G0, G1, G2, G3, G4, …)",
