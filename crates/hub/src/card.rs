@@ -240,6 +240,7 @@ impl Card {
     }
 
     /// DOIs of the methods.
+    #[cfg(feature = "net")]
     pub(crate) fn cited_dois(&self) -> Vec<String> {
         let mut out: Vec<String> = Vec::new();
         for cite in self.files.iter().flat_map(|f| &f.cites) {
