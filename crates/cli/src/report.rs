@@ -15,7 +15,7 @@ use scgraft::{Embedding, pipeline, slots};
 
 use super::direction::Direction;
 use super::label_map::{LabelMap, Renamed};
-use super::{Global, Output, encode, files, input, pictures, plot};
+use super::{Global, Output, encode, files, input, pictures, plot, remote};
 
 const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
@@ -66,9 +66,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref(), self.metrics.as_ref()];
-        let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.metrics.as_ref()];
+        let mut inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
         inputs.iter().try_for_each(|path| files::check_input(path))?;
+        self.model.iter().try_for_each(|path| remote::check_input(path))?;
+        inputs.extend(self.model.as_deref());
         files::check_output(&self.output, &inputs)?;
         let turned = |file: &Path| -> Result<_> {
             let (cells, e) = encode::stored(file, slots::LATENT)?;
@@ -77,7 +79,7 @@ impl Report {
         let (cells, query) = turned(&self.mapped)?;
         let reference = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let renamed = self.label_map.read()?;
-        let model = self.model.as_ref().map(Model::load).transpose()?;
+        let model = self.model.as_ref().map(remote::model).transpose()?;
         let title = self.title.clone().unwrap_or_else(|| format!("{}, mapped", files::stem(&self.mapped)));
         let parts = Parts {
             cells: &cells,

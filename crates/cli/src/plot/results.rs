@@ -12,7 +12,7 @@ use scgraft::{pipeline, slots};
 
 use super::Canvas;
 use crate::label_map::LabelMap;
-use crate::{encode, files, input, pictures};
+use crate::{encode, files, input, pictures, remote};
 
 #[derive(Args)]
 pub(crate) struct Bayes {
@@ -116,12 +116,12 @@ impl Bayes {
 impl Training {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.file])?;
-        files::check_input(&self.file)?;
-        let history = match Model::load(&self.file) {
+        remote::check_input(&self.file)?;
+        let history = match remote::model(&self.file) {
             Ok(model) => model.history,
             Err(as_model) => match encode::stored(&self.file, slots::LATENT) {
                 Ok((cells, _)) => pictures::stored_history(&cells),
-                Err(_) => return Err(as_model.into()),
+                Err(_) => return Err(as_model),
             },
         };
         let Some(picture) = pictures::training("", &history) else {
@@ -134,7 +134,7 @@ impl Training {
 impl Genes {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.model])?;
-        let model = Model::load(&self.model)?;
+        let model = remote::model(&self.model)?;
         let Some(weights) = pipeline::program_weights(&model) else {
             bail!("the dimensions of a {} model are not gene programs", model.entry.name);
         };
