@@ -73,7 +73,12 @@ impl Part<'_> {
         let rows = index.iter().map(row).collect::<Result<_, String>>();
         let rows = rows.map_err(|found| wrong(&format!("the cells of {}", first.name), found))?;
         if others.len() > index.len() {
-            tracing::warn!("{}: {} cells that {} lacks are left out", self.name, others.len() - index.len(), first.name);
+            tracing::warn!(
+                "{}: {} cells that {} lacks are left out",
+                self.name,
+                others.len() - index.len(),
+                first.name
+            );
         }
         Ok(rows)
     }
