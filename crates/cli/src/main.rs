@@ -28,7 +28,6 @@ mod models;
 mod near;
 mod output;
 mod pca;
-mod pictures;
 mod plot;
 mod predict;
 mod programs;
