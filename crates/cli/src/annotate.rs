@@ -11,7 +11,6 @@ use scgraft::analysis::transfer::{
 };
 use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
 use scgraft::io::write_table;
-use scgraft::models::Model;
 use scgraft::{pictures, pipeline, slots};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ use super::input::{self, Condition, Values};
 use super::label_map::{LabelMap, Match, Renamed};
 use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, encode, files, stop};
+use super::{Global, Output, encode, files, remote, stop};
 
 const EXAMPLES: &str = "\
 For each label column L writes obs[\"L_pred\"] (`Unknown` where the reference does not have the type), obs[\"L_best\"],

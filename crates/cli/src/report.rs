@@ -6,13 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use scgraft::evaluate::Evaluated;
 use scgraft::io::{TableOptions, read_table};
-use scgraft::models::Model;
 use scgraft::page::{self, PagePlan, Parts};
 use scgraft::{pictures, slots};
 
 use super::direction::Direction;
 use super::label_map::LabelMap;
-use super::{Global, Output, encode, files};
+use super::{Global, Output, encode, files, remote};
 
 const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
@@ -76,7 +75,7 @@ impl Report {
         let (cells, query) = turned(&self.mapped)?;
         let reference = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let renamed = self.label_map.read()?;
-        let model = self.model.as_ref().map(Model::load).transpose()?;
+        let model = self.model.as_ref().map(remote::model).transpose()?;
         let label = self.labels.clone().or_else(|| page::carried_over(&cells));
         let truth = self.truth.as_ref().or(label.as_ref());
         let truth = truth.and_then(|t| cells.obs.column(t).map(|column| (t.clone(), renamed.column(column))));
