@@ -6,10 +6,11 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Csr, Dense};
+use scgraft_numeric::distributions::chi_square;
+use scgraft_numeric::eigen::{Search, largest};
 
 use super::graph_connectivity::strong_components;
 use super::{Groups, check_neighbours, mean, others};
-use crate::eigen::{Search, largest};
 use crate::error::{Error, Result};
 use crate::umap::connectivities;
 use crate::{Neighbours, knn_self};
@@ -68,7 +69,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
             },
         )
         .collect();
-    let p_values: Vec<f64> = statistics.iter().map(|&x| chi_square_tail(x, levels - 1)).collect();
+    let p_values: Vec<f64> = statistics.iter().map(|&x| chi_square::upper_p(x, levels - 1)).collect();
     let accepted = p_values.iter().filter(|&&p| p >= alpha).count();
     Kbet { acceptance_rate: accepted as f64 / n as f64, statistics, p_values }
 }
@@ -247,62 +248,9 @@ fn multiply_by<const P: usize>(graph: &Csr, values: &[f64], v: &[f64], out: &mut
     });
 }
 
-/// P(χ² ≥ x) with `degrees` degrees of freedom: the upper regularised incomplete gamma function Q(degrees/2, x/2).
-fn chi_square_tail(x: f64, degrees: usize) -> f64 {
-    let (a, x) = (degrees as f64 / 2.0, x / 2.0);
-    if x <= 0.0 || degrees == 0 {
-        return 1.0;
-    }
-    // ln Γ(a) for a whole or half a.
-    let mut ln_gamma = if degrees.is_multiple_of(2) { 0.0 } else { 0.5 * std::f64::consts::PI.ln() };
-    let mut b = if degrees.is_multiple_of(2) { 1.0 } else { 0.5 };
-    while b < a {
-        ln_gamma += f64::ln(b);
-        b += 1.0;
-    }
-    let front = (a * x.ln() - x - ln_gamma).exp();
-    if x < a + 1.0 {
-        // Series of the lower function.
-        let (mut term, mut sum, mut n) = (1.0 / a, 1.0 / a, a);
-        while term > sum * 1e-17 {
-            n += 1.0;
-            term *= x / n;
-            sum += term;
-        }
-        return (1.0 - front * sum).max(0.0);
-    }
-    // Continued fraction of the upper one (Lentz).
-    let mut b = x + 1.0 - a;
-    let (mut c, mut d) = (1.0 / 1e-300, 1.0 / b);
-    let mut h = d;
-    for i in 1..500 {
-        let an = -f64::from(i) * (f64::from(i) - a);
-        b += 2.0;
-        d = 1.0 / (an * d + b);
-        c = b + an / c;
-        h *= d * c;
-        if (d * c - 1.0).abs() < 1e-16 {
-            break;
-        }
-    }
-    front * h
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn chi_square_against_known_values() {
-        // Even degrees have a closed form; 3.841458820694124 is the 95 % point for one degree.
-        for x in [0.3f64, 2.0, 9.0, 40.0] {
-            let exact = (-x / 2.0).exp() * (1.0 + x / 2.0 + x * x / 8.0);
-            assert!((chi_square_tail(x, 6) - exact).abs() < 1e-14 + 1e-12 * exact);
-        }
-        assert!((chi_square_tail(3.841_458_820_694_124, 1) - 0.05).abs() < 1e-12);
-        assert!((chi_square_tail(11.344_866_730_144_37, 3) - 0.01).abs() < 1e-12);
-        assert_eq!(chi_square_tail(0.0, 2), 1.0);
-    }
 
     #[test]
     fn mixed_and_separate() {

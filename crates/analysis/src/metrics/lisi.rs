@@ -9,11 +9,11 @@
 
 use rayon::prelude::*;
 use scgraft_cells::Coded;
+use scgraft_numeric::math::exp2;
 
 use super::{Groups, check_neighbours, others};
 use crate::Neighbours;
 use crate::error::{Error, Result};
-use crate::fast::exp;
 
 /// Cells in a task.
 const BLOCK: usize = 256;
@@ -119,7 +119,7 @@ fn weigh(distances: &mut [f32], perplexity: f64, weights: &mut Vec<f32>) {
 /// Sums of w = exp(−β d), w d and w d², over lanes that are added up in `f64`.
 fn moments(distances: &[f32], beta: f32, weights: &mut [f32]) -> (f64, f64, f64) {
     for (w, &d) in weights.iter_mut().zip(distances) {
-        *w = exp(-beta * d);
+        *w = exp2(-beta * d * std::f32::consts::LOG2_E);
     }
     let mut lanes = [[0f32; LANES]; 3];
     for (w, d) in weights.chunks(LANES).zip(distances.chunks(LANES)) {

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::distributions::normal::cdf;
+use scgraft_numeric::random::{below, mix};
 
 use super::superiority::{Placements, Posteriors, log_mean_cdf, log_mean_superiority, placements, z_of};
 use super::test::{Latent, Pairs, ProgramTestOptions, ProgramTestRow, comparison_name};
-use crate::normal::cdf;
-use crate::random::{below, mix};
 
 /// The cells of one stratum, ordered by group, and what is compared.
 pub(super) struct Scene<'a> {

@@ -21,11 +21,11 @@ pub use fuzzy::connectivities;
 pub use trust::trustworthiness;
 
 use crate::Neighbours;
-use crate::eigen::{Search, largest};
 use crate::error::{Error, Result, check_matrix};
 use crate::metrics::graph_connectivity::strong_components;
 use crate::pca::pca;
-use crate::stream::Stream;
+use scgraft_numeric::eigen::{Search, largest};
+use scgraft_numeric::random::Random;
 
 /// Epochs for up to this many cells, and for more.
 const SMALL_DATA: usize = 10_000;
@@ -213,7 +213,7 @@ fn start(data: &Dense, graph: &Csr, options: &UmapOptions) -> Result<Vec<f32>> {
     };
     let largest = at.iter().fold(0f64, |m, v| m.max(v.abs()));
     let expansion = if largest > 0.0 { EXTENT / largest } else { 1.0 };
-    let mut noise = Stream::new(options.seed, 1);
+    let mut noise = Random::half_open(options.seed, 1);
     at.iter_mut().for_each(|v| *v = *v * expansion + JITTER * noise.normal());
     for j in 0..c {
         let column = || at.iter().skip(j).step_by(c);
@@ -245,7 +245,7 @@ mod tests {
 
     /// Five clouds in eight dimensions.
     fn clouds(n: usize, seed: u64) -> Dense {
-        let mut s = Stream::new(seed, 0);
+        let mut s = Random::half_open(seed, 0);
         let values = (0..n).flat_map(|i| (0..8).map(move |j| (i, j)));
         let values = values.map(|(i, j)| (s.normal() + if i % 5 == j { 9.0 } else { 0.0 }) as f32).collect();
         Dense::new(n, 8, values)

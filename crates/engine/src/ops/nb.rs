@@ -7,10 +7,10 @@
 //! μ is [gene × cell] in lanes.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::math;
 use crate::ops::dispersion::{BlockThetas, Dispersion};
 use crate::ops::lanes::{rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
@@ -175,14 +175,15 @@ impl LnFactorials {
 
 #[cold]
 fn beyond_table(x: f32) -> f64 {
-    math::lgamma_digamma(crate::isa::Separate, f64::from(x) + 1.0).0
+    math::lgamma_digamma(scgraft_numeric::isa::Separate, f64::from(x) + 1.0).0
 }
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Fused;
+
     use super::*;
     use crate::batch::Codes;
-    use crate::isa::Fused;
     use crate::ops::check::{Check, sparse_counts};
     use crate::params::Axis;
 
