@@ -4,12 +4,11 @@
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
 pub mod auroc;
-pub mod cluster;
 pub mod differential;
 pub mod donors;
 pub mod enrichment;
 pub mod error;
-mod leiden;
+pub mod graph;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;

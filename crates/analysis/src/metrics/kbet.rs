@@ -9,18 +9,17 @@ use scgraft_cells::{Coded, Csr, Dense};
 use scgraft_numeric::distributions::chi_square;
 use scgraft_numeric::eigen::{Search, largest};
 
-use super::graph_connectivity::strong_components;
-use super::{Groups, check_neighbours, mean, others};
+use super::{Groups, mean};
 use crate::error::{Error, Result};
-use crate::umap::connectivities;
-use crate::{Neighbours, knn_self};
+use crate::graph::components::strong_components;
+use crate::graph::connectivities;
+use crate::graph::product::{multiply, restrict};
+use crate::neighbours::{Neighbours, knn_self};
 
 /// Diffusion components in which neighbours are sought.
 const COMPONENTS: usize = 100;
 /// Types with fewer cells say nothing.
 const LEAST_CELLS: usize = 10;
-/// Rows of a graph in a task.
-const ROWS: usize = 512;
 /// Added to eigenvalues, as in scib-metrics.
 const EPSILON: f64 = 1e-8;
 
@@ -40,7 +39,7 @@ pub struct Kbet {
 /// # Errors
 /// Neighbours or labels of another length, a single batch, α outside 0 … 1.
 pub fn kbet(neighbours: &Neighbours, batch: &Coded, alpha: f64) -> Result<Kbet> {
-    check_neighbours(neighbours, neighbours.n_rows())?;
+    neighbours.check_among(neighbours.n_rows())?;
     check_alpha(alpha)?;
     Ok(test(neighbours, &Groups::new("batch", batch, neighbours.n_rows(), 2)?, alpha))
 }
@@ -63,7 +62,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
             |counts, i| {
                 counts.fill(0.0);
                 counts[batches.codes[i] as usize] = 1.0;
-                others(neighbours, i).for_each(|(j, _)| counts[batches.codes[j] as usize] += 1.0);
+                neighbours.others(i).for_each(|(j, _)| counts[batches.codes[j] as usize] += 1.0);
                 let k: f64 = counts.iter().sum();
                 counts.iter().zip(&share).map(|(c, p)| (c - p * k).powi(2) / (p * k)).sum()
             },
@@ -95,7 +94,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
 pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded, alpha: f64) -> Result<f64> {
     check_alpha(alpha)?;
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let batches = Groups::new("batch", batch, n, 2)?;
     let types = Groups::new("cell type", cell_types, n, 1)?;
     let graph = connectivities(neighbours)?;
@@ -145,25 +144,6 @@ fn recode(batches: &Groups, cells: &[usize]) -> Option<Groups> {
     Groups::new("batch", &own, cells.len(), 2).ok()
 }
 
-/// Rows and columns of some cells.
-fn restrict(graph: &Csr, cells: &[usize]) -> Csr {
-    let mut columns = vec![u32::MAX; graph.n_cols];
-    cells.iter().enumerate().for_each(|(at, &i)| columns[i] = at as u32);
-    let mut out = Csr::zeros(cells.len(), cells.len());
-    for (at, &i) in cells.iter().enumerate() {
-        let (js, ws) = graph.row(i);
-        for (&j, &w) in js.iter().zip(ws) {
-            // `cells` ascend, so columns stay sorted.
-            if columns[j as usize] != u32::MAX {
-                out.indices.push(columns[j as usize]);
-                out.values.push(w);
-            }
-        }
-        out.indptr[at + 1] = out.indices.len();
-    }
-    out
-}
-
 fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups, alpha: f64) -> Result<f64> {
     let n = graph.n_rows;
     let k = COMPONENTS.min(n - 1);
@@ -208,44 +188,6 @@ fn normalise(graph: &Csr) -> Vec<f64> {
         }
     }
     out
-}
-
-/// Sparse times dense: `values` on the pattern of `graph`, times `v` (n × p), into `out`.
-pub(crate) fn multiply(graph: &Csr, values: &[f64], v: &[f64], p: usize, out: &mut [f64]) {
-    match p {
-        4 => multiply_by::<4>(graph, values, v, out),
-        8 => multiply_by::<8>(graph, values, v, out),
-        _ => out.par_chunks_mut(ROWS * p).enumerate().for_each(|(block, out)| {
-            for (at, out) in out.chunks_exact_mut(p).enumerate() {
-                let i = block * ROWS + at;
-                out.fill(0.0);
-                let row = graph.indptr[i]..graph.indptr[i + 1];
-                for (&j, &w) in graph.indices[row.clone()].iter().zip(&values[row]) {
-                    let j = j as usize;
-                    out.iter_mut().zip(&v[j * p..(j + 1) * p]).for_each(|(o, x)| *o += w * x);
-                }
-            }
-        }),
-    }
-}
-
-/// [`multiply`] for a width the compiler knows: sums stay in registers.
-fn multiply_by<const P: usize>(graph: &Csr, values: &[f64], v: &[f64], out: &mut [f64]) {
-    let (v, _) = v.as_chunks::<P>();
-    let (out, _) = out.as_chunks_mut::<P>();
-    out.par_chunks_mut(ROWS).enumerate().for_each(|(block, out)| {
-        for (at, out) in out.iter_mut().enumerate() {
-            let span = graph.indptr[block * ROWS + at]..graph.indptr[block * ROWS + at + 1];
-            let mut sum = [0f64; P];
-            for (&j, &w) in graph.indices[span.clone()].iter().zip(&values[span]) {
-                let x = &v[j as usize];
-                for c in 0..P {
-                    sum[c] += w * x[c];
-                }
-            }
-            *out = sum;
-        }
-    });
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use scgraft_cells::Coded;
 use scgraft_numeric::math::exp2;
 
-use super::{Groups, check_neighbours, others};
+use super::Groups;
 use crate::Neighbours;
 use crate::error::{Error, Result};
 
@@ -31,9 +31,9 @@ const MOST_STEPS: usize = 60;
 /// Neighbours or labels of another length, or a perplexity outside 1 … number of neighbours.
 pub fn lisi(neighbours: &Neighbours, columns: &[&Coded], perplexity: Option<f64>) -> Result<Vec<Vec<f64>>> {
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let groups = columns.iter().map(|c| Groups::new("LISI labels", c, n, 1)).collect::<Result<Vec<_>>>()?;
-    let k = others(neighbours, 0).count();
+    let k = neighbours.others(0).count();
     let perplexity = perplexity.unwrap_or(((k + 1) / 3) as f64);
     if !(1.0..=k as f64).contains(&perplexity) {
         return Err(Error::Parameter {
@@ -52,7 +52,7 @@ pub fn lisi(neighbours: &Neighbours, columns: &[&Coded], perplexity: Option<f64>
             for i in block * BLOCK..((block + 1) * BLOCK).min(n) {
                 near.clear();
                 distances.clear();
-                for (j, d) in others(neighbours, i) {
+                for (j, d) in neighbours.others(i) {
                     near.push(j);
                     distances.push(d);
                 }

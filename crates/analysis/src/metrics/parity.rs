@@ -14,10 +14,10 @@ use super::lisi::{clisi, ilisi, lisi};
 use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
 use super::pc_regression::{pc_regression, pc_regression_comparison};
 use super::silhouette::{Between, Distance, batch_asw, bras, cell_type_asw, silhouette_samples};
-use crate::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::graph::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::graph::connectivities;
 use crate::neighbours::Search;
 use crate::testing::{coded, golden_matrix};
-use crate::umap::connectivities;
 use crate::{knn_self, pca};
 
 struct Case {

@@ -1,9 +1,10 @@
+use scgraft_cells::Dense;
 use scgraft_golden::Golden;
 
 use super::*;
 use crate::programs::stratum::{compat_outcome, of_pairs, variance_of_mean};
 use crate::programs::superiority::{Placements, Posteriors, by_grid, by_pairs, grid_of};
-use crate::programs::{DirectionMethod, active_programs, directions, gene_importance};
+use crate::programs::{DirectionMethod, Pairs, ProgramTestRow, active_programs, directions, gene_importance};
 use crate::testing::{coded, golden_matrix, normal_matrix, normals};
 
 struct Fixture {

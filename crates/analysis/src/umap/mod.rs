@@ -10,19 +10,19 @@
 //! turn began (umap-learn gives up either parallelism or reproducibility).
 
 mod curve;
-mod fuzzy;
 mod layout;
 mod trust;
 
 use scgraft_cells::{Csr, Dense};
 
 pub use curve::curve;
-pub use fuzzy::connectivities;
 pub use trust::trustworthiness;
 
 use crate::Neighbours;
 use crate::error::{Error, Result, check_matrix};
-use crate::metrics::graph_connectivity::strong_components;
+use crate::graph::components::strong_components;
+use crate::graph::fuzzy::{connectivities, memberships};
+use crate::graph::product::multiply;
 use crate::pca::pca;
 use scgraft_numeric::eigen::{Search, largest};
 use scgraft_numeric::random::Random;
@@ -175,7 +175,7 @@ impl Umap {
         let mut settings = layout::Settings::new(self.curve.0, self.curve.1, &self.options, n_epochs);
         // A new cell starts near its place: umap-learn's smaller first step.
         settings.learning_rate /= 4.0;
-        let weights = fuzzy::memberships(neighbours);
+        let weights = memberships(neighbours);
         Ok(match self.options.n_components {
             2 => layout::place::<2>(&self.embedding, neighbours, &weights, &settings),
             _ => layout::place::<3>(&self.embedding, neighbours, &weights, &settings),
@@ -234,7 +234,7 @@ fn spectral(graph: &Csr, c: usize, seed: u64) -> Result<Vec<f64>> {
         values.extend(at.iter().zip(weights).map(|(&j, &w)| f64::from(w) / (degree[i] * degree[j as usize]).sqrt()));
     }
     let search = Search { k: c + 1, block: 4, tolerance: 1e-3, most_restarts: 12, seed };
-    let found = largest(n, &search, &|v, p, out| crate::metrics::kbet::multiply(graph, &values, v, p, out))?;
+    let found = largest(n, &search, &|v, p, out| multiply(graph, &values, v, p, out))?;
     Ok(found.vectors.chunks_exact(c + 1).flat_map(|row| row[1..].to_vec()).collect())
 }
 
