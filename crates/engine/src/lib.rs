@@ -6,6 +6,7 @@
 
 mod adam;
 mod batch;
+mod lanes;
 mod ops;
 mod params;
 mod prox;

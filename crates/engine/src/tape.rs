@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use scgraft_numeric::random::Key;
 
 use crate::batch::LANES;
-use crate::ops::lanes::{lanes_from, scale_lanes};
+use crate::lanes::{lanes_from, scale_lanes};
 use crate::params::{ParamId, Params};
 
 /// How an activation lies in memory.

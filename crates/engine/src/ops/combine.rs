@@ -5,7 +5,7 @@ use scgraft_numeric::isa::kernel;
 use scgraft_numeric::math;
 
 use crate::batch::LANES;
-use crate::ops::lanes::{lanes_from, scale_lanes};
+use crate::lanes::{lanes_from, scale_lanes};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Add {

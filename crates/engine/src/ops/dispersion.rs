@@ -5,8 +5,8 @@ use scgraft_numeric::isa::{Isa, kernel};
 use scgraft_numeric::math;
 
 use crate::batch::{Codes, LANES};
+use crate::ops::counts::EPSILON;
 use crate::ops::lanes::sum_cells;
-use crate::ops::nb::EPSILON;
 use crate::params::ParamId;
 use crate::tape::{Back, Layout, Tape, Var};
 

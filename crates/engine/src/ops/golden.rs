@@ -168,11 +168,8 @@ fn proteins_as_published() {
         let batches = Codes::new(of_batch("data.condition", 1).iter().map(|&c| c as u32).collect());
         let efficiency = file.values("param.log_per_batch_efficiency");
         let n_batches = efficiency.len() / width;
-        let observed: Vec<f32> = if name.contains("missing") {
-            file.singles("protein_observed")
-        } else {
-            vec![1.0; n_batches * width]
-        };
+        let observed: Vec<f32> =
+            if name.contains("missing") { file.singles("protein_observed") } else { vec![1.0; n_batches * width] };
         let mut params = Params::new();
         let mut add = |name: &str, n: usize, values: Vec<f32>| {
             let id =

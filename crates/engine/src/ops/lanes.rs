@@ -7,31 +7,9 @@ use scgraft_numeric::gemm::{Accum, MatMut, MatRef, by_rows, matmul};
 use scgraft_numeric::isa::kernel;
 
 use crate::batch::{Codes, LANES};
+use crate::lanes::{add_up, rows, rows_mut};
 use crate::params::ParamId;
 use crate::tape::Back;
-
-/// Rows of lanes.
-#[inline(always)]
-pub(crate) fn rows(values: &[f32]) -> &[[f32; LANES]] {
-    values.as_chunks().0
-}
-
-/// Rows of lanes, to write to.
-#[inline(always)]
-pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
-    values.as_chunks_mut().0
-}
-
-/// The values of a block's cells; 0 past the last.
-pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    let first = block * LANES;
-    let last = values.len().min(first + LANES);
-    if first < last {
-        out[..last - first].copy_from_slice(&values[first..last]);
-    }
-    out
-}
 
 /// Each feature's lanes start as b[feature] + L[code of the cell, feature]; lanes past the last cell as 0.
 pub(crate) fn start(
@@ -229,16 +207,6 @@ pub(crate) fn sum_all_cells(tensor: ParamId, values: &[f32], n_features: usize, 
 }
 
 kernel! {
-pub(crate) fn scale_lanes(s, by: &[f32; LANES], values: &mut [f32]) {
-    for row in rows_mut(values) {
-        for l in 0..LANES {
-            row[l] *= by[l];
-        }
-    }
-}
-}
-
-kernel! {
 /// out[feature] += Σ_blocks Σ_lanes weight · value, for the features from `first` on.
 fn weighted_sums(s, values: &[f32], n_features: usize, first: usize, weights: &[(usize, [f32; LANES])], out: &mut [f32]) {
     let values = rows(values);
@@ -253,20 +221,4 @@ fn weighted_sums(s, values: &[f32], n_features: usize, first: usize, weights: &[
         *o += add_up(&part);
     }
 }
-}
-
-/// The sum of the lanes, halving.
-#[inline(always)]
-pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
-    let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 8], [0f32; 4]);
-    for l in 0..16 {
-        a[l] = lanes[l] + lanes[l + 16];
-    }
-    for l in 0..8 {
-        b[l] = a[l] + a[l + 8];
-    }
-    for l in 0..4 {
-        c[l] = b[l] + b[l + 4];
-    }
-    (c[0] + c[2]) + (c[1] + c[3])
 }

@@ -7,7 +7,7 @@ use scgraft_numeric::isa::kernel;
 use scgraft_numeric::math;
 
 use crate::batch::LANES;
-use crate::ops::lanes::{lanes_from, rows, rows_mut};
+use crate::lanes::{lanes_from, rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Tape, Var};
 
 /// The output function of a decoder.

@@ -9,7 +9,8 @@ use scgraft_numeric::gemm::by_rows;
 use scgraft_numeric::isa::kernel;
 
 use crate::batch::{Codes, LANES};
-use crate::ops::lanes::{add_up, product, product_back, product_weights, rows, rows_mut, start, sum_cells};
+use crate::lanes::{add_up, rows, rows_mut};
+use crate::ops::lanes::{product, product_back, product_weights, start, sum_cells};
 use crate::ops::relayout::rows_to_lanes;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};

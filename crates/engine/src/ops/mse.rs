@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use scgraft_numeric::isa::kernel;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::ops::lanes::lanes_from;
+use crate::lanes::lanes_from;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Mse<'a> {

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use scgraft_numeric::isa::kernel;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::ops::lanes::lanes_from;
-use crate::ops::nb::LnFactorials;
+use crate::lanes::lanes_from;
+use crate::ops::counts::LnFactorials;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 const SMALLEST: f32 = 1e-30;

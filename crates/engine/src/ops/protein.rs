@@ -12,8 +12,8 @@ use scgraft_numeric::isa::kernel;
 use scgraft_numeric::math;
 
 use crate::batch::Codes;
+use crate::ops::counts::{EPSILON, LnFactorials};
 use crate::ops::dispersion::Theta;
-use crate::ops::nb::{EPSILON, LnFactorials};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 

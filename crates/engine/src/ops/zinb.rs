@@ -12,8 +12,8 @@ use scgraft_numeric::isa::kernel;
 use scgraft_numeric::math;
 
 use crate::batch::{LANES, SparseBatch};
+use crate::ops::counts::{CHUNK, EPSILON, LnFactorials};
 use crate::ops::dispersion::{BlockThetas, Dispersion};
-use crate::ops::nb::{CHUNK, EPSILON, LnFactorials};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Zinb<'a> {
