@@ -1,9 +1,13 @@
 //! Options that say where values and conditions stand in a file.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
-use scgraft::io::PROTEIN_SLOT;
+use scgraft::models::Model;
 pub(crate) use scgraft::numeric::names::listed as nearest_first;
+use scgraft::query::condition_of_reference;
 
 /// Where the expression stands.
 #[derive(Args, Clone, Debug, Default)]
@@ -85,10 +89,14 @@ impl Measured {
     }
 }
 
-/// Takes proteins from where files usually have them, when no entry was named and these cells have that one.
-pub(crate) fn usual_proteins(options: &mut PrepareOptions, cells: &Cells) {
-    if options.proteins.is_none() && cells.obsm.contains_key(PROTEIN_SLOT) {
-        options.proteins = Some(ProteinSource { obsm: PROTEIN_SLOT.to_owned(), names: None });
+/// The condition that was asked for, or the columns that the model's reference took it from.
+///
+/// # Errors
+/// When nothing was asked for and the cells lack those columns.
+pub(crate) fn condition(asked: &Condition, model: &Model, cells: &Cells, file: &Path) -> Result<ConditionSource> {
+    match asked.source() {
+        Some(source) => Ok(source),
+        None => condition_of_reference(model, cells).with_context(|| file.display().to_string()),
     }
 }
 

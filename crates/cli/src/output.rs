@@ -8,6 +8,7 @@ use scgraft::train::TrainError;
 use serde_json::{Map, Value};
 use tracing_subscriber::filter::LevelFilter;
 
+use super::remedy::remedy;
 use super::{Global, stop};
 
 /// Collects results: text for people, or one JSON object.
@@ -117,6 +118,9 @@ fn told(error: &anyhow::Error) -> String {
             text.push_str(": ");
             text.push_str(&cause);
         }
+    }
+    if let Some(error) = error.chain().find_map(|e| e.downcast_ref()) {
+        text.push_str(&remedy(error));
     }
     text
 }
