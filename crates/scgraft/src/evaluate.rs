@@ -196,7 +196,7 @@ impl<'a> Compared<'a> {
                     [level] => Err(Error::OneLevel { cells, name, level: level.clone() }),
                     _ => Ok(own),
                 },
-                Err(_) => Err(Error::Column { cells, name, problem: "cannot be read" }),
+                Err(_) => Err(columns::wrong(&cells, &name, "cannot be read")),
             }
         };
         let (batch, labels) = (coded(&plan.batch, &batch)?, coded(&plan.labels, &labels)?);
