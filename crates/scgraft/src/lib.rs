@@ -24,13 +24,17 @@
 //! # Ok::<(), scgraft::Error>(())
 //! ```
 
+use std::ops::ControlFlow;
+
 pub mod columns;
 pub mod decode;
 mod embedding;
+pub mod enrich;
 mod error;
 pub mod evaluate;
 pub mod expression;
 pub mod joint;
+pub mod labels;
 pub mod layout;
 mod normalised;
 pub mod page;
@@ -46,6 +50,18 @@ pub mod slots;
 pub use embedding::Embedding;
 pub use error::Error;
 pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
+
+/// Asked between the parts of a long step whether to go on; a break ends the step with [`Error::Stopped`].
+pub type Ask<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+
+/// An [`Ask`] that always goes on.
+pub fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn goes_on(ask: &mut Ask<'_>) -> Result<(), Error> {
+    if ask().is_break() { Err(Error::Stopped) } else { Ok(()) }
+}
 
 /// The instruction set that kernels use on this processor; results are the same bits on processors with the same one.
 pub fn instruction_set() -> String {
