@@ -10,9 +10,10 @@
 
 use std::ops::Range;
 
+use scgraft_numeric::random::Key;
+
 use crate::ops::Mask;
 use crate::prox;
-use crate::rng::Key;
 
 /// What an axis of a tensor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

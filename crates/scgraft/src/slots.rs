@@ -17,13 +17,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use scgraft_analysis::programs::{DirectionMethod, Directions, ProgramTest};
+use scgraft_analysis::pca::Pca;
+use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
-use scgraft_models::{Model, ProteinEstimates};
+use scgraft_cells::{Array, Cells, Column, Dense, Frame, HighlyVariable, Uns};
+use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
+use crate::enrich::Enrichment;
 use crate::expression::Prediction;
+use crate::layout::Layout;
 use crate::pipeline::{Annotation, program_weights};
 use crate::{Embedding, Error};
 
@@ -94,7 +97,7 @@ pub fn history(model: &Model) -> Frame {
     let records = &model.history;
     let mut out = Frame::new(records.iter().map(|r| r.epoch.to_string()).collect());
     out.index_name = Some("epoch".into());
-    let real = |f: &dyn Fn(&scgraft_models::EpochRecord) -> Option<f64>| {
+    let real = |f: &dyn Fn(&EpochRecord) -> Option<f64>| {
         Column::Real(records.iter().map(|r| f(r).unwrap_or(f64::NAN)).collect())
     };
     out.set("learning_rate", real(&|r| Some(f64::from(r.learning_rate))));
@@ -107,6 +110,25 @@ pub fn history(model: &Model) -> Frame {
     }
     out.set("validation_loss", real(&|r| r.validation_loss));
     out
+}
+
+/// The history in `uns["scgraft"]`, as records again.
+pub fn stored_history(cells: &Cells) -> Vec<EpochRecord> {
+    let Some(Uns::Frame(table)) = note(cells, "history") else { return Vec::new() };
+    let value = |name: &str, i: usize| table.column(name).and_then(|c| c.number(i));
+    let terms = |prefix: &str, i: usize| -> Vec<(String, f64)> {
+        let columns = table.columns.iter().filter_map(|(n, c)| n.strip_prefix(prefix).map(|n| (n, c)));
+        columns.filter(|(n, _)| *n != "loss").filter_map(|(n, c)| c.number(i).map(|v| (n.to_owned(), v))).collect()
+    };
+    let record = |i: usize| EpochRecord {
+        epoch: i,
+        learning_rate: value("learning_rate", i).unwrap_or(0.0) as f32,
+        kl_weight: value("kl_weight", i).unwrap_or(0.0) as f32,
+        train: terms("train_", i),
+        validation: terms("validation_", i),
+        validation_loss: value("validation_loss", i),
+    };
+    (0..table.len()).map(record).collect()
 }
 
 /// JSON as `uns` holds it. Nulls are left out (old versions of anndata cannot read them).
@@ -148,13 +170,7 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         Some(Array::Frame(_)) | None => None,
     };
     let Some(mean) = dense(key) else {
-        let has: Vec<&str> = cells.obsm.keys().map(String::as_str).collect();
-        return Err(Error::Slot {
-            slot: format!("obsm[\"{key}\"]"),
-            expected: "an embedding, cells × dimensions".into(),
-            found: if has.is_empty() { "no entry in obsm".into() } else { format!("only {}", has.join(", ")) },
-            remedy: "make it with `scgraft map`, or `scgraft train --embed` for a reference".into(),
-        });
+        return Err(Error::NoEmbedding { key: key.to_owned(), there: cells.obsm.keys().cloned().collect() });
     };
     let n = mean.n_cols;
     if let Some(at) = mean.values.iter().position(|v| !v.is_finite()) {
@@ -217,6 +233,49 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         }
     }
     Ok(out)
+}
+
+/// Puts cells in the plane into `obsm[key]`, and how they were laid out into `uns`.
+pub fn put_layout(cells: &mut Cells, key: &str, layout: Layout) {
+    let mut notes = BTreeMap::from([("placed_in_reference".to_owned(), Uns::Bool(layout.placed))]);
+    if let Some((min_dist, spread)) = layout.scale {
+        notes.insert("min_dist".to_owned(), Uns::Float(min_dist));
+        notes.insert("spread".to_owned(), Uns::Float(spread));
+    }
+    put_note(cells, &format!("umap {key}"), Uns::Map(notes));
+    cells.obsm.insert(key.to_owned(), Array::Dense(layout.coordinates));
+}
+
+/// Cells in the plane, of `obsm[key]`; `None` where there is no matrix.
+pub fn layout(cells: &Cells, key: &str) -> Option<Layout> {
+    let Some(Array::Dense(coordinates)) = cells.obsm.get(key) else { return None };
+    let noted = |name: &str| match note(cells, &format!("umap {key}")) {
+        Some(Uns::Map(notes)) => notes.get(name),
+        _ => None,
+    };
+    let number = |name: &str| if let Some(Uns::Float(v)) = noted(name) { Some(*v) } else { None };
+    let placed = matches!(noted("placed_in_reference"), Some(Uns::Bool(true)));
+    Some(Layout { coordinates: coordinates.clone(), scale: number("min_dist").zip(number("spread")), placed })
+}
+
+/// Puts principal components where scanpy keeps them: `obsm["X_pca"]`, `uns["pca"]`, and `varm["PCs"]` with
+/// `var["highly_variable"]` where the genes are those of `cells` (`raw` has genes of its own, for which there is no varm).
+pub fn put_components(cells: &mut Cells, pca: Pca, variable: &HighlyVariable, n_genes: usize) {
+    let k = pca.components.n_rows;
+    if n_genes == cells.n_genes() {
+        let mut loadings = Dense::zeros(n_genes, k);
+        let mut is_variable = vec![Some(false); n_genes];
+        for (at, &gene) in variable.chosen.iter().enumerate() {
+            is_variable[gene as usize] = Some(true);
+            (0..k).for_each(|c| loadings.row_mut(gene as usize)[c] = pca.components.row(c)[at]);
+        }
+        cells.varm.insert("PCs".into(), Array::Dense(loadings));
+        cells.var.set("highly_variable", Column::Boolean(is_variable));
+    }
+    let notes = [("variance", pca.variance), ("variance_ratio", pca.variance_ratio)];
+    let notes = notes.map(|(name, v)| (name.to_owned(), Uns::Floats(vec![k], v)));
+    cells.uns.insert("pca".into(), Uns::Map(notes.into()));
+    cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
 }
 
 /// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.
@@ -301,61 +360,6 @@ pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValue
     }
 }
 
-/// The names of the columns of a program test, as in TSV files and in `uns`.
-pub const TEST_COLUMNS: [&str; 14] = [
-    "group",
-    "comparison",
-    "within",
-    "program",
-    "log_bayes_factor",
-    "log_bayes_factor_se",
-    "p",
-    "p_se",
-    "enriched",
-    "direction",
-    "direction_confidence",
-    "rank",
-    "n_group",
-    "n_comparison",
-];
-
-/// A program test of an embedding as a table, one row a program and comparison, in the test's order.
-///
-/// `direction` is the sign that scores were turned with (1: as they are, their genes up; −1: turned; 0: unknown, as they
-/// are), `direction_confidence` how clear it is.
-pub fn test_table(test: &ProgramTest, embedding: &Embedding) -> Frame {
-    let rows = &test.rows;
-    let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
-    let mut rank = 0;
-    let ranks = rows.iter().enumerate().map(|(i, r)| {
-        let same = i > 0 && rows[i - 1].group == r.group && rows[i - 1].stratum == r.stratum;
-        rank = if same { rank + 1 } else { 1 };
-        Some(rank)
-    });
-    let ranks = Column::Integer(ranks.collect());
-    let text = |f: &dyn Fn(usize) -> String| Column::categorical(&(0..rows.len()).map(f).collect::<Vec<_>>());
-    let real = |f: &dyn Fn(usize) -> f64| Column::Real((0..rows.len()).map(f).collect());
-    let whole = |f: &dyn Fn(usize) -> i64| Column::Integer((0..rows.len()).map(|i| Some(f(i))).collect());
-    let columns = [
-        text(&|i| rows[i].group.clone()),
-        text(&|i| rows[i].comparison.clone()),
-        text(&|i| rows[i].stratum.clone().unwrap_or_else(|| "all cells".into())),
-        text(&|i| rows[i].name.clone()),
-        real(&|i| rows[i].log_bayes_factor),
-        real(&|i| rows[i].log_bayes_factor_error()),
-        real(&|i| rows[i].p_h0),
-        real(&|i| rows[i].standard_error),
-        Column::Boolean(rows.iter().map(|r| Some(r.enriched())).collect()),
-        whole(&|i| i64::from(rows[i].direction)),
-        real(&|i| embedding.clearness(&rows[i].name)),
-        ranks,
-        whole(&|i| rows[i].n_group as i64),
-        whole(&|i| rows[i].n_comparison as i64),
-    ];
-    TEST_COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
-    out
-}
-
 /// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
 pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     let notes = cells.uns.entry(NOTES.into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
@@ -375,18 +379,13 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     }
 }
 
-/// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
-pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest, embedding: &Embedding) {
-    put_test_table(cells, name, test_table(test, embedding));
-}
-
-/// Puts the table of a program test, with what else stands beside it, into `uns["scgraft"]["tests"][name]`.
-pub fn put_test_table(cells: &mut Cells, name: &str, table: Frame) {
+/// Puts the table of a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
+pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
     let mut tests = match note(cells, "tests") {
         Some(Uns::Map(tests)) => tests.clone(),
         _ => BTreeMap::new(),
     };
-    tests.insert(name.replace('/', "_"), Uns::Frame(table));
+    tests.insert(name.replace('/', "_"), Uns::Frame(found.table()));
     put_note(cells, "tests", Uns::Map(tests));
 }
 
