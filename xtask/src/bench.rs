@@ -110,10 +110,9 @@ fn ours(folder: &Path, options: &Options) -> Result<[Time; 5]> {
 
     let query_cells = data::read_query(folder)?;
     let query = data::query(&query_cells, &model)?;
-    let new = query.condition.levels[query.n_known_conditions..].to_vec();
-    let mut plan = Surgery::adaptor("Kang", new);
+    let mut plan = Surgery::adaptor("Kang");
     plan.settings = json!({ "kl_weight": 0.1 });
-    let mut graft = model.surgery(&plan, config.seed)?;
+    let mut graft = model.surgery(&plan, &model.newcomers(&query), config.seed)?;
     let surgery = timed_fit("surgery epoch", &mut graft, &query, &config)?.time;
 
     let start = Instant::now();

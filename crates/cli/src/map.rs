@@ -234,8 +234,7 @@ impl Map {
         published(self.fit.compat, entry, &mut settings);
         let granularity = graft.surgery.granularity();
         let usual = entry.mapping_by(granularity, programs.is_some());
-        let surgery =
-            Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name, Vec::new()) };
+        let surgery = Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name) };
         let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
         let mut prepare = PrepareOptions {
             min_overlap: self.min_overlap,

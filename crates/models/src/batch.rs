@@ -30,7 +30,7 @@ pub struct Batch {
     pub proteins: Vec<f32>,
     /// The rows of the data that the cells are.
     pub rows: Vec<usize>,
-    /// A second minibatch, of labelled cells, for networks that want one ([`crate::Network::wants_labelled`]).
+    /// A second minibatch, of labelled cells, for networks that want one ([`crate::Classifier::wants_labelled`]).
     pub labelled: Option<Box<Batch>>,
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::size::{check_against, check_numbers};
-use crate::{Adaptor, EpochRecord, Header, Model, ModelError, Origin, Segment};
+use crate::{Adaptor, EpochRecord, Header, Model, ModelError, Origin, Segment, find};
 
 /// The metadata entry.
 const ENTRY: &str = "scgraft";
@@ -59,7 +59,7 @@ impl Model {
             provenance: self.provenance.clone(),
             reference: self.reference_hash(),
         };
-        let tensors = self.params.iter().map(|p| (p.name.as_str(), (&p.shape[..], &p.values[..])));
+        let tensors = self.params.iter().map(|p| (p.name.as_str(), (&p.shape[..], p.values())));
         write(&meta, tensors.collect())
     }
 
@@ -72,24 +72,24 @@ impl Model {
     }
 
     fn read(bytes: &[u8], path: &Path) -> Result<Model, ModelError> {
-        let (meta, tensors, hashed) = parse(bytes)?;
+        let (meta, mut tensors, hashed) = parse(bytes)?;
         let Meta::Model { version, model, config, header, history, provenance, reference } = meta else {
             return Err(wrong("it is an adaptor; attach it to its reference"));
         };
         check_version(version)?;
         let stored = tensors.values().map(|(_, values)| values.len()).sum();
         check_against(&config, &header, stored).map_err(wrong)?;
-        let mut out = Model::new(&model, &config, header, 0)?;
+        let mut out = Model::declare(find(&model)?, &config, header)?;
         for p in out.params.iter_mut() {
             let (shape, values) =
-                tensors.get(&p.name).ok_or_else(|| wrong(format!("tensor `{}` is missing", p.name)))?;
-            if *shape != p.shape {
+                tensors.remove(&p.name).ok_or_else(|| wrong(format!("tensor `{}` is missing", p.name)))?;
+            if shape != p.shape {
                 let called = &p.shape;
                 return Err(wrong(format!("tensor `{}` has shape {shape:?}, the names call for {called:?}", p.name)));
             }
-            p.values.copy_from_slice(values);
+            p.put(values);
         }
-        if let Some((unread, _)) = tensors.iter().find(|(name, _)| out.params.id(name).is_none()) {
+        if let Some(unread) = tensors.keys().next() {
             return Err(wrong(format!("tensor `{unread}` is none of a {model}'s")));
         }
         out.history = history;

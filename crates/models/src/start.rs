@@ -47,7 +47,7 @@ impl Model {
     /// Of [`Model::evidence`] and [`Model::expression`].
     pub fn start_from_data(&mut self, data: &Prepared) -> Result<(), ModelError> {
         if self.header.grafts.is_empty() {
-            if let Some(baseline) = self.network.baseline() {
+            if let Some(baseline) = self.network.facts().baseline {
                 self.start_reference(baseline, data);
             }
             return Ok(());
@@ -61,7 +61,8 @@ impl Model {
             return Ok(());
         }
         self.start_as_known(&data.select_cells(&thinned_out(&rows, TRIED / new.start)))?;
-        if let Some(baseline) = self.network.baseline().filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition)
+        if let Some(baseline) =
+            self.network.facts().baseline.filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition)
         {
             let sample = data.select_cells(&rows);
             for _ in 0..ROUNDS {
@@ -77,13 +78,11 @@ impl Model {
         let mut group = |id: ParamId, value: &dyn Fn(&Moments, usize) -> f64| {
             let param = self.params.get_mut(id);
             let by_condition = param.axes[0] == Axis::Condition;
-            if !param.values.len().is_multiple_of(genes)
-                || !(by_condition || param.values.len() == genes)
-                || !param.is_trainable()
-            {
+            let n = param.n_values();
+            if !n.is_multiple_of(genes) || !(by_condition || n == genes) || !param.is_trainable() {
                 return;
             }
-            for (row, values) in param.values.chunks_exact_mut(genes).enumerate() {
+            for (row, values) in param.write().chunks_exact_mut(genes).enumerate() {
                 let of = |i: &usize| !by_condition || data.condition.codes[*i] as usize == row;
                 let moments = Moments::of(data, (0..data.n_cells()).filter(of));
                 if moments.cells > 0 {
@@ -129,7 +128,7 @@ impl Model {
     fn copy_condition(&mut self, from: Option<usize>, to: usize) {
         for p in self.params.iter_mut().filter(|p| p.axes[0] == Axis::Condition && p.is_trainable()) {
             let (width, known) = (p.row_len(), p.new_rows.start);
-            let (old, rest) = p.values.split_at_mut(known * width);
+            let (old, rest) = p.write().split_at_mut(known * width);
             let row = &mut rest[(to - known) * width..][..width];
             match from {
                 Some(from) => row.copy_from_slice(&old[from * width..][..width]),
@@ -151,7 +150,7 @@ impl Model {
             let found = Moments::of(sample, cells());
             let mut expected = vec![0f64; genes];
             cells().for_each(|i| expected.iter_mut().zip(decoded.row(i)).for_each(|(e, &m)| *e += f64::from(m)));
-            let offsets = &mut self.params.get_mut(baseline.offset).values[row * genes..][..genes];
+            let offsets = &mut self.params.write(baseline.offset)[row * genes..][..genes];
             for ((offset, expected), found_sum) in offsets.iter_mut().zip(expected).zip(&found.sums) {
                 *offset += if baseline.log {
                     ((found_sum + 1.0) / (expected + 1.0)).ln() as f32 // 3

@@ -106,7 +106,7 @@ impl Embedding {
 
 /// The decoder's weights [gene × program], for models whose decoder is linear in programs.
 pub fn program_weights(model: &Model) -> Option<Dense> {
-    let by_program = model.network.program_weights(&model.params, &model.header)?;
+    let by_program = model.network.programs()?.weights(&model.params);
     let (genes, programs) = (model.header.genes.len(), by_program.len() / model.header.genes.len().max(1));
     let mut out = Dense::zeros(genes, programs);
     for (j, row) in by_program.chunks_exact(genes.max(1)).enumerate() {

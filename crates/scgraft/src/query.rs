@@ -26,7 +26,7 @@ pub struct QueryPlan {
 impl QueryPlan {
     /// New conditions only, adaptors trained, with the model's defaults for so many cells.
     pub fn new(reference: &Model, name: &str, condition: ConditionSource, n_cells: usize) -> Self {
-        QueryPlan::by(reference, Surgery::adaptor(name, Vec::new()), condition, n_cells)
+        QueryPlan::by(reference, Surgery::adaptor(name), condition, n_cells)
     }
 
     /// A surgery, with the model's defaults for it and for so many cells.
@@ -78,7 +78,7 @@ pub fn map_query(
     progress: &mut dyn Progress,
 ) -> Result<Mapped, Error> {
     let options = usual_proteins(&plan.prepare, reference.entry, cells);
-    let prepared = Prepared::query(cells, &reference.header.known(), &options)?;
+    let prepared = Prepared::query(cells, &reference.header.known, &options)?;
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = Embedding::of(&grafted.model, &prepared)?;
     let mut mapped = Mapped { grafted, prepared, embedding };
@@ -105,7 +105,7 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan) {
 /// A condition that it does not know; of [`Prepared::query`].
 pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> Result<Prepared, Error> {
     let options = usual_proteins(options, model.entry, cells);
-    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
+    let prepared = Prepared::query(cells, &model.header.known, &options)?;
     match &prepared.condition.levels[prepared.n_known_conditions..] {
         [] => Ok(prepared),
         new => Err(Error::NewConditions { new: new.to_vec(), known: model.header.conditions.clone() }),

@@ -179,20 +179,9 @@ fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> R
 
 /// What a model of these cells and programs knows.
 pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership) -> Header {
-    let known = prepared.known();
     let segment = programs.map(|p| {
         let programs = p.names.into_iter().zip(p.members).map(|(name, members)| Program { name, members }).collect();
         Segment { origin: None, membership, programs }
     });
-    Header {
-        genes: known.genes,
-        conditions: known.conditions,
-        labels: known.labels,
-        proteins: known.proteins,
-        covariates: known.covariates,
-        continuous: known.continuous,
-        cells: known.cells,
-        segments: segment.into_iter().collect(),
-        grafts: Vec::new(),
-    }
+    Header { known: prepared.known(), segments: segment.into_iter().collect(), grafts: Vec::new() }
 }

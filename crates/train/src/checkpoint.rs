@@ -42,7 +42,7 @@ pub(crate) fn to_bytes(now: &Progressed, params: &Params, adam: &Adam, best: &Be
     let mut out = MAGIC.to_vec();
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text);
-    let weights = params.iter().flat_map(|p| changing(p).into_iter().map(|s| &p.values[s]));
+    let weights = params.iter().flat_map(|p| changing(p).into_iter().map(|s| &p.values()[s]));
     let best = best.values.iter().map(Vec::as_slice);
     for values in weights.chain(adam.arrays()).chain(best) {
         out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
@@ -83,7 +83,7 @@ pub(crate) fn from_bytes(
     for p in params.iter_mut() {
         for span in changing(p) {
             kept.push(vec![0.0; span.len()]);
-            whole = whole.and_then(|()| fill(&mut p.values[span]));
+            whole = whole.and_then(|()| fill(&mut p.write()[span]));
         }
     }
     for array in adam.arrays_mut() {
@@ -103,7 +103,7 @@ pub(crate) fn from_bytes(
 pub(crate) fn start_of(model: &Model) -> Sha256 {
     let mut hash = Sha256::new();
     for p in model.params.iter() {
-        let bytes: Vec<u8> = p.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = p.values().iter().flat_map(|v| v.to_le_bytes()).collect();
         hash.update(bytes);
     }
     hash

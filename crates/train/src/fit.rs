@@ -49,7 +49,7 @@ const THINNING: u64 = 4;
 /// Apart from the seed of the order of all cells.
 const LABELLED: u64 = 3;
 
-/// Runs `work` with so many threads (0: one a core). Results do not depend on the number. In WebAssembly there is one.
+/// Runs `work` with so many threads (0: one per core). Results do not depend on the number. In WebAssembly there is one.
 ///
 /// # Errors
 /// When the threads cannot be started.
@@ -119,7 +119,7 @@ pub fn fit(
         Some(Compat::Scarches) => Stopper::scarches(rule),
         None => Stopper::new(rule),
     });
-    let whole_from = model.network.whole_from(&model.params, config.epochs);
+    let whole_from = model.network.programs().map_or(0, |p| p.all_from(&model.params, config.epochs));
     // A state on the way to the full weights is not judged by them: the lowest loss could be that of having learned nothing.
     let judged_from = match config.anneal {
         Anneal::Share { share, most } => whole_from.max(((share * config.epochs as f64).ceil() as usize).min(most)),
@@ -176,7 +176,7 @@ pub fn fit(
         let record = EpochRecord {
             epoch,
             learning_rate: step.learning_rate,
-            kl_weight: model.network.kl_weight() * step.annealed,
+            kl_weight: model.network.facts().kl_weight * step.annealed,
             train: named(&train),
             validation_loss: (!validation.is_empty())
                 .then(|| validation.iter().map(|t| if unweighted { t.value } else { t.weight * t.value }).sum()),
@@ -289,14 +289,14 @@ fn labelled(
     config: &TrainConfig,
 ) -> Result<Option<Minibatches>, TrainError> {
     let labels = data.labels.as_ref().filter(|l| train.iter().any(|&r| l.codes[r].is_some()));
-    let labels = labels.filter(|_| model.network.wants_labelled());
+    let labels = labels.filter(|_| model.network.classifier().is_some_and(|c| c.wants_labelled()));
     let (most, seed) = (config.samples_per_label, config.seed ^ (LABELLED << 60));
     match (labels, most) {
         (Some(labels), _) => Ok(Some(Minibatches::labelled(train, labels, most, config.batch_size, seed)?)),
         (None, None) => Ok(None),
         (None, Some(n)) => Err(TrainError::Config {
             what: "samples per label",
-            expected: "a model that learns from labels, such as scanvi, and cells that have some",
+            expected: "a model that learns from labels, and cells that have some",
             found: format!("{n} for {} without labels", model.entry.name),
         }),
     }
@@ -394,7 +394,7 @@ impl Run<'_> {
             };
             self.layout.fill(&mut self.batch, model, chunk, &labelled, None);
             let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
-            let mut tape = Tape::new(&model.params, &mut self.workspace, noise, false);
+            let mut tape = model.tape(&mut self.workspace, noise, false);
             let loss = model.network.loss(&mut tape, &self.batch, &step);
             let terms = read(&tape, &loss, step.epoch)?;
             tape.finish();
@@ -413,7 +413,7 @@ fn gradient(
     workspace: &mut Workspace,
     grads: &mut Grads,
 ) -> Result<Terms, TrainError> {
-    let mut tape = Tape::new(&model.params, workspace, noise, true);
+    let mut tape = model.tape(workspace, noise, true);
     let loss = model.network.loss(&mut tape, batch, step);
     let terms = read(&tape, &loss, step.epoch)?;
     let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
@@ -457,12 +457,12 @@ impl Layout<'_> {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&r| self.data.condition.codes[r]);
         let mut kept = batch.x.take_products();
-        if self.products.len() == model.network.input_weights().len() {
+        if self.products.len() == model.params.reading_expression().count() {
             batch.fill_values(self.data, &rows);
         } else if let (Some(least), Some(key)) = (self.thinning, thin) {
-            batch.fill_thinned(self.data, &rows, model.network.input_scale(), least, key);
+            batch.fill_thinned(self.data, &rows, model.input_scale(), least, key);
         } else {
-            batch.fill(self.data, &rows, model.network.input_scale());
+            batch.fill(self.data, &rows, model.input_scale());
         }
         for (weight, product) in &self.products {
             let mut own = kept.pop().unwrap_or_default();
@@ -507,7 +507,7 @@ impl Best {
     fn keep(&mut self, params: &Params) {
         self.values.clear();
         for p in params.iter() {
-            self.values.extend(changing(p).into_iter().map(|s| p.values[s].to_vec()));
+            self.values.extend(changing(p).into_iter().map(|s| p.values()[s].to_vec()));
         }
     }
 
@@ -515,7 +515,7 @@ impl Best {
         let mut kept = self.values.into_iter();
         for p in params.iter_mut() {
             for (span, values) in changing(p).into_iter().zip(&mut kept) {
-                p.values[span].copy_from_slice(&values);
+                p.write()[span].copy_from_slice(&values);
             }
         }
     }
@@ -523,5 +523,5 @@ impl Best {
 
 /// The spans of a tensor that training changes: trainable rows, or all of a running statistic.
 pub(crate) fn changing(p: &Param) -> Vec<Range<usize>> {
-    if p.statistic { std::iter::once(0..p.values.len()).collect() } else { p.trainable_spans().collect() }
+    if p.statistic { std::iter::once(0..p.n_values()).collect() } else { p.trainable_spans().collect() }
 }

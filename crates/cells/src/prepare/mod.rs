@@ -18,6 +18,8 @@ mod report;
 mod split;
 mod values;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Cells, CellsError, Coded, Csr, Dense};
 
 pub use batches::Minibatches;
@@ -87,21 +89,26 @@ pub struct Proteins {
 }
 
 /// What a trained model knows, which a query is prepared against.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Known {
     /// Genes, in the model's order.
     pub genes: Vec<String>,
     /// Conditions, in the model's order.
     pub conditions: Vec<String>,
     /// Labels; empty for a model without.
+    #[serde(default)]
     pub labels: Vec<String>,
+    /// Proteins; empty for a model without.
+    #[serde(default)]
+    pub proteins: Vec<String>,
     /// Categorical covariates with their levels.
+    #[serde(default)]
     pub covariates: Vec<(String, Vec<String>)>,
     /// Continuous covariates.
+    #[serde(default)]
     pub continuous: Vec<String>,
-    /// Proteins; empty for a model without.
-    pub proteins: Vec<String>,
     /// Cells, as [`Prepared::cell_identities`] names them; empty for a model without a vector per cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<String>,
 }
 
