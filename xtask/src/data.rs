@@ -182,5 +182,9 @@ impl Task {
 fn on_genes(cells: &Cells, genes: &[String]) -> Result<Cells> {
     let condition = ConditionSource::Constant("all".into());
     let found = Prepared::reference(cells, Some(genes), &PrepareOptions { condition, ..PrepareOptions::default() })?;
-    Ok(Cells::new(Matrix::Sparse(found.expression), cells.obs.clone(), Frame::new(genes.to_vec())))
+    Ok(Cells::new(
+        Matrix::Sparse(found.expression.whole()?.into_owned()),
+        cells.obs.clone(),
+        Frame::new(genes.to_vec()),
+    ))
 }

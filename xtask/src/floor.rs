@@ -64,7 +64,7 @@ impl Need {
 
 /// What a step of training needs with its share of the validation that ends the epoch.
 pub fn step_of_epoch(model: &Model, data: &Prepared, config: &TrainConfig) -> Need {
-    let nnz = data.expression.nnz() * config.batch_size / data.n_cells();
+    let nnz = data.expression.whole().map_or(0, |x| x.nnz()) * config.batch_size / data.n_cells();
     let (train, validate) = needs(model, config.batch_size, nnz, data.n_genes());
     let batches =
         if config.early_stopping.is_some() { (1.0 - config.train_fraction) / config.train_fraction } else { 0.0 };

@@ -207,7 +207,7 @@ fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, annealed: 1.0 };
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     for rows in rows.chunks(256) {
-        batch.fill(data, rows, model.input_scale());
+        batch.fill(data, rows, model.input_scale())?;
         let mut tape = model.tape(&mut workspace, Noise::Zero, false);
         let loss = model.network.loss(&mut tape, &batch, &step);
         let of_cells = loss.iter().find(|t| t.name == "reconstruction").and_then(|t| t.per_cell);

@@ -203,12 +203,7 @@ fn tell_pairs(mapped: &Model, query: &Prepared) -> Result<()> {
     ] {
         let at = |names: &[String], name: &str| names.iter().position(|n| n == name);
         let (Some(g), Some(p)) = (at(&query.genes, gene), at(&mapped.header.proteins, protein)) else { continue };
-        let counts: Vec<f32> = (0..query.n_cells())
-            .map(|i| {
-                let (columns, values) = query.expression.row(i);
-                columns.iter().position(|&c| c as usize == g).map_or(0.0, |k| values[k])
-            })
-            .collect();
+        let counts = query.expression.whole()?.to_dense().column(g);
         println!("  {protein} and {gene}: {:.3}", pearson(&imputed.total.column(p), &counts));
     }
     Ok(())

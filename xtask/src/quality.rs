@@ -246,7 +246,7 @@ fn stimulated_genes<'g>(pair: &Pair, genes: &'g [String], stimulated: &[bool]) -
         ..scgraft_cells::PrepareOptions::default()
     };
     let counts = scgraft_cells::Prepared::reference(&pair.query, Some(genes), &options)?.expression;
-    let values = log1p(&normalize_total(&counts, Some(1e4)));
+    let values = log1p(&normalize_total(&*counts.whole()?, Some(1e4)));
     let mut sums = vec![[0f64; 2]; genes.len()];
     for (i, &s) in stimulated.iter().enumerate() {
         let (columns, row) = values.row(i);

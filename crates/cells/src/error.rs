@@ -97,6 +97,12 @@ pub enum CellsError {
         /// `cells` or `genes`.
         what: &'static str,
     },
+    /// Expression that is not in memory could not be read.
+    #[error("the expression could not be read: {what}")]
+    Rows {
+        /// What went wrong, and where.
+        what: String,
+    },
     /// A table has no such column.
     #[error("`{table}` has no column `{name}`; its columns, nearest name first: {}", listed(available))]
     MissingColumn {

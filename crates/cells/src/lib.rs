@@ -8,6 +8,7 @@ mod matrix;
 mod normalize;
 mod prepare;
 mod programs;
+mod rows;
 mod simulate;
 
 pub use data::{Array, Cells, Raw, Uns};
@@ -21,4 +22,5 @@ pub use prepare::{
     Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};

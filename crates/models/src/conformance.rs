@@ -111,11 +111,11 @@ fn model_of(entry: &ModelEntry, settings: &Value, data: &Prepared) -> Model {
 
 fn batch(model: &Model, data: &Prepared, rows: &[usize]) -> Batch {
     let mut batch = Batch::default();
-    batch.fill(data, rows, model.input_scale());
+    batch.fill(data, rows, model.input_scale()).unwrap();
     let is_labelled = |r: &usize| data.labels.as_ref().is_some_and(|l| l.codes[*r].is_some());
     let labelled: Vec<usize> = rows.iter().copied().filter(is_labelled).collect();
     if model.network.classifier().is_some_and(|c| c.wants_labelled()) && !labelled.is_empty() {
-        batch.labelled.get_or_insert_default().fill(data, &labelled, model.input_scale());
+        batch.labelled.get_or_insert_default().fill(data, &labelled, model.input_scale()).unwrap();
     }
     batch
 }

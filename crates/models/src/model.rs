@@ -209,43 +209,60 @@ impl Model {
         let dims = self.n_latent();
         let (mut means, mut variances) = (Dense::zeros(data.n_cells(), dims), Dense::zeros(data.n_cells(), dims));
         let tasks = means.values.par_chunks_mut(ENCODE * dims).zip(variances.values.par_chunks_mut(ENCODE * dims));
-        tasks.enumerate().for_each_init(
+        tasks.enumerate().try_for_each_init(
             || (Batch::default(), Workspace::new()),
             |(batch, workspace), (task, (means, variances))| {
                 let first = task * ENCODE;
                 let rows: Vec<usize> = (first..first + means.len() / dims).collect();
-                batch.fill_inputs(data, &rows, self.input_scale());
+                batch.fill_inputs(data, &rows, self.input_scale())?;
                 let mut tape = self.tape(workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
                 let variance = tape.posterior_variance(q.log_variance, VARIANCE_FLOOR);
                 by_cell(tape.value(q.mean), rows.len(), means);
                 by_cell(tape.value(variance), rows.len(), variances);
                 tape.finish();
+                Ok::<(), ModelError>(())
             },
-        );
+        )?;
         Ok((means, variances))
     }
 
     /// The products of every cell's expression with each frozen weight that multiplies it, [cell × hidden]: what
-    /// stays the same through a surgery that freezes them.
-    pub fn frozen_products(&self, data: &Prepared) -> Vec<(ParamId, Dense)> {
-        let weights = self.params.reading_expression().filter(|&w| !self.params.get(w).is_trainable());
+    /// stays the same through a surgery that freezes them. None where they take more than so many bytes, 4 per cell and
+    /// hidden unit of each weight: then a step computes them anew, to the same bits.
+    ///
+    /// # Errors
+    /// When the expression cannot be read.
+    pub fn frozen_products(&self, data: &Prepared, most_bytes: usize) -> Result<Vec<(ParamId, Dense)>, ModelError> {
+        let frozen = |id: &ParamId| !self.params.get(*id).is_trainable();
+        let weights: Vec<ParamId> = self.params.reading_expression().filter(frozen).collect();
+        let units: usize = weights.iter().map(|&id| self.params.get(id).row_len()).sum();
+        if data.n_cells().saturating_mul(4 * units) > most_bytes {
+            return Ok(Vec::new());
+        }
         let one = |id: ParamId| {
             let weight = self.params.get(id);
             let hidden = weight.row_len();
             let mut out = Dense::zeros(data.n_cells(), hidden);
-            out.values.par_chunks_mut(ENCODE * hidden).enumerate().for_each_init(
+            out.values.par_chunks_mut(ENCODE * hidden).enumerate().try_for_each_init(
                 Batch::default,
                 |batch, (task, out)| {
                     let first = task * ENCODE;
                     let rows: Vec<usize> = (first..first + out.len() / hidden).collect();
-                    batch.fill_inputs(data, &rows, self.input_scale());
+                    batch.fill_inputs(data, &rows, self.input_scale())?;
                     product(&batch.x, weight.values(), hidden, out);
+                    Ok::<(), ModelError>(())
                 },
-            );
-            (id, out)
+            )?;
+            Ok((id, out))
         };
-        weights.map(one).collect()
+        weights.into_iter().map(one).collect()
+    }
+
+    /// Whether every weight that multiplies the expression is frozen, or there is none: then the encoder reads the same of
+    /// a cell in every step.
+    pub fn reads_frozen(&self) -> bool {
+        self.params.reading_expression().all(|id| !self.params.get(id).is_trainable())
     }
 
     /// Number of latent dimensions.

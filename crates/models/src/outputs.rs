@@ -316,7 +316,7 @@ impl Model {
         let tasks = rows.par_chunks(CHUNK).enumerate();
         tasks
             .map_init(Default::default, |(batch, workspace): &mut (Batch, Workspace), (index, rows)| {
-                batch.fill(data, rows, self.input_scale());
+                batch.fill(data, rows, self.input_scale())?;
                 let mut chunk =
                     Chunk { batch: std::mem::take(batch), workspace: std::mem::take(workspace), rows, index };
                 let out = work(&mut chunk);

@@ -49,12 +49,12 @@ impl Model {
         let size = TASK * width;
         let tasks = out.foreground.values.par_chunks_mut(size).zip(out.total.values.par_chunks_mut(size));
         let tasks = tasks.zip(out.probability.values.par_chunks_mut(size)).enumerate();
-        tasks.for_each_init(
+        tasks.try_for_each_init(
             || (Batch::default(), Workspace::new()),
             |(batch, workspace), (task, ((foreground, total), probability))| {
                 let first = task * TASK;
                 let rows: Vec<usize> = (first..first + foreground.len() / width).collect();
-                batch.fill(data, &rows, self.input_scale());
+                batch.fill(data, &rows, self.input_scale())?;
                 let mut tape = self.tape(workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
                 let (shape, z) = (tape.shape(q.mean), tape.value(q.mean).to_vec());
@@ -76,8 +76,9 @@ impl Model {
                         }
                     }
                 }
+                Ok::<(), ModelError>(())
             },
-        );
+        )?;
         Ok(out)
     }
 

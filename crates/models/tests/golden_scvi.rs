@@ -7,7 +7,7 @@ mod support;
 
 use scgraft_cells::Prepared;
 use scgraft_engine::{Grads, Noise};
-use scgraft_models::{Model, Step};
+use scgraft_models::{Granularity, Known, Model, Newcomers, Step, Surgery};
 use scvitools::{batch, noise, pass, relative, rows};
 use serde_json::json;
 use support::Golden;

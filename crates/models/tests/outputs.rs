@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use scgraft_cells::{Cells, Column, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared};
-use scgraft_engine::{Key, Noise, Shape, Tape, Workspace};
-use scgraft_models::{Batch, DecodedLibrary, ExpressionOptions, Header, Model};
+use scgraft_engine::{Key, Noise, Shape, Workspace};
+use scgraft_models::{Batch, DecodedLibrary, ExpressionOptions, Known, Model};
 use serde_json::{Value, json};
 
 const GENES: usize = 12;
@@ -104,7 +104,7 @@ fn draws_do_not_depend_on_threads() {
 fn integrated(model: &Model, data: &Prepared) -> Vec<f64> {
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     let mut batch = Batch::default();
-    batch.fill(data, &rows, model.input_scale());
+    batch.fill(data, &rows, model.input_scale()).unwrap();
     let (step, mut sums) = (0.02, vec![Vec::new(); data.n_cells()]);
     for i in -400..=400 {
         let z = f64::from(i) * step;
@@ -207,7 +207,7 @@ fn a_scanvi_starts_from_a_scvi() {
     assert_eq!(scanvi.latent(&data).unwrap(), scvi.latent(&data).unwrap());
     let other = data.select_cells(&[0, 1, 2]);
     let mut header = scvi.header.clone();
-    header.conditions.push("c".into());
+    header.known.conditions.push("c".into());
     let mut wider = Model::new("scvi", &scvi.network.config(), header, 1).unwrap();
     assert!(wider.adopt(&scvi).unwrap_err().to_string().contains("conditions a, b, c"));
     assert!(scvi.latent(&other).is_ok());

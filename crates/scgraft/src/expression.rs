@@ -1,7 +1,7 @@
 //! What a model says of genes and labels: differential expression between groups of cells, labels of its own.
 
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
-use scgraft_cells::{Column, Dense, Frame, Prepared};
+use scgraft_cells::{Column, Dense, Frame, Prepared, for_rows};
 use scgraft_models::Model;
 
 use crate::Error;
@@ -43,19 +43,18 @@ pub fn differential(
     // Draws of the two groups are compared in pairs, so they must not share their noise.
     let draws = |rows, seed| model.expression_samples(data, rows, plan.draws, &plan.as_conditions, seed);
     let (of_a, of_b) = (draws(a, plan.seed.wrapping_mul(2))?, draws(b, plan.seed.wrapping_mul(2).wrapping_add(1))?);
-    let (silent_a, silent_b) = (silent(data, a), silent(data, b));
+    let (silent_a, silent_b) = (silent(data, a)?, silent(data, b)?);
     let a = GroupDraws { expression: &of_a, silent: &silent_a };
     let b = GroupDraws { expression: &of_b, silent: &silent_b };
     Ok(differential_expression(a, b, &plan.mode)?)
 }
 
-fn silent(data: &Prepared, rows: &[usize]) -> Vec<bool> {
+fn silent(data: &Prepared, rows: &[usize]) -> Result<Vec<bool>, Error> {
     let mut sums = vec![0f64; data.n_genes()];
-    for &r in rows {
-        let (genes, values) = data.expression.row(r);
+    for_rows(&*data.expression, rows, |_, genes, values| {
         genes.iter().zip(values).for_each(|(&g, &v)| sums[g as usize] += f64::from(v));
-    }
-    sums.into_iter().map(|s| s < SILENT * rows.len() as f64).collect()
+    })?;
+    Ok(sums.into_iter().map(|s| s < SILENT * rows.len() as f64).collect())
 }
 
 /// The columns of a table of differential expression.

@@ -169,10 +169,11 @@ fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> R
     let all = Prepared::reference(cells, None, &plan.prepare)?;
     let on_counts = matches!(options.flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
     let batches = (all.condition.levels.len() > 1).then_some(&all.condition);
+    let expression = all.expression.whole()?;
     let chosen = if on_counts || all.kind == Kind::LogNormalised {
-        highly_variable(&all.expression, batches, options)?.chosen
+        highly_variable(&expression, batches, options)?.chosen
     } else {
-        highly_variable(&log1p(&normalize_total(&all.expression, Some(1e4))), batches, options)?.chosen
+        highly_variable(&log1p(&normalize_total(&expression, Some(1e4))), batches, options)?.chosen
     };
     Ok(Some(chosen.into_iter().map(|g| all.genes[g as usize].clone()).collect()))
 }

@@ -4,7 +4,7 @@
 //! that change, moments and starts of the optimiser, the best state), and the SHA-256 of all before. It belongs to one model,
 //! one set of cells and one configuration; their digest is in it.
 
-use scgraft_cells::Prepared;
+use scgraft_cells::{Prepared, for_rows};
 use scgraft_engine::{Adam, Params};
 use scgraft_models::{EpochRecord, Model};
 use serde::{Deserialize, Serialize};
@@ -115,12 +115,13 @@ pub(crate) fn digest(start: &Sha256, model: &Model, data: &Prepared, config: &Tr
     let named = (model.entry.name, model.network.config(), &model.header, config);
     hash.update(serde_json::to_vec(&named).map_err(|e| e.to_string())?);
     data.condition.codes.iter().for_each(|c| hash.update(c.to_le_bytes()));
-    for i in 0..data.n_cells() {
-        let (genes, values) = data.expression.row(i);
+    let all: Vec<usize> = (0..data.n_cells()).collect();
+    let read = for_rows(&*data.expression, &all, |_, genes, values| {
         let genes = genes.iter().flat_map(|g| g.to_le_bytes());
         let row: Vec<u8> = genes.chain(values.iter().flat_map(|v| v.to_le_bytes())).collect();
         hash.update((row.len() as u64).to_le_bytes());
         hash.update(row);
-    }
+    });
+    read.map_err(|e| e.to_string())?;
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }

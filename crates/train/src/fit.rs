@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, EpochRecord, Model, Step};
+use scgraft_models::{Anneal, Batch, EpochRecord, Model, ModelError, Step};
 
 use crate::checkpoint::{self, Progressed};
 use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
@@ -41,6 +41,9 @@ impl FitReport {
 
 /// The share of the loss that the last fifth of a run that has arrived gains at most.
 const ARRIVED: f64 = 1e-3;
+
+/// Most bytes that products of cells with frozen weights are kept in: 1 GiB, a million cells of 256 hidden units.
+const MOST_PRODUCTS: usize = 1 << 30;
 
 /// Keys of independent draws.
 const NOISE: u64 = 1;
@@ -95,7 +98,7 @@ pub fn fit(
     let mut run = Run {
         layout: Layout {
             data,
-            products: model.frozen_products(data),
+            products: model.frozen_products(data, MOST_PRODUCTS)?,
             thinning: config.thinning.filter(|_| data.kind == Kind::Counts),
         },
         labelled,
@@ -351,7 +354,7 @@ impl Run<'_> {
                 first.0,
                 first.1,
                 Some(self.key.fold(THINNING).fold(self.steps as u64)),
-            );
+            )?;
         }
         loop {
             let upcoming = chunks.next();
@@ -362,15 +365,17 @@ impl Run<'_> {
             step = step_of(self.steps);
             let thin = self.key.fold(THINNING).fold(self.steps as u64 + 1);
             // The next batch is laid out while this one is computed.
-            let (terms, ()) = rayon::join(
+            let (terms, filled) = rayon::join(
                 || gradient(model_now, batch, &step, noise, workspace, grads),
                 || {
                     if let Some((rows, labelled)) = upcoming {
-                        layout.fill(next, model_now, rows, labelled, Some(thin));
+                        layout.fill(next, model_now, rows, labelled, Some(thin))?;
                     }
+                    Ok::<(), ModelError>(())
                 },
             );
             means.add(&terms?, self.batch.n_cells());
+            filled?;
             self.adam.step(&mut model.params, &self.grads, step.learning_rate);
             model.params.apply_updates(self.grads.updates());
             model.network.after_step(&mut model.params, &step);
@@ -392,7 +397,7 @@ impl Run<'_> {
                 }
                 _ => Vec::new(),
             };
-            self.layout.fill(&mut self.batch, model, chunk, &labelled, None);
+            self.layout.fill(&mut self.batch, model, chunk, &labelled, None)?;
             let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
             let mut tape = model.tape(&mut self.workspace, noise, false);
             let loss = model.network.loss(&mut tape, &self.batch, &step);
@@ -443,26 +448,35 @@ struct Layout<'d> {
 impl Layout<'_> {
     /// A batch of these rows, with a second one of labelled rows where there are any; what encoders read is thinned by
     /// the key, where there is one.
-    fn fill(&self, batch: &mut Batch, model: &Model, rows: &[usize], labelled: &[usize], thin: Option<Key>) {
-        self.fill_one(batch, model, rows, thin);
+    fn fill(
+        &self,
+        batch: &mut Batch,
+        model: &Model,
+        rows: &[usize],
+        labelled: &[usize],
+        thin: Option<Key>,
+    ) -> Result<(), ModelError> {
+        self.fill_one(batch, model, rows, thin)?;
         if labelled.is_empty() {
             batch.labelled = None;
-        } else {
-            self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin);
+            return Ok(());
         }
+        self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin)
     }
 
-    /// Cells of a condition stand together, so that its weights are read once.
-    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) {
+    /// Cells of a condition stand together, so that its weights are read once. A frozen encoder is shown all counts, whether
+    /// its products are kept or not.
+    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) -> Result<(), ModelError> {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&r| self.data.condition.codes[r]);
         let mut kept = batch.x.take_products();
+        let thinning = self.thinning.zip(thin).filter(|_| !model.reads_frozen());
         if self.products.len() == model.params.reading_expression().count() {
-            batch.fill_values(self.data, &rows);
-        } else if let (Some(least), Some(key)) = (self.thinning, thin) {
-            batch.fill_thinned(self.data, &rows, model.input_scale(), least, key);
+            batch.fill_values(self.data, &rows)?;
+        } else if let Some((least, key)) = thinning {
+            batch.fill_thinned(self.data, &rows, model.input_scale(), least, key)?;
         } else {
-            batch.fill(self.data, &rows, model.input_scale());
+            batch.fill(self.data, &rows, model.input_scale())?;
         }
         for (weight, product) in &self.products {
             let mut own = kept.pop().unwrap_or_default();
@@ -470,6 +484,7 @@ impl Layout<'_> {
             rows.iter().for_each(|&r| own.extend_from_slice(product.row(r)));
             batch.x.set_product(*weight, own);
         }
+        Ok(())
     }
 }
 

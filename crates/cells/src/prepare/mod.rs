@@ -18,9 +18,12 @@ mod report;
 mod split;
 mod values;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Cells, CellsError, Coded, Csr, Dense};
+use crate::rows::Selected;
+use crate::{Cells, CellsError, Coded, Dense, Rows};
 
 pub use batches::Minibatches;
 pub use choose::{GeneChoice, choose_genes};
@@ -32,11 +35,12 @@ pub use split::{Split, split};
 pub const CONDITION_SEPARATOR: &str = " | ";
 
 /// Cells as a model takes them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Prepared {
-    /// Cells × genes of the model, without stored zeros: raw counts, or log-normalised values ([`Prepared::kind`]).
-    pub expression: Csr,
+    /// Cells × genes of the model, without stored zeros: raw counts, or log-normalised values ([`Prepared::kind`]). It is
+    /// read row by row, and need not be in memory.
+    pub expression: Arc<dyn Rows>,
     /// What `expression` holds.
     pub kind: Kind,
     /// ℓ, the library size: the sum of `expression` over the genes of the model, one a cell. 0 for an empty cell.
@@ -152,7 +156,7 @@ impl Prepared {
     pub fn select_cells(&self, rows: &[usize]) -> Prepared {
         let coded = |c: &Coded| Coded { codes: rows.iter().map(|&r| c.codes[r]).collect(), levels: c.levels.clone() };
         Prepared {
-            expression: self.expression.select_rows(rows),
+            expression: Arc::new(Selected { of: self.expression.clone(), rows: rows.to_vec() }),
             kind: self.kind,
             library: rows.iter().map(|&r| self.library[r]).collect(),
             genes: self.genes.clone(),
@@ -245,7 +249,7 @@ fn prepare(
         labels: context.labels(options)?,
         covariates: context.covariates(&options.covariates)?,
         continuous: context.continuous(&options.continuous)?,
-        expression,
+        expression: Arc::new(expression),
         condition,
         proteins,
         report,

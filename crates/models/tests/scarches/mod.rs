@@ -1,7 +1,7 @@
 //! What the golden tests of scArches' models share: names of the encoder, a batch, and the comparison of loss
 //! terms, gradients and ten training steps.
 
-use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Workspace};
 use scgraft_models::import::scarches::source;
 use scgraft_models::{Batch, Model, Step};
 use serde_json::json;

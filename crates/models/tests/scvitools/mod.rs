@@ -4,7 +4,7 @@
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Kind, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
-use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Workspace};
 use scgraft_models::import::scvi_tools;
 use scgraft_models::{Batch, Known, Model, Newcomers, Step, Surgery};
 use serde_json::{Value, json};
@@ -126,9 +126,9 @@ pub fn rows(values: &[f64]) -> Vec<usize> {
 /// A minibatch, and the labelled one beside it where there is one.
 pub fn batch(model: &Model, data: &Prepared, rows: &[usize], labelled: Option<&[usize]>) -> Batch {
     let mut batch = Batch::default();
-    batch.fill(data, rows, model.input_scale());
+    batch.fill(data, rows, model.input_scale()).unwrap();
     if let Some(rows) = labelled {
-        batch.labelled.get_or_insert_default().fill(data, rows, model.input_scale());
+        batch.labelled.get_or_insert_default().fill(data, rows, model.input_scale()).unwrap();
     }
     batch
 }
