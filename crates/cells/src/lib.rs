@@ -5,11 +5,9 @@ mod error;
 mod frame;
 mod hvg;
 mod matrix;
-mod nearest;
 mod normalize;
 mod prepare;
 mod programs;
-mod random;
 mod simulate;
 
 pub use data::{Array, Cells, Raw, Uns};
@@ -23,5 +21,4 @@ pub use prepare::{
     Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
-pub use random::Random;
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};

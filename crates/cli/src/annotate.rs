@@ -9,7 +9,6 @@ use scgraft::analysis::transfer::{
 };
 use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Placed, Truth, annotate};
 use scgraft::io::write_table;
-use scgraft::models::Model;
 use scgraft::slots;
 use serde_json::{Value, json};
 
@@ -17,7 +16,7 @@ use super::input::{Condition, Values};
 use super::label_map::{self, LabelMap};
 use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, encode, files, stop};
+use super::{Global, Output, encode, files, remote, stop};
 
 const EXAMPLES: &str = "\
 For each label column L writes obs[\"L_pred\"] (`Unknown` where the reference does not have the type), obs[\"L_best\"],
@@ -159,7 +158,7 @@ impl Annotate {
         files::check_update(&self.mapped, Some(output), &self.tsv, &inputs)?;
         let plan = self.plan(global)?;
         let (reference, known) = match &self.model {
-            Some(path) => encode::encoded(&Model::load(path)?, &self.reference, &self.values, &self.condition)?,
+            Some(path) => encode::encoded(&remote::model(path)?, &self.reference, &self.values, &self.condition)?,
             None => encode::stored(&self.reference, &self.embedding)?,
         };
         let mut cells = files::read_own(&self.mapped)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use scgraft::analysis::cluster as analysis;
+use scgraft::analysis::graph::cluster as analysis;
 use scgraft::cluster::{ClusterPlan, cluster};
 use scgraft::slots;
 use serde_json::json;

@@ -283,9 +283,9 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
     header.extend(ranked.iter().map(|&i| scores.rows[i].embedding.as_str()));
     let rows = columns.iter().map(|c| {
         let of = match c.kind {
-            ColumnKind::Integration(m) if !m.in_mean => "",
-            ColumnKind::Integration(m) if m.category == Category::Biology => "biology",
-            ColumnKind::Integration(_) => "batch",
+            ColumnKind::Integration { in_mean: false, .. } => "",
+            ColumnKind::Integration { category: Category::Biology, .. } => "biology",
+            ColumnKind::Integration { .. } => "batch",
             ColumnKind::Mean => "mean",
             ColumnKind::Mapping => "query",
         };
@@ -316,7 +316,7 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
         let r = &scores.rows[i];
         json!({
             "embedding": r.embedding,
-            "metrics": values(i, &|kind| matches!(kind, ColumnKind::Integration(_))),
+            "metrics": values(i, &|kind| matches!(kind, ColumnKind::Integration { .. })),
             "biology": r.biology, "batch": r.batch, "overall": r.overall, "overall_expimap": r.expimap_overall,
             "overall_scarches": r.scarches_overall, "neighbours_recall": number(r.recall),
             "query": query.map(|_| values(i, &|kind| kind == ColumnKind::Mapping)),

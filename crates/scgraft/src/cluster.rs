@@ -1,10 +1,10 @@
 //! Clusters of the neighbour graph of an embedding.
 
 use scgraft_analysis::Neighbours;
-use scgraft_analysis::cluster::{Algorithm, Clustering, sweep};
+use scgraft_analysis::graph::cluster::{Algorithm, Clustering, sweep};
+use scgraft_analysis::graph::connectivities;
 use scgraft_analysis::metrics::agreement::{ari, nmi};
 use scgraft_analysis::neighbours::Search;
-use scgraft_analysis::umap::connectivities;
 use scgraft_cells::{Cells, Csr, Dense};
 
 use crate::columns::coded;

@@ -62,16 +62,6 @@ pub enum Error {
         /// What is wrong with them.
         source: Box<Error>,
     },
-    /// A column of obs by which cells cannot be compared.
-    #[error("{cells}: all cells have `{level}` in column `{name}` of obs; choose one with two levels")]
-    OneLevel {
-        /// Whose obs.
-        cells: String,
-        /// The column.
-        name: String,
-        /// Its only level.
-        level: String,
-    },
     /// A group that no cell is of.
     #[error("`{column}` has no group `{name}`")]
     NoGroup {
@@ -124,14 +114,6 @@ pub enum Error {
     /// Stopped where it was asked whether to go on.
     #[error("stopped")]
     Stopped,
-    /// No cell has what is needed.
-    #[error("{cells}: no cell has both `{}` and `{}`; choose other columns", columns[0], columns[1])]
-    NoCells {
-        /// Those cells.
-        cells: String,
-        /// The columns of obs that have to be filled.
-        columns: [String; 2],
-    },
     /// A batch that no cell is of.
     #[error("`{name}`: `{column}` has no such batch")]
     NoBatch {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::metrics::query::{QUERY_METRICS, QueryScores, Sides, evaluate_query};
-use scgraft_analysis::metrics::scores::{EvaluateOptions, METRICS, Metric, Row, Scores, evaluate};
+use scgraft_analysis::metrics::scores::{Category, EvaluateOptions, METRICS, Metric, Row, Scores, evaluate};
 use scgraft_cells::{Array, Cells, Coded, Column, Dense, Frame, Uns};
 
 use crate::joint::{JointComponents, centred_apart, joint_components};
@@ -70,7 +70,8 @@ impl Part<'_> {
             }
         }
         let row = |name: &String| at.get(name.as_str()).copied().ok_or_else(|| format!("no cell `{name}`"));
-        let rows: Result<Vec<usize>, String> = index.iter().map(row).collect();
+        let rows = index.iter().map(row).collect::<Result<_, String>>();
+        let rows = rows.map_err(|found| wrong(&format!("the cells of {}", first.name), found))?;
         if others.len() > index.len() {
             tracing::warn!(
                 "{}: {} cells that {} lacks are left out",
@@ -79,7 +80,7 @@ impl Part<'_> {
                 first.name
             );
         }
-        rows.map_err(|found| wrong(&format!("the cells of {}", first.name), found))
+        Ok(rows)
     }
 }
 
@@ -186,18 +187,22 @@ impl<'a> Compared<'a> {
             tracing::warn!("{n} cells lack `{b}` or `{l}` and are left out");
         }
         if kept.is_empty() {
-            let columns = [plan.batch.clone(), plan.labels.clone()];
-            return Err(Error::NoCells { cells: name.to_owned(), columns });
+            return Err(Error::Slot {
+                slot: format!("{name}: obs"),
+                expected: "cells with a batch and a label".into(),
+                found: format!("that no cell has both `{}` and `{}`", plan.batch, plan.labels),
+                remedy: "choose other columns".into(),
+            });
         }
         let coded = |column: &str, texts: &[Option<String>]| {
-            let (cells, name) = (name.to_owned(), column.to_owned());
-            match Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded() {
+            let problem = match Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded() {
                 Ok(own) => match &own.levels[..] {
-                    [level] => Err(Error::OneLevel { cells, name, level: level.clone() }),
-                    _ => Ok(own),
+                    [one] => format!("is `{one}` in all cells; choose one with two levels"),
+                    _ => return Ok(own),
                 },
-                Err(_) => Err(columns::wrong(&cells, &name, "cannot be read")),
-            }
+                Err(_) => "cannot be read".to_owned(),
+            };
+            Err(Error::Column { cells: name.to_owned(), name: column.to_owned(), problem })
         };
         let (batch, labels) = (coded(&plan.batch, &batch)?, coded(&plan.labels, &labels)?);
         if let Some(unknown) = plan.query.iter().find(|q| !batch.levels.contains(q)) {
@@ -337,7 +342,12 @@ pub struct Evaluated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A metric of integration.
-    Integration(Metric),
+    Integration {
+        /// What it judges.
+        category: Category,
+        /// Whether it is part of its category's mean.
+        in_mean: bool,
+    },
     /// A mean of metrics.
     Mean,
     /// A metric of mapping.
@@ -386,7 +396,9 @@ impl Evaluated {
             values: (0..rows.len()).map(value).collect(),
         };
         let metric = |(m, metric): (usize, &Metric)| {
-            column(metric.name, ColumnKind::Integration(*metric), &|i| rows[i].values[m])
+            column(metric.name, ColumnKind::Integration { category: metric.category, in_mean: metric.in_mean }, &|i| {
+                rows[i].values[m]
+            })
         };
         let mut all: Vec<ScoreColumn> = METRICS.iter().enumerate().map(metric).collect();
         all.extend(MEANS.iter().map(|(name, mean)| column(name, ColumnKind::Mean, &|i| mean(&rows[i]))));

@@ -69,7 +69,7 @@ fn goes_on(ask: &mut Ask<'_>) -> Result<(), Error> {
 
 /// The instruction set that kernels use on this processor; results are the same bits on processors with the same one.
 pub fn instruction_set() -> String {
-    format!("{:?}", scgraft_engine::isa::level())
+    format!("{:?}", scgraft_numeric::isa::level())
 }
 
 pub use scgraft_analysis as analysis;
@@ -77,5 +77,6 @@ pub use scgraft_cells as cells;
 pub use scgraft_hub as hub;
 pub use scgraft_io as io;
 pub use scgraft_models as models;
+pub use scgraft_numeric as numeric;
 pub use scgraft_report as report;
 pub use scgraft_train as train;
