@@ -331,7 +331,7 @@ impl Part {
     }
 
     fn texts(&self, column: &str) -> Option<Vec<Option<String>>> {
-        self.cells.obs.column(column).map(Column::texts)
+        self.cells.obs.column(column).map(Column::labels)
     }
 }
 

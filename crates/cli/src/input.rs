@@ -1,7 +1,9 @@
 //! Options that say where values and conditions stand in a file.
 
 use clap::Args;
-use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
+use scgraft::cells::{
+    Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot, missing_words_told,
+};
 use scgraft::io::PROTEIN_SLOT;
 
 /// Where the expression stands.
@@ -131,7 +133,9 @@ fn code(column: &Column, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<u
     if rows.is_empty() {
         anyhow::bail!("{file}: column `{name}` of obs is empty");
     }
-    tracing::warn!("{file}: {} cells have no `{name}` and are left out", column.len() - rows.len());
+    let words = column.missing_words();
+    let words = if words.is_empty() { String::new() } else { format!(" ({} count as none)", missing_words_told(&words)) };
+    tracing::warn!("{file}: {} cells have no `{name}` and are left out{words}", column.len() - rows.len());
     match column.select(&rows).coded() {
         Ok(coded) => Ok((coded, rows)),
         Err(_) => anyhow::bail!("{file}: column `{name}` of obs cannot be read"),

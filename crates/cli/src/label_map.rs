@@ -81,7 +81,7 @@ impl Renamed {
 
     /// A column with the names of the reference.
     pub fn texts(&self, column: &Column) -> Vec<Option<String>> {
-        let mut texts = column.texts();
+        let mut texts = column.labels();
         self.apply(&mut texts);
         texts
     }

@@ -9,7 +9,7 @@ use scgraft::analysis::metrics::scores::{Category, METRICS};
 use scgraft::analysis::transfer;
 use scgraft::analysis::umap::{Umap, UmapOptions, umap};
 use scgraft::analysis::{knn, knn_self};
-use scgraft::cells::{Array, Cells, Column, Dense, Frame, Uns};
+use scgraft::cells::{Cells, Column, Dense, Frame, Uns};
 use scgraft::models::EpochRecord;
 use scgraft::report::{
     BayesFactors, ColorValues, Coloring, Confusion, LossCurve, Metric, MetricGroup, Metrics, ProgramBayesFactor,
@@ -174,10 +174,10 @@ pub(crate) fn confusion(cells: &Cells, label: &str, truth: &str, renamed: &Renam
 pub(crate) fn known_labels(cells: &Cells, label: &str) -> HashSet<String> {
     let best = cells.obs.column(&format!("{label}_best")).map(Column::texts);
     let mut known: HashSet<String> = best.into_iter().flatten().flatten().collect();
-    if let Some(Array::Frame(table)) = cells.obsm.get(&format!("{label}_probabilities")) {
-        // In the names of columns `/` is replaced.
-        let plain = |name: &&str| !known.iter().any(|k| k.replace('/', "_") == **name);
-        let more: Vec<String> = table.names().into_iter().filter(plain).map(str::to_owned).collect();
+    if let Some(names) = slots::table_names(cells, &slots::probabilities_key(label)) {
+        // Older versions replaced `/` in the names of columns.
+        let plain = |name: &String| !known.iter().any(|k| k.replace('/', "_") == *name);
+        let more: Vec<String> = names.into_iter().filter(plain).collect();
         known.extend(more);
     }
     known
