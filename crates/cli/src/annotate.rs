@@ -234,11 +234,13 @@ impl Annotate {
                 out.put("nested", told);
             }
         }
-        if !self.numbers.is_empty() {
-            let numbers = numbers(&reference, &self.numbers, &file)?;
+        // Columns that have a number in the same cells share their neighbours.
+        for (names, rows) in with_numbers(&reference, &self.numbers, &file)? {
+            let numbers = numbers(&reference, &names, &rows);
+            let known = if rows.len() == reference.n_cells() { known.clone() } else { known.select_cells(&rows) };
             let near = pipeline::neighbours(&known, &query, self.k, &search)?;
             let values = transfer_values(&near.query, &numbers, options.kernel)?;
-            slots::put_values(&mut cells, &self.numbers, &values);
+            slots::put_values(&mut cells, &names, &values);
         }
         if let Some(path) = &self.tsv {
             let mut table = cells.obs.clone();
@@ -318,22 +320,39 @@ impl Annotate {
     }
 }
 
-/// Numeric columns of the reference side by side.
-fn numbers(reference: &Cells, names: &[String], file: &str) -> Result<Dense> {
-    let mut out = Dense::zeros(reference.n_cells(), names.len());
-    for (j, name) in names.iter().enumerate() {
+/// Numeric columns of the reference with the cells that have a finite number in them, columns of the same cells together.
+fn with_numbers(reference: &Cells, names: &[String], file: &str) -> Result<Vec<(Vec<String>, Vec<usize>)>> {
+    let mut groups: Vec<(Vec<String>, Vec<usize>)> = Vec::new();
+    for name in names {
         let Some(column) = reference.obs.column(name) else {
             let columns = input::nearest_first(name, &reference.obs.names());
             bail!("{file}: obs has no column `{name}`; its columns, nearest name first: {columns}");
         };
-        for i in 0..out.n_rows {
-            let Some(value) = column.number(i) else {
-                bail!("{file}: column `{name}` of obs has no number for cell `{}`", reference.obs.index[i]);
-            };
-            out.row_mut(i)[j] = value as f32;
+        let n = reference.n_cells();
+        let rows: Vec<usize> = (0..n).filter(|&i| column.number(i).is_some_and(f64::is_finite)).collect();
+        if rows.is_empty() {
+            bail!("{file}: column `{name}` of obs has no number in any cell; choose one with numbers");
+        }
+        if rows.len() < n {
+            tracing::warn!("{file}: {} cells have no finite number in `{name}` and are left out", n - rows.len());
+        }
+        match groups.iter_mut().find(|(_, own)| *own == rows) {
+            Some((of, _)) => of.push(name.clone()),
+            None => groups.push((vec![name.clone()], rows)),
         }
     }
-    Ok(out)
+    Ok(groups)
+}
+
+/// Numeric columns side by side, of these cells.
+fn numbers(reference: &Cells, names: &[String], rows: &[usize]) -> Dense {
+    let mut out = Dense::zeros(rows.len(), names.len());
+    for (j, column) in names.iter().filter_map(|name| reference.obs.column(name)).enumerate() {
+        for (at, &i) in rows.iter().enumerate() {
+            out.row_mut(at)[j] = column.number(i).unwrap_or(f64::NAN) as f32;
+        }
+    }
+    out
 }
 
 fn tell_nested(nested: &HierarchicalTransfer, out: &mut Output) -> Vec<Value> {

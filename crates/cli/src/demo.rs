@@ -22,12 +22,13 @@ use serde_json::{Value, json};
 
 use super::cluster::Algorithm;
 use super::evaluate::{Evaluate, table};
+use super::fitted::told;
 use super::label_map::{LabelMap, Renamed};
 use super::near::{Expression, Near};
 use super::output::{fixed, number};
 use super::progress::Epochs;
 use super::report::Parts;
-use super::{Global, Output, enrich, files, input, report, simulate as simulation, stop, train};
+use super::{Global, Output, enrich, files, input, report, simulate as simulation, stop};
 
 const EXAMPLES: &str = "\
 Simulates a reference (3 batches, 6 cell types) and a query (2 new batches, a type that the reference lacks, half of the
@@ -95,7 +96,7 @@ impl Demo {
         plan.train.epochs = self.epochs.unwrap_or(plan.train.epochs);
         plan.train.seed = global.train_seed();
         let mut epochs = Epochs::new("training", plan.train.epochs, global);
-        let trained = train_reference(&reference, &gene_sets, &plan, &mut |r| epochs.look(r))?;
+        let trained = train_reference(&reference, &gene_sets, None, &plan, &mut epochs)?;
         drop(epochs);
         stop::check()?;
 
@@ -106,11 +107,11 @@ impl Demo {
         plan.surgery.settings["new_l1_weight"] = json!(NEW_L1_WEIGHT);
         plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
         let mut epochs = Epochs::new("mapping", plan.train.epochs, global);
-        let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;
+        let mapped = map_query(&trained.model, &query, &plan, &mut epochs)?;
         drop(epochs);
         stop::check()?;
 
-        let known = pipeline::embed(&trained.model, &trained.prepared)?;
+        let known = scgraft::Embedding::of(&trained.model, &trained.prepared)?;
         slots::put_embedding(&mut reference, &trained.model, &known, None);
         slots::put_embedding(&mut query, &mapped.grafted.model, &mapped.embedding, None);
         let labels = input::coded(&reference, "reference", TYPE)?.0;
@@ -251,9 +252,9 @@ impl Demo {
         out.table(["planted", "found", "wanted", "found?"], &table);
         let n = rows.iter().filter(|r| r.passed).count();
         out.line(format!("\n{n} of {} planted things found", rows.len()));
-        out.line(format!("reference: {}", train::told(&trained.report)));
+        out.line(format!("reference: {}", told(&trained.report)));
         if let Some(fit) = &mapped.grafted.report {
-            out.line(format!("query: {}, {} values trained", train::told(fit), fit.n_trainable));
+            out.line(format!("query: {}, {} values trained", told(fit), fit.n_trainable));
         }
         out.line(format!("files to look at: {0}/report.html, {0}/mapped.h5ad, …", self.out.display()));
         let told = rows.iter().map(|r| {

@@ -6,12 +6,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::analysis::differential::{Differential as Found, DifferentialMode, DifferentialRow};
 use scgraft::cells::Coded;
+use scgraft::decode::conditions;
 use scgraft::expression::{DifferentialPlan, differential, differential_table};
 use scgraft::io::write_table;
 use serde_json::{Value, json};
 
 use super::encode::Source;
-use super::expression::conditions;
 use super::output::{fixed, number};
 use super::{Global, Output, files, input, stop};
 
@@ -89,7 +89,7 @@ impl Differential {
         let (groups, rows) = input::coded(&cells, &self.source.cells.display().to_string(), &self.groups)?;
         let plan = DifferentialPlan {
             draws: self.samples,
-            as_conditions: conditions(&self.as_condition, &model.header.conditions)?,
+            as_conditions: conditions(&self.as_condition, &model)?,
             mode: match self.mode {
                 Mode::Vanilla => DifferentialMode::Vanilla,
                 Mode::Change => DifferentialMode::Change {

@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
-use scgraft::models::{Adaptor, Input, Model};
-use scgraft::{Embedding, pipeline, slots};
+use scgraft::models::{Adaptor, Model};
+use scgraft::query::prepare_known;
+use scgraft::{Embedding, slots};
 
+use super::files;
 use super::input::{self, Condition, Measured, Values};
-use super::{files, map};
 
 /// A trained model, and cells of conditions that it knows.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,9 @@ pub(crate) struct Source {
     pub condition: Condition,
     #[command(flatten)]
     pub measured: Measured,
+    /// The least share of the model's genes that the cells must have, 0 to 1 [default: 0.5, or what they were mapped with]
+    #[arg(long, value_name = "X", help_heading = "Data")]
+    pub min_overlap: Option<f64>,
 }
 
 impl Source {
@@ -47,7 +51,7 @@ impl Source {
         }
         let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
         let cells = files::read(&self.cells, &if all { ReadOptions::default() } else { few })?;
-        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(&self.measured))?;
+        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(self))?;
         Ok((model, cells, prepared))
     }
 }
@@ -59,30 +63,15 @@ fn prepared(
     path: &Path,
     values: &Values,
     condition: &Condition,
-    measured: Option<&Measured>,
+    more: Option<&Source>,
 ) -> Result<Prepared> {
-    let source = match condition.source() {
-        Some(source) => source,
-        None => map::from_reference(model, cells, path)?,
-    };
+    let source = input::condition(condition, model, cells, path)?;
     let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
-    if let Some(measured) = measured {
-        measured.apply(&mut options);
+    if let Some(more) = more {
+        more.measured.apply(&mut options);
+        options.min_overlap = more.min_overlap.unwrap_or(options.min_overlap);
     }
-    if model.entry.reads(Input::Proteins) {
-        input::usual_proteins(&mut options, cells);
-    }
-    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
-    input::warn(&prepared);
-    let new = &prepared.condition.levels[prepared.n_known_conditions..];
-    if !new.is_empty() {
-        bail!(
-            "{}: the model does not know the condition(s) {}; it knows {}. Map these cells with `scgraft map`",
-            path.display(),
-            new.join(", "),
-            model.header.conditions.join(", ")
-        );
-    }
+    let prepared = prepare_known(model, cells, &options).with_context(|| path.display().to_string())?;
     Ok(prepared)
 }
 
@@ -105,6 +94,6 @@ pub(crate) fn encoded(
     let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
     let cells = files::read(path, &few)?;
     let prepared = prepared(model, &cells, path, values, condition, None)?;
-    let embedding = pipeline::embed(model, &prepared)?;
+    let embedding = Embedding::of(model, &prepared)?;
     Ok((cells, embedding))
 }

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use scgraft::cells::{Frame, Matrix};
-use scgraft::models::{DecodedLibrary, ExpressionOptions};
+use scgraft::decode::{Decode, decode};
+use scgraft::models::DecodedLibrary;
 
 use super::encode::Source;
-use super::input::nearest_first;
 use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
@@ -54,49 +53,19 @@ pub(crate) struct Expression {
 impl Expression {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_output(&self.output, &self.source.inputs())?;
-        let (model, mut cells, data) = self.source.read(true)?;
-        let seed = global.seed.unwrap_or(0);
-        let genes: Vec<usize> = if self.genes.is_empty() {
-            (0..model.header.genes.len()).collect()
-        } else {
-            self.genes.iter().map(|g| position("gene", g, &model.header.genes)).collect::<Result<_>>()?
+        let (model, cells, data) = self.source.read(true)?;
+        let library = if self.own_library { DecodedLibrary::Own } else { DecodedLibrary::Size(self.library_size) };
+        let (as_conditions, samples, genes) = (self.as_condition, self.samples, self.genes);
+        let what = match self.draw {
+            true => Decode::Draws,
+            false => Decode::Expression { as_conditions, library, samples, genes },
         };
-        let x = if self.draw {
-            Matrix::Sparse(model.posterior_predictive(&data, seed)?)
-        } else {
-            let as_conditions = conditions(&self.as_condition, &model.header.conditions)?;
-            let library = if self.own_library { DecodedLibrary::Own } else { DecodedLibrary::Size(self.library_size) };
-            let options =
-                ExpressionOptions { as_conditions, library, samples: self.samples, genes: Some(genes.clone()), seed };
-            Matrix::Dense(model.expression(&data, &options)?)
-        };
-        cells.var = Frame::new(genes.iter().map(|&g| model.header.genes[g].clone()).collect());
-        cells.x = Some(x);
-        cells.layers.clear();
-        cells.varm.clear();
-        cells.varp.clear();
-        cells.raw = None;
+        let cells = decode(&model, cells, &data, &what, global.seed.unwrap_or(0))?;
         files::write(&self.output, &cells)?;
-        out.line(format!("{} cells × {} genes decoded", data.n_cells(), genes.len()));
-        out.put("cells", data.n_cells());
-        out.put("genes", genes.len());
+        out.line(format!("{} cells × {} genes decoded", cells.n_cells(), cells.n_genes()));
+        out.put("cells", cells.n_cells());
+        out.put("genes", cells.n_genes());
         out.put("output", self.output.display().to_string());
         Ok(())
     }
-}
-
-/// Conditions by name; `all` for all.
-pub(crate) fn conditions(names: &[String], known: &[String]) -> Result<Vec<u32>> {
-    if names == ["all"] {
-        return Ok((0..known.len() as u32).collect());
-    }
-    names.iter().map(|n| Ok(position("condition", n, known)? as u32)).collect()
-}
-
-fn position(what: &str, name: &str, known: &[String]) -> Result<usize> {
-    if let Some(at) = known.iter().position(|k| k == name) {
-        return Ok(at);
-    }
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    bail!("the model has no {what} `{name}`; the nearest names: {}", nearest_first(name, &names))
 }

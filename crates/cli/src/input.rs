@@ -1,10 +1,16 @@
 //! Options that say where values and conditions stand in a file.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use clap::Args;
+use clap::ValueEnum;
 use scgraft::cells::{
-    Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot, missing_words_told,
+    Cells, Coded, Column, ConditionSource, Fractions, GeneNames, PrepareOptions, ProteinSource, Slot,
+    missing_words_told,
 };
-use scgraft::io::PROTEIN_SLOT;
+use scgraft::models::Model;
+use scgraft::query::condition_of_reference;
 
 /// Where the expression stands.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,6 +25,25 @@ pub(crate) struct Values {
     /// Column of var with the gene names, instead of its row names
     #[arg(long, value_name = "COLUMN")]
     pub gene_column: Option<String>,
+    /// What to look past in names of genes, here and in the model or the gene sets: trim, strip-prefix, symbol, id,
+    /// strip-version, upper; several with commas between [default: what the model was trained or mapped with]
+    #[arg(long, value_name = "RULES")]
+    pub gene_names: Option<GeneNames>,
+    /// What to do about counts that are not whole, as after a correction [default: take what looks corrected, refuse what
+    /// looks normalised]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fractions: Option<NotWhole>,
+}
+
+/// What to do about counts that are not whole.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NotWhole {
+    /// Take them as they are
+    Accept,
+    /// Round them
+    Round,
+    /// Refuse them
+    Refuse,
 }
 
 impl Values {
@@ -86,10 +111,14 @@ impl Measured {
     }
 }
 
-/// Takes proteins from where files usually have them, when no entry was named and these cells have that one.
-pub(crate) fn usual_proteins(options: &mut PrepareOptions, cells: &Cells) {
-    if options.proteins.is_none() && cells.obsm.contains_key(PROTEIN_SLOT) {
-        options.proteins = Some(ProteinSource { obsm: PROTEIN_SLOT.to_owned(), names: None });
+/// The condition that was asked for, or the columns that the model's reference took it from.
+///
+/// # Errors
+/// When nothing was asked for and the cells lack those columns.
+pub(crate) fn condition(asked: &Condition, model: &Model, cells: &Cells, file: &Path) -> Result<ConditionSource> {
+    match asked.source() {
+        Some(source) => Ok(source),
+        None => condition_of_reference(model, cells).with_context(|| file.display().to_string()),
     }
 }
 
@@ -98,15 +127,15 @@ pub(crate) fn prepare(values: &Values, condition: ConditionSource) -> PrepareOpt
     PrepareOptions {
         slot: values.slot(),
         gene_column: values.gene_column.clone(),
+        gene_names: values.gene_names.clone().unwrap_or_default(),
+        fractions: match values.fractions {
+            None => Fractions::Judge,
+            Some(NotWhole::Accept) => Fractions::Accept,
+            Some(NotWhole::Round) => Fractions::Round,
+            Some(NotWhole::Refuse) => Fractions::Refuse,
+        },
         condition,
         ..PrepareOptions::default()
-    }
-}
-
-/// Passes on what preparation wants the user to know.
-pub(crate) fn warn(prepared: &Prepared) {
-    for warning in &prepared.report.warnings {
-        tracing::warn!("{warning}");
     }
 }
 
@@ -134,7 +163,8 @@ fn code(column: &Column, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<u
         anyhow::bail!("{file}: column `{name}` of obs is empty");
     }
     let words = column.missing_words();
-    let words = if words.is_empty() { String::new() } else { format!(" ({} count as none)", missing_words_told(&words)) };
+    let words =
+        if words.is_empty() { String::new() } else { format!(" ({} count as none)", missing_words_told(&words)) };
     tracing::warn!("{file}: {} cells have no `{name}` and are left out{words}", column.len() - rows.len());
     match column.select(&rows).coded() {
         Ok(coded) => Ok((coded, rows)),

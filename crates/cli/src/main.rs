@@ -14,6 +14,7 @@ mod enrich;
 mod evaluate;
 mod expression;
 mod files;
+mod fitted;
 mod import;
 mod input;
 mod inspect;
@@ -31,6 +32,7 @@ mod predict;
 mod programs;
 mod progress;
 mod proteins;
+mod remedy;
 mod report;
 mod settings;
 mod simulate;
@@ -82,6 +84,9 @@ pub(crate) struct Global {
     /// Say more
     #[arg(long, short, global = true, help_heading = "Common options")]
     pub verbose: bool,
+    /// Leave out what cannot be kept of a file that is written again, rather than stop
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub drop_unreadable: bool,
 }
 
 #[derive(Subcommand)]
@@ -147,6 +152,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = cli.global.clone();
     output::start_log(&global);
+    if global.drop_unreadable {
+        files::drop_unreadable();
+    }
     if let Err(error) = stop::listen() {
         tracing::warn!("Ctrl-C will end the program at once: {error}");
     }

@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{Cells, ConditionSource, GeneCase, PrepareOptions, ProgramOptions};
+use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
-use scgraft::models::{Adaptor, Granularity, Input, Membership, Model, Surgery};
-use scgraft::pipeline::{Mapped, QueryPlan, map_query, new_programs};
+use scgraft::models::{Adaptor, Granularity, Model, Surgery};
+use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
 use serde_json::{Value, json};
 
+use super::fitted::told;
 use super::input::{self, Condition, Measured, Values};
-use super::progress::Epochs;
+use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
-use super::train::{has_column, told};
+
 use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
@@ -69,6 +70,8 @@ pub(crate) struct Map {
     pub weights: Weights,
     #[command(flatten)]
     pub fit: Fit,
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
 }
 
 /// What a query adds to the reference.
@@ -147,12 +150,14 @@ impl Map {
         for (at, (query, output)) in self.queries.iter().zip(&self.outputs).enumerate() {
             let name = self.name.get(at).cloned().unwrap_or_else(|| files::stem(query));
             let mut cells = files::read(query, &ReadOptions::default())?;
+            files::can_keep(&cells)?;
             let plan = self.plan(&reference, &cells, query, &name, global)?;
             stop::check()?;
-            let mut epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
-            let mut mapped = map_query(&reference, &cells, &plan, &mut |r| epochs.look(r))?;
-            drop(epochs);
-            self.describe(&mut mapped, query, &plan);
+            let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
+            let mut epochs = epochs.keeping(&self.checkpoints, output)?;
+            let mut mapped = map_query(&reference, &cells, &plan, &mut epochs)?;
+            epochs.clear();
+            describe(&mut mapped, query);
             told.push(self.tell(&mapped, &name, output, out));
             let gene_column = self.values.gene_column.as_deref();
             slots::put_embedding(&mut cells, &mapped.grafted.model, &mapped.embedding, gene_column);
@@ -162,6 +167,7 @@ impl Map {
                 (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
                 (_, None) => {}
             }
+            epochs.done();
             adaptors.extend(mapped.grafted.adaptor.clone());
             last = Some(mapped.grafted.model);
         }
@@ -187,6 +193,9 @@ impl Map {
         if !self.name.is_empty() && self.name.len() != n {
             bail!("{n} queries, but --name was given {} time(s)", self.name.len());
         }
+        if !(0.0..=1.0).contains(&self.min_overlap) {
+            bail!("--min-overlap {}: expected a share from 0 to 1", self.min_overlap);
+        }
         let shared = !matches!(self.graft.surgery, Change::Adaptor);
         if shared && n > 1 {
             bail!("--surgery first-layers and all change the reference for one query at a time; map them one by one");
@@ -196,17 +205,23 @@ impl Map {
                 "--adaptor-out needs --surgery adaptor: otherwise the graft is more than an adaptor; use --save-model"
             );
         }
+        let kept: Vec<PathBuf> = self.outputs.iter().filter_map(|o| self.checkpoints.file(o)).collect();
+        if n > 1 && self.checkpoints.checkpoint.is_some() {
+            bail!(
+                "--checkpoint names one file, and there are {n} queries; leave it out: each has one beside its output"
+            );
+        }
+        if self.checkpoints.resume && !kept.iter().any(|k| k.exists()) {
+            bail!("--resume: there is no checkpoint to go on from; looked for {}", files::shown(&kept).join(", "));
+        }
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model), &inputs)
+        files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model).chain(&kept), &inputs)
     }
 
     fn plan(&self, reference: &Model, cells: &Cells, file: &Path, name: &str, global: &Global) -> Result<QueryPlan> {
-        let condition = match self.condition.source() {
-            Some(source) => source,
-            None => from_reference(reference, cells, file)?,
-        };
+        let condition = input::condition(&self.condition, reference, cells, file)?;
         let graft = &self.graft;
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
@@ -220,56 +235,25 @@ impl Map {
         ])?;
         let entry = reference.entry;
         published(self.fit.compat, entry, &mut settings);
-        if let Value::Object(usual) = (entry.mapping_settings)() {
-            for (name, value) in usual {
-                settings.entry(name).or_insert(value);
-            }
-        }
+        let granularity = graft.surgery.granularity();
+        let usual = entry.mapping_by(granularity, programs.is_some());
+        let surgery =
+            Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name, Vec::new()) };
+        let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
         let mut prepare = PrepareOptions {
-            kind: reference.values(),
             min_overlap: self.min_overlap,
+            kind: plan.prepare.kind,
             ..input::prepare(&self.values, condition)
         };
         self.measured.apply(&mut prepare);
-        if entry.reads(Input::Proteins) {
-            input::usual_proteins(&mut prepare, cells);
-        }
-        let usual = entry.mapping_by(graft.surgery.granularity(), programs.is_some());
         let mut train = self.fit.config(&usual, &entry.published_training.1, cells.n_cells(), global.train_seed())?;
         if let Some(most) = graft.fit_cells {
             train.most_cells = Some(most).filter(|&n| n > 0);
         }
-        Ok(QueryPlan {
-            prepare,
-            surgery: Surgery {
-                name: name.to_owned(),
-                conditions: Vec::new(),
-                cells: Vec::new(),
-                granularity: graft.surgery.granularity(),
-                programs,
-                settings: Value::Object(settings),
-            },
-            train,
-        })
-    }
-
-    fn describe(&self, mapped: &mut Mapped, query: &Path, plan: &QueryPlan) {
-        let file = query.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let p = &mut mapped.grafted.model.provenance;
-        p.insert("query".into(), file.into());
-        p.insert("graft".into(), plan.surgery.name.clone().into());
-        p.insert("query_cells".into(), mapped.prepared.n_cells().into());
-        p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
-        if let Some(report) = &mapped.grafted.report {
-            p.insert("query_best_epoch".into(), report.best_epoch.into());
-            if let Ok(config) = serde_json::to_value(&plan.train) {
-                p.insert("query_training".into(), config);
-            }
-        }
+        Ok(QueryPlan { prepare, train, ..plan })
     }
 
     fn tell(&self, mapped: &Mapped, name: &str, output: &Path, out: &mut Output) -> Value {
-        input::warn(&mapped.prepared);
         let report = &mapped.prepared.report;
         let (found, n) = (report.n_model_genes - report.missing_genes.len(), report.n_model_genes);
         let how = mapped.grafted.report.as_ref().map_or_else(
@@ -283,12 +267,6 @@ impl Map {
             },
         );
         out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
-        let added = |m: Membership| {
-            let of_graft = mapped.grafted.model.header.segments.iter().filter(|s| s.origin.as_deref() == Some(name));
-            of_graft.filter(|s| s.membership == m).flat_map(|s| &s.programs).map(|p| p.name.clone()).collect::<Vec<_>>()
-        };
-        let new: Vec<String> =
-            [Membership::Hard, Membership::Soft, Membership::Free].into_iter().flat_map(added).collect();
         json!({
             "name": name,
             "output": output.display().to_string(),
@@ -297,7 +275,7 @@ impl Map {
             "genes_missing": report.missing_genes.len(),
             "known_conditions": report.known_conditions,
             "new_conditions": report.new_conditions,
-            "new_programs": new,
+            "new_programs": mapped.new_programs(name),
             "trained": mapped.grafted.report.is_some(),
             "epochs": mapped.grafted.report.as_ref().map(|r| r.epochs),
             "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch + 1),
@@ -306,20 +284,8 @@ impl Map {
     }
 }
 
-/// The columns of the reference's conditions, where these cells have them too.
-pub(crate) fn from_reference(model: &Model, cells: &Cells, file: &Path) -> Result<ConditionSource> {
-    let columns = model.provenance.get("condition_columns").and_then(Value::as_array).cloned().unwrap_or_default();
-    let columns: Vec<String> = columns.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    if !columns.is_empty() && columns.iter().all(|c| has_column(cells, c)) {
-        tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
-        return Ok(ConditionSource::Columns(columns));
-    }
-    let first = columns.first().map_or("", String::as_str);
-    bail!(
-        "{}: which condition (batch, study) are these cells of? The reference took it from {}; give --condition COLUMN \
-         (there are: {}), or --condition-name NAME when all cells are one batch",
-        file.display(),
-        if columns.is_empty() { "no column".to_owned() } else { format!("obs column(s) {}", columns.join(", ")) },
-        input::nearest_first(first, &cells.obs.names())
-    )
+/// Notes which file was mapped.
+fn describe(mapped: &mut Mapped, query: &Path) {
+    let file = query.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    mapped.grafted.model.provenance.insert("query".into(), file.into());
 }

@@ -4,15 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use scgraft::analysis::enrichment::{over_representation, rank_enrichment};
-use scgraft::analysis::programs::{
-    DirectionMethod, Directions, active_programs, directions, gene_importance, stand_ins,
-};
-use scgraft::cells::{Dense, GenePrograms, ProgramOptions};
+use scgraft::analysis::programs::DirectionMethod;
 use scgraft::io::{GmtOptions, read_gmt, write_rows};
 use scgraft::models::{Membership, Model};
-use scgraft::pipeline::program_weights;
-use serde_json::json;
+use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, programs, resemblances};
+use serde_json::{Value, json};
 
 use super::direction::Direction;
 use super::output::{arrow, fixed, number};
@@ -33,6 +29,9 @@ Examples:
   scgraft programs mapped.scgraft --program INTERFERON_SIGNALING --top 50
   scgraft programs reference.scgraft --tsv program_genes.tsv
   scgraft programs mapped.scgraft --program query_new_1 --against reactome.gmt,hallmark.gmt --against-tsv overlap.tsv";
+
+/// Gene sets shown of each program.
+const SHOWN_SETS: usize = 5;
 
 /// List the gene programs of a model, their directions and genes.
 #[derive(Args)]
@@ -72,187 +71,120 @@ impl Programs {
         inputs.extend(self.against.iter().map(PathBuf::as_path));
         files::check_outputs(self.tsv.iter().chain(&self.against_tsv), &inputs)?;
         let model = Model::load(&self.model)?;
-        let Some(weights) = program_weights(&model) else {
+        let rules = match self.direction.direction {
+            Some(_) => vec![self.direction.method()],
+            None => DirectionMethod::ALL.to_vec(),
+        };
+        let Some(programs) = programs(&model, &rules)? else {
             bail!("{}: the dimensions of a {} model are not gene programs", self.model.display(), model.entry.name);
         };
-        let programs: Vec<_> = model.header.programs().collect();
-        let names: Vec<&str> = programs.iter().map(|(_, p)| p.name.as_str()).collect();
+        let names: Vec<&str> = programs.iter().map(|p| p.name.as_str()).collect();
         if let Some(unknown) = self.program.iter().find(|p| !names.contains(&p.as_str())) {
             bail!(
                 "the model has no program `{unknown}`; nearest name first: {}",
                 input::nearest_first(unknown, &names)
             );
         }
-        let members: Vec<Vec<u32>> = programs.iter().map(|(_, p)| p.members.clone()).collect();
-        let genes = gene_importance(&weights, Some(&members))?;
-        let rules = match self.direction.direction {
-            Some(_) => vec![self.direction.method()],
-            None => DirectionMethod::ALL.to_vec(),
+        let asked = |p: &&ProgramSummary| match self.program.is_empty() {
+            true => p.is_active() || self.all,
+            false => self.program.contains(&p.name),
         };
-        let by_rule = rules.iter().map(|&rule| directions(&weights, rule)).collect::<Result<Vec<_>, _>>()?;
-        let stand_ins = stand_ins(&members, &active_programs(&weights));
-        // Pruned programs that lie as good as whole within an active one.
-        let stands_for = |j: usize| -> Vec<&str> {
-            let pruned = stand_ins.iter().enumerate();
-            pruned
-                .filter(|(_, s)| s.is_some_and(|(by, share)| by == j && share >= WITHIN))
-                .map(|(i, _)| names[i])
-                .collect()
-        };
-        let mut told = Vec::new();
-        let mut rows = Vec::new();
-        let mut table = Vec::new();
-        for (j, (segment, program)) in programs.iter().enumerate() {
-            let active = !genes[j].genes.is_empty();
-            let asked = self.program.is_empty() && (active || self.all) || self.program.contains(&program.name);
-            for (rank, g) in genes[j].genes.iter().enumerate() {
-                let gene = model.header.genes[g.gene].clone();
-                let (weight, share) = (g.weight.to_string(), format!("{:.6}", g.share));
-                table.push(vec![
-                    program.name.clone(),
-                    (rank + 1).to_string(),
-                    gene,
-                    weight,
-                    share,
-                    g.in_set.to_string(),
-                ]);
-            }
-            if !asked {
-                continue;
-            }
-            let top = genes[j].genes.iter().take(self.top);
-            let mark = |in_set: bool| if in_set || segment.membership == Membership::Free { "" } else { "+" };
-            let mut list: Vec<String> =
-                top.clone().map(|g| format!("{}{}", model.header.genes[g.gene], mark(g.in_set))).collect();
-            match (stand_ins[j], stands_for(j)) {
-                (Some((by, share)), _) => {
-                    list.push(format!("pruned; {:.0} % of its genes are in {}", 100.0 * share, names[by]))
-                }
-                (None, pruned) if !pruned.is_empty() => list.push(format!("(stands for {})", pruned.join(", "))),
-                _ => {}
-            }
-            let mut row = vec![program.name.clone()];
-            row.extend(by_rule.iter().map(|d| format!("{} {}", arrow(d.sign[j]), fixed(d.confidence[j], 2))));
-            row.push(format!("{}/{}", genes[j].genes.len(), program.members.len()));
-            row.push(list.join(" "));
-            rows.push(row);
-            let directions_of = |j: usize| -> serde_json::Map<_, _> {
-                let of = |(rule, d): (&DirectionMethod, &Directions)| {
-                    let told = json!({"sign": d.sign[j], "confidence": number(d.confidence[j])});
-                    (rule.name().to_owned(), told)
-                };
-                rules.iter().zip(&by_rule).map(of).collect()
-            };
-            let list: Vec<_> = top
-                .map(|g| {
-                    json!({"gene": model.header.genes[g.gene], "weight": number(f64::from(g.weight)),
-                                "share": number(g.share), "in_set": g.in_set})
-                })
-                .collect();
-            told.push(json!({
-                "name": program.name,
-                "active": active,
-                "origin": segment.origin.as_deref().unwrap_or("reference"),
-                "direction": by_rule[0].sign[j],
-                "direction_confidence": number(by_rule[0].confidence[j]),
-                "directions": directions_of(j),
-                "genes_in_set": program.members.len(),
-                "genes_with_weight": genes[j].genes.len(),
-                "genes": list,
-                "stands_for": stands_for(j),
-                "stand_in": stand_ins[j].map(|(by, share)| json!({"name": names[by], "share": number(share)})),
-            }));
-        }
+        let shown: Vec<&ProgramSummary> = programs.iter().filter(asked).collect();
         if let Some(path) = &self.tsv {
-            write_rows(path, &["program", "rank", "gene", "weight", "share", "in_set"], table)?;
+            write_rows(path, &["program", "rank", "gene", "weight", "share", "in_set"], rows(&programs))?;
         }
-        let n_active = genes.iter().filter(|g| !g.genes.is_empty()).count();
+        let n_active = programs.iter().filter(|p| p.is_active()).count();
         let titles: Vec<String> = rules.iter().map(|r| format!("by {}", r.name())).collect();
         let mut header = vec!["program"];
         header.extend(titles.iter().map(String::as_str));
         header.extend(["genes", "top genes"]);
-        out.table(&header, &rows);
+        out.table(&header, &shown.iter().map(|p| self.row(p)).collect::<Vec<_>>());
         out.line(format!("{n_active} of {} programs are active", programs.len()));
         if !self.against.is_empty() {
-            let asked = (0..names.len()).filter(|&j| {
-                let new = programs[j].0.membership == Membership::Free;
-                !genes[j].genes.is_empty()
-                    && if self.program.is_empty() { new } else { self.program.iter().any(|p| p == names[j]) }
-            });
-            let asked: Vec<(&str, Vec<f64>)> = asked.map(|j| (names[j], absolute(&weights, j))).collect();
-            if asked.is_empty() {
+            let new = |p: &&ProgramSummary| match self.program.is_empty() {
+                true => p.membership == Membership::Free,
+                false => self.program.contains(&p.name),
+            };
+            let compared: Vec<_> = programs.iter().filter(|p| p.is_active()).filter(new).collect();
+            if compared.is_empty() {
                 bail!("no program to compare: the model has no new ones that are active; name some with --program");
             }
-            self.compare(&asked, &model.header.genes, out)?;
+            self.compare(&model, &compared, out)?;
         }
         out.put("active", n_active);
-        out.put("programs", told);
+        out.put("programs", shown.iter().map(|p| self.told(p)).collect::<Vec<_>>());
         Ok(())
     }
-}
 
-fn absolute(weights: &Dense, j: usize) -> Vec<f64> {
-    weights.column(j).into_iter().map(|w| f64::from(w.abs())).collect()
-}
+    /// A line of the table.
+    fn row(&self, p: &ProgramSummary) -> Vec<String> {
+        let mark = |in_set: bool| if in_set || p.membership == Membership::Free { "" } else { "+" };
+        let mut list: Vec<String> =
+            p.genes.iter().take(self.top).map(|g| format!("{}{}", g.name, mark(g.in_set))).collect();
+        match &p.stand_in {
+            Some((by, share)) => list.push(format!("pruned; {:.0} % of its genes are in {by}", 100.0 * share)),
+            None if !p.stands_for.is_empty() => list.push(format!("(stands for {})", p.stands_for.join(", "))),
+            None => {}
+        }
+        let mut row = vec![p.name.clone()];
+        row.extend(p.directions.iter().map(|&(_, sign, clear)| format!("{} {}", arrow(sign), fixed(clear, 2))));
+        row.push(format!("{}/{}", p.genes.len(), p.set_size));
+        row.push(list.join(" "));
+        row
+    }
 
-/// Share of a pruned program's genes within an active program from which that one stands for it.
-const WITHIN: f64 = 0.9;
-/// Gene sets shown of each program.
-const SHOWN_SETS: usize = 5;
-/// Correlation of the genes of a set, camera's preset.
-const CORRELATION: f64 = 0.01;
+    /// An entry of the JSON summary.
+    fn told(&self, p: &ProgramSummary) -> Value {
+        let of = |&(rule, sign, clear): &(DirectionMethod, i8, f64)| {
+            (rule.name().to_owned(), json!({"sign": sign, "confidence": number(clear)}))
+        };
+        let gene = |g: &ProgramGene| json!({"gene": g.name, "weight": number(f64::from(g.weight)), "share": number(g.share), "in_set": g.in_set});
+        json!({
+            "name": p.name,
+            "active": p.is_active(),
+            "origin": p.graft.as_deref().unwrap_or("reference"),
+            "direction": p.directions[0].1,
+            "direction_confidence": number(p.directions[0].2),
+            "directions": p.directions.iter().map(of).collect::<serde_json::Map<_, _>>(),
+            "genes_in_set": p.set_size,
+            "genes_with_weight": p.genes.len(),
+            "genes": p.genes.iter().take(self.top).map(gene).collect::<Vec<_>>(),
+            "stands_for": p.stands_for,
+            "stand_in": p.stand_in.as_ref().map(|(by, share)| json!({"name": by, "share": number(*share)})),
+        })
+    }
 
-impl Programs {
-    /// The heaviest genes of programs (absolute weights) against known gene sets.
-    fn compare(&self, programs: &[(&str, Vec<f64>)], genes: &[String], out: &mut Output) -> Result<()> {
+    /// The heaviest genes of programs against known gene sets.
+    fn compare(&self, model: &Model, programs: &[&ProgramSummary], out: &mut Output) -> Result<()> {
         let sets = read_gmt(&self.against, &GmtOptions::default())?;
-        let sets = GenePrograms::new(&sets, genes, &ProgramOptions { min_genes: 3, ..ProgramOptions::default() })?;
         let mut table = Vec::new();
         let mut told = Vec::new();
-        for (name, weights) in programs {
-            let mut order: Vec<u32> = (0..genes.len() as u32).filter(|&g| weights[g as usize] > 0.0).collect();
-            order.sort_by(|&a, &b| weights[b as usize].total_cmp(&weights[a as usize]));
-            order.truncate(self.against_top);
-            let ranks = rank_enrichment(weights, &sets.members, CORRELATION)?;
-            let found = over_representation(&order, &sets.members, genes.len())?;
-            out.line(format!("\n{name}: its {} heaviest genes against {} gene sets", order.len(), sets.len()));
-            let list =
-                |overlap: &[u32]| overlap.iter().map(|&g| genes[g as usize].as_str()).collect::<Vec<_>>().join(" ");
+        for p in programs {
+            let found = resemblances(model, p, &sets, self.against_top)?;
+            let n = p.genes.len().min(self.against_top);
+            out.line(format!("\n{}: its {n} heaviest genes against {} gene sets", p.name, found.len()));
             let shown: Vec<[String; 5]> = found
                 .iter()
                 .take(SHOWN_SETS)
                 .map(|r| {
-                    let [p, cerno] = [r.p_adjusted, ranks[r.set].cerno_p_adjusted].map(|p| format!("{p:.1e}"));
-                    let share = format!("{}/{}", r.overlap.len(), r.set_size);
-                    [sets.names[r.set].clone(), share, p, cerno, list(&r.overlap)]
+                    let [p, cerno] = [r.overlap.p_adjusted, r.rank.cerno_p_adjusted].map(|p| format!("{p:.1e}"));
+                    [r.set.clone(), format!("{}/{}", r.genes.len(), r.overlap.set_size), p, cerno, r.genes.join(" ")]
                 })
                 .collect();
             out.table(["gene set", "overlap", "adjusted p", "p CERNO", "genes"], &shown);
-            for r in &found {
-                let rank = &ranks[r.set];
-                let mut row = vec![(*name).to_owned(), sets.names[r.set].clone()];
-                row.extend([r.overlap.len().to_string(), r.set_size.to_string()]);
-                let numbers = [
-                    r.fold,
-                    r.jaccard,
-                    r.p_value,
-                    r.p_adjusted,
-                    rank.auroc,
-                    rank.cerno_p_adjusted,
-                    rank.camera_t,
-                    rank.camera_p_adjusted,
-                ];
-                row.extend(numbers.map(|v| format!("{v:?}")));
-                row.push(list(&r.overlap));
+            for Resemblance { set, overlap: o, genes, rank } in &found {
+                let mut row = vec![p.name.clone(), set.clone(), genes.len().to_string(), o.set_size.to_string()];
+                let of_overlap = [o.fold, o.jaccard, o.p_value, o.p_adjusted];
+                let of_rank = [rank.auroc, rank.cerno_p_adjusted, rank.camera_t, rank.camera_p_adjusted];
+                row.extend(of_overlap.into_iter().chain(of_rank).map(|v| format!("{v:?}")));
+                row.push(genes.join(" "));
                 table.push(row);
             }
-            let leading: Vec<_> = found
-                .iter()
-                .take(SHOWN_SETS)
-                .map(|r| json!({"set": sets.names[r.set], "overlap": r.overlap.len(), "size": r.set_size,
-                                "p_adjusted": number(r.p_adjusted), "cerno_p_adjusted": number(ranks[r.set].cerno_p_adjusted)}))
-                .collect();
-            told.push(json!({"program": name, "sets": leading}));
+            let leading = found.iter().take(SHOWN_SETS).map(|r| {
+                json!({"set": r.set, "overlap": r.genes.len(), "size": r.overlap.set_size,
+                       "p_adjusted": number(r.overlap.p_adjusted), "cerno_p_adjusted": number(r.rank.cerno_p_adjusted)})
+            });
+            told.push(json!({"program": p.name, "sets": leading.collect::<Vec<_>>()}));
         }
         if let Some(path) = &self.against_tsv {
             let header = [
@@ -275,4 +207,16 @@ impl Programs {
         out.put("against", told);
         Ok(())
     }
+}
+
+/// All genes of all programs.
+fn rows(programs: &[ProgramSummary]) -> Vec<Vec<String>> {
+    let of = |p: &ProgramSummary| {
+        let row = |(rank, g): (usize, &ProgramGene)| {
+            let (rank, share) = ((rank + 1).to_string(), format!("{:.6}", g.share));
+            vec![p.name.clone(), rank, g.name.clone(), g.weight.to_string(), share, g.in_set.to_string()]
+        };
+        p.genes.iter().enumerate().map(row).collect::<Vec<_>>()
+    };
+    programs.iter().flat_map(of).collect()
 }

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{
-    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, Prepared, ProgramOptions,
+    CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
 };
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
-use scgraft::pipeline::{Genes, ReferencePlan, embed, header, prepare_reference};
-use scgraft::slots;
-use scgraft::train::{FitReport, fit};
+use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
+use scgraft::{Embedding, slots};
 use serde_json::{Map, Value, json};
 
+use super::fitted::{summary, told};
 use super::input::{self, Condition, Measured, Values};
-use super::output::number;
-use super::progress::Epochs;
+use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, stop};
 
@@ -58,6 +57,8 @@ pub(crate) struct Train {
     pub model: ModelOptions,
     #[command(flatten)]
     pub fit: Fit,
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
 }
 
 /// Further covariates, which a query has to have as well.
@@ -194,20 +195,16 @@ impl Train {
         let mut settings = self.model.settings()?;
         published(self.fit.compat, entry, &mut settings);
         let from = self.model.from.as_ref().map(Model::load).transpose()?;
-        if let Some(from) = &from {
-            // What the user says comes before the trained model's.
-            if let Value::Object(trained) = from.network.config() {
-                trained.into_iter().for_each(|(name, value)| {
-                    settings.entry(name).or_insert(value);
-                });
-            }
-        }
         let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.model.from.as_deref());
         inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        files::check_outputs(std::iter::once(&self.output).chain(&self.embed), &inputs)?;
+        let kept = self.checkpoints.file(&self.output);
+        if let Some(file) = kept.as_ref().filter(|k| self.checkpoints.resume && !k.exists()) {
+            bail!("--resume: there is no checkpoint to go on from; looked for {}", file.display());
+        }
+        files::check_outputs(std::iter::once(&self.output).chain(&self.embed).chain(&kept), &inputs)?;
         let Some(condition) = self.condition.source() else {
             bail!(
                 "say what the condition (batch, study) of a cell is: --condition COLUMN, or --condition-name NAME for \
@@ -225,42 +222,30 @@ impl Train {
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
+        if self.embed.is_some() {
+            files::can_keep(&cells)?;
+        }
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
-            plan.train.start_from_data = false;
-            plan.genes = Genes::Listed(from.header.genes.clone(), self.choice.sizes());
+            plan.start_from(from, self.choice.sizes());
             if self.fit.epochs.is_none() {
                 plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells(), plan.train.batch_size);
             }
         }
-        if entry.reads(Input::Proteins) {
-            input::usual_proteins(&mut plan.prepare, &cells);
-        }
-
-        let (prepared, programs) = prepare_reference(&cells, &sets, &plan)?;
-        input::warn(&prepared);
-        let n_programs = programs.as_ref().map_or(0, |p| p.names.len());
-        let of_programs = match sets.len() {
-            0 => String::new(),
-            given => format!(", {n_programs} of {given} programs"),
+        stop::check()?;
+        let epochs = Epochs::new("training", plan.train.epochs, global);
+        let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
+        let trained = match train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs) {
+            Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(error, &sets, &plan)),
+            other => other?,
         };
-        tracing::info!(
-            "{} genes{of_programs}; conditions: {}",
-            prepared.n_genes(),
-            prepared.condition.levels.join(", ")
-        );
-        let header = header(&prepared, programs, plan.membership);
-        let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
-        if let Some(from) = &from {
-            let taken = model.adopt(from)?;
-            tracing::info!("{taken} tensors taken over from {}", from.entry.name);
-        }
-        let report = train(&mut model, &prepared, &plan, global)?;
-        self.describe(&mut model, &plan, &prepared, &report);
+        epochs.clear();
+        let Reference { mut model, prepared, report } = trained;
+        self.describe(&mut model);
         stop::check()?;
         scgraft::save::model(&self.output, &model)?;
         tracing::info!("wrote {}", self.output.display());
-        let embedding = embed(&model, &prepared)?;
+        let embedding = Embedding::of(&model, &prepared)?;
         if let Some(path) = &self.embed {
             slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
             files::write(path, &cells)?;
@@ -278,9 +263,19 @@ impl Train {
         out.put("cells", prepared.n_cells());
         out.put("genes", prepared.n_genes());
         out.put("conditions", prepared.condition.levels.clone());
-        out.put("programs", n_programs);
+        epochs.done();
+        out.put("programs", model.header.n_programs());
         out.put("active_programs", active);
         Ok(())
+    }
+
+    /// The same error with all slots of the file in sight, so that it can say which of them would do.
+    fn with_all_slots(&self, error: CellsError, sets: &[GeneSet], plan: &ReferencePlan) -> anyhow::Error {
+        let again = read_cells(&self.reference, &ReadOptions::default()).ok();
+        match again.map(|cells| prepare_reference(&cells, sets, plan)) {
+            Some(Err(better)) => better.into(),
+            _ => scgraft::Error::Cells(error).into(),
+        }
     }
 
     fn plan(
@@ -321,64 +316,14 @@ impl Train {
         }
     }
 
-    /// Writes into the model how it came about; nothing that differs between runs of the same settings.
-    fn describe(&self, model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report: &FitReport) {
+    /// Writes into the model which files it is from.
+    fn describe(&self, model: &mut Model) {
         let file = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let p = &mut model.provenance;
-        p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
         p.insert("reference".into(), file(&self.reference).into());
         p.insert("programs".into(), self.choice.programs.iter().map(|p| file(p)).collect::<Vec<_>>().into());
-        p.insert("cells".into(), prepared.n_cells().into());
-        p.insert("values".into(), plan.prepare.slot.to_string().into());
-        p.insert("condition_columns".into(), self.condition.condition.clone().into());
-        if let Some(column) = &self.measured.labels {
-            p.insert("label_column".into(), column.clone().into());
-        }
         if let Some(from) = &self.model.from {
             p.insert("started_from".into(), file(from).into());
         }
-        p.insert("best_epoch".into(), report.best_epoch.into());
-        if let Ok(config) = serde_json::to_value(&plan.train) {
-            p.insert("training".into(), config);
-        }
     }
-}
-
-/// Fits with a bar over the epochs.
-fn train(model: &mut Model, prepared: &Prepared, plan: &ReferencePlan, global: &Global) -> Result<FitReport> {
-    stop::check()?;
-    let mut epochs = Epochs::new("training", plan.train.epochs, global);
-    Ok(fit(model, prepared, &plan.train, &mut |r| epochs.look(r))?)
-}
-
-/// How a fit went, in words.
-pub(crate) fn told(report: &FitReport) -> String {
-    let how = match (report.stopped_early, report.last_gain) {
-        (true, _) => "arrived: no better state was found for a while".to_owned(),
-        (false, None) => "too few to tell whether it arrived".to_owned(),
-        (false, Some(gain)) if report.arrived() => {
-            format!("arrived: the last fifth of them gained {:.3} % of the loss", 100.0 * gain)
-        }
-        (false, Some(gain)) => format!(
-            "NOT ARRIVED: the last fifth of them still gained {:.2} % of the loss; give it more --epochs",
-            100.0 * gain
-        ),
-    };
-    format!("{} epochs, {} steps, state of epoch {}; {how}", report.epochs, report.steps, report.best_epoch + 1)
-}
-
-/// How a fit went, in the JSON summary.
-pub(crate) fn summary(out: &mut Output, report: &FitReport, model: &Model) {
-    out.put("epochs", report.epochs);
-    out.put("best_epoch", report.best_epoch + 1);
-    out.put("stopped_early", report.stopped_early);
-    out.put("arrived", report.arrived());
-    out.put("trained_values", report.n_trainable);
-    let loss = model.history.get(report.best_epoch).and_then(|r| r.validation_loss);
-    out.put("validation_loss", loss.map_or(Value::Null, number));
-}
-
-/// Whether cells hold a column.
-pub(crate) fn has_column(cells: &Cells, name: &str) -> bool {
-    cells.obs.column(name).is_some()
 }

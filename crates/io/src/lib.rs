@@ -20,6 +20,7 @@ mod mtx;
 mod names;
 mod sets;
 mod sniff;
+mod spreadsheet;
 mod table;
 mod tenx;
 

@@ -42,4 +42,35 @@ pub enum Error {
         /// Names like it.
         nearest: String,
     },
+    /// It is not known which condition cells are of.
+    #[error("which condition (batch, study) are these cells of? The reference took it from {}", from(columns))]
+    WhichCondition {
+        /// The columns of obs that the reference's conditions are from.
+        columns: Vec<String>,
+        /// The columns that these cells have.
+        there: Vec<String>,
+    },
+    /// Cells of conditions that a model does not know.
+    #[error("the model does not know the condition(s) {}; it knows {}", new.join(", "), known.join(", "))]
+    NewConditions {
+        /// Those.
+        new: Vec<String>,
+        /// The model's.
+        known: Vec<String>,
+    },
+    /// A name that the model does not have.
+    #[error("the model has no {what} `{name}`")]
+    UnknownName {
+        /// What is so named: a gene, a condition.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+}
+
+/// Columns of obs in words.
+fn from(columns: &[String]) -> String {
+    if columns.is_empty() { "no column".to_owned() } else { format!("obs column(s) {}", columns.join(", ")) }
 }

@@ -6,29 +6,36 @@
 //!
 //! ```
 //! use scgraft::cells::{ConditionSource, PrepareOptions, SimulateOptions, simulate};
-//! use scgraft::pipeline::{QueryPlan, ReferencePlan, embed, map_query, train_reference};
+//! use scgraft::query::{QueryPlan, map_query};
+//! use scgraft::reference::{ReferencePlan, train_reference};
+//! use scgraft::train::Quiet;
 //!
 //! let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 100, ..SimulateOptions::default() })?;
 //! let batch = ConditionSource::Columns(vec!["batch".into()]);
 //! let prepare = PrepareOptions { condition: batch.clone(), ..PrepareOptions::default() };
 //! let mut plan = ReferencePlan { prepare, ..ReferencePlan::default() };
 //! plan.train.epochs = 2;
-//! let reference = train_reference(&sim.reference, &sim.gene_sets, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
+//! let reference = train_reference(&sim.reference, &sim.gene_sets, None, &plan, &mut Quiet)?;
 //!
 //! let mut plan = QueryPlan::new(&reference.model, "query", batch, sim.query.n_cells());
 //! plan.train.epochs = 2;
-//! let mapped = map_query(&reference.model, &sim.query, &plan, &mut |_| std::ops::ControlFlow::Continue(()))?;
+//! let mapped = map_query(&reference.model, &sim.query, &plan, &mut Quiet)?;
 //! assert_eq!(mapped.embedding.mean.n_rows, 100);
 //! # Ok::<(), scgraft::Error>(())
 //! ```
 
+pub mod decode;
 mod embedding;
 mod error;
 pub mod expression;
 pub mod joint;
 mod normalised;
 pub mod pipeline;
+pub mod programs;
+pub mod query;
+pub mod reference;
 pub mod save;
+pub mod settings;
 pub mod slots;
 
 pub use embedding::Embedding;

@@ -27,6 +27,7 @@ use serde_json::Value;
 
 use crate::expression::Prediction;
 use crate::pipeline::{Annotation, program_weights};
+use crate::query::gene_names;
 use crate::{Embedding, Error};
 
 /// `obsm`: posterior means.
@@ -55,7 +56,11 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
             Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
             None => cells.var.index.clone(),
         };
-        let at: HashMap<&str, usize> = model.header.genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+        // Names are matched as the cells were prepared.
+        let rules = gene_names(model);
+        let names: Vec<String> = names.iter().map(|name| rules.apply(name)).collect();
+        let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
+        let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
         let mut out = Dense::zeros(names.len(), weights.n_cols);
         for (row, name) in names.iter().enumerate() {
             if let Some(&gene) = at.get(name.as_str()) {

@@ -45,6 +45,29 @@ impl Settings {
         self.learning_rate * (1.0 - epoch as f32 / self.n_epochs as f32)
     }
 
+    /// Where a cell with these neighbours, of such weights, starts: where most of them are together.
+    ///
+    /// Neighbours in two islands have a mean between them, where no cell is and no step leads out. So the start is the mean
+    /// around one of them, the one that the others lie closest to: Σⱼ wⱼ φ(dⱼ) yⱼ / Σⱼ wⱼ φ(dⱼ), φ(d) = 1 / (1 + a d^{2b}).
+    fn start_of<const C: usize>(&self, near: &[u32], weights: &[f32], all: &[[f32; C]]) -> [f32; C] {
+        let like = |i: u32, j: u32| {
+            let squared = squared_distance(&all[i as usize], &all[j as usize]);
+            1.0 / (1.0 + self.a * if squared > 0.0 { power(squared, self.b) } else { 0.0 })
+        };
+        let together = |&i: &u32| near.iter().zip(weights).map(|(&j, w)| w * like(i, j)).sum::<f32>();
+        let most =
+            near.iter().map(|i| (together(i), *i)).reduce(|best, next| if next.0 > best.0 { next } else { best });
+        let Some((sum, centre)) = most else { return [0.0; C] };
+        let mut own = [0f32; C];
+        for (&j, &w) in near.iter().zip(weights) {
+            let share = w * like(centre, j) / sum;
+            for (own, other) in own.iter_mut().zip(&all[j as usize]) {
+                *own += share * other;
+            }
+        }
+        own
+    }
+
     /// Pulls `own` towards `other`: 2ab d^{2(b−1)} / (1 + a d^{2b}) along the difference.
     fn pull<const C: usize>(&self, own: &mut [f32; C], other: &[f32; C], step: f32) {
         let squared = squared_distance(own, other);
@@ -196,13 +219,7 @@ pub(super) fn place<const C: usize>(
         .into_par_iter()
         .map(|cell| {
             let (near, span) = (neighbours.row(cell).0, cell * k..(cell + 1) * k);
-            let sum: f32 = weights[span.clone()].iter().sum();
-            let mut own = [0f32; C];
-            for (&j, &w) in near.iter().zip(&weights[span.clone()]) {
-                for c in 0..C {
-                    own[c] += w / sum * all[j as usize][c];
-                }
-            }
+            let mut own = settings.start_of(near, &weights[span.clone()], &all);
             for epoch in 0..settings.n_epochs {
                 let step = settings.step_size(epoch);
                 let mut random = Draws::new(settings.seed, epoch, cell);

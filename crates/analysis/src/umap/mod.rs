@@ -155,7 +155,8 @@ impl Umap {
     /// Places other cells in this picture; the picture itself does not move.
     ///
     /// `neighbours` are those of each new cell among the cells of the picture, in the embedding
-    /// space ([`knn`](crate::knn)); 15 are usual. Each new cell starts at the weighted mean of its neighbours.
+    /// space ([`knn`](crate::knn)); 15 are usual. Each new cell starts where most of
+    /// its neighbours are together, and is moved by the layout's own steps.
     ///
     /// # Errors
     /// Neighbours that are not cells of the picture.
@@ -279,6 +280,22 @@ mod tests {
             let placed = u.transform(&knn(&x, &query, 15).unwrap()).unwrap();
             let right = (0..100).filter(|&i| nearest_cloud(placed.row(i), &centres) == i % 5).count();
             assert!(right > 98, "{right} of 100");
+        }
+    }
+
+    #[test]
+    fn a_query_with_neighbours_in_two_islands_goes_to_one_of_them() {
+        let mut s = Stream::new(4, 0);
+        let islands = (0..400).flat_map(|i| [if i % 2 == 0 { 0.0 } else { 60.0 }, 0.0]);
+        let picture = Dense::new(400, 2, islands.map(|v| v + s.normal() as f32).collect());
+        let u = Umap::from_embedding(picture, &UmapOptions::default()).unwrap();
+        // Seven neighbours in one island and eight in the other, all as near.
+        let near = (0..50u32).flat_map(|i| (0..15).map(move |j| (i * 7 + j) % 400));
+        let neighbours = Neighbours { k: 15, indices: near.collect(), distances: vec![1.0; 50 * 15] };
+        let placed = u.transform(&neighbours).unwrap();
+        for i in 0..50 {
+            let x = placed.row(i)[0];
+            assert!(x.abs() < 5.0 || (x - 60.0).abs() < 5.0, "cell {i} is at {x}, between islands at 0 and 60");
         }
     }
 

@@ -42,7 +42,7 @@ pub fn choose_genes(
     let (matrix, var, slot) = options.slot.find(cells)?;
     let written = genes::names(var, &slot, options.gene_column.as_deref())?;
     let names = genes::all(&genes::plain(&written, options), &slot)?;
-    let sets: &[GeneSet] = &renamed(sets, options);
+    let sets: &[GeneSet] = &options.gene_names.of_sets(sets);
     let all = GenePrograms::new(sets, &names, &choice.programs).map_err(|e| with_way_out(e, cells, sets, options))?;
     let within = |programs: &GenePrograms| -> Vec<u32> {
         if choice.keep_outside_programs {
@@ -85,15 +85,6 @@ pub fn choose_genes(
     let genes = pick(&genes, &left);
     let programs = GenePrograms::new(sets, &genes, &choice.programs)?;
     Ok((genes, programs))
-}
-
-/// Gene sets whose genes are written as the model's will be.
-fn renamed(sets: &[GeneSet], options: &PrepareOptions) -> Vec<GeneSet> {
-    let mut sets = sets.to_vec();
-    if !options.gene_names.is_empty() {
-        sets.iter_mut().flat_map(|set| &mut set.genes).for_each(|gene| *gene = options.gene_names.apply(gene));
-    }
-    sets
 }
 
 /// Says where the genes of the sets are, when the slot in use has too few of them.

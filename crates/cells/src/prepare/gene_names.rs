@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::CellsError;
+use crate::{CellsError, GeneSet};
 
 /// One difference that is looked past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,6 +147,15 @@ impl GeneNames {
     /// Whether names are taken as they are.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Gene sets whose genes are named without what is looked past.
+    pub fn of_sets(&self, sets: &[GeneSet]) -> Vec<GeneSet> {
+        let mut sets = sets.to_vec();
+        if !self.is_empty() {
+            sets.iter_mut().flat_map(|set| &mut set.genes).for_each(|gene| *gene = self.apply(gene));
+        }
+        sets
     }
 
     /// A name without what is looked past.

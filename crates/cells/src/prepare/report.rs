@@ -30,6 +30,30 @@ impl PrepareReport {
     }
 }
 
+/// Conditions of few cells that are told one by one.
+const FEW_TOLD: usize = 3;
+
+impl PrepareReport {
+    /// The warnings in words, one line a kind: many conditions of few cells are one.
+    pub fn told(&self) -> Vec<String> {
+        let few: Vec<&str> = (self.warnings.iter())
+            .filter_map(|w| if let Warning::FewCells { condition, .. } = w { Some(condition.as_str()) } else { None })
+            .collect();
+        let many = few.len() > FEW_TOLD;
+        let one_by_one = |w: &&Warning| !(many && matches!(w, Warning::FewCells { .. }));
+        let mut out: Vec<String> = self.warnings.iter().filter(one_by_one).map(ToString::to_string).collect();
+        if many {
+            out.push(format!(
+                "{} conditions have only a few cells each: {}; what is learnt for them will be uncertain (is this the column \
+                 of the batch?)",
+                few.len(),
+                shortened(&few, few.len())
+            ));
+        }
+        out
+    }
+}
+
 /// Something allowed but seldom meant. Names are those of the first few; `n` counts all.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

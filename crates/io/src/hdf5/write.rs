@@ -66,41 +66,12 @@ impl<'a> PureWriter<'a> {
             }
             Err(other) => return Ok(Some(other.to_string())),
         }
-        let access =
-            FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose).with_locking(FileLocking::Disabled);
-        let file = File::open_rw_with_options(&path, access).map_err(|e| plan.fail("/", e))?;
-        let (mut groups, mut datasets) = (Vec::new(), Vec::new());
-        flatten(String::new(), root, &mut groups, &mut datasets);
-        // Groups first: attributes can be set on what is there.
-        for (at, _) in groups.iter().filter(|(at, _)| !at.is_empty() && file.group(at).is_err()) {
-            file.root().create_group(at).map_err(|e| plan.fail(at, e))?;
+        match plan.add_all(root) {
+            Ok(()) => Ok(None),
+            // What the library cannot edit, it can write anew.
+            Err(Error::Damaged { slot, reason, .. }) => Ok(Some(format!("`{slot}`: {reason}"))),
+            Err(other) => Err(other),
         }
-        let mut later = Vec::new();
-        for (at, shape, data, attrs) in datasets {
-            if plan.is_later(&shape, &data) {
-                if plan.appends(&shape) {
-                    file.root()
-                        .create_dataset(&at, |dataset| plan.empty(dataset, &data, &attrs))
-                        .map_err(|e| plan.fail(&at, e))?;
-                }
-                later.push((at, shape, data, attrs));
-            } else {
-                plan.add(&file, &(at, shape, data, attrs))?;
-            }
-        }
-        file.commit().map_err(|e| plan.fail("/", e))?;
-        for (at, attrs) in groups.iter().filter(|(_, attrs)| !attrs.is_empty()) {
-            let group = if at.is_empty() { file.root() } else { file.group(at).map_err(|e| plan.fail(at, e))? };
-            for (name, value) in attrs {
-                group.set_attr(name, attr_value(value)).map_err(|e| plan.fail(at, e))?;
-            }
-        }
-        file.commit().map_err(|e| plan.fail("/", e))?;
-        file.close().map_err(|e| plan.fail("/", e))?;
-        if !later.is_empty() {
-            plan.write_later(later)?;
-        }
-        Ok(None)
     }
 
     fn place(&mut self, at: &str, node: Node<'a>) -> Result<()> {
@@ -312,6 +283,45 @@ impl Plan<'_> {
             self.chunk(dataset, &chunks);
         }
         set_attrs(dataset, attrs);
+        Ok(())
+    }
+
+    /// Adds a tree to a file that is there.
+    fn add_all(&self, root: Node) -> Result<()> {
+        let access =
+            FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose).with_locking(FileLocking::Disabled);
+        let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
+        let (mut groups, mut datasets) = (Vec::new(), Vec::new());
+        flatten(String::new(), root, &mut groups, &mut datasets);
+        // Groups first: attributes can be set on what is there.
+        for (at, _) in groups.iter().filter(|(at, _)| !at.is_empty() && file.group(at).is_err()) {
+            file.root().create_group(at).map_err(|e| self.fail(at, e))?;
+        }
+        let mut later = Vec::new();
+        for (at, shape, data, attrs) in datasets {
+            if self.is_later(&shape, &data) {
+                if self.appends(&shape) {
+                    file.root()
+                        .create_dataset(&at, |dataset| self.empty(dataset, &data, &attrs))
+                        .map_err(|e| self.fail(&at, e))?;
+                }
+                later.push((at, shape, data, attrs));
+            } else {
+                self.add(&file, &(at, shape, data, attrs))?;
+            }
+        }
+        file.commit().map_err(|e| self.fail("/", e))?;
+        for (at, attrs) in groups.iter().filter(|(_, attrs)| !attrs.is_empty()) {
+            let group = if at.is_empty() { file.root() } else { file.group(at).map_err(|e| self.fail(at, e))? };
+            for (name, value) in attrs {
+                group.set_attr(name, attr_value(value)).map_err(|e| self.fail(at, e))?;
+            }
+        }
+        file.commit().map_err(|e| self.fail("/", e))?;
+        file.close().map_err(|e| self.fail("/", e))?;
+        if !later.is_empty() {
+            self.write_later(later)?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,34 @@
+//! How a fit went.
+
+use scgraft::models::Model;
+use scgraft::train::FitReport;
+use serde_json::Value;
+
+use super::output::{Output, number};
+
+/// How a fit went, in words.
+pub(crate) fn told(report: &FitReport) -> String {
+    let how = match (report.stopped_early, report.last_gain) {
+        (true, _) => "arrived: no better state was found for a while".to_owned(),
+        (false, None) => "too few to tell whether it arrived".to_owned(),
+        (false, Some(gain)) if report.arrived() => {
+            format!("arrived: the last fifth of them gained {:.3} % of the loss", 100.0 * gain)
+        }
+        (false, Some(gain)) => format!(
+            "NOT ARRIVED: the last fifth of them still gained {:.2} % of the loss; give it more --epochs",
+            100.0 * gain
+        ),
+    };
+    format!("{} epochs, {} steps, state of epoch {}; {how}", report.epochs, report.steps, report.best_epoch + 1)
+}
+
+/// How a fit went, in the JSON summary.
+pub(crate) fn summary(out: &mut Output, report: &FitReport, model: &Model) {
+    out.put("epochs", report.epochs);
+    out.put("best_epoch", report.best_epoch + 1);
+    out.put("stopped_early", report.stopped_early);
+    out.put("arrived", report.arrived());
+    out.put("trained_values", report.n_trainable);
+    let loss = model.history.get(report.best_epoch).and_then(|r| r.validation_loss);
+    out.put("validation_loss", loss.map_or(Value::Null, number));
+}

@@ -1,0 +1,242 @@
+//! A query: cells are prepared as the reference takes them, grafted onto it, and encoded.
+
+use std::collections::HashSet;
+
+use scgraft_cells::{
+    Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions, ProteinSource,
+};
+use scgraft_io::PROTEIN_SLOT;
+use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
+use scgraft_train::{Grafted, Progress, TrainConfig, graft};
+use serde_json::Value;
+
+use crate::reference::CONDITION_COLUMNS;
+use crate::settings::complete;
+use crate::{Embedding, Error};
+
+/// How a query is mapped.
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    /// What to take from the data.
+    pub prepare: PrepareOptions,
+    /// The surgery; its conditions are found in the query.
+    pub surgery: Surgery,
+    /// How the graft is fitted.
+    pub train: TrainConfig,
+}
+
+impl QueryPlan {
+    /// New conditions only, adaptors trained, with the model's defaults for so many cells.
+    pub fn new(reference: &Model, name: &str, condition: ConditionSource, n_cells: usize) -> Self {
+        QueryPlan::by(reference, Surgery::adaptor(name, Vec::new()), condition, n_cells)
+    }
+
+    /// A surgery, with the model's defaults for it and for so many cells.
+    pub fn by(reference: &Model, mut surgery: Surgery, condition: ConditionSource, n_cells: usize) -> Self {
+        let entry = reference.entry;
+        complete(&mut surgery.settings, (entry.mapping_settings)());
+        let usual = entry.mapping_by(surgery.granularity, surgery.programs.is_some());
+        QueryPlan {
+            prepare: PrepareOptions { condition, kind: reference.values(), ..PrepareOptions::default() },
+            surgery,
+            train: TrainConfig::of(&usual, n_cells),
+        }
+    }
+}
+
+/// A query on its reference.
+#[derive(Debug)]
+pub struct Mapped {
+    /// The reference with the graft, and how it was fitted.
+    pub grafted: Grafted,
+    /// The cells as the model took them.
+    pub prepared: Prepared,
+    /// Where they lie.
+    pub embedding: Embedding,
+}
+
+impl Mapped {
+    /// The names of the programs that the query added: those with gene sets, then those without.
+    pub fn new_programs(&self, graft: &str) -> Vec<&str> {
+        let of = |membership: Membership| {
+            let segments = self.grafted.model.header.segments.iter();
+            let added = segments.filter(move |s| s.origin.as_deref() == Some(graft) && s.membership == membership);
+            added.flat_map(|s| &s.programs).map(|p| p.name.as_str())
+        };
+        [Membership::Hard, Membership::Soft, Membership::Free].into_iter().flat_map(of).collect()
+    }
+}
+
+/// Prepares a query, grafts it onto the reference and encodes it.
+///
+/// The model remembers the graft ([`Model::provenance`]): its name, how many cells, how it was fitted.
+///
+/// # Errors
+/// Of [`Prepared::query`], [`graft`] and [`Embedding::of`].
+pub fn map_query(
+    reference: &Model,
+    cells: &Cells,
+    plan: &QueryPlan,
+    progress: &mut dyn Progress,
+) -> Result<Mapped, Error> {
+    let options = usual_proteins(&remembered(&plan.prepare, reference), reference.entry, cells);
+    let prepared = Prepared::query(cells, &reference.header.known(), &options)?;
+    say(&prepared);
+    say_thin_programs(reference, &prepared);
+    let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
+    let embedding = Embedding::of(&grafted.model, &prepared)?;
+    let mut mapped = Mapped { grafted, prepared, embedding };
+    describe(&mut mapped, plan, &options);
+    Ok(mapped)
+}
+
+/// Passes on what preparation wants the user to know.
+pub(crate) fn say(prepared: &Prepared) {
+    prepared.report.told().iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+/// Says which programs lack most of their genes: their scores say little of these cells.
+fn say_thin_programs(reference: &Model, prepared: &Prepared) {
+    const SHOWN: usize = 5;
+    let missing: HashSet<&str> = prepared.report.missing_genes.iter().map(String::as_str).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let lacks = |members: &[u32]| {
+        members
+            .iter()
+            .filter(|&&g| reference.header.genes.get(g as usize).is_some_and(|g| missing.contains(g.as_str())))
+            .count()
+    };
+    let thin: Vec<&str> = (reference.header.programs())
+        .filter(|(_, p)| !p.members.is_empty() && 2 * lacks(&p.members) > p.members.len())
+        .map(|(_, p)| p.name.as_str())
+        .collect();
+    if !thin.is_empty() {
+        let shown = thin.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        let more = if thin.len() > SHOWN { format!(" and {} more", thin.len() - SHOWN) } else { String::new() };
+        tracing::warn!(
+            "{} programs have more than half of their genes missing in the query; their scores say little of it: {shown}{more}",
+            thin.len()
+        );
+    }
+}
+
+/// Provenance: what is looked past in names of genes, in the reference and in the query; the least overlap accepted.
+pub(crate) const GENE_NAMES: &str = "gene_names";
+const QUERY_GENE_NAMES: &str = "query_gene_names";
+const MIN_OVERLAP: &str = "min_overlap";
+
+/// What is looked past in the names of genes, as a model remembers it of its last query or its reference.
+pub fn gene_names(model: &Model) -> GeneNames {
+    let noted = |key: &str| model.provenance.get(key).and_then(Value::as_str).and_then(|rules| rules.parse().ok());
+    noted(QUERY_GENE_NAMES).or_else(|| noted(GENE_NAMES)).unwrap_or_default()
+}
+
+/// The options with what the model remembers where they say nothing.
+fn remembered(options: &PrepareOptions, model: &Model) -> PrepareOptions {
+    let mut options = options.clone();
+    if options.gene_names.is_empty() {
+        options.gene_names = gene_names(model);
+    }
+    options
+}
+
+fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
+    let p = &mut mapped.grafted.model.provenance;
+    if !options.gene_names.is_empty() {
+        p.insert(QUERY_GENE_NAMES.into(), options.gene_names.to_string().into());
+    }
+    if options.min_overlap < PrepareOptions::default().min_overlap {
+        p.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    }
+    p.insert("graft".into(), plan.surgery.name.clone().into());
+    p.insert("query_cells".into(), mapped.prepared.n_cells().into());
+    p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
+    if let Some(report) = &mapped.grafted.report {
+        p.insert("query_best_epoch".into(), report.best_epoch.into());
+        if let Ok(config) = serde_json::to_value(&plan.train) {
+            p.insert("query_training".into(), config);
+        }
+    }
+}
+
+/// Cells of conditions that a model knows, as it takes them.
+///
+/// # Errors
+/// A condition that it does not know; of [`Prepared::query`].
+pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> Result<Prepared, Error> {
+    let mut options = usual_proteins(&remembered(options, model), model.entry, cells);
+    if let Some(accepted) = model.provenance.get(MIN_OVERLAP).and_then(Value::as_f64) {
+        // What was accepted when these cells were mapped is accepted now.
+        options.min_overlap = options.min_overlap.min(accepted);
+    }
+    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
+    say(&prepared);
+    match &prepared.condition.levels[prepared.n_known_conditions..] {
+        [] => Ok(prepared),
+        new => Err(Error::NewConditions { new: new.to_vec(), known: model.header.conditions.clone() }),
+    }
+}
+
+/// The columns of obs that the conditions of a model's reference are from, where these cells have them too.
+///
+/// # Errors
+/// When the reference had no column, or the cells lack one.
+pub fn condition_of_reference(model: &Model, cells: &Cells) -> Result<ConditionSource, Error> {
+    let columns = model.provenance.get(CONDITION_COLUMNS).and_then(Value::as_array).cloned().unwrap_or_default();
+    let columns: Vec<String> = columns.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    if !columns.is_empty() && columns.iter().all(|c| cells.obs.column(c).is_some()) {
+        tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
+        return Ok(ConditionSource::Columns(columns));
+    }
+    Err(Error::WhichCondition { columns, there: cells.obs.names().iter().map(|n| (*n).to_owned()).collect() })
+}
+
+/// Takes proteins from where files usually have them, when the model reads them, no entry was named and the cells have
+/// that one.
+pub(crate) fn usual_proteins(options: &PrepareOptions, entry: &ModelEntry, cells: &Cells) -> PrepareOptions {
+    let mut options = options.clone();
+    if entry.reads(Input::Proteins) && options.proteins.is_none() && cells.obsm.contains_key(PROTEIN_SLOT) {
+        options.proteins = Some(ProteinSource { obsm: PROTEIN_SLOT.to_owned(), names: None });
+    }
+    options
+}
+
+/// New programs for surgery: gene sets laid over the model's genes, pruned programs of the reference to bring back
+/// (as `<NAME>_reactivated`), and a number of free ones. `None` when there is nothing to add.
+///
+/// # Errors
+/// A set without a gene of the model; a program to bring back that the model does not have.
+pub fn new_programs(
+    reference: &Model,
+    sets: &[GeneSet],
+    sizes: &ProgramOptions,
+    soft: bool,
+    reactivate: &[String],
+    n_free: usize,
+) -> Result<Option<NewPrograms>, Error> {
+    let mut constrained = Vec::new();
+    if !sets.is_empty() {
+        let over = GenePrograms::new(sets, &reference.header.genes, sizes)?;
+        constrained.extend(over.names.into_iter().zip(over.members).map(|(name, members)| Program { name, members }));
+    }
+    for name in reactivate {
+        let Some((_, program)) = reference.header.programs().find(|(_, p)| p.name == *name) else {
+            let names: Vec<&str> = reference.header.programs().map(|(_, p)| p.name.as_str()).collect();
+            return Err(Error::UnknownProgram { name: name.clone(), nearest: nearest(name, &names) });
+        };
+        constrained.push(Program { name: format!("{name}_reactivated"), members: program.members.clone() });
+    }
+    Ok((!constrained.is_empty() || n_free > 0).then_some(NewPrograms { constrained, soft, n_free }))
+}
+
+/// A few names that share the most words with one.
+fn nearest(name: &str, names: &[&str]) -> String {
+    let words = |n: &str| n.to_uppercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>();
+    let wanted = words(name);
+    let mut ranked: Vec<(usize, &str)> =
+        names.iter().map(|n| (words(n).iter().filter(|w| wanted.contains(w)).count(), *n)).collect();
+    ranked.sort_by_key(|r| std::cmp::Reverse(r.0));
+    ranked.iter().take(5).map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ")
+}

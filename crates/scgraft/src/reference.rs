@@ -1,0 +1,205 @@
+//! A reference: genes and programs are chosen, cells prepared, a model is trained on them.
+
+use scgraft_cells::{
+    Cells, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions, Prepared,
+    ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
+};
+use scgraft_models::{Header, Membership, Model, Program, Segment, find};
+use scgraft_train::{FitReport, Progress, TrainConfig, fit};
+use serde_json::Value;
+
+use crate::Error;
+use crate::query::{GENE_NAMES, say, usual_proteins};
+use crate::settings::complete;
+
+/// How a reference is trained. The defaults are those of the expiMap paper.
+#[derive(Clone, Debug)]
+pub struct ReferencePlan {
+    /// The base model's name.
+    pub model: String,
+    /// Its settings, by name; those left out take the model's defaults.
+    pub settings: Value,
+    /// What to take from the data.
+    pub prepare: PrepareOptions,
+    /// Which genes and programs.
+    pub genes: Genes,
+    /// How gene sets bind: [`Membership::Hard`] or [`Membership::Soft`].
+    pub membership: Membership,
+    /// How it is fitted.
+    pub train: TrainConfig,
+}
+
+/// Which genes a reference is trained on.
+#[derive(Clone, Debug)]
+pub enum Genes {
+    /// Those in programs, then the most variable of them.
+    Chosen(GeneChoice),
+    /// These; programs of the given sizes are laid over them.
+    Listed(Vec<String>, ProgramOptions),
+}
+
+impl Default for ReferencePlan {
+    fn default() -> Self {
+        let variable = Some(HvgOptions { flavor: HvgFlavor::Seurat, ..HvgOptions::default() });
+        ReferencePlan {
+            model: "expimap".into(),
+            settings: Value::Object(serde_json::Map::new()),
+            prepare: PrepareOptions::default(),
+            genes: Genes::Chosen(GeneChoice { variable, ..GeneChoice::default() }),
+            membership: Membership::Hard,
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+impl ReferencePlan {
+    /// A model with its own defaults, for so many cells.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn new(model: &str, prepare: PrepareOptions, n_cells: usize) -> Result<Self, Error> {
+        let entry = find(model)?;
+        let settings = Value::Object(serde_json::Map::new());
+        let prepare = PrepareOptions { kind: (entry.values)(&settings), ..prepare };
+        let train = TrainConfig::of(&entry.training, n_cells);
+        Ok(ReferencePlan { model: model.to_owned(), settings, prepare, train, ..ReferencePlan::default() })
+    }
+
+    /// Starts from a trained model: its genes, with programs of these sizes over them; its settings where the plan has none.
+    pub fn start_from(&mut self, start: &Model, sizes: ProgramOptions) {
+        complete(&mut self.settings, start.network.config());
+        self.genes = Genes::Listed(start.header.genes.clone(), sizes);
+        self.train.start_from_data = false;
+    }
+}
+
+/// A trained reference with the cells it was trained on.
+#[derive(Debug)]
+pub struct Reference {
+    /// The model.
+    pub model: Model,
+    /// The cells as the model took them.
+    pub prepared: Prepared,
+    /// How training went.
+    pub report: FitReport,
+}
+
+/// Prepares a reference and trains it, from the start or from a trained model that the plan
+/// [starts from](ReferencePlan::start_from). `sets` may be empty for models without gene programs.
+///
+/// The model remembers how it came about ([`Model::provenance`]): how many cells, which slot and columns, how it was fitted.
+///
+/// # Errors
+/// Of [`prepare_reference`], [`Model::new`], [`Model::adopt`] and [`fit`].
+pub fn train_reference(
+    cells: &Cells,
+    sets: &[GeneSet],
+    start: Option<&Model>,
+    plan: &ReferencePlan,
+    progress: &mut dyn Progress,
+) -> Result<Reference, Error> {
+    let (prepared, programs) = prepare_reference(cells, sets, plan)?;
+    say(&prepared);
+    let of_programs = match (&programs, sets.len()) {
+        (Some(programs), given) if given > 0 => format!(", {} of {given} programs", programs.names.len()),
+        _ => String::new(),
+    };
+    let conditions = prepared.condition.levels.join(", ");
+    tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());
+    let header = header(&prepared, programs, plan.membership);
+    let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
+    if let Some(start) = start {
+        let taken = model.adopt(start)?;
+        tracing::info!("{taken} tensors taken over from {}", start.entry.name);
+    }
+    let report = fit(&mut model, &prepared, &plan.train, progress)?;
+    describe(&mut model, plan, &prepared, &report);
+    Ok(Reference { model, prepared, report })
+}
+
+/// Writes into the model how it came about; nothing that differs between runs of the same settings.
+fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report: &FitReport) {
+    let p = &mut model.provenance;
+    p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
+    p.insert("cells".into(), prepared.n_cells().into());
+    p.insert("values".into(), plan.prepare.slot.to_string().into());
+    let columns = match &plan.prepare.condition {
+        ConditionSource::Columns(columns) => columns.clone(),
+        ConditionSource::Constant(_) => Vec::new(),
+    };
+    p.insert(CONDITION_COLUMNS.into(), columns.into());
+    if !plan.prepare.gene_names.is_empty() {
+        p.insert(GENE_NAMES.into(), plan.prepare.gene_names.to_string().into());
+    }
+    if let Some(column) = &plan.prepare.label {
+        p.insert(LABEL_COLUMN.into(), column.clone().into());
+    }
+    p.insert("best_epoch".into(), report.best_epoch.into());
+    if let Ok(config) = serde_json::to_value(&plan.train) {
+        p.insert("training".into(), config);
+    }
+}
+
+/// Provenance: the columns of obs that the reference's conditions are from.
+pub(crate) const CONDITION_COLUMNS: &str = "condition_columns";
+/// Provenance: the column of obs that the reference's labels are from.
+pub(crate) const LABEL_COLUMN: &str = "label_column";
+
+/// Chooses genes and programs, and prepares the cells for them.
+///
+/// # Errors
+/// Of [`choose_genes`], [`GenePrograms::new`] and [`Prepared::reference`].
+pub fn prepare_reference(
+    cells: &Cells,
+    sets: &[GeneSet],
+    plan: &ReferencePlan,
+) -> Result<(Prepared, Option<GenePrograms>), Error> {
+    let plan = &ReferencePlan { prepare: usual_proteins(&plan.prepare, find(&plan.model)?, cells), ..plan.clone() };
+    let (genes, programs) = match &plan.genes {
+        Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
+        Genes::Listed(genes, sizes) => {
+            let sets = plan.prepare.gene_names.of_sets(sets);
+            (Some(genes.clone()), Some(GenePrograms::new(&sets, genes, sizes)?))
+        }
+        Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
+        Genes::Chosen(choice) => {
+            let (genes, programs) = choose_genes(cells, sets, &plan.prepare, choice)?;
+            (Some(genes), Some(programs))
+        }
+    };
+    Ok((Prepared::reference(cells, genes.as_deref(), &plan.prepare)?, programs))
+}
+
+/// The most variable of all genes, in the data's order; `None` for all of them.
+fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> Result<Option<Vec<String>>, Error> {
+    let Some(options) = &choice.variable else { return Ok(None) };
+    let all = Prepared::reference(cells, None, &plan.prepare)?;
+    let on_counts = matches!(options.flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
+    let batches = (all.condition.levels.len() > 1).then_some(&all.condition);
+    let chosen = if on_counts || all.kind == Kind::LogNormalised {
+        highly_variable(&all.expression, batches, options)?.chosen
+    } else {
+        highly_variable(&log1p(&normalize_total(&all.expression, Some(1e4))), batches, options)?.chosen
+    };
+    Ok(Some(chosen.into_iter().map(|g| all.genes[g as usize].clone()).collect()))
+}
+
+/// What a model of these cells and programs knows.
+pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership) -> Header {
+    let known = prepared.known();
+    let segment = programs.map(|p| {
+        let programs = p.names.into_iter().zip(p.members).map(|(name, members)| Program { name, members }).collect();
+        Segment { origin: None, membership, programs }
+    });
+    Header {
+        genes: known.genes,
+        conditions: known.conditions,
+        labels: known.labels,
+        proteins: known.proteins,
+        covariates: known.covariates,
+        continuous: known.continuous,
+        cells: known.cells,
+        segments: segment.into_iter().collect(),
+        grafts: Vec::new(),
+    }
+}
