@@ -23,7 +23,9 @@ fn datasets(path: &Path) -> BTreeMap<String, String> {
             let content = match &kind {
                 hdf5_pure::Datatype::VariableLength { .. } => format!("{:?}", dataset.read_string().unwrap()),
                 // Records hold where their texts stand in the file.
-                hdf5_pure::Datatype::Compound { .. } if kind.to_string().contains("vlen") => "texts elsewhere".to_owned(),
+                hdf5_pure::Datatype::Compound { .. } if kind.to_string().contains("vlen") => {
+                    "texts elsewhere".to_owned()
+                }
                 _ => format!("{:?}", dataset.read_raw().unwrap()),
             };
             let shape = dataset.shape().unwrap();

@@ -193,7 +193,10 @@ fn raw_has_genes_of_its_own() {
     assert_eq!(Prepared::reference(&cells, None, &options).unwrap().genes, ["R0", "R1"]);
     let error = Prepared::reference(&cells, None, &PrepareOptions { slot: Slot::Layer("l".into()), ..by_batch() });
     let told = error.unwrap_err().to_string();
-    assert!(told.starts_with("the data has no layer `l`; it has: `X`, `raw.X`; X holds whole numbers, 3 genes"), "{told}");
+    assert!(
+        told.starts_with("the data has no layer `l`; it has: `X`, `raw.X`; X holds whole numbers, 3 genes"),
+        "{told}"
+    );
 }
 
 #[test]

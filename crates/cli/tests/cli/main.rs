@@ -13,6 +13,7 @@ mod odd_data;
 mod outputs;
 mod proteins;
 mod real_data;
+mod remote;
 mod workflow;
 
 use std::path::{Path, PathBuf};
