@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hdf5_pure::File;
-use scgraft_cells::{Array, Cells, Column, Dense, Matrix, Uns};
+use scgraft_cells::{Array, Cells, Column, Dense, Matrix, Origin, Uns};
 use scgraft_io::{Error, ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 
 fn fixture(name: &str) -> PathBuf {
@@ -13,6 +13,11 @@ fn fixture(name: &str) -> PathBuf {
 
 fn read(path: &Path) -> Cells {
     read_h5ad(path, &ReadOptions::default()).unwrap()
+}
+
+/// What cells hold, where NaN is NaN, without where they came from.
+fn shown(cells: &Cells) -> String {
+    format!("{:?}", Cells { origin: Origin::default(), ..cells.clone() })
 }
 
 /// Type, shape and bytes of every dataset, by path; of texts the texts.
@@ -69,7 +74,7 @@ fn what_did_not_change_stays_as_it_was() {
     added.sort();
     assert_eq!(added, ["obs/new/categories", "obs/new/codes", "obsm/X_new", "uns/nested/more"]);
     let again = read(&first);
-    assert!(again == cells);
+    assert_eq!(shown(&again), shown(&cells));
     assert_eq!(again.obs.names(), cells.obs.names());
 
     // Once more, over itself, with the columns that are not understood still there.
@@ -78,7 +83,7 @@ fn what_did_not_change_stays_as_it_was() {
     let mut twice = read(&second);
     twice.x = Some(Matrix::Sparse(cells.x.clone().unwrap().to_csr().select_rows(&[5, 4, 3, 2, 1, 0])));
     write_h5ad(&second, &twice, &WriteOptions::default()).unwrap();
-    assert!(read(&second) == twice);
+    assert_eq!(shown(&read(&second)), shown(&twice));
     assert_eq!(datasets(&second)["layers/counts/data"], before["layers/counts/data"]);
 }
 
@@ -129,5 +134,5 @@ fn what_cannot_be_kept_is_refused_unless_asked_for() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     let options = WriteOptions { drop_unreadable: true, ..WriteOptions::default() };
     write_h5ad(&path, &cells, &options).unwrap();
-    assert!(read(&path) == cells);
+    assert_eq!(shown(&read(&path)), shown(&cells));
 }
