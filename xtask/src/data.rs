@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scgraft_cells::{
-    Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Matrix, PrepareOptions, Prepared,
+    Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Known, Matrix, PrepareOptions, Prepared,
     ProgramOptions,
 };
 use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};

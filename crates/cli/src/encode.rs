@@ -30,6 +30,9 @@ pub(crate) struct Source {
     pub condition: Condition,
     #[command(flatten)]
     pub measured: Measured,
+    /// The least share of the model's genes that the cells must have, 0 to 1 [default: 0.5, or what they were mapped with]
+    #[arg(long, value_name = "X", help_heading = "Data")]
+    pub min_overlap: Option<f64>,
 }
 
 impl Source {
@@ -49,7 +52,7 @@ impl Source {
         }
         let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
         let cells = files::read(&self.cells, &if all { ReadOptions::default() } else { few })?;
-        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(&self.measured))?;
+        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(self))?;
         Ok((model, cells, prepared))
     }
 }
@@ -61,15 +64,15 @@ fn prepared(
     path: &Path,
     values: &Values,
     condition: &Condition,
-    measured: Option<&Measured>,
+    more: Option<&Source>,
 ) -> Result<Prepared> {
     let source = input::condition(condition, model, cells, path)?;
     let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
-    if let Some(measured) = measured {
-        measured.apply(&mut options);
+    if let Some(more) = more {
+        more.measured.apply(&mut options);
+        options.min_overlap = more.min_overlap.unwrap_or(options.min_overlap);
     }
     let prepared = prepare_known(model, cells, &options).with_context(|| path.display().to_string())?;
-    input::warn(&prepared);
     Ok(prepared)
 }
 

@@ -91,6 +91,9 @@ pub(crate) struct Global {
     /// Say more
     #[arg(long, short, global = true, help_heading = "Common options")]
     pub verbose: bool,
+    /// Leave out what cannot be kept of a file that is written again, rather than stop
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub drop_unreadable: bool,
 }
 
 #[derive(Subcommand)]
@@ -164,6 +167,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = cli.global.clone();
     output::start_log(&global);
+    if global.drop_unreadable {
+        files::drop_unreadable();
+    }
     remote::start(&global);
     if let Err(error) = stop::listen() {
         tracing::warn!("Ctrl-C will end the program at once: {error}");

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions};
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
+use scgraft::cells::{
+    CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
+};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
-use scgraft::reference::{Genes, Reference, ReferencePlan, train_reference};
+use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
 use scgraft::{Embedding, slots};
 use serde_json::{Map, Value, json};
 
@@ -220,6 +222,9 @@ impl Train {
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
+        if self.embed.is_some() {
+            files::can_keep(&cells)?;
+        }
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
             plan.start_from(from, self.choice.sizes());
@@ -230,10 +235,12 @@ impl Train {
         stop::check()?;
         let epochs = Epochs::new("training", plan.train.epochs, global);
         let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
-        let trained = train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs)?;
+        let trained = match train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs) {
+            Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(error, &sets, &plan)),
+            other => other?,
+        };
         epochs.clear();
         let Reference { mut model, prepared, report } = trained;
-        input::warn(&prepared);
         self.describe(&mut model);
         stop::check()?;
         scgraft::save::model(&self.output, &model)?;
@@ -260,6 +267,15 @@ impl Train {
         out.put("programs", model.header.n_programs());
         out.put("active_programs", active);
         Ok(())
+    }
+
+    /// The same error with all slots of the file in sight, so that it can say which of them would do.
+    fn with_all_slots(&self, error: CellsError, sets: &[GeneSet], plan: &ReferencePlan) -> anyhow::Error {
+        let again = read_cells(&self.reference, &ReadOptions::default()).ok();
+        match again.map(|cells| prepare_reference(&cells, sets, plan)) {
+            Some(Err(better)) => better.into(),
+            _ => scgraft::Error::Cells(error).into(),
+        }
     }
 
     fn plan(

@@ -1,8 +1,9 @@
 //! What a card says of a model and of an adaptor.
 #![allow(missing_docs)]
 
+use scgraft_cells::Known;
 use scgraft_hub::{Address, Card, CardWords, Contents};
-use scgraft_models::{Header, Known, Membership, Model, Program, Segment};
+use scgraft_models::{Header, Membership, Model, Program, Segment};
 use serde_json::json;
 
 fn model() -> Model {
@@ -10,9 +11,15 @@ fn model() -> Model {
     let program = |name: &str, members: &[u32]| Program { name: name.to_owned(), members: members.to_vec() };
     let programs = vec![program("INTERFERON_SIGNALING", &[0, 1, 2]), program("B_CELL <RECEPTOR>", &[3, 4])];
     let segment = Segment { origin: None, membership: Membership::Hard, programs };
-    let conditions = vec!["Oetjen 2018".into(), "Freytag".into()];
-    let known = Known { genes: names("G", 30), conditions, ..Known::default() };
-    let header = Header { known, segments: vec![segment], grafts: Vec::new() };
+    let header = Header {
+        known: Known {
+            genes: names("G", 30),
+            conditions: vec!["Oetjen 2018".into(), "Freytag".into()],
+            ..Known::default()
+        },
+        segments: vec![segment],
+        ..Header::default()
+    };
     let mut model = Model::new("expimap", &json!({}), header, 1).unwrap();
     model.provenance.insert("condition_columns".into(), json!(["study"]));
     model.provenance.insert("cells".into(), 32_484.into());

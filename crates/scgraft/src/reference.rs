@@ -9,7 +9,7 @@ use scgraft_train::{FitReport, Progress, TrainConfig, fit};
 use serde_json::Value;
 
 use crate::Error;
-use crate::query::usual_proteins;
+use crate::query::{GENE_NAMES, say, usual_proteins};
 use crate::settings::complete;
 
 /// How a reference is trained. The defaults are those of the expiMap paper.
@@ -99,6 +99,7 @@ pub fn train_reference(
     progress: &mut dyn Progress,
 ) -> Result<Reference, Error> {
     let (prepared, programs) = prepare_reference(cells, sets, plan)?;
+    say(&prepared);
     let of_programs = match (&programs, sets.len()) {
         (Some(programs), given) if given > 0 => format!(", {} of {given} programs", programs.names.len()),
         _ => String::new(),
@@ -127,6 +128,9 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
         ConditionSource::Constant(_) => Vec::new(),
     };
     p.insert(CONDITION_COLUMNS.into(), columns.into());
+    if !plan.prepare.gene_names.is_empty() {
+        p.insert(GENE_NAMES.into(), plan.prepare.gene_names.to_string().into());
+    }
     if let Some(column) = &plan.prepare.label {
         p.insert(LABEL_COLUMN.into(), column.clone().into());
     }
@@ -153,7 +157,10 @@ pub fn prepare_reference(
     let plan = &ReferencePlan { prepare: usual_proteins(&plan.prepare, find(&plan.model)?, cells), ..plan.clone() };
     let (genes, programs) = match &plan.genes {
         Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
-        Genes::Listed(genes, sizes) => (Some(genes.clone()), Some(GenePrograms::new(sets, genes, sizes)?)),
+        Genes::Listed(genes, sizes) => {
+            let sets = plan.prepare.gene_names.of_sets(sets);
+            (Some(genes.clone()), Some(GenePrograms::new(&sets, genes, sizes)?))
+        }
         Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
         Genes::Chosen(choice) => {
             let (genes, programs) = choose_genes(cells, sets, &plan.prepare, choice)?;

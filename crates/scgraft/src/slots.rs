@@ -13,21 +13,28 @@
 //! | `obs["<label>_novelty"]` | above 1: of a type that the reference does not have |
 //! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
+//! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
 //! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
 use std::collections::{BTreeMap, HashMap};
 
+use scgraft_analysis::graph::cluster::Clustering;
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
-use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Dense, Frame, HighlyVariable, Uns};
+use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Uns};
+use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
+use crate::annotate::{AnnotatedLabels, Annotation};
+use crate::cluster::{Agreement, Clusters};
+use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
-use crate::pipeline::{Annotation, program_weights};
+use crate::query::gene_names;
+use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
 
 /// `obsm`: posterior means.
@@ -56,7 +63,11 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
             Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
             None => cells.var.index.clone(),
         };
-        let at: HashMap<&str, usize> = model.header.genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+        // Names are matched as the cells were prepared.
+        let rules = gene_names(model);
+        let names: Vec<String> = names.iter().map(|name| rules.apply(name)).collect();
+        let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
+        let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
         let mut out = Dense::zeros(names.len(), weights.n_cols);
         for (row, name) in names.iter().enumerate() {
             if let Some(&gene) = at.get(name.as_str()) {
@@ -151,8 +162,8 @@ pub fn to_uns(value: &Value) -> Uns {
         }
         Value::Object(map) => {
             let entries = map.iter().filter(|(_, v)| !v.is_null());
-            // `/` would be a folder in HDF5.
-            Uns::Map(entries.map(|(k, v)| (k.replace('/', "_"), to_uns(v))).collect())
+            let (names, values): (Vec<&String>, Vec<Uns>) = entries.map(|(k, v)| (k, to_uns(v))).unzip();
+            Uns::Map(hdf5_names(&names).into_iter().zip(values).collect())
         }
     }
 }
@@ -278,20 +289,34 @@ pub fn put_components(cells: &mut Cells, pca: Pca, variable: &HighlyVariable, n_
     cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
 }
 
-/// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.
-pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
-    annotation.labels.iter().for_each(|t| put_labels(cells, t));
-    for (t, novelty) in annotation.labels.iter().zip(&annotation.novelty) {
-        cells.obs.set(&format!("{}_novelty", t.column), Column::Real(novelty.score.clone()));
+/// Puts what was carried over into `obs`, probabilities of labels into `obsm["<label>_probabilities"]`.
+pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
+    found.labels.iter().for_each(|l| put_labels(cells, &l.transfer));
+    for l in &found.labels {
+        if let Some(novelty) = &l.novelty {
+            cells.obs.set(&format!("{}_novelty", l.transfer.column), Column::Real(novelty.score.clone()));
+        }
     }
-    for (t, found) in annotation.labels.iter().zip(&annotation.sets) {
-        let joined =
-            |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
-        let texts: Vec<String> = found.sets.iter().map(joined).collect();
-        cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
+    for AnnotatedLabels { transfer: t, sets, .. } in &found.labels {
+        if let Some(found) = sets {
+            let joined =
+                |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
+            let texts: Vec<String> = found.sets.iter().map(joined).collect();
+            cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
+        }
     }
-    cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
-    cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
+    cells.obs.set("scgraft_distance", Column::Real(found.distance.score.clone()));
+    cells.obs.set("scgraft_distance_quantile", Column::Real(found.distance.quantile.clone()));
+    if let Some(nested) = &found.nested {
+        put_nested(cells, nested);
+    }
+    for (names, values) in &found.numbers {
+        let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
+        for (j, name) in names.iter().enumerate() {
+            cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
+            cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
+        }
+    }
 }
 
 /// Puts the labels of a model's own classifier into `obs`, with probabilities into `obsm["<name>_probabilities"]`.
@@ -299,32 +324,54 @@ pub fn put_prediction(cells: &mut Cells, name: &str, prediction: &Prediction, wi
     cells.obs.set(&format!("{name}_pred"), Column::categorical(&prediction.names()));
     cells.obs.set(&format!("{name}_uncertainty"), Column::Real(prediction.uncertainty.clone()));
     if with_probabilities {
-        let table = probability_table(cells, &prediction.levels, &prediction.probabilities);
-        cells.obsm.insert(format!("{name}_probabilities"), Array::Frame(table));
+        put_table(cells, &probabilities_key(name), &prediction.levels, &prediction.probabilities);
     }
 }
 
-/// Probabilities as a table with a column for each label.
-fn probability_table(cells: &Cells, levels: &[String], p: &Dense) -> Frame {
+/// The entry of `obsm` with the probabilities of the labels of a column.
+pub fn probabilities_key(column: &str) -> String {
+    hdf5_names(&[format!("{column}_probabilities")]).swap_remove(0)
+}
+
+/// Puts values into `obsm` as a table with named columns. Where HDF5 cannot hold a name (`T/x`), the column is stored
+/// under one like it (`T_x`), and `uns["scgraft"]["columns"][key]` has the names as they are.
+fn put_table(cells: &mut Cells, key: &str, names: &[String], values: &Dense) {
     let mut table = Frame::new(cells.obs.index.clone());
-    for (j, level) in levels.iter().enumerate() {
-        // `/` would be a folder in HDF5.
-        table.set(&level.replace('/', "_"), Column::Real(p.column(j).into_iter().map(f64::from).collect()));
+    let stored = hdf5_names(names);
+    for (j, name) in stored.iter().enumerate() {
+        table.columns.push((name.clone(), Column::Real(values.column(j).into_iter().map(f64::from).collect())));
     }
-    table
+    let mut renamed = match note(cells, "columns") {
+        Some(Uns::Map(renamed)) => renamed.clone(),
+        _ => BTreeMap::new(),
+    };
+    let changed = match stored == names {
+        true => renamed.remove(key).is_some(),
+        false => renamed.insert(key.to_owned(), Uns::Texts(names.to_vec())).is_none(),
+    };
+    if changed || stored != names {
+        put_note(cells, "columns", Uns::Map(renamed));
+    }
+    cells.obsm.insert(key.to_owned(), Array::Frame(table));
+}
+
+/// The names of the columns of a table in `obsm`, as they are meant where they could not be stored so.
+pub fn table_names(cells: &Cells, key: &str) -> Option<Vec<String>> {
+    let Some(Array::Frame(table)) = cells.obsm.get(key) else { return None };
+    if let Some(Uns::Map(renamed)) = note(cells, "columns")
+        && let Some(Uns::Texts(names)) = renamed.get(key)
+        && names.len() == table.columns.len()
+    {
+        return Some(names.clone());
+    }
+    Some(table.names().into_iter().map(str::to_owned).collect())
 }
 
 /// Puts proteins into `cells`: without background, with background, and how probable it is that they are foreground.
 pub fn put_proteins(cells: &mut Cells, names: &[String], estimates: &ProteinEstimates) {
     let slots = [("", &estimates.foreground), ("_total", &estimates.total), ("_foreground", &estimates.probability)];
     for (ending, values) in slots {
-        let mut table = Frame::new(cells.obs.index.clone());
-        for (j, name) in names.iter().enumerate() {
-            let column = values.column(j).into_iter().map(f64::from).collect();
-            // `/` would be a folder in HDF5.
-            table.set(&name.replace('/', "_"), Column::Real(column));
-        }
-        cells.obsm.insert(format!("{PROTEINS}{ending}"), Array::Frame(table));
+        put_table(cells, &format!("{PROTEINS}{ending}"), names, values);
     }
 }
 
@@ -334,14 +381,11 @@ fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
     cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
     cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
     if let Some(p) = &t.probabilities {
-        let table = probability_table(cells, &t.levels, p);
-        cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
+        put_table(cells, &probabilities_key(&t.column), &t.levels, p);
     }
 }
 
-/// Puts the finest certain label of nested columns into `obs["<finest>_nested"]`, the column it is of into
-/// `obs["<finest>_nested_column"]` (`Unknown` where all are uncertain).
-pub fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
+fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
     let Some(finest) = nested.depths.first().map(|d| d.column.clone()) else { return };
     let n = nested.depth.len();
     let labels: Vec<&str> = (0..n).map(|i| nested.label(i)).collect();
@@ -351,13 +395,50 @@ pub fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
     cells.obs.set(&format!("{finest}_nested_column"), Column::categorical(&columns));
 }
 
-/// Puts numbers carried over into `obs["<name>_pred"]`, and how much the neighbours disagree into `obs["<name>_sd"]`.
-pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValues) {
-    let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
-    for (j, name) in names.iter().enumerate() {
-        cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
-        cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
+/// Puts clusters into `obs[key]` (`obs["<key>_<resolution>"]` of several), as categories in the order of their numbers, and
+/// gives the names of the columns.
+pub fn put_clusters(cells: &mut Cells, key: &str, found: &Clusters) -> Vec<String> {
+    let several = found.clusterings.len() > 1;
+    let put = |(c, _): &(Clustering, Option<Agreement>)| {
+        let name = if several { format!("{key}_{}", c.resolution) } else { key.to_owned() };
+        let categories = (0..c.n_clusters).map(|c| c.to_string()).collect();
+        let codes = c.codes.iter().map(|&c| c as i32).collect();
+        cells.obs.set(&name, Column::Categorical { codes, categories, ordered: false });
+        name
+    };
+    found.clusterings.iter().map(put).collect()
+}
+
+/// Puts the graph of clusters where scanpy keeps it: distances and connectivities in `obsp`, what they are in
+/// `uns["neighbors"]`. `key` is the embedding that they are of, an entry of `obsm`.
+pub fn put_graph(cells: &mut Cells, found: &Clusters, key: &str) {
+    let near = &found.neighbours;
+    let n = near.n_rows();
+    let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
+    for i in 0..n {
+        let (indices, d) = near.row(i);
+        let mut row: Vec<(u32, f32)> =
+            indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i).collect();
+        row.sort_unstable_by_key(|e| e.0);
+        distances.indices.extend(row.iter().map(|e| e.0));
+        distances.values.extend(row.iter().map(|e| e.1));
+        distances.indptr.push(distances.indices.len());
     }
+    cells.obsp.insert("distances".into(), distances);
+    cells.obsp.insert("connectivities".into(), found.connectivities.clone());
+    let text = |t: &str| Uns::Text(t.to_owned());
+    let params = BTreeMap::from([
+        ("n_neighbors".to_owned(), Uns::Int(near.k as i64)),
+        ("method".to_owned(), text("umap")),
+        ("metric".to_owned(), text("euclidean")),
+        ("use_rep".to_owned(), text(key)),
+    ]);
+    let notes = BTreeMap::from([
+        ("connectivities_key".to_owned(), text("connectivities")),
+        ("distances_key".to_owned(), text("distances")),
+        ("params".to_owned(), Uns::Map(params)),
+    ]);
+    cells.uns.insert("neighbors".into(), Uns::Map(notes));
 }
 
 /// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
@@ -379,13 +460,24 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     }
 }
 
+/// The columns of the condition that the reference was trained with, as a mapped file tells them; empty where it does not.
+pub fn condition_columns(cells: &Cells) -> Vec<String> {
+    match note(cells, "provenance") {
+        Some(Uns::Map(provenance)) => match provenance.get(CONDITION_COLUMNS) {
+            Some(Uns::Texts(columns)) => columns.clone(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
 /// Puts the table of a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
 pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
     let mut tests = match note(cells, "tests") {
         Some(Uns::Map(tests)) => tests.clone(),
         _ => BTreeMap::new(),
     };
-    tests.insert(name.replace('/', "_"), Uns::Frame(found.table()));
+    tests.insert(hdf5_names(&[name]).swap_remove(0), Uns::Frame(found.table()));
     put_note(cells, "tests", Uns::Map(tests));
 }
 

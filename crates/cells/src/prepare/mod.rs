@@ -10,6 +10,7 @@
 mod batches;
 mod choose;
 mod columns;
+mod gene_names;
 mod genes;
 mod identities;
 mod options;
@@ -27,7 +28,8 @@ use crate::{Cells, CellsError, Coded, Dense, Rows};
 
 pub use batches::Minibatches;
 pub use choose::{GeneChoice, choose_genes};
-pub use options::{ConditionSource, Kind, PrepareOptions, ProteinSource, Slot};
+pub use gene_names::{GeneNames, NameRule};
+pub use options::{ConditionSource, Fractions, Kind, PrepareOptions, ProteinSource, Slot};
 pub use report::{PrepareReport, Warning};
 pub use split::{Split, split};
 
@@ -218,14 +220,17 @@ fn prepare(
     let names = genes::names(var, &slot, options.gene_column.as_deref())?;
     let genes = match genes {
         Some(genes) => genes.to_vec(),
-        None => genes::all(&names, &slot)?,
+        None => genes::all(&genes::plain(&names, options), &slot)?,
     };
     if genes.is_empty() {
         return Err(CellsError::Nothing { what: "genes" });
     }
-    let sources = genes::align(&genes, &names, var, &slot, options, &mut report)?;
-    let expression = genes::take(matrix, &sources);
+    let sources = genes::align(&genes, &names, var, &slot, cells, options, &mut report)?;
+    let mut expression = genes::take(matrix, &sources);
     values::check(&expression, &genes, cells, options, &slot, &mut report)?;
+    if options.kind == Kind::Counts && options.fractions == Fractions::Round {
+        values::round(&mut expression);
+    }
     values::note_repeated_cells(&cells.obs.index, &mut report);
     let library = expression.row_sums();
     values::note_empty_cells(&library, &expression, &cells.obs.index, &mut report);
@@ -238,6 +243,7 @@ fn prepare(
         few_cells: options.few_cells,
     };
     let condition = context.condition(&options.condition, &mut report)?;
+    let labels = context.labels(options, &mut report)?;
     let proteins = proteins::prepare(cells, known, &condition, options.proteins.as_ref(), &mut report)?;
     Ok(Prepared {
         kind: options.kind,
@@ -246,7 +252,7 @@ fn prepare(
         cell_rows: identities::rows(&cells.obs.index, &condition, &context.known.cells),
         cells: cells.obs.index.clone(),
         n_known_conditions: context.known.conditions.len(),
-        labels: context.labels(options)?,
+        labels,
         covariates: context.covariates(&options.covariates)?,
         continuous: context.continuous(&options.continuous)?,
         expression: Arc::new(expression),

@@ -9,6 +9,7 @@ mod evaluate;
 mod import;
 mod killed;
 mod models;
+mod odd_data;
 mod outputs;
 mod proteins;
 mod real_data;
