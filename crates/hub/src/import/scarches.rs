@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use scgraft_cells::Known;
 use scgraft_models::import::scarches::{DROPPED, settings, source};
-use scgraft_models::{Header, Membership, Program, Segment};
+use scgraft_models::{Header, Known, Membership, Program, Segment};
 use serde_json::{Map, Value};
 
 use super::assemble::Plan;
