@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use scgraft_cells::Known;
 use scgraft_models::import::scarches::{DROPPED, settings, source};
 use scgraft_models::{Header, Known, Membership, Program, Segment};
 use serde_json::{Map, Value};

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use scgraft_cells::Known;
 use scgraft_io::PROTEIN_SLOT;
-use scgraft_models::Header;
 use scgraft_models::import::scvi_tools::{COUNTERS, DROPPED, Version, settings, source};
+use scgraft_models::{Header, Known};
 use serde_json::{Map, Value as Json};
 
 use super::assemble::Plan;
