@@ -27,6 +27,7 @@
 use std::ops::ControlFlow;
 
 pub mod annotate;
+pub mod bundle;
 pub mod cluster;
 pub mod columns;
 pub mod decode;
