@@ -11,6 +11,7 @@ mod prepare;
 mod programs;
 mod random;
 mod simulate;
+mod view;
 
 pub use data::{Array, Cells, Raw, Uns};
 pub use error::CellsError;
@@ -25,3 +26,4 @@ pub use prepare::{
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
 pub use random::Random;
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
+pub use view::{Number, Place, SparseView, ViewError};
