@@ -1,7 +1,6 @@
 //! Do default runs arrive? A reference, and queries of several sizes mapped onto it by default and by long runs at several
 //! rates: validation losses, label accuracy, interferon programs, times.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use clap::Args;
 use scgraft_analysis::programs::{DirectionMethod, Latent, ProgramTestOptions, directions, test_programs};
 use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared};
 use scgraft_models::{Granularity, Model, Schedule, Surgery, find};
-use scgraft_train::{EarlyStopping, FitReport, TrainConfig, fit, graft, with_threads};
+use scgraft_train::{EarlyStopping, FitReport, Quiet, TrainConfig, fit, graft, with_threads};
 
 use crate::data::{self, Pair, Task};
 use crate::{mapping, quality};
@@ -89,7 +88,7 @@ fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
         let reference = Prepared::reference(&pair.reference, Some(&genes), &prepare)?;
         let mut model = data::expimap(&reference, &pair.sets, &serde_json::from_str(&options.set)?, seed)?;
         let config = TrainConfig { seed, ..TrainConfig::of(&entry.training, reference.n_cells()) };
-        let report = fit(&mut model, &reference, &with(config, &options.train)?, &mut |_| ControlFlow::Continue(()))?;
+        let report = fit(&mut model, &reference, &with(config, &options.train)?, &mut Quiet)?;
         (model, report)
     } else {
         mapping::reference(task, entry, &options.train, seed)?
@@ -176,7 +175,7 @@ fn map(
     let mut first = None;
     for (name, config) in runs {
         let start = Instant::now();
-        let grafted = graft(model, &query, plan.clone(), &config, &mut |_| ControlFlow::Continue(()))?;
+        let grafted = graft(model, &query, plan.clone(), &config, &mut Quiet)?;
         let seconds = start.elapsed().as_secs_f64();
         let report = grafted.report.context("the query was not grafted")?;
         let mapped = grafted.model;

@@ -3,18 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::data::{self, Task};
+use crate::quality;
+use crate::times::{self, Time};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_cells::{Cells, ConditionSource, Dense, PrepareOptions, Prepared};
 use scgraft_engine::{Noise, Tape, Workspace};
 use scgraft_models::{Anneal, Batch, Header, Input, Model, ModelEntry, Step, Surgery, Training, find};
-use scgraft_train::{FitReport, TrainConfig, fit, with_threads};
+use scgraft_train::{FitReport, Quiet, TrainConfig, fit, with_threads};
 use serde_json::{Map, Value};
-use std::ops::ControlFlow;
-
-use crate::data::{self, Task};
-use crate::quality;
-use crate::times::{self, Time};
 
 #[derive(Args)]
 pub struct Options {
@@ -165,13 +163,13 @@ pub fn reference(task: &Task, entry: &ModelEntry, replaced: &str, seed: u64) -> 
     };
     let mut model = new_model(if labelled { "scvi" } else { entry.name }, &data, seed)?;
     let plain = config(&model.entry.training)?;
-    let mut report = fit(&mut model, &data, &plain, &mut |_| ControlFlow::Continue(()))?;
+    let mut report = fit(&mut model, &data, &plain, &mut Quiet)?;
     if labelled {
         let mut with_labels = new_model(entry.name, &data, seed)?;
         with_labels.adopt(&model)?;
         let epochs = entry.training.epochs.of_adopted(data.n_cells(), plain.batch_size);
         let second = TrainConfig { epochs, start_from_data: false, ..config(&entry.training)? };
-        report = fit(&mut with_labels, &data, &second, &mut |_| ControlFlow::Continue(()))?;
+        report = fit(&mut with_labels, &data, &second, &mut Quiet)?;
         model = with_labels;
     }
     Ok((model, report))

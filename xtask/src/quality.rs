@@ -2,7 +2,6 @@
 //! cells, are labels transferred, do new programs find what the reference was denied?
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use scgraft_analysis::programs::{
 use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
 use scgraft_cells::{Cells, Dense, GenePrograms, GeneSet, Prepared, ProgramOptions, log1p, normalize_total};
 use scgraft_models::{Granularity, Model, NewPrograms, Program, Surgery, Training};
-use scgraft_train::{TrainConfig, fit, graft, with_threads};
+use scgraft_train::{Quiet, TrainConfig, fit, graft, with_threads};
 use serde_json::json;
 
 use crate::data::{self, Pair, known_control_cells};
@@ -96,14 +95,14 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let reference = data::reference(&pair.reference, &genes)?;
     let mut model = data::expimap(&reference, &pair.sets, &json!({}), seed)?;
     let training = of_reference(options, &model, &reference, seed);
-    let trained = fit(&mut model, &reference, &training, &mut |_| ControlFlow::Continue(()))?;
+    let trained = fit(&mut model, &reference, &training, &mut Quiet)?;
     let after_training = start.elapsed();
     let query = data::query(&pair.query, &model)?;
     let mut plan = Surgery::adaptor("Kang", Vec::new());
     plan.settings = json!({ "kl_weight": 0.1 });
     let training = model.entry.mapping_by(Granularity::Adaptor, false);
     let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
-    let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
+    let grafted = graft(&model, &query, plan, &query_config, &mut Quiet)?;
     let after_graft = start.elapsed();
     let graft_report = grafted.report.context("the query was not grafted")?;
     let model = grafted.model;
@@ -191,7 +190,7 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let reference = data::reference(&pair.reference.select_cells(&kept), &genes)?;
     let mut model = data::expimap(&reference, &sets, &json!({}), seed)?;
     let training = of_reference(options, &model, &reference, seed);
-    fit(&mut model, &reference, &training, &mut |_| ControlFlow::Continue(()))?;
+    fit(&mut model, &reference, &training, &mut Quiet)?;
 
     let query = data::query(&pair.query, &model)?;
     let given = GenePrograms::new(&pair.sets, &genes, &ProgramOptions { min_genes: 1, ..ProgramOptions::default() })?;
@@ -204,7 +203,7 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     };
     let training = model.entry.mapping_by(Granularity::Adaptor, true);
     let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
-    let grafted = graft(&model, &query, plan, &query_config, &mut |_| ControlFlow::Continue(()))?;
+    let grafted = graft(&model, &query, plan, &query_config, &mut Quiet)?;
     let (mean, _) = grafted.model.latent(&query)?;
     let names = grafted.model.latent_names();
     let first_new = names.len() - 1 - options.free;

@@ -1,6 +1,5 @@
 //! Seconds of our work beside the published code's and beside the floor.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -8,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use scgraft_cells::Prepared;
 use scgraft_models::Model;
-use scgraft_train::{FitReport, TrainConfig, fit};
+use scgraft_train::{FitReport, Quiet, TrainConfig, fit};
 use serde_json::Value;
 
 use crate::floor;
@@ -61,7 +60,7 @@ pub struct Fitted {
 pub fn timed_fit(what: &'static str, model: &mut Model, data: &Prepared, config: &TrainConfig) -> Result<Fitted> {
     reset_peak();
     let start = Instant::now();
-    let report = fit(model, data, config, &mut |_| ControlFlow::Continue(()))?;
+    let report = fit(model, data, config, &mut Quiet)?;
     let seconds = start.elapsed().as_secs_f64() / report.epochs as f64;
     let peak_bytes = peak();
     let steps = report.steps as f64 / report.epochs as f64;

@@ -96,7 +96,7 @@ impl Demo {
         plan.train.epochs = self.epochs.unwrap_or(plan.train.epochs);
         plan.train.seed = global.train_seed();
         let mut epochs = Epochs::new("training", plan.train.epochs, global);
-        let trained = train_reference(&reference, &gene_sets, None, &plan, &mut |r| epochs.look(r))?;
+        let trained = train_reference(&reference, &gene_sets, None, &plan, &mut epochs)?;
         drop(epochs);
         stop::check()?;
 
@@ -107,7 +107,7 @@ impl Demo {
         plan.surgery.settings["new_l1_weight"] = json!(NEW_L1_WEIGHT);
         plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
         let mut epochs = Epochs::new("mapping", plan.train.epochs, global);
-        let mapped = map_query(&trained.model, &query, &plan, &mut |r| epochs.look(r))?;
+        let mapped = map_query(&trained.model, &query, &plan, &mut epochs)?;
         drop(epochs);
         stop::check()?;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::fitted::told;
 use super::input::{self, Condition, Measured, Values};
-use super::progress::Epochs;
+use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 
 use super::{Global, Output, files, stop};
@@ -70,6 +70,8 @@ pub(crate) struct Map {
     pub weights: Weights,
     #[command(flatten)]
     pub fit: Fit,
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
 }
 
 /// What a query adds to the reference.
@@ -150,9 +152,10 @@ impl Map {
             let mut cells = files::read(query, &ReadOptions::default())?;
             let plan = self.plan(&reference, &cells, query, &name, global)?;
             stop::check()?;
-            let mut epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
-            let mut mapped = map_query(&reference, &cells, &plan, &mut |r| epochs.look(r))?;
-            drop(epochs);
+            let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
+            let mut epochs = epochs.keeping(&self.checkpoints, output)?;
+            let mut mapped = map_query(&reference, &cells, &plan, &mut epochs)?;
+            epochs.clear();
             describe(&mut mapped, query);
             told.push(self.tell(&mapped, &name, output, out));
             let gene_column = self.values.gene_column.as_deref();
@@ -163,6 +166,7 @@ impl Map {
                 (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
                 (_, None) => {}
             }
+            epochs.done();
             adaptors.extend(mapped.grafted.adaptor.clone());
             last = Some(mapped.grafted.model);
         }
@@ -197,10 +201,19 @@ impl Map {
                 "--adaptor-out needs --surgery adaptor: otherwise the graft is more than an adaptor; use --save-model"
             );
         }
+        let kept: Vec<PathBuf> = self.outputs.iter().filter_map(|o| self.checkpoints.file(o)).collect();
+        if n > 1 && self.checkpoints.checkpoint.is_some() {
+            bail!(
+                "--checkpoint names one file, and there are {n} queries; leave it out: each has one beside its output"
+            );
+        }
+        if self.checkpoints.resume && !kept.iter().any(|k| k.exists()) {
+            bail!("--resume: there is no checkpoint to go on from; looked for {}", files::shown(&kept).join(", "));
+        }
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model), &inputs)
+        files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model).chain(&kept), &inputs)
     }
 
     fn plan(&self, reference: &Model, cells: &Cells, file: &Path, name: &str, global: &Global) -> Result<QueryPlan> {

@@ -1,9 +1,16 @@
-//! A bar for the epochs of a fit.
+//! A bar for the epochs of a fit, and the fit's checkpoints.
 
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
+use scgraft::train::Progress;
 
 use super::{Global, stop};
 
@@ -12,6 +19,46 @@ pub(crate) struct Epochs {
     bar: ProgressBar,
     quiet: bool,
     total: usize,
+    kept: Option<Kept>,
+}
+
+/// Where a long fit keeps its state, so that little is lost when it is stopped or killed.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct Checkpoints {
+    /// Where a fit of some minutes keeps its state [default: the output's name with .checkpoint]; removed at the end
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Seconds between two checkpoints; 0: after every epoch
+    #[arg(long, default_value_t = 120, value_name = "N")]
+    pub checkpoint_every: u64,
+    /// Keep no checkpoints
+    #[arg(long, conflicts_with_all = ["checkpoint", "resume"])]
+    pub no_checkpoint: bool,
+    /// Go on from the checkpoint of a run that was stopped or killed, to the same result as in one go
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// The checkpoints of one fit.
+struct Kept {
+    file: PathBuf,
+    every: Duration,
+    last: Instant,
+    resume: Option<Vec<u8>>,
+    written: bool,
+}
+
+impl Checkpoints {
+    /// The file of a fit whose result goes to `output`; none where none is wanted.
+    pub fn file(&self, output: &Path) -> Option<PathBuf> {
+        let usual = || {
+            let mut name = output.as_os_str().to_owned();
+            name.push(".checkpoint");
+            PathBuf::from(name)
+        };
+        (!self.no_checkpoint).then(|| self.checkpoint.clone().unwrap_or_else(usual))
+    }
 }
 
 impl Epochs {
@@ -22,11 +69,46 @@ impl Epochs {
             bar.set_style(style);
         }
         bar.set_prefix(what.to_owned());
-        Epochs { bar, quiet: global.quiet, total: epochs }
+        Epochs { bar, quiet: global.quiet, total: epochs, kept: None }
     }
 
-    /// Told of every epoch; stops the fit when the user asked to.
-    pub fn look(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+    /// Keeps checkpoints of a fit whose result goes to `output`, and goes on from the last one where that is asked for.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read.
+    pub fn keeping(mut self, options: &Checkpoints, output: &Path) -> Result<Self> {
+        let Some(file) = options.file(output) else { return Ok(self) };
+        let there = file.exists();
+        let resume = match there && options.resume {
+            true => Some(std::fs::read(&file).with_context(|| file.display().to_string())?),
+            false => None,
+        };
+        if there && !options.resume {
+            tracing::warn!("{}: the state of an earlier run; --resume goes on from it", file.display());
+        }
+        let every = Duration::from_secs(options.checkpoint_every);
+        self.kept = Some(Kept { file, every, last: Instant::now(), written: resume.is_some(), resume });
+        Ok(self)
+    }
+
+    /// The fit is over: the bar goes.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// The result is written: the checkpoint has done its work.
+    pub fn done(mut self) {
+        if let Some(kept) = self.kept.take().filter(|k| k.written)
+            && let Err(error) = std::fs::remove_file(&kept.file)
+        {
+            tracing::warn!("{}: could not be removed: {error}", kept.file.display());
+        }
+    }
+}
+
+impl Progress for Epochs {
+    /// Stops the fit when the user asked to.
+    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
         let mut message = format!("loss {:.1}", sum(&record.train));
         if let Some(loss) = record.validation_loss {
@@ -40,7 +122,33 @@ impl Epochs {
         self.bar.inc(1);
         if stop::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
+
+    fn resume(&mut self) -> Option<Vec<u8>> {
+        self.kept.as_mut().and_then(|k| k.resume.take())
+    }
+
+    fn keeps_checkpoints(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    fn wants_checkpoint(&mut self) -> bool {
+        let due = |k: &Kept| k.last.elapsed() >= k.every || stop::asked() && k.last.elapsed() >= WORTH;
+        self.kept.as_ref().is_some_and(due)
+    }
+
+    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        write_bytes(&kept.file, checkpoint).map_err(|e| e.to_string())?;
+        (kept.last, kept.written) = (Instant::now(), true);
+        if stop::asked() {
+            tracing::info!("{}: the state so far; --resume goes on from it", kept.file.display());
+        }
+        Ok(())
+    }
 }
+
+/// A fit that was stopped before so much is as soon done again.
+const WORTH: Duration = Duration::from_secs(20);
 
 impl Drop for Epochs {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::fitted::{summary, told};
 use super::input::{self, Condition, Measured, Values};
-use super::progress::Epochs;
+use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, stop};
 
@@ -55,6 +55,8 @@ pub(crate) struct Train {
     pub model: ModelOptions,
     #[command(flatten)]
     pub fit: Fit,
+    #[command(flatten)]
+    pub checkpoints: Checkpoints,
 }
 
 /// Further covariates, which a query has to have as well.
@@ -196,7 +198,11 @@ impl Train {
         inputs.extend(self.model.from.as_deref());
         inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
-        files::check_outputs(std::iter::once(&self.output).chain(&self.embed), &inputs)?;
+        let kept = self.checkpoints.file(&self.output);
+        if let Some(file) = kept.as_ref().filter(|k| self.checkpoints.resume && !k.exists()) {
+            bail!("--resume: there is no checkpoint to go on from; looked for {}", file.display());
+        }
+        files::check_outputs(std::iter::once(&self.output).chain(&self.embed).chain(&kept), &inputs)?;
         let Some(condition) = self.condition.source() else {
             bail!(
                 "say what the condition (batch, study) of a cell is: --condition COLUMN, or --condition-name NAME for \
@@ -222,9 +228,10 @@ impl Train {
             }
         }
         stop::check()?;
-        let mut epochs = Epochs::new("training", plan.train.epochs, global);
-        let trained = train_reference(&cells, &sets, from.as_ref(), &plan, &mut |r| epochs.look(r))?;
-        drop(epochs);
+        let epochs = Epochs::new("training", plan.train.epochs, global);
+        let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
+        let trained = train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs)?;
+        epochs.clear();
         let Reference { mut model, prepared, report } = trained;
         input::warn(&prepared);
         self.describe(&mut model);
@@ -249,6 +256,7 @@ impl Train {
         out.put("cells", prepared.n_cells());
         out.put("genes", prepared.n_genes());
         out.put("conditions", prepared.condition.levels.clone());
+        epochs.done();
         out.put("programs", model.header.n_programs());
         out.put("active_programs", active);
         Ok(())

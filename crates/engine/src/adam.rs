@@ -60,6 +60,28 @@ impl Adam {
         self.moments.iter().flatten().map(|m| (m.0.len() + m.1.len()) * 4).sum()
     }
 
+    /// Steps taken.
+    pub fn steps(&self) -> i32 {
+        self.steps
+    }
+
+    /// Goes on as after so many steps.
+    pub fn set_steps(&mut self, steps: i32) {
+        self.steps = steps;
+    }
+
+    /// Everything that it remembers, in an order that depends on the trainable values alone.
+    pub fn arrays(&self) -> impl Iterator<Item = &[f32]> {
+        let moments = self.moments.iter().flatten().flat_map(|(m, v)| [&m[..], &v[..]]);
+        moments.chain(self.starts.iter().flatten().map(|s| &s[..]))
+    }
+
+    /// The same, to be written.
+    pub fn arrays_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let moments = self.moments.iter_mut().flatten().flat_map(|(m, v)| [&mut m[..], &mut v[..]]);
+        moments.chain(self.starts.iter_mut().flatten().map(|s| &mut s[..]))
+    }
+
     /// One step: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η m̂/(√v̂ + ε).
     pub fn step(&mut self, params: &mut Params, grads: &Grads, learning_rate: f32) {
         self.steps += 1;

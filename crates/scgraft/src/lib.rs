@@ -5,22 +5,21 @@
 //! own, re-exported here; [`slots`] says where results stand in an AnnData file.
 //!
 //! ```
-//! use std::ops::ControlFlow;
-//!
 //! use scgraft::cells::{ConditionSource, PrepareOptions, SimulateOptions, simulate};
 //! use scgraft::query::{QueryPlan, map_query};
 //! use scgraft::reference::{ReferencePlan, train_reference};
+//! use scgraft::train::Quiet;
 //!
 //! let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 100, ..SimulateOptions::default() })?;
 //! let batch = ConditionSource::Columns(vec!["batch".into()]);
 //! let prepare = PrepareOptions { condition: batch.clone(), ..PrepareOptions::default() };
 //! let mut plan = ReferencePlan { prepare, ..ReferencePlan::default() };
 //! plan.train.epochs = 2;
-//! let reference = train_reference(&sim.reference, &sim.gene_sets, None, &plan, &mut |_| ControlFlow::Continue(()))?;
+//! let reference = train_reference(&sim.reference, &sim.gene_sets, None, &plan, &mut Quiet)?;
 //!
 //! let mut plan = QueryPlan::new(&reference.model, "query", batch, sim.query.n_cells());
 //! plan.train.epochs = 2;
-//! let mapped = map_query(&reference.model, &sim.query, &plan, &mut |_| ControlFlow::Continue(()))?;
+//! let mapped = map_query(&reference.model, &sim.query, &plan, &mut Quiet)?;
 //! assert_eq!(mapped.embedding.mean.n_rows, 100);
 //! # Ok::<(), scgraft::Error>(())
 //! ```

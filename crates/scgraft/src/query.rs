@@ -75,7 +75,7 @@ pub fn map_query(
     reference: &Model,
     cells: &Cells,
     plan: &QueryPlan,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<Mapped, Error> {
     let options = usual_proteins(&plan.prepare, reference.entry, cells);
     let prepared = Prepared::query(cells, &reference.header.known(), &options)?;

@@ -96,7 +96,7 @@ pub fn train_reference(
     sets: &[GeneSet],
     start: Option<&Model>,
     plan: &ReferencePlan,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<Reference, Error> {
     let (prepared, programs) = prepare_reference(cells, sets, plan)?;
     let of_programs = match (&programs, sets.len()) {

@@ -43,6 +43,12 @@ pub enum TrainError {
         /// The epoch, from 0.
         epoch: usize,
     },
+    /// A checkpoint that this fit cannot go on from.
+    #[error("the checkpoint cannot be used: {what}; train from the start, or give it what it was made with")]
+    Checkpoint {
+        /// Why not.
+        what: String,
+    },
     /// From preparing batches or splitting.
     #[error(transparent)]
     Cells(#[from] scgraft_cells::CellsError),

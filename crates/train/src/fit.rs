@@ -1,15 +1,14 @@
 //! The training loop: the same for every model.
 
-use std::ops::{ControlFlow, Range};
+use std::cell::OnceCell;
+use std::ops::Range;
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
 use scgraft_models::{Anneal, Batch, EpochRecord, Model, Step};
 
-use crate::{Compat, Stopper, TrainConfig, TrainError};
-
-/// Told of every epoch; may stop the training.
-pub type Progress<'p> = dyn FnMut(&EpochRecord) -> ControlFlow<()> + 'p;
+use crate::checkpoint::{self, Progressed};
+use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
 
 /// How a fit went.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,13 +66,16 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
 /// reaches. (The published code adds the terms up without weights, as `compat` does: where the KL weight is small,
 /// a latent dimension that learns something then looks like a loss.)
 ///
+/// `progress` may keep checkpoints and give one back: the fit then goes on from it, to the same bits as in one go.
+///
 /// # Errors
-/// When data and model do not fit, a setting is wrong, the loss is no number, or `progress` stops it.
+/// When data and model do not fit, a setting is wrong, the loss is no number, a checkpoint is of another fit, or `progress`
+/// stops it.
 pub fn fit(
     model: &mut Model,
     data: &Prepared,
     config: &TrainConfig,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<FitReport, TrainError> {
     check(model, data, config)?;
     model.read_data(data)?;
@@ -135,7 +137,25 @@ pub fn fit(
         workspace_bytes: 0,
     };
     model.history.clear();
-    for epoch in 0..config.epochs {
+    let mut from = 0;
+    let start = progress.keeps_checkpoints().then(|| checkpoint::start_of(model));
+    // Read once, when the first checkpoint is wanted: cells may be many.
+    let digest = OnceCell::new();
+    let of = |model: &Model| {
+        let new = || start.as_ref().map(|start| checkpoint::digest(start, model, data, config));
+        digest.get_or_init(new).clone().unwrap_or_else(|| Err("there are none".to_owned()))
+    };
+    if let Some(bytes) = progress.resume() {
+        let own = of(model).map_err(|what| TrainError::Checkpoint { what })?;
+        let found = checkpoint::from_bytes(&bytes, &own, &mut model.params, &mut run.adam, &mut best)?;
+        (from, run.steps, report.best_epoch) = (found.epoch, found.steps, found.best_epoch);
+        learning_rate = f32::from_bits(found.learning_rate);
+        stopper = found.stopper;
+        report.epochs = from;
+        model.history = found.history;
+        tracing::info!("going on from epoch {} of {}", from + 1, config.epochs);
+    }
+    for epoch in from..config.epochs {
         let step_of = |steps: usize| {
             let share = steps as f64 / total_steps;
             Step {
@@ -160,28 +180,44 @@ pub fn fit(
             validation: named(&validation),
         };
         report.epochs = epoch + 1;
-        let go_on = progress(&record);
+        let go_on = progress.epoch(&record);
         let judged = record.validation_loss.filter(|_| epoch >= judged_from);
         let verdict = judged.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
         model.history.push(record);
-        if go_on.is_break() {
-            return Err(TrainError::Stopped { epoch });
-        }
-        let Some(verdict) = verdict else {
+        if verdict.is_none_or(|v| v.best) {
             report.best_epoch = epoch;
-            continue;
-        };
-        if verdict.best {
+        }
+        if verdict.is_some_and(|v| v.best) {
             best.keep(&model.params);
-            report.best_epoch = epoch;
         }
-        if verdict.lower_rate {
+        if verdict.is_some_and(|v| v.lower_rate) {
             learning_rate *= config.early_stopping.map_or(1.0, |e| e.lr_factor);
             tracing::debug!(epoch, learning_rate, "learning rate lowered");
         }
-        if !verdict.carry_on {
+        if verdict.is_some_and(|v| !v.carry_on) {
             report.stopped_early = true;
             break;
+        }
+        if epoch + 1 < config.epochs && progress.wants_checkpoint() {
+            let now = of(model).and_then(|of| {
+                let now = Progressed {
+                    of,
+                    epoch: epoch + 1,
+                    steps: run.steps,
+                    adam_steps: run.adam.steps(),
+                    learning_rate: learning_rate.to_bits(),
+                    best_epoch: report.best_epoch,
+                    stopper: stopper.clone(),
+                    history: model.history.clone(),
+                };
+                checkpoint::to_bytes(&now, &model.params, &run.adam, &best)
+            });
+            if let Err(reason) = now.and_then(|bytes| progress.save(&bytes)) {
+                tracing::warn!("no checkpoint was kept: {reason}");
+            }
+        }
+        if go_on.is_break() {
+            return Err(TrainError::Stopped { epoch });
         }
     }
     best.restore(&mut model.params);
@@ -459,8 +495,9 @@ impl Means {
 
 /// A copy of what training changes, at the best epoch.
 #[derive(Default)]
-struct Best {
-    values: Vec<Vec<f32>>,
+pub(crate) struct Best {
+    /// Of each span that changes; none before a state was judged.
+    pub values: Vec<Vec<f32>>,
 }
 
 impl Best {
@@ -482,6 +519,6 @@ impl Best {
 }
 
 /// The spans of a tensor that training changes: trainable rows, or all of a running statistic.
-fn changing(p: &Param) -> Vec<Range<usize>> {
+pub(crate) fn changing(p: &Param) -> Vec<Range<usize>> {
     if p.statistic { std::iter::once(0..p.values.len()).collect() } else { p.trainable_spans().collect() }
 }

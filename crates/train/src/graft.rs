@@ -30,7 +30,7 @@ pub fn graft(
     query: &Prepared,
     mut plan: Surgery,
     config: &TrainConfig,
-    progress: &mut Progress<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<Grafted, TrainError> {
     plan.conditions = query.condition.levels[query.n_known_conditions..].to_vec();
     plan.cells.clear();

@@ -1,6 +1,7 @@
 //! Early stopping, and lowering the learning rate, on the validation loss.
 
 use scgraft_models::EarlyStopping;
+use serde::{Deserialize, Serialize};
 
 /// What to do after an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +15,15 @@ pub struct Verdict {
 }
 
 /// Watches a validation loss.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stopper {
     rule: EarlyStopping,
     /// scArches looks at nothing before epoch `patience` − 1.
     blind: usize,
     seen: usize,
-    lowest: f64,
-    reference: f64,
+    /// The lowest loss so far; none before the first.
+    lowest: Option<f64>,
+    reference: Option<f64>,
     wait: usize,
     wait_rate: usize,
 }
@@ -29,7 +31,7 @@ pub struct Stopper {
 impl Stopper {
     /// Watches from the first epoch.
     pub fn new(rule: EarlyStopping) -> Self {
-        Stopper { rule, blind: 0, seen: 0, lowest: f64::INFINITY, reference: f64::INFINITY, wait: 0, wait_rate: 0 }
+        Stopper { rule, blind: 0, seen: 0, lowest: None, reference: None, wait: 0, wait_rate: 0 }
     }
 
     /// Watches as scArches 0.6.1 does: stopping and learning rate are blind to the first
@@ -41,9 +43,9 @@ impl Stopper {
     /// Takes the validation loss of the next epoch.
     pub fn look(&mut self, loss: f64) -> Verdict {
         self.seen += 1;
-        let best = loss < self.lowest;
+        let best = loss < self.lowest.unwrap_or(f64::INFINITY);
         if best {
-            self.lowest = loss;
+            self.lowest = Some(loss);
         }
         let mut verdict = Verdict { carry_on: true, lower_rate: false, best };
         if self.seen <= self.blind {
@@ -57,8 +59,9 @@ impl Stopper {
             verdict.lower_rate = true;
             self.wait_rate = 0;
         }
-        let improvement = self.reference - loss;
-        self.reference = self.reference.min(loss);
+        let reference = self.reference.unwrap_or(f64::INFINITY);
+        let improvement = reference - loss;
+        self.reference = Some(reference.min(loss)).filter(|r| r.is_finite());
         if improvement < 0.0 || loss.is_nan() {
             self.wait += 1;
             self.wait_rate += 1;

@@ -1,10 +1,8 @@
 //! What a fit promises: it starts near, keeps its best state, says whether it arrived, and grafts large queries on a sample.
 
-use std::ops::ControlFlow;
-
 use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared, SimulateOptions, simulate};
 use scgraft_models::{Header, Membership, Model, Program, Segment, Surgery};
-use scgraft_train::{Anneal, EarlyStopping, FitReport, Schedule, TrainConfig, TrainError, fit, graft};
+use scgraft_train::{Anneal, EarlyStopping, FitReport, Quiet, Schedule, TrainConfig, TrainError, fit, graft};
 use serde_json::json;
 
 /// A reference and a query of two new batches.
@@ -38,7 +36,7 @@ fn model(data: &Prepared) -> Model {
 }
 
 fn run(model: &mut Model, data: &Prepared, config: &TrainConfig) -> FitReport {
-    fit(model, data, config, &mut |_| ControlFlow::Continue(())).unwrap()
+    fit(model, data, config, &mut Quiet).unwrap()
 }
 
 /// By the model's own defaults, but of so many epochs.
@@ -69,8 +67,7 @@ fn a_start_read_off_the_data_is_nearer_than_a_random_one() {
     let mapping = TrainConfig::of(&trained.entry.mapping, asked.n_cells());
     let mapped = |start_from_data: bool| {
         let config = TrainConfig { epochs: 1, start_from_data, ..mapping.clone() };
-        let grafted =
-            graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), &config, &mut |_| ControlFlow::Continue(()));
+        let grafted = graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), &config, &mut Quiet);
         validation(&grafted.unwrap().model)[0]
     };
     assert!(mapped(true) < mapped(false), "{} {}", mapped(true), mapped(false));
@@ -150,9 +147,8 @@ fn a_large_query_is_fitted_on_a_sample_and_leaves_the_reference_as_it_was() {
     run(&mut trained, &data, &config(&data, 20));
     let asked = Prepared::query(&query, &trained.header.known(), &options()).unwrap();
     let config = TrainConfig { most_cells: Some(30), ..TrainConfig::of(&trained.entry.mapping, asked.n_cells()) };
-    let go = |config: &TrainConfig| {
-        graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), config, &mut |_| ControlFlow::Continue(())).unwrap()
-    };
+    let go =
+        |config: &TrainConfig| graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), config, &mut Quiet).unwrap();
     let grafted = go(&config);
     let n_new = asked.condition.levels.len() - asked.n_known_conditions;
     assert_eq!(grafted.report.as_ref().unwrap().n_cells, 30 * n_new);
@@ -166,7 +162,7 @@ fn settings_that_make_no_sense_are_refused() {
     let (reference, _) = cells();
     let data = Prepared::reference(&reference, None, &options()).unwrap();
     let refused = |config: TrainConfig| {
-        let found = fit(&mut model(&data), &data, &config, &mut |_| ControlFlow::Continue(()));
+        let found = fit(&mut model(&data), &data, &config, &mut Quiet);
         matches!(found, Err(TrainError::Config { .. }))
     };
     assert!(refused(TrainConfig { thinning: Some(0.0), ..config(&data, 1) }));

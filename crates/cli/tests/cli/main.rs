@@ -7,6 +7,7 @@ mod bad_days;
 mod bits;
 mod evaluate;
 mod import;
+mod killed;
 mod models;
 mod outputs;
 mod proteins;

@@ -1,0 +1,81 @@
+//! Runs that die: a training killed at any moment goes on to the bytes of one that was not, and leaves nothing behind.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{command, folder_with, names, scgraft};
+
+const EPOCHS: &str = "60";
+
+fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "batch", "--hidden", "32,32"];
+    let epochs = ["--epochs", EPOCHS, "--checkpoint-every", "0", "-o", "model.scgraft"];
+    fixed.into_iter().chain(epochs).chain(more.iter().copied()).collect()
+}
+
+/// Starts a run and kills it after so long, unless it is done before; whether it was killed.
+fn killed(at: &Path, arguments: &[&str], after: Duration) -> bool {
+    let mut run = command(at, arguments).spawn().unwrap();
+    let start = Instant::now();
+    while start.elapsed() < after {
+        if run.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    true
+}
+
+/// `SCGRAFT_KILLS=100 cargo test -p scgraft-cli --test cli killed` for more of them.
+#[test]
+fn a_killed_training_goes_on_to_the_same_bytes() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let start = Instant::now();
+    scgraft(at, &train(&["-q"])).good();
+    let usual = start.elapsed();
+    let whole = std::fs::read(at.join("model.scgraft")).unwrap();
+    let before = names(at);
+    let wanted: usize = std::env::var("SCGRAFT_KILLS").map_or(6, |n| n.parse().unwrap());
+    let (mut kills, mut random) = (0, 12345u64);
+    while kills < wanted {
+        std::fs::remove_file(at.join("model.scgraft")).unwrap();
+        loop {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let share = (random >> 40) as f64 / f64::from(1 << 24);
+            let threads = if random & (1 << 35) == 0 { "1" } else { "3" };
+            let mut arguments = train(&["-q", "--threads", threads]);
+            if at.join("model.scgraft.checkpoint").exists() {
+                arguments.push("--resume");
+            }
+            if !killed(at, &arguments, usual.mul_f64(0.7 * share)) {
+                break;
+            }
+            kills += 1;
+        }
+        if !at.join("model.scgraft").exists() {
+            let mut last = train(&["-q"]);
+            if at.join("model.scgraft.checkpoint").exists() {
+                last.push("--resume");
+            }
+            scgraft(at, &last).good();
+        }
+        assert!(std::fs::read(at.join("model.scgraft")).unwrap() == whole, "other bytes after {kills} kills");
+        assert_eq!(names(at), before);
+    }
+}
+
+#[test]
+fn what_there_is_to_go_on_from_is_said() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt", "query.h5ad", "reference.scgraft"]);
+    let at = folder.path();
+    scgraft(at, &train(&["--resume"])).says(&["no checkpoint", "model.scgraft.checkpoint"]);
+    std::fs::write(at.join("model.scgraft.checkpoint"), "something").unwrap();
+    scgraft(at, &train(&["--resume"])).says(&["no checkpoint of this version"]);
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "mapped.h5ad"];
+    scgraft(at, &[&map[..], &["--resume"]].concat()).says(&["no checkpoint", "mapped.h5ad.checkpoint"]);
+    let clash = [&map[..], &["--checkpoint", "query.h5ad"]].concat();
+    scgraft(at, &clash).says(&["query.h5ad", "would replace the input"]);
+}

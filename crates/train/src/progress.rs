@@ -1,0 +1,51 @@
+//! Who watches a fit: told of every epoch, keeper of its checkpoints.
+
+use std::ops::ControlFlow;
+
+use scgraft_models::EpochRecord;
+
+/// Watches a fit. Any closure over epoch records does; checkpoints need the other methods.
+pub trait Progress {
+    /// Told of every epoch; may stop the fit.
+    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()>;
+
+    /// Asked before the first epoch: the checkpoint to go on from, as [`Progress::save`] got it.
+    fn resume(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether there may be checkpoints; what they are of is noted before the first epoch.
+    fn keeps_checkpoints(&self) -> bool {
+        false
+    }
+
+    /// Asked after every epoch, and when the fit is stopped: whether a checkpoint is wanted now.
+    fn wants_checkpoint(&mut self) -> bool {
+        false
+    }
+
+    /// Keeps a checkpoint: the whole state of the fit between two epochs.
+    ///
+    /// # Errors
+    /// When it cannot be kept. The fit goes on without, and warns.
+    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
+        let _ = checkpoint;
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&EpochRecord) -> ControlFlow<()>> Progress for F {
+    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        self(record)
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn epoch(&mut self, _: &EpochRecord) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
