@@ -28,7 +28,7 @@ mod _native {
     #[pymodule_export]
     use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, map_cells, models, prepare, read_gmt, train};
     #[pymodule_export]
-    use super::tools::*;
+    use super::tools::instruction_set;
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {

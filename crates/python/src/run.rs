@@ -1,16 +1,17 @@
 //! Work without the interpreter's lock, which Ctrl-C ends.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use scgraft::Error;
 use scgraft::models::EpochRecord;
-use scgraft::train::with_threads;
+use scgraft::train::{Progress, with_threads};
 
 use crate::error::raise;
 use crate::log;
@@ -25,11 +26,76 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// Tells of an epoch; says whether to go on.
-    pub fn look(&self, record: &EpochRecord) -> ControlFlow<()> {
+    /// Watches a fit: tells of its epochs, keeps its checkpoints.
+    pub fn keeping(&self, kept: Option<Checkpoints>) -> Watch {
+        Watch { epochs: self.epochs.clone(), stop: self.stop.clone(), kept }
+    }
+}
+
+/// Where a fit keeps its state.
+pub struct Checkpoints {
+    file: PathBuf,
+    every: Duration,
+    last: Instant,
+    resume: Option<Vec<u8>>,
+    written: bool,
+}
+
+impl Checkpoints {
+    /// In a file, so much time between two; `resume` is one to go on from.
+    pub fn new(file: PathBuf, every: Duration, resume: Option<Vec<u8>>) -> Self {
+        Checkpoints { file, every, last: Instant::now(), written: resume.is_some(), resume }
+    }
+}
+
+/// Watches one fit.
+pub struct Watch {
+    epochs: Sender<EpochRecord>,
+    stop: Arc<AtomicBool>,
+    kept: Option<Checkpoints>,
+}
+
+impl Watch {
+    /// The fit is over: the checkpoint has done its work.
+    pub fn done(self) {
+        if let Some(kept) = self.kept.filter(|k| k.written)
+            && let Err(error) = std::fs::remove_file(&kept.file)
+        {
+            tracing::warn!("{}: could not be removed: {error}", kept.file.display());
+        }
+    }
+
+    fn asked_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Progress for Watch {
+    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         // Nobody listens any more after a stop.
         self.epochs.send(record.clone()).unwrap_or_default();
-        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.asked_to_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn resume(&mut self) -> Option<Vec<u8>> {
+        self.kept.as_mut().and_then(|k| k.resume.take())
+    }
+
+    fn keeps_checkpoints(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    fn wants_checkpoint(&mut self) -> bool {
+        let stopping = self.asked_to_stop();
+        self.kept.as_ref().is_some_and(|k| stopping || k.last.elapsed() >= k.every)
+    }
+
+    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        scgraft::io::write_bytes(&kept.file, checkpoint).map_err(|e| e.to_string())?;
+        kept.last = Instant::now();
+        kept.written = true;
+        Ok(())
     }
 }
 
