@@ -12,14 +12,14 @@ use scgraft::analysis::transfer::{
 use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
 use scgraft::io::write_table;
 use scgraft::models::Model;
-use scgraft::{pipeline, slots};
+use scgraft::{pictures, pipeline, slots};
 use serde_json::{Value, json};
 
 use super::input::{self, Condition, Values};
 use super::label_map::{LabelMap, Match, Renamed};
 use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, encode, files, pictures, stop};
+use super::{Global, Output, encode, files, stop};
 
 const EXAMPLES: &str = "\
 For each label column L writes obs[\"L_pred\"] (`Unknown` where the reference does not have the type), obs[\"L_best\"],
@@ -403,7 +403,7 @@ fn tell(
         renamed.warn_unused(&column.texts());
         let known: Vec<&str> = labels.levels.iter().map(String::as_str).collect();
         let found = Match::of(&renamed.texts(column), &known);
-        let curve = pictures::reliability(cells, name, truth, renamed)?;
+        let curve = pictures::reliability(cells, name, (truth, &renamed.column(column)))?;
         let of = curve.iter().flat_map(|c| &c.bins).map(|b| b.cells).sum::<u64>();
         let sum = curve.iter().flat_map(|c| &c.bins).map(|b| b.accuracy * b.cells as f64).sum::<f64>();
         if of > 0 {

@@ -5,30 +5,27 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::analysis::auroc::auroc;
+use scgraft::analysis::metrics::scores::EvaluateOptions;
 use scgraft::analysis::neighbours::Search;
-use scgraft::analysis::programs::{Comparison, DirectionMethod, ProgramTest, ProgramTestOptions, gene_importance};
+use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
 use scgraft::analysis::transfer::{NoveltyOptions, TransferOptions};
 use scgraft::cells::{
-    Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Truth, simulate,
+    Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Slot, Truth, simulate,
 };
+use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::write_table;
 use scgraft::models::NewPrograms;
+use scgraft::page::{self, PagePlan, Parts};
 use scgraft::pipeline::{self, Annotation, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
 use scgraft::report::Embedding as Plane;
-use scgraft::save;
-use scgraft::slots;
 use scgraft::train::TrainConfig;
+use scgraft::{pictures, save, slots};
 use serde_json::{Value, json};
 
-use super::cluster::Algorithm;
-use super::evaluate::{Evaluate, table};
 use super::fitted::told;
-use super::label_map::{LabelMap, Renamed};
-use super::near::{Expression, Near};
 use super::output::{fixed, number};
 use super::progress::Epochs;
-use super::report::Parts;
-use super::{Global, Output, enrich, files, input, report, simulate as simulation, stop};
+use super::{Global, Output, files, input, stop};
 
 const EXAMPLES: &str = "\
 Simulates a reference (3 batches, 6 cell types) and a query (2 new batches, a type that the reference lacks, half of the
@@ -60,6 +57,8 @@ const NEW_PROGRAMS: usize = 3;
 /// Weight of L1 on their weights. The published 0.7 moves a weight by more in a step than the likelihood of these
 /// shallow counts does, and leaves nothing of them.
 const NEW_L1_WEIGHT: f64 = 0.1;
+/// Components of the counts that the embedding is compared with.
+const COMPONENTS: usize = 50;
 /// Neighbours in the transfer of labels.
 const NEIGHBOURS: usize = 15;
 /// What is written besides the simulated data; pictures of cells have the names of what colours them.
@@ -82,12 +81,13 @@ const STATE: &str = "condition";
 impl Demo {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
-        files::check_outputs(&FILES.map(|name| self.out.join(name)), &[])?;
+        let files = FILES.iter().chain(&save::SIMULATED).map(|name| self.out.join(name)).collect::<Vec<_>>();
+        files::check_outputs(&files, &[])?;
         let plain = SimulateOptions::default();
         let options = SimulateOptions { seed: global.seed.unwrap_or(plain.seed), ..plain };
         tracing::info!("simulating {} + {} cells, {} genes", options.n_reference, options.n_query, options.n_genes);
         let simulated = simulate(&options)?;
-        simulation::write(&self.out, simulated.clone())?;
+        save::simulated(&self.out, simulated.clone())?;
         let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
 
         let condition = ConditionSource::Columns(vec![BATCH.into()]);
@@ -178,53 +178,41 @@ impl Demo {
         }
         write_table(
             at("stimulated_versus_control.tsv"),
-            &enrich::without_index(slots::test_table(stimulation, &mapped.embedding)),
+            &files::without_index(slots::test_table(stimulation, &mapped.embedding)),
         )?;
         stop::check()?;
 
-        let evaluation = Evaluate {
-            files: vec![at("mapped.h5ad")],
-            embedding: vec![slots::LATENT.into()],
-            name: vec!["query on its reference".into()],
-            batch: BATCH.into(),
-            labels: TYPE.into(),
-            before: "counts".into(),
-            components: 50,
-            expression: Expression::default(),
-            reference: vec![at("reference_out.h5ad")],
-            query: Vec::new(),
-            resolution: Vec::new(),
-            algorithm: Algorithm::Leiden,
-            k: NEIGHBOURS,
-            kbet_k: 50,
-            lisi_k: 90,
-            near: Near::default(),
-            label_map: LabelMap::default(),
-            tsv: None,
-            output: None,
+        let side = Side {
+            reference: Some(Part { name: "the reference", batch: "reference", cells: reference }),
+            query: Part { name: "the query", batch: "query", cells: query },
         };
-        let found = evaluation.scores(global)?;
-        let metrics = table(&found.scores, found.query.as_ref());
-        write_table(at("metrics.tsv"), &metrics)?;
+        let options = EvaluateOptions { seed: global.seed.unwrap_or(0), ..EvaluateOptions::default() };
+        let plan = EvaluatePlan { batch: BATCH.into(), labels: TYPE.into(), options, ..EvaluatePlan::default() };
+        let mut compared = Compared::new(side, &plan)?;
+        let counts = [reference, query].map(|cells| Ok(scgraft::plain_expression(cells, &Slot::X, false)?));
+        compared.before_is_of(&counts.into_iter().collect::<Result<Vec<_>>>()?, false, COMPONENTS);
+        compared.add(&side, slots::LATENT, "query on its reference".into())?;
+        let scores = compared.scores(&plan)?;
+        let found = Evaluated { scores, query: compared.query_scores(&plan)? };
+        write_table(at("metrics.tsv"), &found.table())?;
         stop::check()?;
 
         let known = slots::embedding(reference, slots::LATENT)?;
-        let title = "Simulated query on its reference";
+        let plan = PagePlan {
+            title: "Simulated query on its reference".into(),
+            label: Some(TYPE.into()),
+            truth: query.obs.column(TYPE).map(|given| (TYPE.into(), given.clone())),
+            seed: global.seed.unwrap_or(0),
+            ..PagePlan::default()
+        };
         let parts = Parts {
             cells: query,
             query: &mapped.embedding,
             reference: Some((reference, &known)),
             model: Some(&mapped.grafted.model),
-            label: Some(TYPE),
-            truth: None,
-            renamed: &Renamed::default(),
-            rule: DirectionMethod::default(),
-            groups: None,
-            metrics: Some(metrics),
-            color: &[],
-            seed: global.seed.unwrap_or(0),
+            metrics: pictures::metrics("", &found),
         };
-        let page = report::page(title, &parts)?;
+        let page = page::page(&parts, &plan)?;
         save::page(at("report.html"), &page)?;
         for map in &page.embeddings {
             for color in map.colors.iter().filter(|c| [TYPE, STATE, "data"].contains(&c.name.as_str())) {

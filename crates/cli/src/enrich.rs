@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::Embedding;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow};
-use scgraft::cells::{Coded, Frame};
+use scgraft::cells::Coded;
 use scgraft::io::write_table;
 use scgraft::{pipeline, slots};
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ impl Enrich {
             self.beside.add(&tested, &test.rows, &mut table, self.top, out)?;
         }
         if let Some(path) = &self.tsv {
-            write_table(path, &without_index(table.clone()))?;
+            write_table(path, &files::without_index(table.clone()))?;
         }
         if let Some(path) = output {
             slots::put_test_table(&mut cells, &self.test_name(), table);
@@ -172,16 +172,6 @@ impl Enrich {
 fn narrow(coded: &Coded, rows: &[usize], kept: &[usize]) -> Coded {
     let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
     Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
-}
-
-/// A table for a text file: the first column names the rows.
-pub(crate) fn without_index(mut table: Frame) -> Frame {
-    if !table.columns.is_empty() {
-        let (name, column) = table.columns.remove(0);
-        table.index = column.texts().into_iter().map(Option::unwrap_or_default).collect();
-        table.index_name = Some(name);
-    }
-    table
 }
 
 /// Each comparison's leading programs.

@@ -1,23 +1,21 @@
 //! `scgraft evaluate`: integration and mapping metrics of several embeddings in one table.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::analysis::metrics::query::{QUERY_METRICS, QueryScores, Sides, evaluate_query};
-use scgraft::analysis::metrics::scores::{Category, EvaluateOptions, METRICS, Row, Scores, evaluate};
-use scgraft::cells::{Array, Cells, Coded, Column, Dense, Frame, Slot, Uns};
+use scgraft::analysis::metrics::scores::{Category, EvaluateOptions};
+use scgraft::cells::{Cells, Slot};
+use scgraft::evaluate::{ColumnKind, Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::{ReadOptions, Select, read_h5ad, write_table};
-use scgraft::joint::{centred_apart, joint_components};
-use scgraft::slots;
-use serde_json::{Value, json};
+use scgraft::{pictures, slots};
+use serde_json::{Map, Value, json};
 
 use super::cluster::Algorithm;
 use super::label_map::{LabelMap, Match};
 use super::near::{Expression, Near};
 use super::output::{fixed, number};
-use super::{Global, Output, files, input, pictures, stop};
+use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
 Biology: NMI, ARI (best of several clusterings), cell-type ASW, isolated labels, graph cLISI, kNN accuracy. Batches: PC
@@ -105,24 +103,6 @@ impl Evaluate {
         let inputs: Vec<&Path> = self.files.iter().chain(&self.reference).map(PathBuf::as_path).collect();
         inputs.iter().try_for_each(|p| files::check_input(p))?;
         files::check_outputs(self.tsv.iter().chain(&self.output), &inputs)?;
-        let found = self.scores(global)?;
-        show(&found, out);
-        let table = table(&found.scores, found.query.as_ref());
-        if let Some(path) = &self.tsv {
-            write_table(path, &table)?;
-        }
-        if let Some(path) = &self.output {
-            scgraft::save::picture(path, &pictures::metrics("", &table).context("nothing to draw")?)?;
-            out.line(format!("wrote {}", path.display()));
-            out.put("files", files::shown(std::slice::from_ref(path)));
-        }
-        Ok(())
-    }
-
-    /// The metrics, and those of a query where there is one.
-    pub fn scores(&self, global: &Global) -> Result<Evaluated> {
-        let data = self.read()?;
-        let embeddings: Vec<(&str, &Dense)> = data.embeddings.iter().map(|(n, x)| (n.as_str(), x)).collect();
         let mut options = EvaluateOptions {
             seed: global.seed.unwrap_or(0),
             algorithm: self.algorithm.of_analysis(),
@@ -135,26 +115,37 @@ impl Evaluate {
         if !self.resolution.is_empty() {
             options.resolutions = self.resolution.clone();
         }
-        tracing::info!("{} cells, {} embeddings", data.labels.codes.len(), embeddings.len());
-        let before = data.before.as_ref().ok().map(|b| &b.x);
-        let mut scores = evaluate(&embeddings, &data.batch, &data.labels, before, &options)?;
+        let (batch, labels, query) = (self.batch.clone(), self.labels.clone(), self.query.clone());
+        let plan = EvaluatePlan { batch, labels, query, options };
+        self.check()?;
+        let first = self.files(0)?;
+        let comparison = self.comparison(&first, &plan)?;
+        let scores = comparison.scores(&plan)?;
         stop::check()?;
-        for row in &scores.rows {
-            self.near.tell(row.recall);
+        scores.rows.iter().for_each(|row| self.near.tell(row.recall));
+        let found = Evaluated { scores, query: comparison.query_scores(&plan)? };
+        show(&comparison, &found, out);
+        if let Some(path) = &self.tsv {
+            write_table(path, &found.table())?;
         }
-        let sides = data.query.as_ref();
-        let sides = sides.map(|query| Sides { query, batch: &data.batch, cell_types: &data.labels });
-        let mut query = sides.map(|s| evaluate_query(&embeddings, s, before, self.k, &options.search)).transpose()?;
-        if let Err(reason) = &data.before {
-            let left = query.iter_mut().flat_map(|q| &mut q.left_out).chain(&mut scores.left_out);
-            for (name, why) in left {
-                if ["PC regression", "kNN purity", "Query kNN purity"].contains(name) {
-                    why.clone_from(reason);
-                }
-            }
+        if let Some(path) = &self.output {
+            scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;
+            out.line(format!("wrote {}", path.display()));
+            out.put("files", files::shown(std::slice::from_ref(path)));
         }
-        let labels = data.query.as_ref().map(|query| matched(query, &data.labels));
-        Ok(Evaluated { scores, query, before: data.before.ok().map(|b| b.told), labels })
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let n_rows = self.files.len() * self.embedding.len();
+        if !self.name.is_empty() && self.name.len() != n_rows {
+            bail!("--name has {} names, there are {n_rows} embeddings", self.name.len());
+        }
+        let n_references = self.reference.len();
+        if n_references > 1 && n_references != self.files.len() {
+            bail!("{n_references} references for {} files: give one for all or one for each", self.files.len());
+        }
+        Ok(())
     }
 
     /// The name of the row of file `f` and key `key`.
@@ -170,84 +161,39 @@ impl Evaluate {
         }
     }
 
-    fn read(&self) -> Result<Data> {
-        let n_rows = self.files.len() * self.embedding.len();
-        if !self.name.is_empty() && self.name.len() != n_rows {
-            bail!("--name has {} names, there are {n_rows} embeddings", self.name.len());
+    fn comparison<'a>(&self, first: &'a Files, plan: &EvaluatePlan) -> Result<Compared<'a>> {
+        let mut comparison = Compared::new(first.side(), plan)?;
+        match self.before.as_str() {
+            "none" => comparison.before = Err("not wanted (--before none)".to_owned()),
+            COUNTS => self.of_counts(first, &mut comparison)?,
+            key => comparison.before_is(key)?,
         }
-        let n_references = self.reference.len();
-        if n_references > 1 && n_references != self.files.len() {
-            bail!("{n_references} references for {} files: give one for all or one for each", self.files.len());
-        }
-        let first = self.side(0)?;
-        let columns = Columns::of(self, &first)?;
-        let before = match self.before.as_str() {
-            "none" => Err("not wanted (--before none)".to_owned()),
-            COUNTS => self.of_counts(&first, &columns.kept)?,
-            key => {
-                let x = first.embedding(key)?.select_rows(&columns.kept);
-                Ok(Before { x, told: format!("before integration: obsm[\"{key}\"]") })
-            }
-        };
-        let mut embeddings = Vec::new();
         for f in 0..self.files.len() {
-            let other = if f == 0 { None } else { Some(self.side(f)?) };
-            let side = other.as_ref().unwrap_or(&first);
-            let order = if f == 0 { None } else { Some(first.order_in(side)?) };
+            let other = if f == 0 { None } else { Some(self.files(f)?) };
+            let side = other.as_ref().unwrap_or(first).side();
             for (key, name) in self.embedding.iter().enumerate() {
-                let x = side.embedding(name)?;
-                let x = order.as_ref().map_or_else(|| x.clone(), |rows| x.select_rows(rows));
-                embeddings.push((self.row_name(f, key), x.select_rows(&columns.kept)));
+                comparison.add(&side, name, self.row_name(f, key))?;
             }
         }
-        Ok(Data { embeddings, before, batch: columns.batch, labels: columns.labels, query: columns.query })
+        Ok(comparison)
     }
 
-    /// Components of the counts of the cells compared, of the first file and its reference together; or why there are none.
-    fn of_counts(&self, side: &Side, kept: &[usize]) -> Result<Result<Before, String>> {
+    /// Makes the data before integration of the counts of the first file and its reference; or says why there are none.
+    fn of_counts(&self, first: &Files, comparison: &mut Compared<'_>) -> Result<()> {
         stop::check()?;
         let mut parts = Vec::new();
-        let (mut start, mut kept) = (0, kept);
-        for part in side.parts() {
-            let n = part.cells.n_cells();
-            let (own, rest) = kept.split_at(kept.partition_point(|&i| i < start + n));
-            let rows: Vec<usize> = own.iter().map(|i| i - start).collect();
-            (start, kept) = (start + n, rest);
-            let cells = read_h5ad(&part.path, &self.slot_options())?;
+        for (file, rows) in first.reference.iter().chain([&first.query]).zip(comparison.rows()) {
+            let cells = read_h5ad(&file.path, &self.slot_options())?;
             match self.expression.plain_of(&cells) {
-                Ok(mut values) => {
-                    if rows.len() < n {
-                        values.x = values.x.select_rows(&rows);
-                    }
-                    parts.push(values);
+                Ok(values) => parts.push(values.select_cells(&rows)),
+                Err(reason) => {
+                    comparison.before = Err(format!("no counts in {}: {reason:#}", file.path));
+                    return Ok(());
                 }
-                Err(reason) => return Ok(Err(format!("no counts in {}: {reason:#}", part.path.display()))),
             }
         }
-        let genes = side.genes_of_the_model();
-        let normalised = self.expression.log_normalised;
-        let found = joint_components(&parts, normalised, genes, VARIABLE, self.components);
-        let found = match found {
-            Ok(found) => found,
-            Err(reason) => return Ok(Err(format!("no components of the counts: {reason}"))),
-        };
-        let files = if parts.len() == 1 { "the file".to_owned() } else { "both files together".to_owned() };
-        let values = if normalised { "values as they are" } else { "counts scaled to 10,000 a cell, log1p" };
-        let list: Vec<&String> = genes.iter().flat_map(|g| g.iter()).collect();
-        let of_model = !found.genes.is_empty() && found.genes.iter().all(|g| list.contains(&g));
-        let which = if of_model && found.genes.len() == list.len() {
-            "genes of the model".to_owned()
-        } else if of_model {
-            format!("of {} genes of the model", list.len())
-        } else {
-            format!("most variable of the {} genes there", found.shared)
-        };
-        let told = format!(
-            "before integration: {} principal components of {files} ({values}) on the {} {which}",
-            found.pca.scores.n_cols,
-            found.genes.len()
-        );
-        Ok(Ok(Before { x: found.pca.scores, told }))
+        comparison.before_is_of(&parts, self.expression.log_normalised, self.components);
+        Ok(())
     }
 
     /// What to read of a file for its counts.
@@ -260,350 +206,121 @@ impl Evaluate {
         }
     }
 
-    /// A file and its reference.
-    fn side(&self, f: usize) -> Result<Side> {
+    /// A file and its reference. Labels of the query, or of the one file that holds all cells, are renamed.
+    fn files(&self, f: usize) -> Result<Files> {
         let reference = match &self.reference[..] {
             [] => None,
             [one] => Some(one),
             several => several.get(f),
         };
-        Ok(Side { reference: reference.map(|r| Part::read(r)).transpose()?, query: Part::read(&self.files[f])? })
+        let reference = reference.map(|r| File::read(r)).transpose()?;
+        let mut query = File::read(&self.files[f])?;
+        if let Some(column) = query.cells.obs.column(&self.labels) {
+            let renamed = self.label_map.read()?;
+            if f == 0 {
+                renamed.warn_unused(&column.texts());
+            }
+            let column = renamed.column(column);
+            query.cells.obs.set(&self.labels, column);
+        }
+        Ok(Files { reference, query })
     }
 }
 
 /// The word that makes the data before integration of the counts.
 const COUNTS: &str = "counts";
-/// Most variable genes that are taken where no model says which.
-const VARIABLE: usize = 2000;
 
-/// The metrics, and what they rest on.
-pub(crate) struct Evaluated {
-    pub scores: Scores,
-    pub query: Option<QueryScores>,
-    /// What was done for the data before integration.
-    before: Option<String>,
-    /// How the query's labels meet the reference's.
-    labels: Option<Match>,
-}
-
-/// The data before integration.
-struct Before {
-    x: Dense,
-    /// What it is.
-    told: String,
-}
-
-/// How the labels of the query meet those of the other cells.
-fn matched(query: &[bool], labels: &Coded) -> Match {
-    let name = |i: usize| labels.levels[labels.codes[i] as usize].as_str();
-    let mut known: Vec<&str> = (0..query.len()).filter(|&i| !query[i]).map(name).collect();
-    known.sort_unstable();
-    known.dedup();
-    let own: Vec<Option<String>> = (0..query.len()).filter(|&i| query[i]).map(|i| Some(name(i).to_owned())).collect();
-    Match::of(&own, &known)
-}
-
-/// What is compared.
-struct Data {
-    embeddings: Vec<(String, Dense)>,
-    /// The data before integration, or why there is none.
-    before: Result<Before, String>,
-    batch: Coded,
-    labels: Coded,
-    query: Option<Vec<bool>>,
-}
-
-/// One file.
-struct Part {
-    path: PathBuf,
+/// A file.
+struct File {
+    path: String,
+    stem: String,
     cells: Cells,
 }
 
-impl Part {
-    fn read(path: &Path) -> Result<Part> {
+impl File {
+    fn read(path: &Path) -> Result<File> {
         stop::check()?;
         let options = ReadOptions { obsm: Select::All, varm: Select::All, uns: Select::All, ..ReadOptions::tables() };
-        Ok(Part { path: path.to_owned(), cells: read_h5ad(path, &options)? })
+        let (name, stem) = (path.display().to_string(), files::stem(path));
+        Ok(File { path: name, stem, cells: read_h5ad(path, &options)? })
     }
 
-    fn embedding(&self, key: &str) -> Result<scgraft::Embedding> {
-        slots::embedding(&self.cells, key).with_context(|| self.path.display().to_string())
-    }
-
-    fn texts(&self, column: &str) -> Option<Vec<Option<String>>> {
-        self.cells.obs.column(column).map(Column::texts)
+    fn part(&self) -> Part<'_> {
+        Part { name: &self.path, batch: &self.stem, cells: &self.cells }
     }
 }
 
-/// A query with its reference, or one file with all cells.
-struct Side {
-    reference: Option<Part>,
-    query: Part,
+/// A file with its reference.
+struct Files {
+    reference: Option<File>,
+    query: File,
 }
 
-impl Side {
-    /// Cells of the reference, then of the query, in the dimensions of the reference.
-    fn embedding(&self, key: &str) -> Result<Dense> {
-        let query = self.query.embedding(key)?;
-        let Some(part) = &self.reference else { return Ok(query.mean) };
-        let reference = part.embedding(key)?;
-        let shared = query.select(&reference.names);
-        let plain = !matches!(self.query.cells.obsm.get(key), Some(Array::Frame(_))) && key != slots::LATENT;
-        let Some(shared) = shared.filter(|s| !plain || s.mean.n_cols == query.mean.n_cols) else {
-            bail!(
-                "obsm[\"{key}\"]: {} has {} dimensions that are not all among the {} of {}; map the query onto this \
-                 reference",
-                part.path.display(),
-                reference.names.len(),
-                query.names.len(),
-                self.query.path.display()
-            );
-        };
-        if plain {
-            let (a, b) = (part.path.display(), self.query.path.display());
-            if centred_apart(&reference.mean, &shared.mean) || (key == "X_pca" && self.other_loadings()) {
-                bail!(
-                    "obsm[\"{key}\"] of {a} and of {b} are two decompositions: each is centred on its own cells or has \
-                     loadings of its own, so their axes are not the same and nothing between the files can be read off \
-                     them; leave --before out (components of the counts of both files are made), or put one embedding \
-                     of all cells into both files"
-                );
-            }
-            tracing::warn!("obsm[\"{key}\"] of {a} and of {b} are taken as one embedding of all cells");
-        }
-        let values = reference.mean.values.into_iter().chain(shared.mean.values).collect();
-        Ok(Dense::new(reference.mean.n_rows + shared.mean.n_rows, shared.mean.n_cols, values))
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.reference.iter().chain([&self.query])
-    }
-
-    /// Whether both files have loadings of components, and not the same ones.
-    fn other_loadings(&self) -> bool {
-        let loadings = |p: &Part| match p.cells.varm.get("PCs") {
-            Some(Array::Dense(m)) => Some(m.clone()),
-            _ => None,
-        };
-        let Some((a, b)) = self.reference.as_ref().and_then(|r| loadings(r).zip(loadings(&self.query))) else {
-            return false;
-        };
-        let names = self.reference.iter().flat_map(|r| &r.cells.var.index);
-        let at: HashMap<&str, usize> = names.enumerate().map(|(i, g)| (g.as_str(), i)).collect();
-        let same = |(i, g): (usize, &String)| {
-            at.get(g.as_str()).is_none_or(|&j| a.row(j).iter().zip(b.row(i)).all(|(x, y)| (x - y).abs() < 1e-4))
-        };
-        a.n_cols != b.n_cols || !self.query.cells.var.index.iter().enumerate().all(same)
-    }
-
-    /// The genes of the model that both files were encoded by, or the query's alone.
-    fn genes_of_the_model(&self) -> Option<&[String]> {
-        match slots::note(&self.query.cells, "genes") {
-            Some(Uns::Texts(genes)) => Some(genes),
-            _ => None,
-        }
-    }
-
-    /// For each cell here its row in `other`, which must have all of them.
-    fn order_in(&self, other: &Side) -> Result<Vec<usize>> {
-        let mut rows = Vec::new();
-        let mut before = 0;
-        for (mine, theirs) in self.parts().zip(other.parts()) {
-            let (index, others) = (&mine.cells.obs.index, &theirs.cells.obs.index);
-            if index == others {
-                rows.extend((0..index.len()).map(|i| before + i));
-            } else {
-                let mut at = HashMap::new();
-                for (i, name) in others.iter().enumerate() {
-                    if at.insert(name.as_str(), before + i).is_some() {
-                        bail!("{}: two cells are named `{name}`, so cells cannot be matched", theirs.path.display());
-                    }
-                }
-                for name in index {
-                    let Some(&row) = at.get(name.as_str()) else {
-                        bail!(
-                            "{}: no cell `{name}`, which {} has; files to compare hold the same cells",
-                            theirs.path.display(),
-                            mine.path.display()
-                        );
-                    };
-                    rows.push(row);
-                }
-                if others.len() > index.len() {
-                    let more = others.len() - index.len();
-                    tracing::warn!("{}: {more} cells that the first file lacks are left out", theirs.path.display());
-                }
-            }
-            before += others.len();
-        }
-        Ok(rows)
+impl Files {
+    fn side(&self) -> Side<'_> {
+        Side { reference: self.reference.as_ref().map(File::part), query: self.query.part() }
     }
 }
 
-/// The labels of the cells that have both.
-struct Columns {
-    kept: Vec<usize>,
-    batch: Coded,
-    labels: Coded,
-    query: Option<Vec<bool>>,
+/// How the labels of the query meet those of the other cells.
+fn matched(comparison: &Compared<'_>) -> Option<Match> {
+    let labels = &comparison.labels;
+    let name = |i: usize| labels.levels[labels.codes[i] as usize].as_str();
+    let query = comparison.query.as_ref()?;
+    let (own, other): (Vec<usize>, Vec<usize>) = (0..query.len()).partition(|&i| query[i]);
+    let mut known: Vec<&str> = other.into_iter().map(name).collect();
+    known.sort_unstable();
+    known.dedup();
+    let own: Vec<Option<String>> = own.into_iter().map(|i| Some(name(i).to_owned())).collect();
+    Some(Match::of(&own, &known))
 }
 
-impl Columns {
-    fn of(options: &Evaluate, side: &Side) -> Result<Columns> {
-        let mut batch: Vec<Option<String>> = Vec::new();
-        let mut labels: Vec<Option<String>> = Vec::new();
-        let missing = |part: &Part, name: &str| {
-            let columns = input::nearest_first(name, &part.cells.obs.names());
-            anyhow::anyhow!(
-                "{}: obs has no column `{name}`; its columns, nearest name first: {columns}",
-                part.path.display()
-            )
-        };
-        if side.parts().all(|p| p.cells.obs.column(&options.batch).is_none()) {
-            return Err(missing(&side.query, &options.batch));
-        }
-        let renamed = options.label_map.read()?;
-        for part in side.parts() {
-            let n = part.cells.n_cells();
-            let own = || vec![Some(files::stem(&part.path)); n];
-            batch.extend(part.texts(&options.batch).unwrap_or_else(own));
-            let mut given = part.texts(&options.labels).ok_or_else(|| missing(part, &options.labels))?;
-            // Names are those of the reference; where one file holds both, all cells are renamed.
-            if std::ptr::eq(part, &side.query) {
-                renamed.warn_unused(&given);
-                renamed.apply(&mut given);
-            }
-            labels.extend(given);
-        }
-        let kept: Vec<usize> = (0..batch.len()).filter(|&i| batch[i].is_some() && labels[i].is_some()).collect();
-        if kept.len() < batch.len() {
-            let (n, b, l) = (batch.len() - kept.len(), &options.batch, &options.labels);
-            tracing::warn!("{n} cells lack `{b}` or `{l}` and are left out");
-        }
-        let file = side.query.path.display();
-        if kept.is_empty() {
-            bail!("{file}: no cell has both `{}` and `{}`; choose other columns", options.batch, options.labels);
-        }
-        let coded = |name: &str, texts: &[Option<String>]| {
-            let own = Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded();
-            let own = own.map_err(|_| anyhow::anyhow!("{file}: column `{name}` of obs cannot be read"))?;
-            match &own.levels[..] {
-                [one] => bail!("{file}: all cells have `{one}` in column `{name}` of obs; choose one with two levels"),
-                _ => Ok(own),
-            }
-        };
-        let (batch, labels) = (coded(&options.batch, &batch)?, coded(&options.labels, &labels)?);
-        let query = if let Some(part) = &side.reference {
-            let n = part.cells.n_cells();
-            Some(kept.iter().map(|&i| i >= n).collect())
-        } else if options.query.is_empty() {
-            None
-        } else {
-            if let Some(unknown) = options.query.iter().find(|q| !batch.levels.contains(q)) {
-                let levels: Vec<&str> = batch.levels.iter().map(String::as_str).collect();
-                let near = input::nearest_first(unknown, &levels);
-                bail!("--query {unknown}: `{}` has no such batch; nearest name first: {near}", options.batch);
-            }
-            Some(batch.codes.iter().map(|&c| options.query.contains(&batch.levels[c as usize])).collect())
-        };
-        Ok(Columns { kept, batch, labels, query })
-    }
-}
-
-/// Name of the column of a category's mean.
-pub(crate) const MEANS: [&str; 5] = ["Biology", "Batch", "Overall", "Overall (expiMap)", "Overall (scArches)"];
-
-/// The means of a row, in the order of their names.
-fn means(row: &Row) -> [Option<f64>; 5] {
-    [row.biology, row.batch, row.overall, row.expimap_overall, row.scarches_overall]
-}
-
-/// One row an embedding, in the order given: every metric, the means, the metrics of the query.
-pub(crate) fn table(scores: &Scores, query: Option<&QueryScores>) -> Frame {
-    let mut out = Frame::new(scores.rows.iter().map(|r| r.embedding.clone()).collect());
-    out.index_name = Some("embedding".into());
-    let real = |f: &dyn Fn(usize) -> Option<f64>| {
-        Column::Real((0..scores.rows.len()).map(|i| f(i).unwrap_or(f64::NAN)).collect())
-    };
-    for (m, metric) in METRICS.iter().enumerate() {
-        out.set(metric.name, real(&|i| scores.rows[i].values[m]));
-    }
-    for (at, name) in MEANS.iter().enumerate() {
-        out.set(name, real(&|i| means(&scores.rows[i])[at]));
-    }
-    if let Some(query) = query {
-        for (m, name) in QUERY_METRICS.iter().enumerate() {
-            out.set(name, real(&|i| query.rows[i].1[m]));
-        }
-    }
-    out
-}
-
-fn show(found: &Evaluated, out: &mut Output) {
+fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
     let (scores, query) = (&found.scores, found.query.as_ref());
-    let shown = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| fixed(v, 3));
-    let ranked = scores.ranked();
+    let (ranked, columns) = (found.ranked(), found.columns());
     let mut header = vec!["metric", "of"];
-    header.extend(ranked.iter().map(|r| r.embedding.as_str()));
-    let mut rows = Vec::new();
-    for (m, metric) in METRICS.iter().enumerate() {
-        let of = match (metric.category, metric.in_mean) {
-            (_, false) => "",
-            (Category::Biology, _) => "biology",
-            (Category::Batch, _) => "batch",
+    header.extend(ranked.iter().map(|&i| scores.rows[i].embedding.as_str()));
+    let rows = columns.iter().map(|c| {
+        let of = match c.kind {
+            ColumnKind::Integration(m) if !m.in_mean => "",
+            ColumnKind::Integration(m) if m.category == Category::Biology => "biology",
+            ColumnKind::Integration(_) => "batch",
+            ColumnKind::Mean => "mean",
+            ColumnKind::Mapping => "query",
         };
-        let mut row = vec![metric.name.to_owned(), of.to_owned()];
-        row.extend(ranked.iter().map(|r| shown(r.values[m])));
-        rows.push(row);
-    }
-    for (at, name) in MEANS.iter().enumerate() {
-        let mut row = vec![(*name).to_owned(), "mean".to_owned()];
-        row.extend(ranked.iter().map(|r| shown(means(r)[at])));
-        rows.push(row);
-    }
-    if let Some(query) = query {
-        for (m, name) in QUERY_METRICS.iter().enumerate() {
-            let mut row = vec![(*name).to_owned(), "query".to_owned()];
-            let of = |name: &str| query.rows.iter().find(|r| r.0 == name).and_then(|r| r.1[m]);
-            row.extend(ranked.iter().map(|r| shown(of(&r.embedding))));
-            rows.push(row);
-        }
-    }
-    out.table(&header, &rows);
+        let mut row = vec![c.name.to_owned(), of.to_owned()];
+        row.extend(ranked.iter().map(|&i| c.values[i].map_or_else(|| "–".to_owned(), |v| fixed(v, 3))));
+        row
+    });
+    out.table(&header, &rows.collect::<Vec<_>>());
     let left: Vec<&(&str, String)> =
         scores.left_out.iter().chain(query.into_iter().flat_map(|q| &q.left_out)).collect();
     for (metric, reason) in &left {
         out.line(format!("{metric} is left out: {reason}"));
     }
-    if let Some(before) = &found.before {
-        out.line(before);
-        out.put("before", before.as_str());
+    if let Ok(before) = &comparison.before {
+        out.line(&before.what);
+        out.put("before", before.what.as_str());
     }
-    if let Some(labels) = &found.labels {
+    if let Some(labels) = matched(comparison) {
         let told = labels.tell("label accuracy and distance", ", taken for types the reference lacks", out);
         out.put("query_labels", told);
     }
-    let values = |names: &mut dyn Iterator<Item = &'static str>, values: &[Option<f64>]| -> Value {
-        names
-            .zip(values)
-            .map(|(n, v)| (n.to_owned(), v.map_or(Value::Null, number)))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+    let values = |i: usize, of: &dyn Fn(ColumnKind) -> bool| -> Value {
+        let values = columns.iter().filter(|c| of(c.kind));
+        values.map(|c| (c.name.to_owned(), c.values[i].map_or(Value::Null, number))).collect::<Map<_, _>>().into()
     };
-    let told: Vec<Value> = ranked
-        .iter()
-        .map(|r| {
-            let query = query.and_then(|q| q.rows.iter().find(|row| row.0 == r.embedding));
-            json!({
-                "embedding": r.embedding,
-                "metrics": values(&mut METRICS.iter().map(|m| m.name), &r.values),
-                "biology": r.biology, "batch": r.batch, "overall": r.overall,
-                "overall_expimap": r.expimap_overall, "overall_scarches": r.scarches_overall, "neighbours_recall": number(r.recall),
-                "query": query.map(|q| values(&mut QUERY_METRICS.iter().copied(), &q.1)),
-            })
+    let told = ranked.iter().map(|&i| {
+        let r = &scores.rows[i];
+        json!({
+            "embedding": r.embedding,
+            "metrics": values(i, &|kind| matches!(kind, ColumnKind::Integration(_))),
+            "biology": r.biology, "batch": r.batch, "overall": r.overall, "overall_expimap": r.expimap_overall,
+            "overall_scarches": r.scarches_overall, "neighbours_recall": number(r.recall),
+            "query": query.map(|_| values(i, &|kind| kind == ColumnKind::Mapping)),
         })
-        .collect();
-    out.put("embeddings", told);
+    });
+    out.put("embeddings", told.collect::<Vec<_>>());
     let left: Vec<Value> = left.iter().map(|(m, r)| json!({"metric": m, "reason": r})).collect();
     out.put("left_out", left);
 }

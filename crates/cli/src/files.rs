@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use scgraft::cells::Cells;
+use scgraft::cells::{Cells, Frame};
 use scgraft::io::{AtomicFile, ReadOptions, WriteOptions, place, read_cells, read_h5ad, write_h5ad};
 
 use super::stop;
@@ -93,6 +93,16 @@ pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
 pub(crate) fn stem(path: &Path) -> String {
     let name = path.file_stem().map_or_else(|| "query".into(), |s| s.to_string_lossy().into_owned());
     name.strip_suffix(".h5ad").unwrap_or(&name).to_owned()
+}
+
+/// A table for a text file: the first column names the rows.
+pub(crate) fn without_index(mut table: Frame) -> Frame {
+    if !table.columns.is_empty() {
+        let (name, column) = table.columns.remove(0);
+        table.index = column.texts().into_iter().map(Option::unwrap_or_default).collect();
+        table.index_name = Some(name);
+    }
+    table
 }
 
 /// Paths as JSON.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use scgraft::cells::{Cells, Coded, Column, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
+use scgraft::cells::{Cells, Coded, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
 use scgraft::models::Model;
 use scgraft::query::condition_of_reference;
 
@@ -116,34 +116,9 @@ pub(crate) fn warn(prepared: &Prepared) {
     }
 }
 
-/// A column of `obs`, coded; and the rows where it is filled.
-///
-/// # Errors
-/// When there is no such column, or it is empty.
-pub(crate) fn coded(cells: &Cells, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<usize>)> {
-    let Some(column) = cells.obs.column(name) else {
-        let columns = nearest_first(name, &cells.obs.names());
-        anyhow::bail!("{file}: obs has no column `{name}`; its columns, nearest name first: {columns}");
-    };
-    code(column, file, name)
-}
-
-fn code(column: &Column, file: &str, name: &str) -> anyhow::Result<(Coded, Vec<usize>)> {
-    let rows: Vec<usize> = match column.coded() {
-        Ok(coded) => {
-            let rows = (0..coded.codes.len()).collect();
-            return Ok((coded, rows));
-        }
-        Err(missing) => (0..column.len()).filter(|i| missing.binary_search(i).is_err()).collect(),
-    };
-    if rows.is_empty() {
-        anyhow::bail!("{file}: column `{name}` of obs is empty");
-    }
-    tracing::warn!("{file}: {} cells have no `{name}` and are left out", column.len() - rows.len());
-    match column.select(&rows).coded() {
-        Ok(coded) => Ok((coded, rows)),
-        Err(_) => anyhow::bail!("{file}: column `{name}` of obs cannot be read"),
-    }
+/// A column of `obs` of a file, coded; and the rows where it is filled.
+pub(crate) fn coded(cells: &Cells, file: &str, name: &str) -> Result<(Coded, Vec<usize>)> {
+    Ok(scgraft::columns::coded(cells, file, name)?)
 }
 
 /// The names shown in an error.

@@ -65,11 +65,6 @@ impl LabelMap {
 }
 
 impl Renamed {
-    /// Whether nothing is renamed.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The names as the reference has them.
     pub fn apply(&self, labels: &mut [Option<String>]) {
         for label in labels.iter_mut().flatten() {
@@ -79,7 +74,12 @@ impl Renamed {
         }
     }
 
-    /// A column with the names of the reference.
+    /// A column with the names of the reference; as it is where nothing is renamed.
+    pub fn column(&self, column: &Column) -> Column {
+        if self.0.is_empty() { column.clone() } else { Column::Text(self.texts(column)) }
+    }
+
+    /// The labels of a column with the names of the reference.
     pub fn texts(&self, column: &Column) -> Vec<Option<String>> {
         let mut texts = column.texts();
         self.apply(&mut texts);

@@ -26,7 +26,6 @@ mod models;
 mod near;
 mod output;
 mod pca;
-mod pictures;
 mod plot;
 mod predict;
 mod programs;

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use scgraft::cells::{Array, Column, Dense, Uns};
-use serde_json::json;
+use scgraft::slots;
 
 use super::near::Expression;
 use super::output::{fixed, number};
@@ -59,33 +58,17 @@ impl Pca {
             }
         };
         let (pca, chosen) = scgraft::principal_components(&expression, batch.as_ref(), self.hvg, self.components)?;
-        let (n, k) = (expression.genes.len(), pca.components.n_rows);
-        let mut loadings = Dense::zeros(n, k);
-        let mut variable = vec![Some(false); n];
-        for (at, &gene) in chosen.chosen.iter().enumerate() {
-            variable[gene as usize] = Some(true);
-            for c in 0..k {
-                loadings.row_mut(gene as usize)[c] = pca.components.row(c)[at];
-            }
-        }
-        // `raw` has genes of its own, for which the file has no varm beside `var`.
-        if n == cells.n_genes() {
-            cells.varm.insert("PCs".into(), Array::Dense(loadings));
-            cells.var.set("highly_variable", Column::Boolean(variable));
-        }
-        let share: f64 = pca.variance_ratio.iter().sum();
-        let notes = [("variance", &pca.variance), ("variance_ratio", &pca.variance_ratio)];
-        let notes = notes.map(|(name, v)| (name.to_owned(), Uns::Floats(vec![k], v.clone())));
-        cells.uns.insert("pca".into(), Uns::Map(notes.into()));
-        cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
+        let k = pca.components.n_rows;
+        let ratio: Vec<_> = pca.variance_ratio.iter().map(|&v| number(v)).collect();
+        let percent = fixed(100.0 * pca.variance_ratio.iter().sum::<f64>(), 1);
+        slots::put_components(&mut cells, pca, &chosen, expression.genes.len());
         files::write(output, &cells)?;
         let genes = chosen.chosen.len();
-        let percent = fixed(100.0 * share, 1);
         out.line(format!("{k} components of {genes} genes hold {percent} % of their variance: {}", output.display()));
         out.put("output", output.display().to_string());
         out.put("components", k);
         out.put("genes", genes);
-        out.put("variance_ratio", json!(pca.variance_ratio.iter().map(|&v| number(v)).collect::<Vec<_>>()));
+        out.put("variance_ratio", ratio);
         Ok(())
     }
 }

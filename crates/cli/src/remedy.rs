@@ -15,6 +15,16 @@ pub(crate) fn remedy(error: &Error) -> String {
             "; give --condition COLUMN (there are: {}), or --condition-name NAME when all cells are one batch",
             nearest(columns.first().map_or("", String::as_str), there)
         ),
+        Error::NoColumn { name, there, .. } => format!("; its columns, nearest name first: {}", nearest(name, there)),
+        Error::NoBatch { name, there, .. } => {
+            format!(" to be the --query; nearest name first: {}", nearest(name, there))
+        }
+        Error::TwoDecompositions { .. } => {
+            "; leave --before out (components of the counts of both files are made), or \
+             put one embedding of all cells into both files"
+                .to_owned()
+        }
+        Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => ". Map these cells with `scgraft map`".to_owned(),
         Error::UnknownName { name, known, .. } => format!("; the nearest names: {}", nearest(name, known)),
         _ => String::new(),

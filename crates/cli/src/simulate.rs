@@ -1,13 +1,11 @@
 //! `scgraft simulate`: a reference and a query with planted truth.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use scgraft::cells::{Array, Role, SimulateOptions, Simulated, TrueProgram, simulate};
-use scgraft::io::atomic_write;
-use serde_json::{Value, json};
+use scgraft::cells::{SimulateOptions, simulate};
+use scgraft::save;
 
 use super::{Global, Output, files};
 
@@ -72,54 +70,10 @@ impl Size {
 impl Simulate {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
-        let written = write(&self.out, simulate(&self.size.options(global))?)?;
+        files::check_outputs(&save::SIMULATED.map(|name| self.out.join(name)), &[])?;
+        let written = files::shown(&save::simulated(&self.out, simulate(&self.size.options(global))?)?);
         out.line(format!("wrote {}", written.join(", ")));
         out.put("files", written);
         Ok(())
-    }
-}
-
-/// Writes the four files; gives their names.
-pub(crate) fn write(folder: &Path, simulated: Simulated) -> Result<Vec<String>> {
-    let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
-    let paths = ["reference.h5ad", "query.h5ad", "programs.gmt", "truth.json"].map(|n| folder.join(n));
-    files::check_outputs(&paths, &[])?;
-    let genes = reference.var.index.clone();
-    reference.obsm.insert("true_activity".into(), Array::Dense(truth.reference_activity));
-    query.obsm.insert("true_activity".into(), Array::Dense(truth.query_activity));
-    files::write(&paths[0], &reference)?;
-    files::write(&paths[1], &query)?;
-    atomic_write(&paths[2], |w| {
-        gene_sets.iter().try_for_each(|s| {
-            let description = s.description.as_deref().unwrap_or("na");
-            writeln!(w, "{}\t{description}\t{}", s.name, s.genes.join("\t"))
-        })
-    })?;
-    let told = json!({
-        "novel_type": truth.novel_type,
-        "programs": truth.programs.iter().map(|p| program(p, &genes)).collect::<Vec<_>>(),
-        "hidden": program(&truth.hidden, &genes),
-        "true_activity": "obsm[\"true_activity\"] of both files: cells × (programs, then the hidden one)",
-    });
-    let text = serde_json::to_string_pretty(&told)?;
-    atomic_write(&paths[3], |w| writeln!(w, "{text}"))?;
-    Ok(files::shown(&paths))
-}
-
-fn program(p: &TrueProgram, genes: &[String]) -> Value {
-    let (role, types) = role(&p.role);
-    let loadings: Vec<Value> = p.loadings.iter().map(|&(g, w)| json!([genes[g as usize], w])).collect();
-    json!({"name": p.name, "role": role, "cell_types": types, "loadings": loadings})
-}
-
-/// What a program does, in a word, and in which cell types.
-pub(crate) fn role(role: &Role) -> (&'static str, Vec<String>) {
-    match role {
-        Role::CellType(t) => ("cell type", vec![t.clone()]),
-        Role::Lineage(t) => ("lineage", t.clone()),
-        Role::StimulationUp => ("stimulation, up", Vec::new()),
-        Role::StimulationDown => ("stimulation, down", Vec::new()),
-        Role::Background => ("background", Vec::new()),
-        Role::Decoy => ("decoy", Vec::new()),
     }
 }

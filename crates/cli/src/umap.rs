@@ -1,13 +1,11 @@
 //! `scgraft umap`: cells in the plane, and a query in the plane of its reference.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::analysis::umap::{Umap, UmapOptions, umap};
-use scgraft::cells::{Array, Cells, Dense, Uns};
-use scgraft::{Embedding, slots};
+use scgraft::layout::{LayoutPlan, lay_out, place};
+use scgraft::slots;
 
 use super::near::Near;
 use super::output::number;
@@ -65,37 +63,32 @@ impl UmapCommand {
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
         let e = slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
-        let search = self.near.search(global);
-        let mut options = UmapOptions {
-            min_dist: self.min_dist.unwrap_or(UmapOptions::default().min_dist),
-            spread: self.spread.unwrap_or(UmapOptions::default().spread),
-            n_epochs: self.epochs,
+        let plan = LayoutPlan {
+            k: self.k,
+            min_dist: self.min_dist,
+            spread: self.spread,
+            epochs: self.epochs,
             seed: global.seed.unwrap_or(0),
-            ..UmapOptions::default()
+            search: self.near.search(global),
         };
-        let (picture, recall) = match &self.reference {
+        let (layout, recall) = match &self.reference {
             None => {
-                let found = search.among(&e.mean, self.k, true)?;
+                let found = plan.among(&e)?;
                 stop::check()?;
-                (umap(&e.mean, &found.neighbours, &options)?.embedding, found.recall)
+                (lay_out(&e, &found.neighbours, &plan)?, found.recall)
             }
             Some(path) => {
                 let (reference, known) = encode::stored(path, &self.embedding)?;
-                let Some(Array::Dense(drawn)) = reference.obsm.get(&self.key) else {
+                let Some(drawn) = slots::layout(&reference, &self.key) else {
                     bail!("{}: no picture in obsm[\"{}\"]; run `scgraft umap` on it first", path.display(), self.key);
                 };
-                let noted = noted(&reference, &self.key);
-                options.min_dist = self.min_dist.or(noted.map(|n| n.0)).unwrap_or(options.min_dist);
-                options.spread = self.spread.or(noted.map(|n| n.1)).unwrap_or(options.spread);
-                let Some(shared) = e.select(&known.names) else {
-                    bail!("{file}: the embedding lacks dimensions of {}; map it onto this reference", path.display());
-                };
-                place(drawn, &known, &shared, &options, self.k, &search)?
+                let found = plan.between(&known, &e).context(file)?;
+                stop::check()?;
+                (place(&drawn, &found.neighbours, &plan)?, found.recall)
             }
         };
         self.near.tell(recall);
-        note(&mut cells, &self.key, &options, self.reference.is_some());
-        cells.obsm.insert(self.key.clone(), Array::Dense(picture));
+        slots::put_layout(&mut cells, &self.key, layout);
         files::write(output, &cells)?;
         out.line(format!("obsm[\"{}\"] of {}", self.key, output.display()));
         out.put("output", output.display().to_string());
@@ -103,49 +96,4 @@ impl UmapCommand {
         out.put("neighbours_recall", number(recall));
         Ok(())
     }
-}
-
-fn place(
-    drawn: &Dense,
-    known: &Embedding,
-    query: &Embedding,
-    options: &UmapOptions,
-    k: usize,
-    search: &scgraft::analysis::neighbours::Search,
-) -> Result<(Dense, f64)> {
-    let picture = Umap::from_embedding(drawn.clone(), options)?;
-    let found = search.between(&known.mean, &query.mean, k)?;
-    stop::check()?;
-    Ok((picture.transform(&found.neighbours)?, found.recall))
-}
-
-/// Where the settings of a picture stand.
-fn name(key: &str) -> String {
-    format!("umap {key}")
-}
-
-fn note(cells: &mut Cells, key: &str, options: &UmapOptions, placed: bool) {
-    let notes = BTreeMap::from([
-        ("min_dist".to_owned(), Uns::Float(options.min_dist)),
-        ("spread".to_owned(), Uns::Float(options.spread)),
-        ("placed_in_reference".to_owned(), Uns::Bool(placed)),
-    ]);
-    slots::put_note(cells, &name(key), Uns::Map(notes));
-}
-
-/// Closeness and scale of a stored picture.
-fn noted(cells: &Cells, key: &str) -> Option<(f64, f64)> {
-    let Some(Uns::Map(map)) = slots::note(cells, &name(key)) else { return None };
-    let value = |name: &str| if let Some(Uns::Float(v)) = map.get(name) { Some(*v) } else { None };
-    Some((value("min_dist")?, value("spread")?))
-}
-
-/// A stored picture, and whether it is one in the picture of a reference.
-pub(crate) fn stored(cells: &Cells, key: &str) -> Option<(Dense, bool)> {
-    let Some(Array::Dense(picture)) = cells.obsm.get(key) else { return None };
-    let placed = match slots::note(cells, &name(key)) {
-        Some(Uns::Map(map)) => matches!(map.get("placed_in_reference"), Some(Uns::Bool(true))),
-        _ => false,
-    };
-    (picture.n_cols == 2).then(|| (picture.clone(), placed))
 }

@@ -34,6 +34,73 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// A column of obs that is not there.
+    #[error("{cells}: obs has no column `{name}`")]
+    NoColumn {
+        /// Whose obs: a file, or what the cells are called.
+        cells: String,
+        /// The column asked for.
+        name: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// A column of obs that does not hold what is needed.
+    #[error("{cells}: column `{name}` of obs {problem}")]
+    Column {
+        /// Whose obs.
+        cells: String,
+        /// The column.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An error about some cells, of several.
+    #[error("{cells}: {source}")]
+    Of {
+        /// The cells: a file, or what they are called.
+        cells: String,
+        /// What is wrong with them.
+        source: Box<Error>,
+    },
+    /// A column of obs by which cells cannot be compared.
+    #[error("{cells}: all cells have `{level}` in column `{name}` of obs; choose one with two levels")]
+    OneLevel {
+        /// Whose obs.
+        cells: String,
+        /// The column.
+        name: String,
+        /// Its only level.
+        level: String,
+    },
+    /// No cell has what is needed.
+    #[error("{cells}: no cell has both `{}` and `{}`; choose other columns", columns[0], columns[1])]
+    NoCells {
+        /// Those cells.
+        cells: String,
+        /// The columns of obs that have to be filled.
+        columns: [String; 2],
+    },
+    /// A batch that no cell is of.
+    #[error("`{name}`: `{column}` has no such batch")]
+    NoBatch {
+        /// The batch asked for.
+        name: String,
+        /// The column of obs.
+        column: String,
+        /// The batches that there are.
+        there: Vec<String>,
+    },
+    /// Embeddings of one name whose axes are not the same.
+    #[error(
+        "obsm[\"{key}\"] of {} and of {} are two decompositions: each is centred on its own cells or has loadings of its \
+         own, so their axes are not the same and nothing between the files can be read off them", cells[0], cells[1]
+    )]
+    TwoDecompositions {
+        /// Their name.
+        key: String,
+        /// The two files, or what their cells are called.
+        cells: [String; 2],
+    },
     /// A program that the model does not have.
     #[error("the model has no program `{name}`; the nearest names: {nearest}")]
     UnknownProgram {

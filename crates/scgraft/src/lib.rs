@@ -24,12 +24,17 @@
 //! # Ok::<(), scgraft::Error>(())
 //! ```
 
+pub mod columns;
 pub mod decode;
 mod embedding;
 mod error;
+pub mod evaluate;
 pub mod expression;
 pub mod joint;
+pub mod layout;
 mod normalised;
+pub mod page;
+pub mod pictures;
 pub mod pipeline;
 pub mod programs;
 pub mod query;

@@ -19,6 +19,16 @@ pub struct LogExpression {
     pub genes: Frame,
 }
 
+impl LogExpression {
+    /// The cells named, in the order named.
+    pub fn select_cells(mut self, rows: &[usize]) -> LogExpression {
+        if rows.len() < self.x.n_rows {
+            self.x = self.x.select_rows(rows);
+        }
+        self
+    }
+}
+
 /// Takes raw counts from a slot and normalises them; values that are `normalised` already are taken as they are.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ pub fn neighbours(reference: &Embedding, query: &Embedding, k: usize, search: &S
 }
 
 /// The query in the dimensions of the reference.
-fn shared(reference: &Embedding, query: &Embedding) -> Result<Embedding, Error> {
+pub(crate) fn shared(reference: &Embedding, query: &Embedding) -> Result<Embedding, Error> {
     query.select(&reference.names).ok_or_else(|| {
         let missing = reference.names.iter().find(|n| !query.names.contains(n)).cloned().unwrap_or_default();
         Error::Slot {

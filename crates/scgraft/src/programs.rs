@@ -129,7 +129,7 @@ pub fn resemblances(
     let row = |overlap: OverRepresentation| Resemblance {
         set: sets.names[overlap.set].clone(),
         genes: overlap.overlap.iter().map(|&g| genes[g as usize].clone()).collect(),
-        rank: ranks[overlap.set].clone(),
+        rank: ranks[overlap.set],
         overlap,
     };
     Ok(found.into_iter().map(row).collect())

@@ -17,13 +17,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions, ProgramTest};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Dense, Frame, Uns};
-use scgraft_models::{Model, ProteinEstimates};
+use scgraft_cells::{Array, Cells, Column, Dense, Frame, HighlyVariable, Uns};
+use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
 use crate::expression::Prediction;
+use crate::layout::Layout;
 use crate::pipeline::{Annotation, program_weights};
 use crate::{Embedding, Error};
 
@@ -94,7 +96,7 @@ pub fn history(model: &Model) -> Frame {
     let records = &model.history;
     let mut out = Frame::new(records.iter().map(|r| r.epoch.to_string()).collect());
     out.index_name = Some("epoch".into());
-    let real = |f: &dyn Fn(&scgraft_models::EpochRecord) -> Option<f64>| {
+    let real = |f: &dyn Fn(&EpochRecord) -> Option<f64>| {
         Column::Real(records.iter().map(|r| f(r).unwrap_or(f64::NAN)).collect())
     };
     out.set("learning_rate", real(&|r| Some(f64::from(r.learning_rate))));
@@ -107,6 +109,25 @@ pub fn history(model: &Model) -> Frame {
     }
     out.set("validation_loss", real(&|r| r.validation_loss));
     out
+}
+
+/// The history in `uns["scgraft"]`, as records again.
+pub fn stored_history(cells: &Cells) -> Vec<EpochRecord> {
+    let Some(Uns::Frame(table)) = note(cells, "history") else { return Vec::new() };
+    let value = |name: &str, i: usize| table.column(name).and_then(|c| c.number(i));
+    let terms = |prefix: &str, i: usize| -> Vec<(String, f64)> {
+        let columns = table.columns.iter().filter_map(|(n, c)| n.strip_prefix(prefix).map(|n| (n, c)));
+        columns.filter(|(n, _)| *n != "loss").filter_map(|(n, c)| c.number(i).map(|v| (n.to_owned(), v))).collect()
+    };
+    let record = |i: usize| EpochRecord {
+        epoch: i,
+        learning_rate: value("learning_rate", i).unwrap_or(0.0) as f32,
+        kl_weight: value("kl_weight", i).unwrap_or(0.0) as f32,
+        train: terms("train_", i),
+        validation: terms("validation_", i),
+        validation_loss: value("validation_loss", i),
+    };
+    (0..table.len()).map(record).collect()
 }
 
 /// JSON as `uns` holds it. Nulls are left out (old versions of anndata cannot read them).
@@ -217,6 +238,49 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         }
     }
     Ok(out)
+}
+
+/// Puts cells in the plane into `obsm[key]`, and how they were laid out into `uns`.
+pub fn put_layout(cells: &mut Cells, key: &str, layout: Layout) {
+    let mut notes = BTreeMap::from([("placed_in_reference".to_owned(), Uns::Bool(layout.placed))]);
+    if let Some((min_dist, spread)) = layout.scale {
+        notes.insert("min_dist".to_owned(), Uns::Float(min_dist));
+        notes.insert("spread".to_owned(), Uns::Float(spread));
+    }
+    put_note(cells, &format!("umap {key}"), Uns::Map(notes));
+    cells.obsm.insert(key.to_owned(), Array::Dense(layout.coordinates));
+}
+
+/// Cells in the plane, of `obsm[key]`; `None` where there is no matrix.
+pub fn layout(cells: &Cells, key: &str) -> Option<Layout> {
+    let Some(Array::Dense(coordinates)) = cells.obsm.get(key) else { return None };
+    let noted = |name: &str| match note(cells, &format!("umap {key}")) {
+        Some(Uns::Map(notes)) => notes.get(name),
+        _ => None,
+    };
+    let number = |name: &str| if let Some(Uns::Float(v)) = noted(name) { Some(*v) } else { None };
+    let placed = matches!(noted("placed_in_reference"), Some(Uns::Bool(true)));
+    Some(Layout { coordinates: coordinates.clone(), scale: number("min_dist").zip(number("spread")), placed })
+}
+
+/// Puts principal components where scanpy keeps them: `obsm["X_pca"]`, `uns["pca"]`, and `varm["PCs"]` with
+/// `var["highly_variable"]` where the genes are those of `cells` (`raw` has genes of its own, for which there is no varm).
+pub fn put_components(cells: &mut Cells, pca: Pca, variable: &HighlyVariable, n_genes: usize) {
+    let k = pca.components.n_rows;
+    if n_genes == cells.n_genes() {
+        let mut loadings = Dense::zeros(n_genes, k);
+        let mut is_variable = vec![Some(false); n_genes];
+        for (at, &gene) in variable.chosen.iter().enumerate() {
+            is_variable[gene as usize] = Some(true);
+            (0..k).for_each(|c| loadings.row_mut(gene as usize)[c] = pca.components.row(c)[at]);
+        }
+        cells.varm.insert("PCs".into(), Array::Dense(loadings));
+        cells.var.set("highly_variable", Column::Boolean(is_variable));
+    }
+    let notes = [("variance", pca.variance), ("variance_ratio", pca.variance_ratio)];
+    let notes = notes.map(|(name, v)| (name.to_owned(), Uns::Floats(vec![k], v)));
+    cells.uns.insert("pca".into(), Uns::Map(notes.into()));
+    cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
 }
 
 /// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.

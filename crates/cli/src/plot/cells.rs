@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use scgraft::analysis::auroc::auroc;
-use scgraft::cells::{Cells, Coded, Frame};
-use scgraft::report::{ColorValues, Coloring, DotPlot, Embedding as Plane, Heatmap, Split, Violins};
-use scgraft::{Embedding, slots};
+use scgraft::cells::{Cells, Frame};
+use scgraft::report::{ColorValues, Coloring, Embedding as Plane, Split, Violins};
+use scgraft::{Embedding, columns, layout, pictures, slots};
 
 use super::Canvas;
 use crate::direction::Direction;
-use crate::{Global, encode, files, input, pictures};
+use crate::{Global, encode, files, input};
 
 #[derive(Args)]
 pub(crate) struct Umap {
@@ -101,7 +100,7 @@ impl Umap {
         let (cells, query) = turned(&self.mapped)?;
         let known = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let sides = known.as_ref().map(|(c, e)| (c, e));
-        let (below, above) = pictures::layout(sides, (&cells, &query), global.seed.unwrap_or(0))?;
+        let (below, above) = layout::together(sides, (&cells, &query), global.seed.unwrap_or(0))?;
         let parts: Vec<_> = below.iter().chain([&above]).collect();
         let (x, y) = (pictures::coordinate(&parts, 0), pictures::coordinate(&parts, 1));
         // The reference is in the picture only where its dimensions are the query's.
@@ -180,74 +179,14 @@ impl Grid {
         for program in &self.program {
             score(&e, program)?;
         }
-        let picture = grid(&e, &self.groups, &groups, &self.program, self.top)?;
+        let picture = pictures::grid(&e, &self.groups, &groups, &self.program, self.top)?;
         if dots { to.save(&picture, &self.output) } else { to.save(&picture.colors, &self.output) }
     }
 }
 
-/// Standardised mean scores of programs in groups, and how often a cell of the group scores higher than one outside.
-///
-/// Programs: those named, or the `top` of each group by that share.
-pub(crate) fn grid(e: &Embedding, column: &str, groups: &Coded, programs: &[String], top: usize) -> Result<DotPlot> {
-    let n_groups = groups.levels.len();
-    let inside: Vec<Vec<bool>> =
-        (0..n_groups).map(|g| groups.codes.iter().map(|&c| c as usize == g).collect()).collect();
-    let shares_of = |scores: &[f64]| -> Result<Vec<f64>> {
-        // One group has no outside.
-        if n_groups < 2 {
-            return Ok(vec![0.5; n_groups]);
-        }
-        Ok(inside.iter().map(|own| auroc(scores, own)).collect::<Result<_, _>>()?)
-    };
-    let scores_of = |j: usize| -> Vec<f64> { e.score(j).into_iter().map(f64::from).collect() };
-    let mut all: Vec<(usize, Vec<f64>)> = Vec::new();
-    let wanted: Vec<usize> = if programs.is_empty() {
-        (0..e.names.len()).filter(|&j| e.active[j]).collect()
-    } else {
-        programs.iter().filter_map(|p| e.names.iter().position(|n| n == p)).collect()
-    };
-    for j in wanted {
-        all.push((j, shares_of(&scores_of(j))?));
-    }
-    if programs.is_empty() {
-        let mut kept: Vec<usize> = Vec::new();
-        for g in 0..n_groups {
-            let mut order: Vec<usize> = (0..all.len()).collect();
-            order.sort_by(|&a, &b| all[b].1[g].total_cmp(&all[a].1[g]));
-            kept.extend(order.into_iter().filter(|at| !kept.contains(at)).take(top).collect::<Vec<_>>());
-        }
-        all = kept.into_iter().map(|at| all[at].clone()).collect();
-    }
-    let mut values = Vec::new();
-    for &(j, _) in &all {
-        let scores = scores_of(j);
-        let n = scores.len() as f64;
-        let mean = scores.iter().sum::<f64>() / n;
-        let sd = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n).sqrt();
-        for own in &inside {
-            let members = own.iter().filter(|o| **o).count() as f64;
-            let sum: f64 = scores.iter().zip(own).filter(|(_, o)| **o).map(|(s, _)| s - mean).sum();
-            values.push(if sd > 0.0 { sum / members / sd } else { 0.0 });
-        }
-    }
-    let colors = Heatmap {
-        title: format!("Programs by {column}"),
-        rows: all.iter().map(|&(j, _)| e.names[j].clone()).collect(),
-        columns: groups.levels.clone(),
-        values,
-        value: "mean score, in sd".into(),
-        diverging: true,
-    };
-    let shares = all.into_iter().flat_map(|(_, s)| s).collect();
-    Ok(DotPlot { colors, shares, share: "P(higher)".into() })
-}
-
 /// Codes and names of a column of categories; −1 where it is empty.
 fn categories(cells: &Cells, file: &Path, name: &str) -> Result<(Vec<i32>, Vec<String>)> {
-    let Some(column) = cells.obs.column(name) else {
-        let columns = input::nearest_first(name, &cells.obs.names());
-        bail!("{}: obs has no column `{name}`; its columns, nearest name first: {columns}", file.display());
-    };
+    let column = columns::find(cells, &file.display().to_string(), name)?;
     match pictures::coloring(name, column).values {
         ColorValues::Categories { codes, levels } => Ok((codes, levels)),
         ColorValues::Scores { .. } => bail!("{}: column `{name}` of obs holds numbers, not groups", file.display()),

@@ -9,9 +9,6 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use scgraft::report::{Picture, scene::Size};
 
-pub(crate) use cells::grid;
-pub(crate) use results::gene_weights;
-
 use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::cells::Cells;
+use scgraft::cells::{Cells, Column};
+use scgraft::evaluate::Evaluated;
 use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
 use scgraft::models::Model;
-use scgraft::report::{Confusion, GeneBars, GeneWeight, Sankey};
-use scgraft::{pipeline, slots};
+use scgraft::programs::programs;
+use scgraft::report::{Confusion, GeneBars, Sankey};
+use scgraft::{pictures, slots};
 
 use super::Canvas;
 use crate::label_map::LabelMap;
-use crate::{encode, files, input, pictures};
+use crate::{encode, files, input};
 
 #[derive(Args)]
 pub(crate) struct Bayes {
@@ -120,7 +122,7 @@ impl Training {
         let history = match Model::load(&self.file) {
             Ok(model) => model.history,
             Err(as_model) => match encode::stored(&self.file, slots::LATENT) {
-                Ok((cells, _)) => pictures::stored_history(&cells),
+                Ok((cells, _)) => slots::stored_history(&cells),
                 Err(_) => return Err(as_model.into()),
             },
         };
@@ -135,54 +137,43 @@ impl Genes {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.model])?;
         let model = Model::load(&self.model)?;
-        let Some(weights) = pipeline::program_weights(&model) else {
+        let Some(all) = programs(&model, &[])? else {
             bail!("the dimensions of a {} model are not gene programs", model.entry.name);
         };
-        let names: Vec<&str> = model.header.programs().map(|(_, p)| p.name.as_str()).collect();
-        let Some(j) = names.iter().position(|n| *n == self.program) else {
+        let Some(program) = all.iter().find(|p| p.name == self.program) else {
+            let names: Vec<&str> = all.iter().map(|p| p.name.as_str()).collect();
             let near = input::nearest_first(&self.program, &names);
             bail!("the model has no program `{}`; nearest name first: {near}", self.program);
         };
-        let genes = gene_weights(&model, &weights, j, self.top);
+        let genes = pictures::gene_weights(program, self.top);
         to.save(&GeneBars { title: self.program, genes }, &self.output)
     }
 }
 
-/// The heaviest genes of program `j`; those that are not in its gene set are marked.
-pub(crate) fn gene_weights(model: &Model, weights: &scgraft::cells::Dense, j: usize, top: usize) -> Vec<GeneWeight> {
-    let Some((_, program)) = model.header.programs().nth(j) else { return Vec::new() };
-    let mut order: Vec<usize> = (0..weights.n_rows).filter(|&g| weights.row(g)[j] != 0.0).collect();
-    order.sort_by(|&a, &b| weights.row(b)[j].abs().total_cmp(&weights.row(a)[j].abs()));
-    let weight = |&g: &usize| GeneWeight {
-        name: model.header.genes[g].clone(),
-        weight: f64::from(weights.row(g)[j]),
-        added: !program.members.is_empty() && program.members.binary_search(&(g as u32)).is_err(),
-    };
-    order.iter().take(top).map(weight).collect()
-}
-
 impl Labels {
-    fn read(&self) -> Result<(Cells, String)> {
+    /// The cells, the name of the labels they came with, and those labels as the reference names them.
+    fn read(&self) -> Result<(Cells, &str, Column)> {
         files::check_input(&self.mapped)?;
         files::check_output(&self.output, &[&self.mapped])?;
         let cells = read_h5ad(&self.mapped, &ReadOptions::tables())?;
         let file = self.mapped.display();
-        let truth = self.truth.clone().unwrap_or_else(|| self.labels.clone());
+        let truth = self.truth.as_ref().unwrap_or(&self.labels);
         for (name, remedy) in [
-            (format!("{}_pred", self.labels), "run `scgraft annotate` first"),
-            (truth.clone(), "name the column with --truth"),
+            (&format!("{}_pred", self.labels), "run `scgraft annotate` first"),
+            (truth, "name the column with --truth"),
         ] {
-            if cells.obs.column(&name).is_none() {
-                let near = input::nearest_first(&name, &cells.obs.names());
+            if cells.obs.column(name).is_none() {
+                let near = input::nearest_first(name, &cells.obs.names());
                 bail!("{file}: obs has no column `{name}`; {remedy}; its columns, nearest name first: {near}");
             }
         }
-        Ok((cells, truth))
+        let given = self.label_map.read()?.column(cells.obs.column(truth).context("no column")?);
+        Ok((cells, truth, given))
     }
 
     fn table(&self) -> Result<Confusion> {
-        let (cells, truth) = self.read()?;
-        pictures::confusion(&cells, &self.labels, &truth, &self.label_map.read()?)
+        let (cells, truth, given) = self.read()?;
+        pictures::confusion(&cells, &self.labels, &given)
             .with_context(|| format!("`{truth}` and `{}_pred` hold no labels of the same cells", self.labels))
     }
 
@@ -195,8 +186,8 @@ impl Labels {
     }
 
     pub fn reliability(self, to: &mut Canvas) -> Result<()> {
-        let (cells, truth) = self.read()?;
-        let Some(curve) = pictures::reliability(&cells, &self.labels, &truth, &self.label_map.read()?)? else {
+        let (cells, truth, given) = self.read()?;
+        let Some(curve) = pictures::reliability(&cells, &self.labels, (truth, &given))? else {
             bail!("no cell has a label in `{truth}` that the reference has too; name them alike with --label-map");
         };
         to.save(&curve, &self.output)
@@ -209,7 +200,7 @@ impl MetricTable {
         files::check_output(&self.output, &[&self.table])?;
         let table = read_table(&self.table, &TableOptions::default())
             .context("not a table; give it that of `scgraft evaluate --tsv`")?;
-        let Some(picture) = pictures::metrics(&self.title, &table) else {
+        let Some(picture) = pictures::metrics(&self.title, &Evaluated::of_table(&table)) else {
             bail!("{}: no column is a metric; give it the table of `scgraft evaluate --tsv`", self.table.display());
         };
         to.save(&picture, &self.output)
