@@ -19,17 +19,16 @@ pub struct Counts {
 
 /// Calls a function for the type of an array's elements.
 macro_rules! by_number {
-    ($array:expr, $dims:ident, |$a:ident| $body:expr, $what:expr) => {{
-        let any: &Bound<'_, PyUntypedArray> = $array;
-        by_number!(@try any, $dims, $a, $body, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, bool);
-        return Err(refuse(format!("{} has the type {}; expected numbers: astype(\"float32\")", $what, any.dtype())));
-    }};
     (@try $any:ident, $dims:ident, $a:ident, $body:expr, $($t:ty),*) => {
         $(if $any.dtype().is_equiv_to(&<$t as Element>::get_dtype($any.py())) {
             let $a = $any.cast::<$dims<$t>>()?.try_readonly().map_err(|e| refuse(e.to_string()))?;
             return $body;
         })*
     };
+    ($any:ident, $dims:ident, |$a:ident| $body:expr, $what:expr) => {{
+        by_number!(@try $any, $dims, $a, $body, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, bool);
+        return Err(refuse(format!("{} has the type {}; expected numbers: astype(\"float32\")", $what, $any.dtype())));
+    }};
 }
 
 #[pymethods]

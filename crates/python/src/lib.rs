@@ -1,6 +1,7 @@
 //! scgraft for Python: what the package `scgraft` calls. No algorithm is here; arrays are read where they stand, results
 //! move out.
 
+mod annotate;
 mod cells;
 mod counts;
 mod error;
@@ -28,7 +29,12 @@ mod _native {
     #[pymodule_export]
     use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, map_cells, models, prepare, read_gmt, train};
     #[pymodule_export]
-    use super::tools::instruction_set;
+    use super::annotate::annotate;
+    #[pymodule_export]
+    use super::tools::{
+        agreements, clusters, components, evaluate, instruction_set, markers, neighbours, picture_of_training,
+        pictures_of_test, report, scores, silhouettes, umap, variable_genes,
+    };
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
