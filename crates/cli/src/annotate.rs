@@ -11,7 +11,6 @@ use scgraft::analysis::transfer::{
 };
 use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
 use scgraft::io::write_table;
-use scgraft::models::Model;
 use scgraft::{pictures, pipeline, slots};
 use serde_json::{Value, json};
 
@@ -19,7 +18,7 @@ use super::input::{self, Condition, Values};
 use super::label_map::{LabelMap, Match, Renamed};
 use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, encode, files, stop};
+use super::{Global, Output, encode, files, remote, stop};
 
 const EXAMPLES: &str = "\
 For each label column L writes obs[\"L_pred\"] (`Unknown` where the reference does not have the type), obs[\"L_best\"],
@@ -160,7 +159,7 @@ impl Annotate {
         inputs.extend(self.model.as_deref());
         files::check_update(&self.mapped, Some(output), &self.tsv, &inputs)?;
         let (reference, known) = match &self.model {
-            Some(path) => encode::encoded(&Model::load(path)?, &self.reference, &self.values, &self.condition)?,
+            Some(path) => encode::encoded(&remote::model(path)?, &self.reference, &self.values, &self.condition)?,
             None => encode::stored(&self.reference, &self.embedding)?,
         };
         let file = self.reference.display().to_string();

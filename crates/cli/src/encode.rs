@@ -7,21 +7,21 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
-use scgraft::models::{Adaptor, Model};
+use scgraft::models::Model;
 use scgraft::query::prepare_known;
 use scgraft::{Embedding, slots};
 
-use super::files;
 use super::input::{self, Condition, Measured, Values};
+use super::{files, remote};
 
 /// A trained model, and cells of conditions that it knows.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Source {
-    /// The model, as `train` or `map --save-model` wrote it
+    /// The model, as `train` or `map --save-model` wrote it, or its address
     pub model: PathBuf,
     /// Cells of conditions that the model knows
     pub cells: PathBuf,
-    /// Adaptors to attach to the model first
+    /// Adaptors to attach to the model first, files or addresses
     #[arg(long, value_name = "FILE")]
     pub attach: Vec<PathBuf>,
     #[command(flatten)]
@@ -40,10 +40,11 @@ impl Source {
 
     /// The model, the cells, and the cells as the model takes them; `all` reads every slot, to write it again.
     pub fn read(&self, all: bool) -> Result<(Model, Cells, Prepared)> {
-        self.inputs().into_iter().try_for_each(files::check_input)?;
-        let mut model = Model::load(&self.model)?;
+        files::check_input(&self.cells)?;
+        [&self.model].into_iter().chain(&self.attach).try_for_each(|p| remote::check_input(p))?;
+        let mut model = remote::model(&self.model)?;
         if !self.attach.is_empty() {
-            let adaptors = self.attach.iter().map(Adaptor::load).collect::<Result<Vec<_>, _>>()?;
+            let adaptors = self.attach.iter().map(remote::adaptor).collect::<Result<Vec<_>>>()?;
             model = model.attach(&adaptors)?;
         }
         let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use scgraft::hub::{ImportOptions, Imported, import};
+use scgraft::hub::{ImportOptions, Imported, import, import_files};
 use serde_json::json;
 
+use super::remote::{self, Bar};
 use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,7 @@ are mapped on the imported model as on any other.
 Examples:
   scgraft import scvi_reference -o reference.scgraft
   scgraft import model.pt -o reference.scgraft
+  scgraft import hf:lab/scvi-atlas -o reference.scgraft
   scgraft import expimap_reference --program-names terms.txt -o reference.scgraft
   scgraft map reference.scgraft query.h5ad --condition batch -o mapped.h5ad";
 
@@ -25,7 +27,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Import {
-    /// The folder of a saved model, or its file
+    /// The folder of a saved model, or its file; or an address
     pub path: PathBuf,
     /// Where to write the model
     #[arg(long = "output", short, value_name = "FILE")]
@@ -37,7 +39,7 @@ pub(crate) struct Import {
 
 impl Import {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.path)?;
+        remote::check_input(&self.path)?;
         files::check_output(&self.output, &[&self.path])?;
         let program_names = match &self.program_names {
             Some(path) => {
@@ -46,7 +48,16 @@ impl Import {
             }
             None => None,
         };
-        let mut imported = import(&self.path, &ImportOptions { program_names })?;
+        let options = ImportOptions { program_names };
+        let mut imported = match remote::address(&self.path)? {
+            Some(address) => {
+                let mut bar = Bar::new();
+                let found = remote::hub()?.fetch_published(&address, &mut |p| bar.look(p))?;
+                drop(bar);
+                import_files(&found, &options)?
+            }
+            None => import(&self.path, &options)?,
+        };
         let file = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let file = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let p = &mut imported.model.provenance;

@@ -12,7 +12,7 @@ use scgraft::slots;
 use serde_json::{Value, json};
 
 use super::output::{fixed, number};
-use super::{Global, Output, files};
+use super::{Global, Output, files, remote};
 
 const EXAMPLES: &str = "\
 Tells by its content what a file is.
@@ -26,7 +26,7 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Inspect {
-    /// Model, adaptor, h5ad, another format of cells, or GMT
+    /// Model or adaptor, also by its address; h5ad, another format of cells, or GMT
     pub file: PathBuf,
 }
 
@@ -34,9 +34,9 @@ const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 impl Inspect {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        let path = &self.file;
+        out.put("file", self.file.display().to_string());
+        let path = &remote::file(&self.file)?;
         files::check_input(path)?;
-        out.put("file", path.display().to_string());
         if path.is_dir() {
             return cells(path, out);
         }

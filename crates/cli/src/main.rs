@@ -5,6 +5,7 @@
 
 mod annotate;
 mod beside;
+mod card;
 mod cluster;
 mod demo;
 mod differential;
@@ -20,6 +21,7 @@ mod input;
 mod inspect;
 mod label_map;
 mod likelihood;
+mod list;
 mod map;
 mod markers;
 mod models;
@@ -31,7 +33,10 @@ mod predict;
 mod programs;
 mod progress;
 mod proteins;
+mod pull;
+mod push;
 mod remedy;
+mod remote;
 mod report;
 mod settings;
 mod simulate;
@@ -80,6 +85,9 @@ pub(crate) struct Global {
     /// Print one JSON object with the results instead of tables
     #[arg(long, global = true, help_heading = "Common options")]
     pub json: bool,
+    /// Use what was fetched before, and no network
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub offline: bool,
     /// Say more
     #[arg(long, short, global = true, help_heading = "Common options")]
     pub verbose: bool,
@@ -93,6 +101,14 @@ enum Command {
     Train(train::Train),
     /// Read a model of scvi-tools or scArches
     Import(import::Import),
+    /// Fetch a model or an adaptor from Zenodo, Hugging Face or a server
+    Pull(pull::Pull),
+    /// Say what a record of Zenodo or a repository of Hugging Face holds
+    List(list::List),
+    /// Write the card of a model or an adaptor
+    Card(card::Card),
+    /// Send models and adaptors to Zenodo or Hugging Face, with a card
+    Push(push::Push),
     /// Map queries onto a reference
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
@@ -148,6 +164,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = cli.global.clone();
     output::start_log(&global);
+    remote::start(&global);
     if let Err(error) = stop::listen() {
         tracing::warn!("Ctrl-C will end the program at once: {error}");
     }
@@ -166,6 +183,10 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Demo(c) => c.run(global, out),
         Command::Train(c) => c.run(global, out),
         Command::Import(c) => c.run(global, out),
+        Command::Pull(c) => c.run(global, out),
+        Command::List(c) => c.run(global, out),
+        Command::Card(c) => c.run(global, out),
+        Command::Push(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
         Command::Predict(c) => c.run(global, out),

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
-use scgraft::models::{Adaptor, Granularity, Model, Surgery};
+use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
 use serde_json::{Value, json};
@@ -15,8 +15,7 @@ use super::fitted::told;
 use super::input::{self, Condition, Measured, Values};
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
-
-use super::{Global, Output, files, stop};
+use super::{Global, Output, files, remote, stop};
 
 const EXAMPLES: &str = "\
 Writes the query with obsm[\"X_scgraft\"] (latent means), obsm[\"X_scgraft_var\"], varm[\"scgraft_weights\"] and
@@ -29,13 +28,14 @@ Examples:
   scgraft map reference.scgraft a.h5ad b.h5ad --condition study -o a_mapped.h5ad -o b_mapped.h5ad
   scgraft map reference.scgraft query.h5ad --new-constrained b_cells.gmt --reactivate INTERFERON_SIGNALING -o mapped.h5ad
   scgraft map reference.scgraft query.h5ad --adaptor-out query.adaptor -o mapped.h5ad
+  scgraft map zenodo:1234567 query.h5ad --condition-name my_study -o mapped.h5ad
   scgraft map reference.scgraft same_batch.h5ad --attach query.adaptor -o mapped.h5ad";
 
 /// Map queries onto a reference.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Map {
-    /// The reference, as `train` wrote it
+    /// The reference, as `train` wrote it, or its address
     pub reference: PathBuf,
     /// Queries; each gets an adaptor of its own
     #[arg(required = true)]
@@ -49,7 +49,7 @@ pub(crate) struct Map {
     /// Write each graft as an adaptor: as often as there are queries, in their order
     #[arg(long, value_name = "FILE")]
     pub adaptor_out: Vec<PathBuf>,
-    /// Adaptors to attach to the reference first
+    /// Adaptors to attach to the reference first, files or addresses
     #[arg(long, value_name = "FILE")]
     pub attach: Vec<PathBuf>,
     /// Names of the grafts, in the order of the queries [default: names of the files]
@@ -139,9 +139,9 @@ impl Change {
 impl Map {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         self.check()?;
-        let mut reference = Model::load(&self.reference)?;
+        let mut reference = remote::model(&self.reference)?;
         if !self.attach.is_empty() {
-            let adaptors = self.attach.iter().map(Adaptor::load).collect::<Result<Vec<_>, _>>()?;
+            let adaptors = self.attach.iter().map(remote::adaptor).collect::<Result<Vec<_>>>()?;
             reference = reference.attach(&adaptors)?;
         }
         let mut adaptors = Vec::new();
@@ -212,7 +212,8 @@ impl Map {
         }
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
-        inputs.iter().try_for_each(|i| files::check_input(i))?;
+        self.queries.iter().chain(&self.graft.new_constrained).try_for_each(|i| files::check_input(i))?;
+        [&self.reference].into_iter().chain(&self.attach).try_for_each(|i| remote::check_input(i))?;
         files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model).chain(&kept), &inputs)
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::direction::Direction;
 use super::output::{arrow, fixed, number};
-use super::{Global, Output, files, input};
+use super::{Global, Output, files, input, remote};
 
 const EXAMPLES: &str = "\
 Direction: `up` means that a higher latent score goes with higher expression of the program's genes, `down` with lower;
@@ -66,11 +66,11 @@ pub(crate) struct Programs {
 
 impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.model)?;
+        remote::check_input(&self.model)?;
         let mut inputs: Vec<&Path> = vec![&self.model];
         inputs.extend(self.against.iter().map(PathBuf::as_path));
         files::check_outputs(self.tsv.iter().chain(&self.against_tsv), &inputs)?;
-        let model = Model::load(&self.model)?;
+        let model = remote::model(&self.model)?;
         let rules = match self.direction.direction {
             Some(_) => vec![self.direction.method()],
             None => DirectionMethod::ALL.to_vec(),

@@ -6,13 +6,12 @@ use anyhow::Result;
 use clap::Args;
 use scgraft::evaluate::Evaluated;
 use scgraft::io::{TableOptions, read_table};
-use scgraft::models::Model;
 use scgraft::page::{self, PagePlan, Parts};
 use scgraft::{pictures, slots};
 
 use super::direction::Direction;
 use super::label_map::LabelMap;
-use super::{Global, Output, encode, files};
+use super::{Global, Output, encode, files, remote};
 
 const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
@@ -63,9 +62,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.model.as_ref(), self.metrics.as_ref()];
-        let inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
+        let inputs = [Some(&self.mapped), self.reference.as_ref(), self.metrics.as_ref()];
+        let mut inputs: Vec<&Path> = inputs.into_iter().flatten().map(PathBuf::as_path).collect();
         inputs.iter().try_for_each(|path| files::check_input(path))?;
+        self.model.iter().try_for_each(|path| remote::check_input(path))?;
+        inputs.extend(self.model.as_deref());
         files::check_output(&self.output, &inputs)?;
         let turned = |file: &Path| -> Result<_> {
             let (cells, e) = encode::stored(file, slots::LATENT)?;
@@ -74,7 +75,7 @@ impl Report {
         let (cells, query) = turned(&self.mapped)?;
         let reference = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let renamed = self.label_map.read()?;
-        let model = self.model.as_ref().map(Model::load).transpose()?;
+        let model = self.model.as_ref().map(remote::model).transpose()?;
         let label = self.labels.clone().or_else(|| page::carried_over(&cells));
         let truth = self.truth.as_ref().or(label.as_ref());
         let truth = truth.and_then(|t| cells.obs.column(t).map(|column| (t.clone(), renamed.column(column))));

@@ -15,7 +15,7 @@ use super::fitted::{summary, told};
 use super::input::{self, Condition, Measured, Values};
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
-use super::{Global, Output, files, stop};
+use super::{Global, Output, files, remote, stop};
 
 const EXAMPLES: &str = "\
 Genes are chosen as in the expiMap paper: those in gene sets, of these the most variable, then the gene sets that still
@@ -192,12 +192,12 @@ impl Train {
         let entry = find(&self.model.model)?;
         let mut settings = self.model.settings()?;
         published(self.fit.compat, entry, &mut settings);
-        let from = self.model.from.as_ref().map(Model::load).transpose()?;
+        let from = self.model.from.as_ref().map(remote::model).transpose()?;
         let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
-        inputs.extend(self.model.from.as_deref());
         inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
+        inputs.extend(self.model.from.as_deref());
         let kept = self.checkpoints.file(&self.output);
         if let Some(file) = kept.as_ref().filter(|k| self.checkpoints.resume && !k.exists()) {
             bail!("--resume: there is no checkpoint to go on from; looked for {}", file.display());

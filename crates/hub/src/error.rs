@@ -1,4 +1,4 @@
-//! What can go wrong with a published model.
+//! What can go wrong with a published model, and with models on their way.
 
 use std::path::PathBuf;
 
@@ -33,9 +33,71 @@ pub enum HubError {
     /// The model that was made of it.
     #[error(transparent)]
     Model(#[from] scgraft_models::ModelError),
-    /// The cells beside it.
+    /// A file beside it, or one that was to be written.
     #[error(transparent)]
     Cells(#[from] scgraft_io::Error),
+    /// What was given as an address is none.
+    #[error("{address}: {what}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it, and how addresses are spelt.
+        what: String,
+    },
+    /// A service said no, or something that nobody expects of it.
+    #[error("{place}: {said}; {remedy}")]
+    Refused {
+        /// What was asked for.
+        place: String,
+        /// The number of the answer (HTTP status); 0 where it was the answer's content.
+        status: u16,
+        /// What the service said.
+        said: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A service could not be reached, or the connection broke every time.
+    #[error("{place}: {said}; {remedy}")]
+    Unreachable {
+        /// What was asked for.
+        place: String,
+        /// What happened.
+        said: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// What came is not what the service said it would be.
+    #[error("{place}: expected {expected}, found {found}; {remedy}")]
+    Checksum {
+        /// What was asked for.
+        place: String,
+        /// The checksum or the size that was promised.
+        expected: String,
+        /// That of what came.
+        found: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The network is not to be used, and what was asked for is not in the cache.
+    #[error("{address}: it is not in the cache ({cache}), and with `--offline` nothing is fetched; run once without")]
+    Offline {
+        /// What was asked for.
+        address: String,
+        /// The folder of the cache.
+        cache: String,
+    },
+    /// Who watches asked to stop. What came so far is kept, and the same call goes on from there.
+    #[error("{place}: stopped; what was done is kept, and the same command goes on from there")]
+    Stopped {
+        /// What was under way.
+        place: String,
+    },
+    /// What was to be sent lacks something, or is not what it should be.
+    #[error("{what}")]
+    Push {
+        /// What is missing or wrong, and what to do.
+        what: String,
+    },
 }
 
 impl HubError {

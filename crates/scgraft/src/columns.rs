@@ -17,7 +17,8 @@ pub fn coded(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usiz
         }
         Err(missing) => (0..values.len()).filter(|i| missing.binary_search(i).is_err()).collect(),
     };
-    let wrong = |problem| Error::Column { cells: name.to_owned(), name: column.to_owned(), problem };
+    let wrong =
+        |problem: &str| Error::Column { cells: name.to_owned(), name: column.to_owned(), problem: problem.to_owned() };
     if rows.is_empty() {
         return Err(wrong("is empty"));
     }

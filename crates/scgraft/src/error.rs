@@ -52,7 +52,7 @@ pub enum Error {
         /// The column.
         name: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
     },
     /// An error about some cells, of several.
     #[error("{cells}: {source}")]
@@ -61,24 +61,6 @@ pub enum Error {
         cells: String,
         /// What is wrong with them.
         source: Box<Error>,
-    },
-    /// A column of obs by which cells cannot be compared.
-    #[error("{cells}: all cells have `{level}` in column `{name}` of obs; choose one with two levels")]
-    OneLevel {
-        /// Whose obs.
-        cells: String,
-        /// The column.
-        name: String,
-        /// Its only level.
-        level: String,
-    },
-    /// No cell has what is needed.
-    #[error("{cells}: no cell has both `{}` and `{}`; choose other columns", columns[0], columns[1])]
-    NoCells {
-        /// Those cells.
-        cells: String,
-        /// The columns of obs that have to be filled.
-        columns: [String; 2],
     },
     /// A batch that no cell is of.
     #[error("`{name}`: `{column}` has no such batch")]

@@ -70,7 +70,8 @@ impl Part<'_> {
             }
         }
         let row = |name: &String| at.get(name.as_str()).copied().ok_or_else(|| format!("no cell `{name}`"));
-        let rows: Result<Vec<usize>, String> = index.iter().map(row).collect();
+        let rows = index.iter().map(row).collect::<Result<_, String>>();
+        let rows = rows.map_err(|found| wrong(&format!("the cells of {}", first.name), found))?;
         if others.len() > index.len() {
             tracing::warn!(
                 "{}: {} cells that {} lacks are left out",
@@ -79,7 +80,7 @@ impl Part<'_> {
                 first.name
             );
         }
-        rows.map_err(|found| wrong(&format!("the cells of {}", first.name), found))
+        Ok(rows)
     }
 }
 
@@ -186,18 +187,22 @@ impl<'a> Compared<'a> {
             tracing::warn!("{n} cells lack `{b}` or `{l}` and are left out");
         }
         if kept.is_empty() {
-            let columns = [plan.batch.clone(), plan.labels.clone()];
-            return Err(Error::NoCells { cells: name.to_owned(), columns });
+            return Err(Error::Slot {
+                slot: format!("{name}: obs"),
+                expected: "cells with a batch and a label".into(),
+                found: format!("that no cell has both `{}` and `{}`", plan.batch, plan.labels),
+                remedy: "choose other columns".into(),
+            });
         }
         let coded = |column: &str, texts: &[Option<String>]| {
-            let (cells, name) = (name.to_owned(), column.to_owned());
-            match Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded() {
+            let problem = match Column::Text(kept.iter().map(|&i| texts[i].clone()).collect()).coded() {
                 Ok(own) => match &own.levels[..] {
-                    [level] => Err(Error::OneLevel { cells, name, level: level.clone() }),
-                    _ => Ok(own),
+                    [one] => format!("is `{one}` in all cells; choose one with two levels"),
+                    _ => return Ok(own),
                 },
-                Err(_) => Err(Error::Column { cells, name, problem: "cannot be read" }),
-            }
+                Err(_) => "cannot be read".to_owned(),
+            };
+            Err(Error::Column { cells: name.to_owned(), name: column.to_owned(), problem })
         };
         let (batch, labels) = (coded(&plan.batch, &batch)?, coded(&plan.labels, &labels)?);
         if let Some(unknown) = plan.query.iter().find(|q| !batch.levels.contains(q)) {

@@ -7,14 +7,13 @@ use clap::Args;
 use scgraft::cells::{Cells, Column};
 use scgraft::evaluate::Evaluated;
 use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
-use scgraft::models::Model;
 use scgraft::programs::programs;
 use scgraft::report::{Confusion, GeneBars, Sankey};
 use scgraft::{pictures, slots};
 
 use super::Canvas;
 use crate::label_map::LabelMap;
-use crate::{encode, files, input};
+use crate::{encode, files, input, remote};
 
 #[derive(Args)]
 pub(crate) struct Bayes {
@@ -118,12 +117,12 @@ impl Bayes {
 impl Training {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.file])?;
-        files::check_input(&self.file)?;
-        let history = match Model::load(&self.file) {
+        remote::check_input(&self.file)?;
+        let history = match remote::model(&self.file) {
             Ok(model) => model.history,
             Err(as_model) => match encode::stored(&self.file, slots::LATENT) {
                 Ok((cells, _)) => slots::stored_history(&cells),
-                Err(_) => return Err(as_model.into()),
+                Err(_) => return Err(as_model),
             },
         };
         let Some(picture) = pictures::training("", &history) else {
@@ -136,7 +135,7 @@ impl Training {
 impl Genes {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.model])?;
-        let model = Model::load(&self.model)?;
+        let model = remote::model(&self.model)?;
         let Some(all) = programs(&model, &[])? else {
             bail!("the dimensions of a {} model are not gene programs", model.entry.name);
         };

@@ -12,6 +12,7 @@ mod models;
 mod outputs;
 mod proteins;
 mod real_data;
+mod remote;
 mod workflow;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,616 @@
+//! Requests: redirects, tokens, waiting and trying again.
+//!
+//! Redirects are followed here and not by the client, so that a token goes to its service's own host and nowhere else,
+//! never back from `https` to `http`, and so that what the first host says of a file is not lost.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use ureq::http::{HeaderMap, Method, Request};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, SendBody, Timeout};
+
+use crate::address::{is_loopback, shown};
+use crate::retry;
+use crate::{HubError, Patience, Settings, Token};
+
+/// What is under way; told many times a second.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Progress<'p> {
+    /// A file comes.
+    Receiving {
+        /// Its name.
+        name: &'p str,
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes that it has, where that is known.
+        total: Option<u64>,
+    },
+    /// A file goes.
+    Sending {
+        /// Its name.
+        name: &'p str,
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes that it has.
+        total: u64,
+    },
+    /// A file that is here is read and held against its checksum.
+    Checking {
+        /// Its name.
+        name: &'p str,
+        /// Bytes that were read.
+        done: u64,
+    },
+    /// Something failed, or the service asked to wait; it is tried again.
+    Waiting {
+        /// What happened.
+        why: &'p str,
+        /// How long from now.
+        left: Duration,
+    },
+}
+
+/// Who is told of progress. `Break` stops the work with [`HubError::Stopped`]; what was done is kept.
+pub type Watch<'w> = dyn FnMut(&Progress<'_>) -> ControlFlow<()> + 'w;
+
+/// A service, and who the user is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub name: &'static str,
+    pub base: String,
+    pub token: Option<Token>,
+    /// The variable that the token is in.
+    pub variable: &'static str,
+    /// Where tokens are made, and what they must allow.
+    pub tokens: &'static str,
+}
+
+/// A request.
+pub(crate) struct Ask<'a> {
+    /// What it is about, for messages.
+    pub place: &'a str,
+    pub method: Method,
+    pub url: String,
+    /// Who gets its token.
+    pub service: Option<&'a Service>,
+    pub headers: Vec<(String, String)>,
+    pub body: Body<'a>,
+    /// Whether it may be sent again when nobody knows whether it was done.
+    pub repeat: bool,
+}
+
+/// What a request brings along.
+pub(crate) enum Body<'a> {
+    None,
+    Bytes(&'a [u8], &'static str),
+    /// A part of a file.
+    File {
+        path: &'a Path,
+        name: &'a str,
+        from: u64,
+        bytes: u64,
+        /// Size of the whole file.
+        total: u64,
+    },
+}
+
+impl<'a> Ask<'a> {
+    pub fn get(place: &'a str, url: impl Into<String>, service: Option<&'a Service>) -> Ask<'a> {
+        let (method, headers) = (Method::GET, Vec::new());
+        Ask { place, method, url: url.into(), service, headers, body: Body::None, repeat: true }
+    }
+
+    pub fn new(method: Method, place: &'a str, url: impl Into<String>, service: &'a Service) -> Ask<'a> {
+        Ask { method, repeat: false, ..Ask::get(place, url, Some(service)) }
+    }
+
+    pub fn json(self, bytes: &'a [u8]) -> Ask<'a> {
+        Ask { body: Body::Bytes(bytes, "application/json"), ..self }
+    }
+
+    pub fn repeatable(self) -> Ask<'a> {
+        Ask { repeat: true, ..self }
+    }
+
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Ask<'a> {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+}
+
+/// An answer whose content has not come yet.
+pub(crate) struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: ureq::Body,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+/// Why there is no answer.
+pub(crate) enum Failure {
+    /// The connection could not be made or broke.
+    Broken { said: String, sent: bool },
+    /// No use trying again.
+    Final(HubError),
+}
+
+/// The most that an answer other than a file may have.
+const MOST_TEXT: u64 = 32 << 20;
+const MOST_REDIRECTS: usize = 10;
+/// How often the watcher is told while waiting.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    straight: Agent,
+    by_proxy: Agent,
+    pub patience: Patience,
+}
+
+impl Http {
+    pub fn new(settings: &Settings) -> Result<Http, HubError> {
+        let roots = match &settings.certificates {
+            None => RootCerts::WebPki,
+            Some(path) => certificates(path)?,
+        };
+        let patience = settings.patience.clone();
+        let config = || {
+            Agent::config_builder()
+                .tls_config(TlsConfig::builder().root_certs(roots.clone()).build())
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(concat!("scgraft/", env!("CARGO_PKG_VERSION")))
+                .accept_encoding("identity")
+                .timeout_connect(Some(patience.connect))
+                .timeout_per_read(Some(patience.silence))
+                .timeout_per_write(Some(patience.silence))
+                // A connection that the other side has closed meanwhile would look as if a request had failed.
+                .max_idle_connections(0)
+        };
+        // What lies on this machine is not reached through a proxy.
+        Ok(Http { straight: config().proxy(None).build().into(), by_proxy: config().build().into(), patience })
+    }
+
+    /// Asks until there is an answer that trying again would not change, and reads it.
+    pub fn ask(&self, ask: &Ask<'_>, watch: &mut Watch<'_>) -> Result<Reply, HubError> {
+        let mut tries = Tries::new(&self.patience);
+        loop {
+            let read = |answer: Answer, watch: &mut Watch<'_>| {
+                let (status, headers) = (answer.status, answer.headers.clone());
+                let text = read_text(answer, ask.place, watch)?;
+                Ok(Reply { status, headers, text })
+            };
+            match self.once(ask, watch).and_then(|answer| read(answer, watch)) {
+                Ok(reply) => {
+                    let again =
+                        if ask.repeat { retry::is_passing(reply.status) } else { retry::did_nothing(reply.status) };
+                    if !again {
+                        return Ok(reply);
+                    }
+                    let said = said(&reply, ask.service);
+                    tries.wait(ask, &said, retry::asked(&reply.headers, now()), Some(reply.status), watch)?;
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Broken { said, sent }) if sent && !ask.repeat => {
+                    return Err(HubError::Unreachable {
+                        place: ask.place.to_owned(),
+                        said: format!("{said}, after the request was sent"),
+                        remedy: "it may have been done or not; run the same command again, which looks first"
+                            .to_owned(),
+                    });
+                }
+                Err(Failure::Broken { said, .. }) => tries.wait(ask, &said, None, None, watch)?,
+            }
+        }
+    }
+
+    /// Asks once; follows redirects.
+    pub fn once(&self, ask: &Ask<'_>, watch: &mut Watch<'_>) -> Result<Answer, Failure> {
+        let refuse = |said: &str, remedy: &str| {
+            Failure::Final(HubError::Refused {
+                place: ask.place.to_owned(),
+                status: 0,
+                said: said.to_owned(),
+                remedy: remedy.to_owned(),
+            })
+        };
+        let mut url = ask.url.clone();
+        let mut token = ask.service.and_then(|s| s.token.as_ref().map(|t| (s, t)));
+        let mut first = HeaderMap::new();
+        for _ in 0..MOST_REDIRECTS {
+            let Some((scheme, host)) = origin(&url) else {
+                return Err(refuse(&format!("{} is no address", shown(&url)), "tell who runs the service"));
+            };
+            // Once a redirect has led away from the service, nothing behind it gets the token.
+            token = token.filter(|(s, _)| origin(&s.base) == Some((scheme.clone(), host.clone())));
+            let agent = if is_loopback(&host) { &self.straight } else { &self.by_proxy };
+            let answer = send(agent, ask, &url, token.map(|t| t.1), watch)?;
+            let (parts, body) = answer.into_parts();
+            let status = parts.status.as_u16();
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                // What the service itself said of a file counts, not what the host it sent us to says.
+                let mut headers = parts.headers;
+                first.into_iter().for_each(|(name, value)| {
+                    if let Some(name) = name {
+                        headers.insert(name, value);
+                    }
+                });
+                return Ok(Answer { status, headers, body });
+            }
+            if !matches!(ask.method, Method::GET | Method::HEAD) {
+                let to = parts.headers.get("location").and_then(|v| v.to_str().ok()).unwrap_or("another place");
+                let said = format!("it answers that it has moved to {}", shown(to));
+                return Err(refuse(&said, "what is sent does not follow redirects; use the new name"));
+            }
+            let to = parts.headers.get("location").and_then(|v| v.to_str().ok()).and_then(|to| join(&url, to));
+            let Some(to) = to else {
+                return Err(refuse("it redirects to no address", "try later, or tell who runs the service"));
+            };
+            let to_scheme = origin(&to).map(|o| o.0);
+            if to_scheme.as_deref() != Some("https") && (scheme == "https" || to_scheme.as_deref() != Some("http")) {
+                let said = format!("it redirects to {}, where what comes can be changed on the way", shown(&to));
+                return Err(refuse(&said, "nothing was fetched from there"));
+            }
+            for (name, value) in &parts.headers {
+                if matches!(name.as_str(), "x-repo-commit" | "x-linked-etag" | "x-linked-size") {
+                    first.insert(name.clone(), value.clone());
+                }
+            }
+            url = to;
+        }
+        Err(refuse("it redirects in a circle", "try later, or tell who runs the service"))
+    }
+}
+
+/// How often something has failed in a row.
+pub(crate) struct Tries<'p> {
+    patience: &'p Patience,
+    failed: u32,
+}
+
+impl<'p> Tries<'p> {
+    pub fn new(patience: &'p Patience) -> Self {
+        Tries { patience, failed: 0 }
+    }
+
+    /// Something went well: the count starts again.
+    pub fn well(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Waits before the next try, as long as the service asks for or twice as long as before; an error when it was the
+    /// last, or the service asks for too much.
+    pub fn wait(
+        &mut self,
+        ask: &Ask<'_>,
+        said: &str,
+        asked: Option<Duration>,
+        status: Option<u16>,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), HubError> {
+        let place = ask.place.to_owned();
+        self.failed += 1;
+        let give_up = |remedy: String| match status {
+            Some(status) => HubError::Refused { place: place.clone(), status, said: said.to_owned(), remedy },
+            None => HubError::Unreachable { place: place.clone(), said: said.to_owned(), remedy },
+        };
+        if let Some(asked) = asked.filter(|a| *a > self.patience.longest_wait) {
+            let minutes = asked.as_secs().div_ceil(60);
+            return Err(give_up(format!("it asks to come back in {minutes} minutes; the same command goes on then")));
+        }
+        if self.failed >= self.patience.attempts {
+            let n = self.failed;
+            return Err(give_up(match status {
+                Some(_) => format!("tried {n} times; the service is busy or down: run the same command later"),
+                None => format!(
+                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? `--offline` uses the cache only"
+                ),
+            }));
+        }
+        let doubled = self.patience.first_wait.saturating_mul(1 << (self.failed - 1).min(16));
+        let until = Instant::now() + asked.unwrap_or(doubled.min(self.patience.longest_wait));
+        tracing::debug!("{}: {said}; trying again", ask.place);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if watch(&Progress::Waiting { why: said, left }).is_break() {
+                return Err(HubError::Stopped { place });
+            }
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+}
+
+/// Sends one request to one host.
+fn send(
+    agent: &Agent,
+    ask: &Ask<'_>,
+    url: &str,
+    token: Option<&Token>,
+    watch: &mut Watch<'_>,
+) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+    let mut request = Request::builder().method(ask.method.clone()).uri(url);
+    for (name, value) in &ask.headers {
+        request = request.header(name, value);
+    }
+    // A service may name another way in for an address; then ours is not wanted.
+    let has_own = ask.headers.iter().any(|h| h.0.eq_ignore_ascii_case("authorization"));
+    if let Some(token) = token.filter(|_| !has_own) {
+        request = request.header("authorization", token.bearer());
+    }
+    let bad = |e: ureq::http::Error| {
+        Failure::Final(HubError::Address { address: shown(url), what: format!("it cannot be asked for: {e}") })
+    };
+    let mut stopped = false;
+    let outcome = match &ask.body {
+        Body::None if matches!(ask.method, Method::GET | Method::HEAD | Method::DELETE) => {
+            agent.run(request.body(()).map_err(bad)?)
+        }
+        Body::None => agent.run(request.body(&[][..]).map_err(bad)?),
+        Body::Bytes(bytes, kind) => agent.run(request.header("content-type", *kind).body(*bytes).map_err(bad)?),
+        Body::File { path, name, from, bytes, total } => {
+            let unreadable = |source| Failure::Final(HubError::Io { path: path.to_path_buf(), source });
+            let mut file = File::open(path).map_err(unreadable)?;
+            file.seek(SeekFrom::Start(*from)).map_err(unreadable)?;
+            let mut reader =
+                Told { file: file.take(*bytes), name, done: *from, total: *total, stopped: &mut stopped, watch };
+            let request = request.header("content-length", bytes.to_string());
+            let request = request.header("content-type", "application/octet-stream");
+            let body = SendBody::from_reader(&mut reader);
+            agent.run(request.body(body).map_err(bad)?)
+        }
+    };
+    if stopped {
+        return Err(Failure::Final(HubError::Stopped { place: ask.place.to_owned() }));
+    }
+    outcome.map_err(|error| failure(ask.place, error))
+}
+
+/// A file on its way out; tells how far it is.
+struct Told<'a, 'w> {
+    file: io::Take<File>,
+    name: &'a str,
+    done: u64,
+    total: u64,
+    stopped: &'a mut bool,
+    watch: &'a mut Watch<'w>,
+}
+
+impl Read for Told<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.done += n as u64;
+        let progress = Progress::Sending { name: self.name, done: self.done, total: self.total };
+        if (self.watch)(&progress).is_break() {
+            *self.stopped = true;
+            return Err(io::Error::other("stopped"));
+        }
+        Ok(n)
+    }
+}
+
+/// What a failure of the client means.
+pub(crate) fn failure(place: &str, error: ureq::Error) -> Failure {
+    let broken = |said: String, sent: bool| Failure::Broken { said, sent };
+    match error {
+        ureq::Error::HostNotFound => broken("its host is not known to the network".to_owned(), false),
+        ureq::Error::ConnectionFailed => broken("no connection could be made".to_owned(), false),
+        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+            broken("no connection could be made in time".to_owned(), false)
+        }
+        ureq::Error::Timeout(_) => broken("the connection went silent".to_owned(), true),
+        ureq::Error::Io(e) => {
+            let refused = matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NetworkUnreachable);
+            match e.kind() {
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                    broken("the connection went silent".to_owned(), true)
+                }
+                _ => broken(format!("the connection broke: {e}"), !refused),
+            }
+        }
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Failure::Final(HubError::Unreachable {
+            place: place.to_owned(),
+            said: format!("no trusted connection could be made: {error}"),
+            remedy: "behind a proxy that reads along, name its certificates in SSL_CERT_FILE".to_owned(),
+        }),
+        other => broken(format!("the connection broke: {other}"), true),
+    }
+}
+
+fn read_text(mut answer: Answer, place: &str, watch: &mut Watch<'_>) -> Result<String, Failure> {
+    let mut reader = answer.body.as_reader();
+    let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let n = reader.read(&mut buffer).map_err(|e| failure(place, ureq::Error::from(e)))?;
+        if n == 0 {
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+        text.extend_from_slice(&buffer[..n]);
+        if text.len() as u64 > MOST_TEXT {
+            return Err(Failure::Final(HubError::Refused {
+                place: place.to_owned(),
+                status: answer.status,
+                said: format!("its answer has more than {} MB", MOST_TEXT >> 20),
+                remedy: "that is no answer of such a service; check the address".to_owned(),
+            }));
+        }
+        let progress = Progress::Receiving { name: place, done: text.len() as u64, total: None };
+        if watch(&progress).is_break() {
+            return Err(Failure::Final(HubError::Stopped { place: place.to_owned() }));
+        }
+    }
+}
+
+impl Reply {
+    pub fn ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The content as JSON.
+    pub fn json(&self, place: &str) -> Result<Value, HubError> {
+        serde_json::from_str(&self.text).map_err(|e| HubError::Refused {
+            place: place.to_owned(),
+            status: self.status,
+            said: format!("its answer is not JSON ({e})"),
+            remedy: "is a login page or a proxy in between? check the address of the service in the environment"
+                .to_owned(),
+        })
+    }
+}
+
+/// What a service said when it said no, in its own words where it has some.
+pub(crate) fn said(reply: &Reply, service: Option<&Service>) -> String {
+    const MOST: usize = 400;
+    let json: Value = serde_json::from_str(&reply.text).unwrap_or(Value::Null);
+    let mut words = ["message", "error"].iter().find_map(|k| json[k].as_str()).unwrap_or_default().to_owned();
+    if words.is_empty() {
+        words = reply.headers.get("x-error-message").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    }
+    for error in json["errors"].as_array().into_iter().flatten().take(5) {
+        let message = error["message"].as_str().or_else(|| error["messages"][0].as_str()).or_else(|| error.as_str());
+        if let Some(message) = message {
+            let field = error["field"].as_str().map_or_else(String::new, |f| format!("{f}: "));
+            words.push_str(&format!("{}{field}{message}", if words.is_empty() { "" } else { "; " }));
+        }
+    }
+    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
+    let words = match service.and_then(|s| s.token.as_ref()) {
+        Some(token) => token.hide(&words),
+        None => words,
+    };
+    let name = status_name(reply.status);
+    match words.trim() {
+        "" => format!("{} {name}", reply.status),
+        words => format!("{} {name} ({words})", reply.status),
+    }
+}
+
+fn status_name(status: u16) -> &'static str {
+    ureq::http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("without a reason")
+}
+
+/// An answer that is not what was hoped for, with what to do.
+pub(crate) fn refused(place: &str, service: Option<&Service>, reply: &Reply) -> HubError {
+    let remedy = match (reply.status, service) {
+        (401 | 403, Some(s)) => match &s.token {
+            Some(_) => format!("the token in {} does not allow this: is it valid, and {}", s.variable, s.tokens),
+            None => format!("put a token into {}: {}", s.variable, s.tokens),
+        },
+        (401 | 403, None) => "it wants a login; fetch it by hand, or give an address that everybody may use".to_owned(),
+        (404, _) => "there is nothing of that name; check the address".to_owned(),
+        (409 | 412, _) => "somebody changed it meanwhile; run the same command again".to_owned(),
+        (410, _) => "it was withdrawn".to_owned(),
+        (413, _) => "it is larger than the service takes".to_owned(),
+        (400 | 422, _) => "correct what it names".to_owned(),
+        (429 | 500.., _) => "try again later".to_owned(),
+        _ => "check the address".to_owned(),
+    };
+    HubError::Refused { place: place.to_owned(), status: reply.status, said: said(reply, service), remedy }
+}
+
+/// An answer without something that it has to have.
+pub(crate) fn lacking(place: &str, what: &str) -> HubError {
+    HubError::Refused {
+        place: place.to_owned(),
+        status: 0,
+        said: format!("its answer has no `{what}`"),
+        remedy: "the service may have changed; update scgraft".to_owned(),
+    }
+}
+
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Scheme and host (with the port where it is not the usual one) of an address.
+fn origin(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let host = rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())].to_ascii_lowercase();
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(usual).unwrap_or(&host).to_owned();
+    (!host.is_empty() && !host.contains('@')).then_some((scheme, host))
+}
+
+/// Where a redirect from an address leads.
+fn join(url: &str, to: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = &rest[..host_end];
+    let is_whole = to.split_once("://").is_some_and(|(s, _)| s.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let joined = if is_whole {
+        to.to_owned()
+    } else if let Some(rest) = to.strip_prefix("//") {
+        format!("{scheme}://{rest}")
+    } else if to.starts_with('/') {
+        format!("{scheme}://{host}{to}")
+    } else {
+        let path = rest[host_end..].split(['?', '#']).next().unwrap_or("");
+        let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
+        format!("{scheme}://{host}{folder}{to}")
+    };
+    let end = joined.find('#').unwrap_or(joined.len());
+    Some(joined[..end].to_owned())
+}
+
+/// The certificates of a file.
+fn certificates(path: &Path) -> Result<RootCerts, HubError> {
+    let bytes = std::fs::read(path).map_err(|source| HubError::Io { path: path.to_owned(), source })?;
+    let mut found = Vec::new();
+    for item in parse_pem(&bytes) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(e) => return Err(HubError::format(path.display().to_string(), format!("SSL_CERT_FILE: {e}"))),
+        }
+    }
+    if found.is_empty() {
+        let what = "SSL_CERT_FILE names it, and it holds no certificate in PEM";
+        return Err(HubError::format(path.display().to_string(), what));
+    }
+    Ok(RootCerts::new_with_certs(&found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_told_apart() {
+        let same = |a: &str, b: &str| origin(a).is_some() && origin(a) == origin(b);
+        assert!(same("https://zenodo.org/api", "HTTPS://Zenodo.org:443/x"));
+        assert!(!same("https://zenodo.org/api", "http://zenodo.org/api"));
+        assert!(!same("https://zenodo.org/api", "https://zenodo.org:8443/api"));
+        assert!(!same("https://zenodo.org/api", "https://zenodo.org.evil.com/api"));
+        assert!(!same("https://zenodo.org/api", "https://evil.com/zenodo.org"));
+        assert_eq!(origin("https://zenodo.org@evil.com/"), None);
+        assert_eq!(origin("https://evil.com\\@zenodo.org/").unwrap().1, "evil.com");
+    }
+
+    #[test]
+    fn redirects_lead_where_they_say() {
+        let from = |to: &str| join("https://a.org/x/y?q=1", to).unwrap();
+        assert_eq!(from("https://b.org/z#f"), "https://b.org/z");
+        assert_eq!(from("//b.org/z"), "https://b.org/z");
+        assert_eq!(from("/z"), "https://a.org/z");
+        assert_eq!(from("z?to=https://c"), "https://a.org/x/z?to=https://c");
+        assert_eq!(from("z"), "https://a.org/x/z");
+        assert_eq!(join("https://a.org", "z").unwrap(), "https://a.org/z");
+    }
+}
