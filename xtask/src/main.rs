@@ -12,6 +12,7 @@ mod novelty;
 mod proteins;
 mod quality;
 mod times;
+mod wasm;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +39,8 @@ enum Chore {
     Proteins(proteins::Options),
     /// Results on real PBMC data: interferon programs, label transfer, new programs.
     Quality(quality::Options),
+    /// Whether every library builds for the browser.
+    Wasm(wasm::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -49,5 +52,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Novelty(options) => novelty::run(&options),
         Chore::Proteins(options) => proteins::run(&options),
         Chore::Quality(options) => quality::run(&options),
+        Chore::Wasm(options) => wasm::run(&options),
     }
 }

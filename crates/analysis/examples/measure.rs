@@ -12,7 +12,8 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use safetensors::SafeTensors;
-use scgraft_analysis::cluster::{RESOLUTIONS, leiden, louvain, resolution_sweep};
+use scgraft_analysis::graph::cluster::{RESOLUTIONS, leiden, louvain, resolution_sweep};
+use scgraft_analysis::graph::connectivities;
 use scgraft_analysis::metrics::agreement::best_agreement;
 use scgraft_analysis::metrics::batch_entropy::batch_entropy;
 use scgraft_analysis::metrics::graph_connectivity::graph_connectivity;
@@ -25,7 +26,7 @@ use scgraft_analysis::metrics::scores::{EvaluateOptions, METRICS, evaluate};
 use scgraft_analysis::metrics::silhouette::{batch_asw, bras, cell_type_asw};
 use scgraft_analysis::neighbours::{ApproximateOptions, Search};
 use scgraft_analysis::transfer::{TransferOptions, transfer_labels};
-use scgraft_analysis::umap::{UmapOptions, connectivities, trustworthiness, umap};
+use scgraft_analysis::umap::{UmapOptions, trustworthiness, umap};
 use scgraft_analysis::{knn_self, pca};
 use scgraft_cells::{Coded, Dense};
 

@@ -4,10 +4,10 @@
 //! (Squair et al. 2021, doi:10.1038/s41467-021-25960-2). Here each donor counts once: its mean score over its cells.
 
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::distributions::student::{critical, two_sided_p};
 
 use crate::error::{Error, Result, check_labels, check_matrix};
 use crate::multiple_testing::benjamini_hochberg;
-use crate::student::{critical, two_sided_p};
 
 /// How donors of the two sides belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,8 +222,10 @@ fn difference(score: usize, left: &Side, right: &Side, options: &DonorOptions) -
 
 #[cfg(test)]
 mod tests {
+    use scgraft_golden::Golden;
+
     use super::*;
-    use crate::testing::{Golden, coded, normals};
+    use crate::testing::{coded, normals};
 
     /// Cells whose donor means are given: each donor's cells are its mean ± 1.
     fn cells(donors: &[(u32, u32, f64)]) -> (Dense, Coded, Coded) {
@@ -242,8 +244,8 @@ mod tests {
 
     #[test]
     fn intervals_equal_scipy() {
-        let golden = Golden::own("analysis");
-        let (x, y) = (golden.reals("donors.x").1, golden.reals("donors.y").1);
+        let golden = Golden::of("analysis", "analysis");
+        let (x, y) = (golden.values("donors.x"), golden.values("donors.y"));
         for (design, tag) in [(Design::Paired, "paired"), (Design::Unpaired, "welch")] {
             let shift = if design == Design::Paired { 0 } else { 6 };
             let mut donors: Vec<(u32, u32, f64)> = x.iter().enumerate().map(|(i, &v)| (0, i as u32, v)).collect();
@@ -252,7 +254,7 @@ mod tests {
             let found =
                 donor_differences(&scores, ("g", &group), ("L0", None), ("donor", &donor), &DonorOptions::new(design));
             let row = found.unwrap().differences[0];
-            let expected = golden.reals(&format!("donors.{tag}")).1;
+            let expected = golden.values(&format!("donors.{tag}"));
             for (a, b) in [row.difference, row.low, row.high, row.p_value, row.df].iter().zip(expected) {
                 assert!((a - b).abs() < 1e-6 * (1.0 + b.abs()), "{tag}: {a} against {b}");
             }

@@ -1,9 +1,10 @@
 //! Gene lists and gene rankings against known gene sets: the classical tests beside the Bayes factor, and what a
 //! program learnt from data resembles.
 
+use scgraft_numeric::distributions::{chi_square, hypergeometric, student};
+
 use crate::error::{Error, Result};
 use crate::multiple_testing::benjamini_hochberg;
-use crate::student::upper_p;
 
 /// One gene set against a gene list.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +54,7 @@ pub fn over_representation(list: &[u32], sets: &[Vec<u32>], n_genes: usize) -> R
             set_size: genes.len(),
             fold: if expected > 0.0 { common as f64 / expected } else { 0.0 },
             jaccard: common as f64 / (list.len() + genes.len() - common) as f64,
-            p_value: hypergeometric_upper(common, list.len(), genes.len(), n_genes),
+            p_value: hypergeometric::upper_p(common, list.len(), genes.len(), n_genes),
             p_adjusted: f64::NAN,
             overlap,
         });
@@ -78,22 +79,6 @@ fn check_genes(what: &str, genes: &[u32], n_genes: usize) -> Result<()> {
         return Err(Error::Inconsistent { what: what.to_owned(), problem });
     }
     Ok(())
-}
-
-/// P(X ≥ x) for the number of marked among `drawn` of `total`, of which `marked` are marked.
-fn hypergeometric_upper(x: usize, drawn: usize, marked: usize, total: usize) -> f64 {
-    let log_factorial = |n: usize| libm::lgamma(n as f64 + 1.0);
-    let log_choose = |n: usize, k: usize| log_factorial(n) - log_factorial(k) - log_factorial(n - k);
-    let least = (drawn + marked).saturating_sub(total);
-    if x <= least {
-        return 1.0;
-    }
-    let all = log_choose(total, drawn);
-    let most = drawn.min(marked);
-    // From the smallest term up.
-    let sum: f64 =
-        (x..=most).rev().map(|k| (log_choose(marked, k) + log_choose(total - marked, drawn - k) - all).exp()).sum();
-    sum.min(1.0)
 }
 
 /// One gene set against a ranking of all genes.
@@ -197,7 +182,7 @@ fn one_set(set: usize, genes: &[u32], scores: &[f64], ranks: &[f64], correlation
     let rank_sum: f64 = genes.iter().map(|&g| ranks[g as usize]).sum();
     row.auroc = 1.0 - (rank_sum - 0.5 * m * (m + 1.0)) / (m * outside);
     row.cerno = -2.0 * genes.iter().map(|&g| (ranks[g as usize] / n).ln()).sum::<f64>();
-    row.cerno_p = erlang_upper(genes.len(), 0.5 * row.cerno);
+    row.cerno_p = chi_square::even_upper_p(genes.len(), 0.5 * row.cerno);
 
     let mut in_set = vec![false; scores.len()];
     genes.iter().for_each(|&g| in_set[g as usize] = true);
@@ -216,36 +201,16 @@ fn one_set(set: usize, genes: &[u32], scores: &[f64], ranks: &[f64], correlation
     let error = (squares / (n - 2.0) * (inflation / m + 1.0 / outside)).sqrt();
     if error > 0.0 {
         row.camera_t = (mean_in - mean_out) / error;
-        row.camera_p = 2.0 * upper_p(row.camera_t.abs(), n - 2.0);
+        row.camera_p = 2.0 * student::upper_p(row.camera_t.abs(), n - 2.0);
     }
     row
 }
 
-/// P(χ² with 2 n degrees of freedom ≥ 2 x) = e⁻ˣ Σ_{k < n} xᵏ/k!.
-fn erlang_upper(n: usize, x: f64) -> f64 {
-    if x <= 0.0 {
-        return 1.0;
-    }
-    let log_terms: Vec<f64> = (0..n).map(|k| k as f64 * x.ln() - x - libm::lgamma(k as f64 + 1.0)).collect();
-    let largest = log_terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    (largest.exp() * log_terms.iter().map(|t| (t - largest).exp()).sum::<f64>()).min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::Golden;
+    use scgraft_golden::Golden;
 
-    #[test]
-    fn hypergeometric_equals_scipy() {
-        let golden = Golden::own("analysis");
-        let cases = golden.codes("hypergeometric.cases");
-        for (case, expected) in cases.chunks(4).zip(golden.reals("hypergeometric.p").1) {
-            let [x, drawn, marked, total] = [0, 1, 2, 3].map(|i| case[i] as usize);
-            let found = hypergeometric_upper(x, drawn, marked, total);
-            assert!((found / expected - 1.0).abs() < 1e-8, "{case:?}: {found} against {expected}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn overlaps_and_their_order() {
@@ -259,8 +224,8 @@ mod tests {
 
     #[test]
     fn rank_tests_equal_scipy() {
-        let golden = Golden::own("analysis");
-        let scores = golden.reals("ranks.scores").1;
+        let golden = Golden::of("analysis", "analysis");
+        let scores = golden.values("ranks.scores");
         let sizes = golden.codes("ranks.sizes");
         let members = golden.codes("ranks.members");
         let mut start = 0;
@@ -275,7 +240,7 @@ mod tests {
         let correlated = rank_enrichment(&scores, &sets, 0.01).unwrap();
         for (i, row) in independent.iter().enumerate() {
             let close = |found: f64, name: &str| {
-                let expected = golden.reals(&format!("ranks.{name}")).1[i];
+                let expected = golden.values(&format!("ranks.{name}"))[i];
                 assert!(
                     (found - expected).abs() <= 1e-9 * expected.abs(),
                     "{name}, set {i}: {found} against {expected}"

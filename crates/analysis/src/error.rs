@@ -1,6 +1,7 @@
 //! What can be wrong with the arrays and labels handed to an analysis.
 
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::eigen::NotConverged;
 
 /// Why an analysis refused its input: where, what was expected, what was found, what to do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -110,6 +111,9 @@ pub enum Error {
         /// Number of levels.
         levels: usize,
     },
+    /// A decomposition that did not come to an end.
+    #[error(transparent)]
+    NotConverged(#[from] NotConverged),
     /// Values that contradict each other, told in words.
     #[error("{what}: {problem}")]
     Inconsistent {

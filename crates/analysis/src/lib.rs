@@ -4,25 +4,17 @@
 //! cell; labels are [`scgraft_cells::Coded`]. What is wrong with an input is an [`Error`].
 
 pub mod auroc;
-pub mod cluster;
 pub mod differential;
 pub mod donors;
-mod eigen;
 pub mod enrichment;
 pub mod error;
-mod fast;
-mod gemm;
-mod leiden;
+pub mod graph;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;
 pub mod neighbours;
-pub mod normal;
 pub mod pca;
 pub mod programs;
-pub mod random;
-mod stream;
-pub mod student;
 #[cfg(test)]
 mod testing;
 pub mod transfer;

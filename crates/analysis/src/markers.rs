@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Csr};
+use scgraft_numeric::distributions::normal::cdf;
 
 use crate::error::{Error, Result, check_labels, check_levels, level_sizes};
 use crate::multiple_testing::benjamini_hochberg;
-use crate::normal::cdf;
 
 /// What each group is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -198,18 +198,18 @@ impl<'a> Entries<'a> {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_golden::Golden;
+
     use super::*;
-    use crate::testing::{Golden, coded};
+    use crate::testing::{coded, golden_matrix};
 
     fn expression(golden: &Golden) -> (Csr, Coded) {
-        let (shape, values) = golden.reals("markers.x");
-        let values = values.into_iter().map(|v| v as f32).collect();
-        (scgraft_cells::Dense::new(shape[0], shape[1], values).to_csr(), coded(&golden.codes("markers.group"), 3))
+        (golden_matrix(golden, "markers.x").to_csr(), coded(&golden.codes("markers.group"), 3))
     }
 
     #[test]
     fn equals_scanpy() {
-        let golden = Golden::own("analysis");
+        let golden = Golden::of("analysis", "analysis");
         let (x, labels) = expression(&golden);
         for (tag, tie_correct) in [("plain", false), ("ties", true)] {
             for (versus, reference) in
@@ -220,7 +220,7 @@ mod tests {
                 for group in found {
                     assert!(group.genes.windows(2).all(|w| w[0].score >= w[1].score));
                     let expected =
-                        |name: &str| golden.reals(&format!("markers.{tag}.{versus}.{}.{name}", group.group)).1;
+                        |name: &str| golden.values(&format!("markers.{tag}.{versus}.{}.{name}", group.group));
                     let (score, p, adjusted, fold) =
                         (expected("scores"), expected("pvals"), expected("pvals_adj"), expected("logfoldchanges"));
                     for m in &group.genes {
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn bad_input_is_refused() {
-        let golden = Golden::own("analysis");
+        let golden = Golden::of("analysis", "analysis");
         let (x, labels) = expression(&golden);
         let run = |labels: &Coded, reference: MarkerReference| rank_markers(&x, ("group", labels), &reference, false);
         let unknown = run(&labels, MarkerReference::Group("L9".to_owned()));

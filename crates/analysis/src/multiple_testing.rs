@@ -18,14 +18,15 @@ pub fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_golden::Golden;
+
     use super::*;
-    use crate::testing::Golden;
 
     #[test]
     fn equals_statsmodels() {
-        let golden = Golden::own("analysis");
-        let found = benjamini_hochberg(&golden.reals("bh.p").1);
-        for (a, b) in found.iter().zip(golden.reals("bh.adjusted").1) {
+        let golden = Golden::of("analysis", "analysis");
+        let found = benjamini_hochberg(&golden.values("bh.p"));
+        for (a, b) in found.iter().zip(golden.values("bh.adjusted")) {
             assert!((a - b).abs() < 1e-14, "{a} against {b}");
         }
     }

@@ -1,12 +1,11 @@
 //! Principal components.
 
-use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::Dense;
+use scgraft_numeric::eigen::{Search, fix_signs, largest};
+use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
 
-use crate::eigen::{Search, fix_signs, largest};
 use crate::error::{Error, Result, check_matrix};
-use crate::gemm::matmul;
 
 /// Rows in a task, and in a partial sum.
 const ROWS: usize = 512;
@@ -239,11 +238,12 @@ fn scores(x: &Dense, mean: &[f64], components: &[f64], k: usize) -> Dense {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Random;
+
     use super::*;
-    use crate::stream::Stream;
 
     fn noise(n: usize, d: usize, seed: u64) -> Dense {
-        let mut s = Stream::new(seed, 0);
+        let mut s = Random::half_open(seed, 0);
         let values = (0..n * d).map(|i| (s.normal() / (1.0 + (i % d) as f64) + 3.0) as f32).collect();
         Dense::new(n, d, values)
     }

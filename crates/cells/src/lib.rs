@@ -5,11 +5,9 @@ mod error;
 mod frame;
 mod hvg;
 mod matrix;
-mod nearest;
 mod normalize;
 mod prepare;
 mod programs;
-mod random;
 mod simulate;
 mod view;
 
@@ -24,6 +22,5 @@ pub use prepare::{
     Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
-pub use random::Random;
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
 pub use view::{Number, Place, SparseView, ViewError};

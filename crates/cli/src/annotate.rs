@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::analysis::neighbours::{Neighbours, knn_across};
 use scgraft::analysis::transfer::{
@@ -11,11 +11,12 @@ use scgraft::analysis::transfer::{
 };
 use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
 use scgraft::io::write_table;
+use scgraft::labels::{Match, Renamed};
 use scgraft::{pictures, pipeline, slots};
 use serde_json::{Value, json};
 
 use super::input::{self, Condition, Values};
-use super::label_map::{LabelMap, Match, Renamed};
+use super::label_map::{self, LabelMap};
 use super::near::Near;
 use super::output::{fixed, number};
 use super::{Global, Output, encode, files, remote, stop};
@@ -164,8 +165,7 @@ impl Annotate {
         };
         let file = self.reference.display().to_string();
         let mut cells = files::read_own(&self.mapped)?;
-        let query =
-            slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{}: {e}", self.mapped.display()))?;
+        let query = slots::embedding(&cells, &self.embedding).with_context(|| self.mapped.display().to_string())?;
         let rule = if self.unknown.is_some() { Rule::Paper } else { self.rule };
         let unknown_above = self.unknown.unwrap_or(0.5);
         let options = TransferOptions { kernel: self.kernel.kernel(), unknown_above, probabilities: true };
@@ -399,7 +399,7 @@ fn tell(
     }
     let given = truth.and_then(|(truth, renamed)| cells.obs.column(truth).map(|c| (truth, renamed, c)));
     if let Some((truth, renamed, column)) = given {
-        renamed.warn_unused(&column.texts());
+        label_map::warn_unused(&renamed.unused(column));
         let known: Vec<&str> = labels.levels.iter().map(String::as_str).collect();
         let found = Match::of(&renamed.texts(column), &known);
         let curve = pictures::reliability(cells, name, (truth, &renamed.column(column)))?;
@@ -417,7 +417,7 @@ fn tell(
                 json!({"column": truth, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
         }
         if found.labelled > 0 {
-            told["truth_labels"] = found.tell(&format!("accuracy by `{truth}`"), ", left out", out);
+            told["truth_labels"] = label_map::tell(&found, &format!("accuracy by `{truth}`"), ", left out", out);
         }
     }
     out.line("");

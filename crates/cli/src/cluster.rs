@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use scgraft::analysis::Neighbours;
-use scgraft::analysis::cluster::{self as analysis, Clustering, sweep};
+use scgraft::analysis::graph::cluster::{self as analysis, Clustering, sweep};
+use scgraft::analysis::graph::connectivities;
 use scgraft::analysis::metrics::agreement::{ari, nmi};
-use scgraft::analysis::umap::connectivities;
 use scgraft::cells::{Cells, Column, Csr, Uns};
 use scgraft::slots;
 use serde_json::json;
@@ -86,7 +86,7 @@ impl Cluster {
         files::check_update(&self.data, Some(output), [], &[])?;
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
-        let x = slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{file}: {e}"))?.mean;
+        let x = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?.mean;
         let labels = self.labels.as_ref().map(|name| input::coded(&cells, &file, name)).transpose()?;
         let found = self.near.search(global).among(&x, self.k, true)?;
         self.near.tell(found.recall);

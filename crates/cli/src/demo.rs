@@ -12,6 +12,7 @@ use scgraft::analysis::transfer::{NoveltyOptions, TransferOptions};
 use scgraft::cells::{
     Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Slot, Truth, simulate,
 };
+use scgraft::enrich::{EnrichPlan, Enrichment, enrich};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::write_table;
 use scgraft::models::NewPrograms;
@@ -132,22 +133,24 @@ impl Demo {
         slots::put_annotation(&mut query, &annotation);
 
         let states = input::coded(&query, "query", STATE)?.0;
-        let against = ProgramTestOptions {
-            comparison: Comparison::Groups(vec!["control".into()]),
-            ..ProgramTestOptions::default()
+        let mut test = |groups: &str, comparison, name| {
+            let test = ProgramTestOptions { comparison, ..ProgramTestOptions::default() };
+            let plan = EnrichPlan { groups: groups.into(), test, ..EnrichPlan::default() };
+            let found = enrich((&query, "query"), &mapped.embedding, &plan, None, &mut stop::ask)?;
+            slots::put_test(&mut query, name, &found);
+            Ok::<_, scgraft::Error>(found)
         };
-        let stimulation = pipeline::enrich(&mapped.embedding, (STATE, &states), None, true, &against)?;
-        slots::put_test(&mut query, "condition versus control", &stimulation, &mapped.embedding);
+        let control = Comparison::Groups(vec!["control".into()]);
+        let stimulation = test(STATE, control, "condition versus control")?;
+        let by_type = test(TYPE, Comparison::Rest, "cell_type versus rest")?.test;
         let types = input::coded(&query, "query", TYPE)?.0;
-        let by_type = pipeline::enrich(&mapped.embedding, (TYPE, &types), None, true, &ProgramTestOptions::default())?;
-        slots::put_test(&mut query, "cell_type versus rest", &by_type, &mapped.embedding);
 
         let found = Found {
             genes: &query.var.index,
             truth: &truth,
             mapped: &mapped,
             annotation: &annotation,
-            stimulation: &stimulation,
+            stimulation: &stimulation.test,
             by_type: &by_type,
             states: &states,
             types: &types,
@@ -165,7 +168,7 @@ impl Demo {
         query: &Cells,
         trained: &Reference,
         mapped: &Mapped,
-        stimulation: &ProgramTest,
+        stimulation: &Enrichment,
         global: &Global,
     ) -> Result<()> {
         let at = |name: &str| self.out.join(name);
@@ -176,10 +179,7 @@ impl Demo {
         if let Some(adaptor) = &mapped.grafted.adaptor {
             save::adaptor(at("query.adaptor"), adaptor)?;
         }
-        write_table(
-            at("stimulated_versus_control.tsv"),
-            &files::without_index(slots::test_table(stimulation, &mapped.embedding)),
-        )?;
+        write_table(at("stimulated_versus_control.tsv"), &files::without_index(stimulation.table()))?;
         stop::check()?;
 
         let side = Side {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use scgraft::Embedding;
 use scgraft::analysis::programs::DirectionMethod;
@@ -46,13 +46,6 @@ impl Direction {
     /// An embedding of `file` with directions by the rule asked for; as the file has it where none was.
     pub fn apply(self, embedding: Embedding, file: &Path) -> Result<Embedding> {
         let Some(rule) = self.direction else { return Ok(embedding) };
-        if let Some(turned) = embedding.turned(rule.method()) {
-            return Ok(turned);
-        }
-        let (file, name) = (file.display(), rule.method().name());
-        if embedding.direction.iter().all(|&d| d == 0) {
-            bail!("{file}: --direction {name}: its dimensions are no programs, so they have no direction");
-        }
-        bail!("{file}: it was written with one rule, not with `{name}`; map the query (or embed the reference) again");
+        embedding.turned(rule.method()).with_context(|| file.display().to_string())
     }
 }

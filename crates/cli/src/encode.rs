@@ -78,7 +78,7 @@ pub(crate) fn stored(path: &Path, key: &str) -> Result<(Cells, Embedding)> {
     files::check_input(path)?;
     let options = ReadOptions { obsm: Select::All, uns: Select::All, ..ReadOptions::tables() };
     let cells = scgraft::io::read_h5ad(path, &options)?;
-    let embedding = slots::embedding(&cells, key).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+    let embedding = slots::embedding(&cells, key).with_context(|| path.display().to_string())?;
     Ok((cells, embedding))
 }
 

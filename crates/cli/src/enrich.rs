@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::Embedding;
-use scgraft::analysis::programs::{Comparison, Pairs, ProgramTest, ProgramTestOptions, ProgramTestRow};
-use scgraft::cells::Coded;
-use scgraft::io::write_table;
-use scgraft::{pipeline, slots};
+use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
+use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
+use scgraft::io::{GmtOptions, read_gmt, write_table};
+use scgraft::slots;
 use serde_json::{Value, json};
 
-use super::beside::{Beside, Tested};
+use super::beside::Beside;
 use super::direction::Direction;
-use super::output::{fixed, number};
-use super::{Global, Output, files, input};
+use super::output::{arrow, fixed, number};
+use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
 A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
@@ -93,62 +92,40 @@ impl Enrich {
         files::check_update(&self.mapped, output, &self.tsv, &self.beside.inputs())?;
         let mut cells = files::read_own(&self.mapped)?;
         let file = self.mapped.display().to_string();
-        let embedding = slots::embedding(&cells, slots::LATENT).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
-        let mut embedding = self.direction.apply(embedding, &self.mapped)?;
-        let (mut groups, rows) = input::coded(&cells, &file, &self.groups)?;
-        let mut within = match &self.within {
-            Some(name) => Some((name.as_str(), input::coded(&cells, &file, name)?)),
-            None => None,
+        let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| file.clone())?;
+        let embedding = self.direction.apply(embedding, &self.mapped)?;
+        let sets = match &self.beside.gene_sets[..] {
+            [] => None,
+            files => Some((read_gmt(files, &GmtOptions::default())?, self.beside.expression.of(&cells)?)),
         };
-        // Cells that lack either column are left out of both.
-        let kept: Vec<usize> = match &within {
-            None => rows.clone(),
-            Some((_, (_, other))) => rows.iter().copied().filter(|r| other.binary_search(r).is_ok()).collect(),
-        };
-        if kept.len() < cells.n_cells() {
-            embedding = embedding.select_cells(&kept);
-            groups = narrow(&groups, &rows, &kept);
-            if let Some((_, (coded, rows))) = &mut within {
-                *coded = narrow(coded, rows, &kept);
-            }
-        }
-        let options = self.options(global)?;
-        let strata = within.as_ref().map(|(name, (coded, _))| (*name, coded));
-        let test = pipeline::enrich(&embedding, (&self.groups, &groups), strata, !self.undirected, &options)?;
-        for s in &test.skipped {
+        let sets = sets.as_ref().map(|(sets, expression)| (&sets[..], expression));
+        let found = enrich((&cells, &file), &embedding, &self.plan(global)?, sets, &mut stop::ask)?;
+        for s in &found.test.skipped {
             let (g, c) = (s.n_group, s.n_comparison);
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
             tracing::warn!("`{}`{within} was left out: {g} cells against {c}", s.group);
         }
-        let mut table = slots::test_table(&test, &embedding);
-        show(&test, &embedding, self.top, out);
-        if self.beside.wanted() {
-            let versus = if matches!(options.comparison, Comparison::Rest) { &[][..] } else { &self.versus };
-            let within = within.as_ref().map(|(_, (coded, _))| coded);
-            let (cells, directed) = (&cells, !self.undirected);
-            let tested =
-                Tested { cells, kept: &kept, embedding: &embedding, groups: &groups, within, versus, directed };
-            self.beside.add(&tested, &test.rows, &mut table, self.top, out)?;
-        }
+        found.comparisons.iter().for_each(|c| self.show(&found, c, out));
+        found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
         if let Some(path) = &self.tsv {
-            write_table(path, &files::without_index(table.clone()))?;
+            write_table(path, &files::without_index(found.table()))?;
         }
         if let Some(path) = output {
-            slots::put_test_table(&mut cells, &self.test_name(), table);
+            slots::put_test(&mut cells, &self.test_name(), &found);
             files::write(path, &cells)?;
             out.put("output", path.display().to_string());
         }
-        out.put("tests", to_json(&test, &embedding));
+        out.put("tests", to_json(&found));
         Ok(())
     }
 
-    fn options(&self, global: &Global) -> Result<ProgramTestOptions> {
+    fn plan(&self, global: &Global) -> Result<EnrichPlan> {
         let comparison = match &self.versus[..] {
             [rest] if rest == "rest" => Comparison::Rest,
             names if names.iter().any(|n| n == "rest") => bail!("--versus: either `rest` or names of groups"),
             names => Comparison::Groups(names.to_vec()),
         };
-        Ok(ProgramTestOptions {
+        let test = ProgramTestOptions {
             comparison,
             groups: (!self.group.is_empty()).then(|| self.group.clone()),
             pairs: match self.samples {
@@ -157,7 +134,9 @@ impl Enrich {
             },
             min_cells: self.min_cells,
             compat: self.compat,
-        })
+        };
+        let (groups, within, undirected) = (self.groups.clone(), self.within.clone(), self.undirected);
+        Ok(EnrichPlan { groups, within, test, undirected, donors: self.beside.donors() })
     }
 
     fn test_name(&self) -> String {
@@ -166,18 +145,10 @@ impl Enrich {
             format!("{} versus {}{within}", self.groups, self.versus.join(","))
         })
     }
-}
 
-/// The codes of `kept` rows, from codes of `rows`.
-fn narrow(coded: &Coded, rows: &[usize], kept: &[usize]) -> Coded {
-    let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
-    Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
-}
-
-/// Each comparison's leading programs.
-pub(crate) fn show(test: &ProgramTest, embedding: &Embedding, top: usize, out: &mut Output) {
-    let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
-    for rows in comparisons {
+    /// A comparison's leading programs.
+    fn show(&self, found: &Enrichment, comparison: &ProgramComparison, out: &mut Output) {
+        let rows = &found.test.rows[comparison.rows.clone()];
         let first = &rows[0];
         let within = first.stratum.as_ref().map(|s| format!(" within {s}")).unwrap_or_default();
         let n = rows.iter().filter(|r| r.enriched()).count();
@@ -189,44 +160,31 @@ pub(crate) fn show(test: &ProgramTest, embedding: &Embedding, top: usize, out: &
             first.n_comparison,
             rows.len()
         ));
-        let table: Vec<[String; 6]> = rows
-            .iter()
-            .take(top)
-            .map(|r| {
-                let mark = if r.enriched() { "*" } else { "" };
-                let bf = fixed(r.log_bayes_factor, 2);
-                let clear = if r.direction == 0 { f64::NAN } else { embedding.clearness(&r.name) };
-                let se = fixed(r.log_bayes_factor_error(), 2);
-                [r.name.clone(), bf, se, mark.into(), genes(r).into(), fixed(clear, 2)]
-            })
-            .collect();
-        out.table(["program", "log BF", "se", "≥2.3", "its genes", "clear"], &table);
+        let leading = rows.iter().zip(&found.clearness[comparison.rows.clone()]).take(self.top);
+        let table = leading.map(|(r, &clearness)| {
+            let mark = if r.enriched() { "*" } else { "" };
+            let bf = fixed(r.log_bayes_factor, 2);
+            let clear = if r.direction == 0 { f64::NAN } else { clearness };
+            let se = fixed(r.log_bayes_factor_error(), 2);
+            [r.name.clone(), bf, se, mark.into(), arrow(gene_direction(r)), fixed(clear, 2)]
+        });
+        out.table(["program", "log BF", "se", "≥2.3", "its genes", "clear"], &table.collect::<Vec<_>>());
         out.line("");
     }
 }
 
-/// What the genes of a program do in the group: the sign of the factor, where the score was turned to the genes.
-fn genes(row: &ProgramTestRow) -> &'static str {
-    match (row.direction, row.log_bayes_factor > 0.0) {
-        (0, _) => "?",
-        (_, true) => "up",
-        (_, false) => "down",
-    }
-}
-
-fn to_json(test: &ProgramTest, embedding: &Embedding) -> Vec<Value> {
-    let comparisons = test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum);
-    let row = |r: &ProgramTestRow| {
+fn to_json(found: &Enrichment) -> Vec<Value> {
+    let row = |(r, &clearness): (&ProgramTestRow, &f64)| {
         json!({"program": r.name, "log_bayes_factor": number(r.log_bayes_factor),
                "se": number(r.log_bayes_factor_error()), "p": number(r.p_h0),
-               "enriched": r.enriched(), "genes": genes(r), "direction": r.direction,
-               "direction_confidence": number(embedding.clearness(&r.name))})
+               "enriched": r.enriched(), "genes": arrow(gene_direction(r)), "direction": r.direction,
+               "direction_confidence": number(clearness)})
     };
-    comparisons
-        .map(|rows| {
-            json!({"group": rows[0].group, "comparison": rows[0].comparison, "within": rows[0].stratum,
-                   "n_group": rows[0].n_group, "n_comparison": rows[0].n_comparison,
-                   "programs": rows.iter().map(row).collect::<Vec<_>>()})
-        })
-        .collect()
+    let comparison = |c: &ProgramComparison| {
+        let rows = &found.test.rows[c.rows.clone()];
+        let programs = rows.iter().zip(&found.clearness[c.rows.clone()]).map(row).collect::<Vec<_>>();
+        json!({"group": rows[0].group, "comparison": rows[0].comparison, "within": rows[0].stratum,
+               "n_group": rows[0].n_group, "n_comparison": rows[0].n_comparison, "programs": programs})
+    };
+    found.comparisons.iter().map(comparison).collect()
 }

@@ -8,13 +8,14 @@ use scgraft::analysis::metrics::scores::{Category, EvaluateOptions};
 use scgraft::cells::{Cells, Slot};
 use scgraft::evaluate::{ColumnKind, Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::{ReadOptions, Select, read_h5ad, write_table};
+use scgraft::labels::Match;
 use scgraft::{pictures, slots};
 use serde_json::{Map, Value, json};
 
 use super::cluster::Algorithm;
-use super::label_map::{LabelMap, Match};
+use super::label_map::{self, LabelMap};
 use super::near::{Expression, Near};
-use super::output::{fixed, number};
+use super::output::{fixed, number, told};
 use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
@@ -187,7 +188,7 @@ impl Evaluate {
             match self.expression.plain_of(&cells) {
                 Ok(values) => parts.push(values.select_cells(&rows)),
                 Err(reason) => {
-                    comparison.before = Err(format!("no counts in {}: {reason:#}", file.path));
+                    comparison.before = Err(format!("no counts in {}: {}", file.path, told(&reason)));
                     return Ok(());
                 }
             }
@@ -218,7 +219,7 @@ impl Evaluate {
         if let Some(column) = query.cells.obs.column(&self.labels) {
             let renamed = self.label_map.read()?;
             if f == 0 {
-                renamed.warn_unused(&column.texts());
+                label_map::warn_unused(&renamed.unused(column));
             }
             let column = renamed.column(column);
             query.cells.obs.set(&self.labels, column);
@@ -282,9 +283,9 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
     header.extend(ranked.iter().map(|&i| scores.rows[i].embedding.as_str()));
     let rows = columns.iter().map(|c| {
         let of = match c.kind {
-            ColumnKind::Integration(m) if !m.in_mean => "",
-            ColumnKind::Integration(m) if m.category == Category::Biology => "biology",
-            ColumnKind::Integration(_) => "batch",
+            ColumnKind::Integration { in_mean: false, .. } => "",
+            ColumnKind::Integration { category: Category::Biology, .. } => "biology",
+            ColumnKind::Integration { .. } => "batch",
             ColumnKind::Mean => "mean",
             ColumnKind::Mapping => "query",
         };
@@ -303,7 +304,8 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
         out.put("before", before.what.as_str());
     }
     if let Some(labels) = matched(comparison) {
-        let told = labels.tell("label accuracy and distance", ", taken for types the reference lacks", out);
+        let told =
+            label_map::tell(&labels, "label accuracy and distance", ", taken for types the reference lacks", out);
         out.put("query_labels", told);
     }
     let values = |i: usize, of: &dyn Fn(ColumnKind) -> bool| -> Value {
@@ -314,7 +316,7 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
         let r = &scores.rows[i];
         json!({
             "embedding": r.embedding,
-            "metrics": values(i, &|kind| matches!(kind, ColumnKind::Integration(_))),
+            "metrics": values(i, &|kind| matches!(kind, ColumnKind::Integration { .. })),
             "biology": r.biology, "batch": r.batch, "overall": r.overall, "overall_expimap": r.expimap_overall,
             "overall_scarches": r.scarches_overall, "neighbours_recall": number(r.recall),
             "query": query.map(|_| values(i, &|kind| kind == ColumnKind::Mapping)),

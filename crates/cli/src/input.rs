@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::cells::{Cells, Coded, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
 use scgraft::models::Model;
+pub(crate) use scgraft::numeric::names::listed as nearest_first;
 use scgraft::query::condition_of_reference;
 
 /// Where the expression stands.
@@ -119,54 +120,4 @@ pub(crate) fn warn(prepared: &Prepared) {
 /// A column of `obs` of a file, coded; and the rows where it is filled.
 pub(crate) fn coded(cells: &Cells, file: &str, name: &str) -> Result<(Coded, Vec<usize>)> {
     Ok(scgraft::columns::coded(cells, file, name)?)
-}
-
-/// The names shown in an error.
-const SHOWN: usize = 12;
-
-/// Names, those most like `name` first; of many the first, and how many more there are.
-pub(crate) fn nearest_first(name: &str, names: &[&str]) -> String {
-    if names.is_empty() {
-        return "none".into();
-    }
-    let wanted = name.to_lowercase();
-    let mut ranked: Vec<(usize, &str)> = names.iter().map(|n| (distance(&wanted, &n.to_lowercase()), *n)).collect();
-    ranked.sort_by_key(|r| r.0);
-    let shown = ranked.iter().take(SHOWN).map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ");
-    match ranked.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_names_the_nearest_are_shown() {
-        assert_eq!(nearest_first("batch", &["type", "Batch"]), "`Batch`, `type`");
-        let names: Vec<String> = (0..30).map(|i| format!("program_{i}")).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let shown = nearest_first("program_17", &names);
-        assert!(shown.starts_with("`program_17`, ") && shown.ends_with(" and 18 more"), "{shown}");
-        assert_eq!(shown.matches('`').count(), 2 * SHOWN);
-        assert_eq!(nearest_first("a", &[]), "none");
-    }
 }

@@ -61,17 +61,10 @@ impl Expression {
         self.named(scgraft::plain_expression(cells, &self.values.slot(), self.log_normalised)?)
     }
 
-    fn named(&self, mut expression: LogExpression) -> Result<LogExpression> {
-        if let Some(name) = &self.values.gene_column {
-            let names = expression.genes.names();
-            let Some(column) = expression.genes.column(name) else {
-                anyhow::bail!(
-                    "var has no column `{name}`; its columns, nearest name first: {}",
-                    super::input::nearest_first(name, &names)
-                );
-            };
-            expression.genes.index = column.texts().into_iter().map(Option::unwrap_or_default).collect();
+    fn named(&self, expression: LogExpression) -> Result<LogExpression> {
+        match &self.values.gene_column {
+            Some(column) => Ok(expression.genes_named_by(column)?),
+            None => Ok(expression),
         }
-        Ok(expression)
     }
 }

@@ -101,7 +101,10 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
         && error.chain().any(|e| {
             e.is::<stop::Stopped>()
                 || matches!(e.downcast_ref::<TrainError>(), Some(TrainError::Stopped { .. }))
-                || matches!(e.downcast_ref(), Some(scgraft::Error::Train(TrainError::Stopped { .. })))
+                || matches!(
+                    e.downcast_ref(),
+                    Some(scgraft::Error::Stopped | scgraft::Error::Train(TrainError::Stopped { .. }))
+                )
         });
     let text = if interrupted { stop::Stopped.to_string() } else { told(error) };
     // Nothing is left to do when even this cannot be written.
@@ -110,7 +113,7 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
 }
 
 /// The error and its causes, each once.
-fn told(error: &anyhow::Error) -> String {
+pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

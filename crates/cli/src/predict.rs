@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::expression::predict;
+use scgraft::labels::Match;
 use scgraft::slots;
 use serde_json::json;
 
 use super::encode::Source;
-use super::label_map::{LabelMap, Match};
+use super::label_map::{self, LabelMap};
 use super::output::fixed;
 use super::{Global, Output, files, input};
 
@@ -68,17 +69,16 @@ impl Predict {
         // Where the cells have labels, how many agree.
         let truth = self.truth.as_ref().unwrap_or(&name);
         if let Some(column) = cells.obs.column(truth) {
-            renamed.warn_unused(&column.texts());
+            label_map::warn_unused(&renamed.unused(column));
             let given = renamed.texts(column);
-            let known: Vec<&str> = prediction.levels.iter().map(String::as_str).collect();
-            let found = Match::of(&given, &known);
+            let found = Match::of(&given, &prediction.levels);
             let agree = given.iter().zip(prediction.names()).filter(|(g, p)| g.as_deref() == Some(p)).count();
             if found.counted > 0 {
                 out.line(format!("{agree} of {} cells with a known `{truth}` get that label", found.counted));
                 out.put("agreement", agree as f64 / found.counted as f64);
             }
             if found.labelled > 0 {
-                let told = found.tell(&format!("agreement with `{truth}`"), ", left out", out);
+                let told = label_map::tell(&found, &format!("agreement with `{truth}`"), ", left out", out);
                 out.put("truth", told);
             }
         } else if self.truth.is_some() {

@@ -120,7 +120,7 @@ impl Progress for Epochs {
         }
         self.bar.set_message(message);
         self.bar.inc(1);
-        if stop::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        stop::ask()
     }
 
     fn resume(&mut self) -> Option<Vec<u8>> {

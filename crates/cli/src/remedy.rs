@@ -16,6 +16,17 @@ pub(crate) fn remedy(error: &Error) -> String {
             nearest(columns.first().map_or("", String::as_str), there)
         ),
         Error::NoColumn { name, there, .. } => format!("; its columns, nearest name first: {}", nearest(name, there)),
+        Error::NoGeneColumn { name, there } => format!("; its columns, nearest name first: {}", nearest(name, there)),
+        Error::NoGroup { name, there, .. } => format!("; nearest name first: {}", nearest(name, there)),
+        Error::NoEmbedding { .. } => {
+            "; make it with `scgraft map`, or `scgraft train --embed` for a reference".to_owned()
+        }
+        Error::NoDirection { programs: true, .. } => "; map the query (or embed the reference) again".to_owned(),
+        Error::NoDirection { .. } => "; leave --direction out".to_owned(),
+        Error::NotCounts { .. } => {
+            "; choose the slot with counts (--layer, --raw), or say --log-normalised for log1p values".to_owned()
+        }
+        Error::NoProgramSets => "; give the file that the model was trained with".to_owned(),
         Error::NoBatch { name, there, .. } => {
             format!(" to be the --query; nearest name first: {}", nearest(name, there))
         }

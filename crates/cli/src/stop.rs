@@ -1,5 +1,6 @@
 //! Ctrl-C: the first asks the work to stop where it leaves nothing half-made, the second ends the program.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -24,6 +25,11 @@ pub(crate) fn listen() -> Result<(), ctrlc::Error> {
 /// Whether the user asked to stop.
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
+}
+
+/// Whether a step of the library goes on.
+pub(crate) fn ask() -> ControlFlow<()> {
+    if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// An error when the user asked to stop: called between stages.

@@ -62,7 +62,7 @@ impl UmapCommand {
         files::check_update(&self.data, Some(output), [], &inputs)?;
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
-        let e = slots::embedding(&cells, &self.embedding).map_err(|e| anyhow::anyhow!("{file}: {e}"))?;
+        let e = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?;
         let plan = LayoutPlan {
             k: self.k,
             min_dist: self.min_dist,

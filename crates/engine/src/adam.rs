@@ -1,8 +1,8 @@
 //! Adam (Kingma & Ba, ICLR 2015), with optional L2 weight decay added to the gradient.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::{Isa, kernel};
 
-use crate::isa::{Isa, kernel};
 use crate::params::Params;
 use crate::tape::Grads;
 
@@ -153,9 +153,10 @@ fn inverse_root(s: impl Isa, v: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Key;
+
     use super::*;
     use crate::params::{Axis, Init};
-    use crate::rng::Key;
     use crate::tape::{Layout, Noise, Shape, Tape, Workspace};
 
     /// Without another gradient a held weight goes back to where it started.

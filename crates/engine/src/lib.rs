@@ -6,20 +6,16 @@
 
 mod adam;
 mod batch;
-mod gemm;
-pub mod isa;
-mod math;
+mod lanes;
 mod ops;
 mod params;
 mod prox;
-mod rng;
 mod tape;
 
 pub use adam::{Adam, AdamConfig};
 pub use batch::{Codes, InputScale, LANES, SparseBatch};
-pub use math::exp64;
 pub use ops::{BatchNorm, Dispersion, Link, Mask, ProgramWeights, ProteinMixture, product};
 pub use params::{Axis, Init, Param, ParamId, Params};
 pub use prox::{group_lasso, soft_threshold, soft_threshold_outside};
-pub use rng::Key;
+pub use scgraft_numeric::random::Key;
 pub use tape::{Grads, Layout, Noise, Shape, Tape, Var, Workspace};

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::rng::Key;
+use scgraft_numeric::random::Key;
 
 /// What an axis of a tensor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

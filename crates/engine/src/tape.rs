@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
+use scgraft_numeric::random::Key;
 
 use crate::batch::LANES;
-use crate::ops::lanes::{lanes_from, scale_lanes};
+use crate::lanes::{lanes_from, scale_lanes};
 use crate::params::{ParamId, Params};
-use crate::rng::Key;
 
 /// How an activation lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

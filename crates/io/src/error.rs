@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use scgraft_numeric::names;
+
 /// An error about a file that was read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,45 +136,12 @@ impl Error {
 
 /// Says what there is when `name` is not: close matches first, then the rest, up to a dozen.
 fn available<S: AsRef<str>>(name: &str, names: &[S]) -> String {
-    const SHOWN: usize = 12;
-    if names.is_empty() {
-        return "there is none".to_owned();
+    let listed = names::listed(name, names);
+    match names::nearest_first(name, names).first() {
+        None => "there is none".to_owned(),
+        Some(nearest) if names::alike(name, nearest) => format!("did you mean `{nearest}`? There are {listed}"),
+        Some(_) => format!("there are {listed}"),
     }
-    let wanted = name.to_lowercase();
-    let length = wanted.chars().count();
-    let mut ranked: Vec<((usize, bool), &str)> = names
-        .iter()
-        .map(|n| {
-            let candidate = n.as_ref().to_lowercase();
-            let apart = !candidate.contains(&wanted) && !wanted.contains(&candidate);
-            ((distance(&wanted, &candidate), apart), n.as_ref())
-        })
-        .collect();
-    ranked.sort_by_key(|&(score, _)| score);
-    let close = ranked.first().is_some_and(|&((d, apart), _)| !apart || (d < length && d <= 2.max(length / 3)));
-    let list: Vec<String> = ranked.iter().take(SHOWN).map(|(_, n)| format!("`{n}`")).collect();
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    if close {
-        format!("did you mean {}? There are {}{more}", list[0], list.join(", "))
-    } else {
-        format!("there are {}{more}", list.join(", "))
-    }
-}
-
-/// Levenshtein distance, by characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -189,12 +158,5 @@ mod tests {
         );
         let message = Error::missing(Path::new("a.h5ad"), "layer", "counts", &[] as &[&str]).to_string();
         assert_eq!(message, "a.h5ad: no layer `counts`; there is none");
-    }
-
-    #[test]
-    fn distance_is_levenshtein() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", "abc"), 0);
     }
 }

@@ -26,7 +26,7 @@ pub enum IndexColumn {
 pub struct TableOptions {
     /// What separates fields; told from the name of the file (`.csv`, `.tsv`), else from the first line,
     /// when `None`.
-    pub delimiter: Option<char>,
+    pub delimiter: Option<u8>,
     /// Which column names the rows.
     pub index: IndexColumn,
 }
@@ -55,15 +55,15 @@ pub fn read_table(path: impl AsRef<Path>, options: &TableOptions) -> Result<Fram
     open_text(path)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let delimiter = options.delimiter.unwrap_or_else(|| delimiter_of(path, text));
-    let mut records = parse(path, text, delimiter)?.into_iter();
-    let Some((_, mut header)) = records.next() else {
+    let mut rows = parse(path, text, delimiter)?;
+    if rows.is_empty() {
         return Err(Error::Format {
             path: path.to_owned(),
             expected: "a table with a line of column names",
             found: "no line with text".to_owned(),
         });
-    };
-    let rows: Vec<(usize, Vec<String>)> = records.collect();
+    }
+    let mut header: Vec<String> = rows.remove(0).1.iter().map(str::to_owned).collect();
     if rows.first().is_some_and(|(_, row)| row.len() == header.len() + 1) {
         header.insert(0, String::new());
     }
@@ -84,7 +84,7 @@ pub fn read_table(path: impl AsRef<Path>, options: &TableOptions) -> Result<Fram
         },
     };
     let mut frame = match index_at {
-        Some(at) => Frame::new(rows.iter().map(|(_, row)| row[at].clone()).collect()),
+        Some(at) => Frame::new(rows.iter().map(|(_, row)| row[at].to_owned()).collect()),
         None => Frame::new((0..rows.len()).map(|i| i.to_string()).collect()),
     };
     frame.index_name = index_at.map(|at| header[at].clone()).filter(|name| !name.is_empty());
@@ -98,7 +98,7 @@ pub fn read_table(path: impl AsRef<Path>, options: &TableOptions) -> Result<Fram
                 remedy: "rename one",
             });
         }
-        let fields: Vec<&str> = rows.iter().map(|(_, row)| row[j].as_str()).collect();
+        let fields: Vec<&str> = rows.iter().map(|(_, row)| &row[j]).collect();
         frame.columns.push((name.clone(), typed(&fields)));
     }
     Ok(frame)
@@ -152,7 +152,7 @@ pub fn write_rows<S: AsRef<str>>(
 ) -> Result<()> {
     let path = path.as_ref();
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
-    let delimiter = if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv") { ',' } else { '\t' };
+    let delimiter = if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv") { b',' } else { b'\t' };
     atomic_write(path, |w| {
         if name.ends_with(".gz") {
             let mut packed = flate2::write::GzEncoder::new(w, flate2::Compression::new(6));
@@ -166,89 +166,56 @@ pub fn write_rows<S: AsRef<str>>(
 
 fn put_all<S: AsRef<str>>(
     w: &mut impl Write,
-    delimiter: char,
+    delimiter: u8,
     header: &[S],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> io::Result<()> {
-    put(w, delimiter, header.iter().map(AsRef::as_ref))?;
-    rows.into_iter().try_for_each(|row| put(w, delimiter, row.iter().map(String::as_str)))
+    let mut to = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(w);
+    to.write_record(header.iter().map(|name| name.as_ref().as_bytes()))?;
+    rows.into_iter().try_for_each(|row| to.write_record(&row))?;
+    to.flush()
 }
 
-fn put<'a>(w: &mut impl Write, delimiter: char, fields: impl Iterator<Item = &'a str>) -> io::Result<()> {
-    let mut line = String::new();
-    for (j, field) in fields.enumerate() {
-        if j > 0 {
-            line.push(delimiter);
-        }
-        if field.contains([delimiter, '"', '\n', '\r']) {
-            line.push('"');
-            line.push_str(&field.replace('"', "\"\""));
-            line.push('"');
-        } else {
-            line.push_str(field);
-        }
-    }
-    line.push('\n');
-    w.write_all(line.as_bytes())
-}
-
-fn delimiter_of(path: &Path, text: &str) -> char {
+fn delimiter_of(path: &Path, text: &str) -> u8 {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let first = text.lines().next().unwrap_or("");
     if name.ends_with(".csv") && !first.contains(',') && first.contains(';') {
-        ';'
+        b';'
     } else if name.ends_with(".csv") || (!name.ends_with(".tsv") && !first.contains('\t') && first.contains(',')) {
-        ','
+        b','
     } else {
-        '\t'
+        b'\t'
     }
 }
 
 /// Splits text into records, each with the line it starts on. Blank lines are skipped.
-fn parse(path: &Path, text: &str, delimiter: char) -> Result<Vec<(usize, Vec<String>)>> {
+fn parse(path: &Path, text: &str, delimiter: u8) -> Result<Vec<(usize, csv::StringRecord)>> {
+    // A last record of our own: when it is not read as one, a quoted field before it has no end.
+    const END: &str = "\n\u{1a}";
+    let whole = text.as_bytes().chain(END.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(whole);
     let mut records = Vec::new();
-    let (mut record, mut field) = (Vec::new(), String::new());
-    let (mut line, mut start) = (1, 1);
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\n' {
-            line += 1;
-        }
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            _ if quoted => field.push(c),
-            '"' if field.is_empty() => quoted = true,
-            '\r' if chars.peek() == Some(&'\n') => {}
-            '\n' => {
-                record.push(std::mem::take(&mut field));
-                if record.len() > 1 || !record[0].is_empty() {
-                    records.push((start, std::mem::take(&mut record)));
-                }
-                record.clear();
-                start = line;
-            }
-            c if c == delimiter => record.push(std::mem::take(&mut field)),
-            c => field.push(c),
+    for record in reader.records() {
+        let record = record.map_err(|e| Error::io(path, "read")(e.into()))?;
+        // Counted before the blank lines that the reader skips.
+        let (line, at) = record.position().map_or((1, 0), |p| (p.line() as usize, p.byte() as usize));
+        let skipped = text[at.min(text.len())..].bytes().take_while(|b| b"\r\n".contains(b)).filter(|&b| b == b'\n');
+        records.push((line + skipped.count(), record));
+    }
+    match records.pop() {
+        Some((_, last)) if last.len() == 1 && last[0] == END[1..] => {}
+        last => {
+            return Err(Error::Line {
+                path: path.to_owned(),
+                line: last.map_or(1, |(line, _)| line),
+                expected: "a `\"` at the end of a quoted field".to_owned(),
+                found: "the end of the file".to_owned(),
+            });
         }
     }
-    if quoted {
-        return Err(Error::Line {
-            path: path.to_owned(),
-            line: start,
-            expected: "a `\"` at the end of a quoted field".to_owned(),
-            found: "the end of the file".to_owned(),
-        });
-    }
-    if !field.is_empty() || !record.is_empty() {
-        record.push(field);
-        records.push((start, record));
-    }
+    records.retain(|(_, record)| record.len() > 1 || !record[0].is_empty());
     Ok(records)
 }
 

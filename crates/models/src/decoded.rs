@@ -1,7 +1,7 @@
 //! What a decoder says of some cells: the mean of their data, and its distribution around it.
 
-use scgraft_cells::Random;
 use scgraft_engine::{Dispersion, Tape, Var};
+use scgraft_numeric::random::Random;
 
 use crate::Batch;
 

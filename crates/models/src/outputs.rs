@@ -2,8 +2,9 @@
 //! draws of the data, probabilities of labels.
 
 use rayon::prelude::*;
-use scgraft_cells::{Csr, Dense, Prepared, Random};
+use scgraft_cells::{Csr, Dense, Prepared};
 use scgraft_engine::{Key, LANES, Layout, Noise, Shape, Tape, Var, Workspace};
+use scgraft_numeric::random::Random;
 
 use crate::{Batch, Model, ModelError, Step, VARIANCE_FLOOR};
 

@@ -21,6 +21,7 @@
 //! ```
 
 mod axis;
+mod bytes;
 pub mod color;
 mod density;
 mod error;

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use crate::ReportError;
 use crate::color::Rgb;
 use crate::font::Font;
 pub use crate::font::Weight;
-use crate::{ReportError, png, svg};
 
 /// Width and height in px (1/96 inch).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -268,7 +268,7 @@ pub struct Scene {
     pub title: String,
     /// What to paint, in order.
     pub shapes: Vec<Shape>,
-    font: &'static Font,
+    pub(crate) font: &'static Font,
 }
 
 impl std::fmt::Debug for Scene {
@@ -334,38 +334,6 @@ impl Scene {
     /// The text, shortened around an ellipsis to fit into `room` px.
     pub fn fit<'t>(&self, text: &'t str, size: f64, weight: Weight, room: f64) -> Cow<'t, str> {
         self.font.fit(text, size, weight, room)
-    }
-
-    /// SVG text, self-contained: the font is embedded and clouds of more than 50,000 dots become an embedded image.
-    ///
-    /// # Errors
-    /// [`ReportError::Pixels`] when such an image cannot be made.
-    pub fn to_svg(&self) -> Result<String, ReportError> {
-        svg::write(self, svg::Mode::Alone)
-    }
-
-    /// SVG for the inside of an HTML page that defines the CSS variables `--ink`, `--muted`, `--grid`, `--paper`.
-    pub(crate) fn to_inline_svg(&self) -> Result<String, ReportError> {
-        svg::write(self, svg::Mode::Inline)
-    }
-
-    /// PNG bytes; `scale` pixels a px (2 for screens and slides, 3 or more for print).
-    ///
-    /// # Errors
-    /// [`ReportError::Pixels`] when the picture is too large or the scale is not positive.
-    pub fn to_png(&self, scale: f64) -> Result<Vec<u8>, ReportError> {
-        png::write(self, self.font, scale)
-    }
-
-    /// The picture in a format; `scale` pixels a px in PNG.
-    ///
-    /// # Errors
-    /// Of [`Scene::to_svg`] and [`Scene::to_png`].
-    pub fn to_bytes(&self, format: Format, scale: f64) -> Result<Vec<u8>, ReportError> {
-        match format {
-            Format::Svg => Ok(self.to_svg()?.into_bytes()),
-            Format::Png => self.to_png(scale),
-        }
     }
 }
 

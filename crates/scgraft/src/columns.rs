@@ -17,14 +17,18 @@ pub fn coded(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usiz
         }
         Err(missing) => (0..values.len()).filter(|i| missing.binary_search(i).is_err()).collect(),
     };
-    let wrong =
-        |problem: &str| Error::Column { cells: name.to_owned(), name: column.to_owned(), problem: problem.to_owned() };
+    let wrong = |problem: &str| wrong(name, column, problem);
     if rows.is_empty() {
         return Err(wrong("is empty"));
     }
     tracing::warn!("{name}: {} cells have no `{column}` and are left out", values.len() - rows.len());
     let coded = values.select(&rows).coded().map_err(|_| wrong("cannot be read"))?;
     Ok((coded, rows))
+}
+
+/// A column of `obs` that does not hold what is needed.
+pub(crate) fn wrong(name: &str, column: &str, problem: impl Into<String>) -> Error {
+    Error::Column { cells: name.to_owned(), name: column.to_owned(), problem: problem.into() }
 }
 
 /// A column of `obs`.
@@ -37,4 +41,38 @@ pub fn find<'a>(cells: &'a Cells, name: &str, column: &str) -> Result<&'a Column
         name: column.to_owned(),
         there: cells.obs.names().into_iter().map(str::to_owned).collect(),
     })
+}
+
+/// The code of a level of a column of `obs`.
+///
+/// # Errors
+/// When no cell has it.
+pub fn level(coded: &Coded, column: &str, name: &str) -> Result<u32, Error> {
+    let at = coded.levels.iter().position(|l| l == name);
+    at.map(|at| at as u32).ok_or_else(|| Error::NoGroup {
+        column: column.to_owned(),
+        name: name.to_owned(),
+        there: coded.levels.clone(),
+    })
+}
+
+/// Columns of `obs` as one, their values joined; one level for all cells where a column is not there.
+pub fn joined(cells: &Cells, columns: &[String]) -> Coded {
+    let found: Option<Vec<&Column>> = columns.iter().map(|c| cells.obs.column(c)).collect();
+    let text = |i: usize| {
+        let parts = found.iter().flatten().map(|c| c.text(i).unwrap_or_default());
+        parts.collect::<Vec<_>>().join(" | ")
+    };
+    let texts: Vec<String> = (0..cells.n_cells()).map(text).collect();
+    let mut levels = texts.clone();
+    levels.sort_unstable();
+    levels.dedup();
+    let code = |t: &String| levels.binary_search(t).unwrap_or(0) as u32;
+    Coded { codes: texts.iter().map(code).collect(), levels }
+}
+
+/// The same of some of the rows that were coded: codes of `kept`, from codes of `rows`, which rise.
+pub(crate) fn narrow((coded, rows): &(Coded, Vec<usize>), kept: &[usize]) -> Coded {
+    let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
+    Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
 }

@@ -47,10 +47,15 @@ impl Embedding {
         Ok(plain.turned(DirectionMethod::default()).unwrap_or(plain))
     }
 
-    /// The same with the directions of another rule; `None` where they are not known.
-    pub fn turned(&self, method: DirectionMethod) -> Option<Embedding> {
-        let (_, found) = self.rules.iter().find(|(m, _)| *m == method)?;
-        Some(Embedding { direction: found.sign.clone(), confidence: found.confidence.clone(), ..self.clone() })
+    /// The same with the directions of another rule.
+    ///
+    /// # Errors
+    /// Where they are not known: an older file has those of one rule, an embedding without programs has none.
+    pub fn turned(&self, method: DirectionMethod) -> Result<Embedding, Error> {
+        let Some((_, found)) = self.rules.iter().find(|(m, _)| *m == method) else {
+            return Err(Error::NoDirection { rule: method.name(), programs: self.direction.iter().any(|&d| d != 0) });
+        };
+        Ok(Embedding { direction: found.sign.clone(), confidence: found.confidence.clone(), ..self.clone() })
     }
 
     /// The dimensions named, in the order named; `None` when one is missing.

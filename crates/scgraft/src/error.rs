@@ -62,6 +62,58 @@ pub enum Error {
         /// What is wrong with them.
         source: Box<Error>,
     },
+    /// A group that no cell is of.
+    #[error("`{column}` has no group `{name}`")]
+    NoGroup {
+        /// The column of obs.
+        column: String,
+        /// The group asked for.
+        name: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// A column of var that is to name the genes and is not there.
+    #[error("var has no column `{name}`")]
+    NoGeneColumn {
+        /// The column asked for.
+        name: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// An embedding that is not there.
+    #[error("obsm[\"{key}\"]: expected an embedding, cells × dimensions, found {}", only(there))]
+    NoEmbedding {
+        /// The entry of obsm asked for.
+        key: String,
+        /// Those that there are.
+        there: Vec<String>,
+    },
+    /// Directions that the dimensions of an embedding do not have by this rule.
+    #[error("{}", if *programs {
+        format!("the directions of its programs were kept by one rule, not by `{rule}`")
+    } else {
+        "its dimensions are no programs, so they have no direction".to_owned()
+    })]
+    NoDirection {
+        /// The rule asked for.
+        rule: &'static str,
+        /// Whether the dimensions have directions by another rule.
+        programs: bool,
+    },
+    /// Values that are no counts.
+    #[error("{slot}: expected raw counts, found {value}")]
+    NotCounts {
+        /// Where.
+        slot: String,
+        /// The first that is none.
+        value: f32,
+    },
+    /// Gene sets of which none is a program.
+    #[error("none of the gene sets has the name of a program")]
+    NoProgramSets,
+    /// Stopped where it was asked whether to go on.
+    #[error("stopped")]
+    Stopped,
     /// A batch that no cell is of.
     #[error("`{name}`: `{column}` has no such batch")]
     NoBatch {
@@ -117,6 +169,11 @@ pub enum Error {
         /// Those that there are.
         known: Vec<String>,
     },
+}
+
+/// Entries of obsm in words.
+fn only(there: &[String]) -> String {
+    if there.is_empty() { "no entry in obsm".to_owned() } else { format!("only {}", there.join(", ")) }
 }
 
 /// Columns of obs in words.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::metrics::query::{QUERY_METRICS, QueryScores, Sides, evaluate_query};
-use scgraft_analysis::metrics::scores::{EvaluateOptions, METRICS, Metric, Row, Scores, evaluate};
+use scgraft_analysis::metrics::scores::{Category, EvaluateOptions, METRICS, Metric, Row, Scores, evaluate};
 use scgraft_cells::{Array, Cells, Coded, Column, Dense, Frame, Uns};
 
 use crate::joint::{JointComponents, centred_apart, joint_components};
@@ -342,7 +342,12 @@ pub struct Evaluated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// A metric of integration.
-    Integration(Metric),
+    Integration {
+        /// What it judges.
+        category: Category,
+        /// Whether it is part of its category's mean.
+        in_mean: bool,
+    },
     /// A mean of metrics.
     Mean,
     /// A metric of mapping.
@@ -391,7 +396,9 @@ impl Evaluated {
             values: (0..rows.len()).map(value).collect(),
         };
         let metric = |(m, metric): (usize, &Metric)| {
-            column(metric.name, ColumnKind::Integration(*metric), &|i| rows[i].values[m])
+            column(metric.name, ColumnKind::Integration { category: metric.category, in_mean: metric.in_mean }, &|i| {
+                rows[i].values[m]
+            })
         };
         let mut all: Vec<ScoreColumn> = METRICS.iter().enumerate().map(metric).collect();
         all.extend(MEANS.iter().map(|(name, mean)| column(name, ColumnKind::Mean, &|i| mean(&rows[i]))));

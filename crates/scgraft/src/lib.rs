@@ -24,13 +24,17 @@
 //! # Ok::<(), scgraft::Error>(())
 //! ```
 
+use std::ops::ControlFlow;
+
 pub mod columns;
 pub mod decode;
 mod embedding;
+pub mod enrich;
 mod error;
 pub mod evaluate;
 pub mod expression;
 pub mod joint;
+pub mod labels;
 pub mod layout;
 mod normalised;
 pub mod page;
@@ -47,9 +51,21 @@ pub use embedding::Embedding;
 pub use error::Error;
 pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
 
+/// Asked between the parts of a long step whether to go on; a break ends the step with [`Error::Stopped`].
+pub type Ask<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+
+/// An [`Ask`] that always goes on.
+pub fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn goes_on(ask: &mut Ask<'_>) -> Result<(), Error> {
+    if ask().is_break() { Err(Error::Stopped) } else { Ok(()) }
+}
+
 /// The instruction set that kernels use on this processor; results are the same bits on processors with the same one.
 pub fn instruction_set() -> String {
-    format!("{:?}", scgraft_engine::isa::level())
+    format!("{:?}", scgraft_numeric::isa::level())
 }
 
 pub use scgraft_analysis as analysis;
@@ -57,5 +73,6 @@ pub use scgraft_cells as cells;
 pub use scgraft_hub as hub;
 pub use scgraft_io as io;
 pub use scgraft_models as models;
+pub use scgraft_numeric as numeric;
 pub use scgraft_report as report;
 pub use scgraft_train as train;

@@ -232,8 +232,8 @@ pub fn grid(e: &Embedding, column: &str, groups: &Coded, programs: &[String], to
 pub fn metrics(title: &str, found: &Evaluated) -> Option<Metrics> {
     let group = |kind| match kind {
         ColumnKind::Mean => MetricGroup::Score,
-        ColumnKind::Integration(m) if m.category == Category::Biology => MetricGroup::Bio,
-        ColumnKind::Integration(_) => MetricGroup::Batch,
+        ColumnKind::Integration { category: Category::Biology, .. } => MetricGroup::Bio,
+        ColumnKind::Integration { .. } => MetricGroup::Batch,
         ColumnKind::Mapping => MetricGroup::Query,
     };
     let order = found.ranked();

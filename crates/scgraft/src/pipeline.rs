@@ -1,7 +1,6 @@
 //! Labels and programs of a mapped query.
 
 use scgraft_analysis::neighbours::{Neighbours, Search};
-use scgraft_analysis::programs::{Latent, ProgramTest, ProgramTestOptions, test_programs};
 use scgraft_analysis::transfer::{
     LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions, OutOfDistribution, TransferOptions, label_sets,
     novelty, out_of_distribution, transfer_labels,
@@ -118,31 +117,4 @@ pub fn find_sets(
         annotation.sets.push(label_sets(&known, &shared.mean, coverage, search)?);
     }
     Ok(())
-}
-
-/// Tests which programs differ between groups of cells; scores are turned to the programs' directions if `directed`.
-/// Programs that the fit pruned are left out.
-///
-/// # Errors
-/// An embedding without variances; of [`test_programs`].
-pub fn enrich(
-    embedding: &Embedding,
-    groups: (&str, &Coded),
-    within: Option<(&str, &Coded)>,
-    directed: bool,
-    options: &ProgramTestOptions,
-) -> Result<ProgramTest, Error> {
-    let kept = embedding.names.iter().zip(&embedding.active).filter(|(_, a)| **a).map(|(n, _)| n.clone());
-    let Some(active) = embedding.select(&kept.collect::<Vec<_>>()) else { return Ok(ProgramTest::default()) };
-    let Some(variance) = &active.variance else {
-        return Err(Error::Slot {
-            slot: "embedding".into(),
-            expected: "posterior variances beside the means".into(),
-            found: "means only".into(),
-            remedy: "use an embedding that `map` or `train --embed` wrote".into(),
-        });
-    };
-    let directions = directed.then_some(&active.direction[..]);
-    let latent = Latent { mean: &active.mean, variance, programs: &active.names, directions };
-    Ok(test_programs(latent, groups, within, options)?)
 }

@@ -18,12 +18,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use scgraft_analysis::pca::Pca;
-use scgraft_analysis::programs::{DirectionMethod, Directions, ProgramTest};
+use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Dense, Frame, HighlyVariable, Uns};
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
+use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
 use crate::pipeline::{Annotation, program_weights};
@@ -169,13 +170,7 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         Some(Array::Frame(_)) | None => None,
     };
     let Some(mean) = dense(key) else {
-        let has: Vec<&str> = cells.obsm.keys().map(String::as_str).collect();
-        return Err(Error::Slot {
-            slot: format!("obsm[\"{key}\"]"),
-            expected: "an embedding, cells × dimensions".into(),
-            found: if has.is_empty() { "no entry in obsm".into() } else { format!("only {}", has.join(", ")) },
-            remedy: "make it with `scgraft map`, or `scgraft train --embed` for a reference".into(),
-        });
+        return Err(Error::NoEmbedding { key: key.to_owned(), there: cells.obsm.keys().cloned().collect() });
     };
     let n = mean.n_cols;
     if let Some(at) = mean.values.iter().position(|v| !v.is_finite()) {
@@ -365,61 +360,6 @@ pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValue
     }
 }
 
-/// The names of the columns of a program test, as in TSV files and in `uns`.
-pub const TEST_COLUMNS: [&str; 14] = [
-    "group",
-    "comparison",
-    "within",
-    "program",
-    "log_bayes_factor",
-    "log_bayes_factor_se",
-    "p",
-    "p_se",
-    "enriched",
-    "direction",
-    "direction_confidence",
-    "rank",
-    "n_group",
-    "n_comparison",
-];
-
-/// A program test of an embedding as a table, one row a program and comparison, in the test's order.
-///
-/// `direction` is the sign that scores were turned with (1: as they are, their genes up; −1: turned; 0: unknown, as they
-/// are), `direction_confidence` how clear it is.
-pub fn test_table(test: &ProgramTest, embedding: &Embedding) -> Frame {
-    let rows = &test.rows;
-    let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
-    let mut rank = 0;
-    let ranks = rows.iter().enumerate().map(|(i, r)| {
-        let same = i > 0 && rows[i - 1].group == r.group && rows[i - 1].stratum == r.stratum;
-        rank = if same { rank + 1 } else { 1 };
-        Some(rank)
-    });
-    let ranks = Column::Integer(ranks.collect());
-    let text = |f: &dyn Fn(usize) -> String| Column::categorical(&(0..rows.len()).map(f).collect::<Vec<_>>());
-    let real = |f: &dyn Fn(usize) -> f64| Column::Real((0..rows.len()).map(f).collect());
-    let whole = |f: &dyn Fn(usize) -> i64| Column::Integer((0..rows.len()).map(|i| Some(f(i))).collect());
-    let columns = [
-        text(&|i| rows[i].group.clone()),
-        text(&|i| rows[i].comparison.clone()),
-        text(&|i| rows[i].stratum.clone().unwrap_or_else(|| "all cells".into())),
-        text(&|i| rows[i].name.clone()),
-        real(&|i| rows[i].log_bayes_factor),
-        real(&|i| rows[i].log_bayes_factor_error()),
-        real(&|i| rows[i].p_h0),
-        real(&|i| rows[i].standard_error),
-        Column::Boolean(rows.iter().map(|r| Some(r.enriched())).collect()),
-        whole(&|i| i64::from(rows[i].direction)),
-        real(&|i| embedding.clearness(&rows[i].name)),
-        ranks,
-        whole(&|i| rows[i].n_group as i64),
-        whole(&|i| rows[i].n_comparison as i64),
-    ];
-    TEST_COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
-    out
-}
-
 /// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
 pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     let notes = cells.uns.entry(NOTES.into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
@@ -439,18 +379,13 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     }
 }
 
-/// Puts a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
-pub fn put_test(cells: &mut Cells, name: &str, test: &ProgramTest, embedding: &Embedding) {
-    put_test_table(cells, name, test_table(test, embedding));
-}
-
-/// Puts the table of a program test, with what else stands beside it, into `uns["scgraft"]["tests"][name]`.
-pub fn put_test_table(cells: &mut Cells, name: &str, table: Frame) {
+/// Puts the table of a program test into `uns["scgraft"]["tests"][name]`, replacing one of that name.
+pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
     let mut tests = match note(cells, "tests") {
         Some(Uns::Map(tests)) => tests.clone(),
         _ => BTreeMap::new(),
     };
-    tests.insert(name.replace('/', "_"), Uns::Frame(table));
+    tests.insert(name.replace('/', "_"), Uns::Frame(found.table()));
     put_note(cells, "tests", Uns::Map(tests));
 }
 

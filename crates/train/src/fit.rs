@@ -49,11 +49,14 @@ const THINNING: u64 = 4;
 /// Apart from the seed of the order of all cells.
 const LABELLED: u64 = 3;
 
-/// Runs `work` with so many threads (0: one a core). Results do not depend on the number.
+/// Runs `work` with so many threads (0: one a core). Results do not depend on the number. In WebAssembly there is one.
 ///
 /// # Errors
 /// When the threads cannot be started.
 pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, TrainError> {
+    if cfg!(target_family = "wasm") {
+        return Ok(work());
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| TrainError::Threads { threads, what: e.to_string() })?;
     Ok(pool.install(work))

@@ -6,8 +6,8 @@
 use scgraft_cells::Coded;
 
 use super::Groups;
-use crate::cluster::Clustering;
 use crate::error::{Error, Result};
+use crate::graph::cluster::Clustering;
 
 /// Agreement of a clustering with the labels, at the resolution where NMI is largest.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,7 +101,7 @@ pub fn ari(a: &[u32], b: &[u32]) -> Result<f64> {
 
 /// NMI and ARI of the clustering, of several, that agrees best with the labels (by NMI).
 ///
-/// `clusterings` come from [`resolution_sweep`](crate::cluster::resolution_sweep). On equal NMI the
+/// `clusterings` come from [`resolution_sweep`](crate::graph::cluster::resolution_sweep). On equal NMI the
 /// first wins. scib-metrics chooses in the same way; its clusterings come from igraph's Leiden with
 /// two passes, ours run to convergence, so the values differ by the clusterings only.
 ///

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use scgraft_cells::Coded;
 
-use super::{Groups, check_neighbours, mean, others};
+use super::{Groups, mean};
 use crate::Neighbours;
 use crate::error::Result;
 
@@ -20,7 +20,7 @@ use crate::error::Result;
 /// Neighbours or labels of another length, or a single batch.
 pub fn batch_entropy(neighbours: &Neighbours, batch: &Coded) -> Result<f64> {
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let batches = Groups::new("batch", batch, n, 2)?;
     let entropies: Vec<f64> = (0..n)
         .into_par_iter()
@@ -29,7 +29,7 @@ pub fn batch_entropy(neighbours: &Neighbours, batch: &Coded) -> Result<f64> {
             |counts, i| {
                 counts.fill(0);
                 let mut k = 0usize;
-                for (j, _) in others(neighbours, i) {
+                for (j, _) in neighbours.others(i) {
                     counts[batches.codes[j] as usize] += 1;
                     k += 1;
                 }

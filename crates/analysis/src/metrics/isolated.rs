@@ -6,8 +6,8 @@ use scgraft_cells::{Coded, Dense};
 
 use super::silhouette::{Between, Distance, widths};
 use super::{Groups, mean};
-use crate::cluster::Clustering;
 use crate::error::{Error, Result, check_matrix};
+use crate::graph::cluster::Clustering;
 
 /// The isolated labels: levels of `cell_types` that at most `most_batches` batches have.
 ///
@@ -80,7 +80,7 @@ fn mean_over_labels(s: &[f64], types: &Groups, isolated: &[usize]) -> f64 {
 /// For each isolated label and clustering, the cluster that holds most of the label's cells is
 /// taken (of several, the smallest), and F₁ = 2 · precision · recall / (precision + recall) of
 /// that cluster for that label; the best over the clusterings counts, and the mean over the labels
-/// is returned. 0 to 1. `clusterings` come from [`resolution_sweep`](crate::cluster::resolution_sweep).
+/// is returned. 0 to 1. `clusterings` come from [`resolution_sweep`](crate::graph::cluster::resolution_sweep).
 /// scib-metrics has only the silhouette form of this score; scib takes the cluster of largest F₁
 /// instead of the one with most cells, which is the same cluster unless that cluster is a mixture.
 ///

@@ -6,20 +6,20 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Csr, Dense};
+use scgraft_numeric::distributions::chi_square;
+use scgraft_numeric::eigen::{Search, largest};
 
-use super::graph_connectivity::strong_components;
-use super::{Groups, check_neighbours, mean, others};
-use crate::eigen::{Search, largest};
+use super::{Groups, mean};
 use crate::error::{Error, Result};
-use crate::umap::connectivities;
-use crate::{Neighbours, knn_self};
+use crate::graph::components::strong_components;
+use crate::graph::connectivities;
+use crate::graph::product::{multiply, restrict};
+use crate::neighbours::{Neighbours, knn_self};
 
 /// Diffusion components in which neighbours are sought.
 const COMPONENTS: usize = 100;
 /// Types with fewer cells say nothing.
 const LEAST_CELLS: usize = 10;
-/// Rows of a graph in a task.
-const ROWS: usize = 512;
 /// Added to eigenvalues, as in scib-metrics.
 const EPSILON: f64 = 1e-8;
 
@@ -39,7 +39,7 @@ pub struct Kbet {
 /// # Errors
 /// Neighbours or labels of another length, a single batch, α outside 0 … 1.
 pub fn kbet(neighbours: &Neighbours, batch: &Coded, alpha: f64) -> Result<Kbet> {
-    check_neighbours(neighbours, neighbours.n_rows())?;
+    neighbours.check_among(neighbours.n_rows())?;
     check_alpha(alpha)?;
     Ok(test(neighbours, &Groups::new("batch", batch, neighbours.n_rows(), 2)?, alpha))
 }
@@ -62,13 +62,13 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
             |counts, i| {
                 counts.fill(0.0);
                 counts[batches.codes[i] as usize] = 1.0;
-                others(neighbours, i).for_each(|(j, _)| counts[batches.codes[j] as usize] += 1.0);
+                neighbours.others(i).for_each(|(j, _)| counts[batches.codes[j] as usize] += 1.0);
                 let k: f64 = counts.iter().sum();
                 counts.iter().zip(&share).map(|(c, p)| (c - p * k).powi(2) / (p * k)).sum()
             },
         )
         .collect();
-    let p_values: Vec<f64> = statistics.iter().map(|&x| chi_square_tail(x, levels - 1)).collect();
+    let p_values: Vec<f64> = statistics.iter().map(|&x| chi_square::upper_p(x, levels - 1)).collect();
     let accepted = p_values.iter().filter(|&&p| p >= alpha).count();
     Kbet { acceptance_rate: accepted as f64 / n as f64, statistics, p_values }
 }
@@ -94,7 +94,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
 pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded, alpha: f64) -> Result<f64> {
     check_alpha(alpha)?;
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let batches = Groups::new("batch", batch, n, 2)?;
     let types = Groups::new("cell type", cell_types, n, 1)?;
     let graph = connectivities(neighbours)?;
@@ -144,25 +144,6 @@ fn recode(batches: &Groups, cells: &[usize]) -> Option<Groups> {
     Groups::new("batch", &own, cells.len(), 2).ok()
 }
 
-/// Rows and columns of some cells.
-fn restrict(graph: &Csr, cells: &[usize]) -> Csr {
-    let mut columns = vec![u32::MAX; graph.n_cols];
-    cells.iter().enumerate().for_each(|(at, &i)| columns[i] = at as u32);
-    let mut out = Csr::zeros(cells.len(), cells.len());
-    for (at, &i) in cells.iter().enumerate() {
-        let (js, ws) = graph.row(i);
-        for (&j, &w) in js.iter().zip(ws) {
-            // `cells` ascend, so columns stay sorted.
-            if columns[j as usize] != u32::MAX {
-                out.indices.push(columns[j as usize]);
-                out.values.push(w);
-            }
-        }
-        out.indptr[at + 1] = out.indices.len();
-    }
-    out
-}
-
 fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups, alpha: f64) -> Result<f64> {
     let n = graph.n_rows;
     let k = COMPONENTS.min(n - 1);
@@ -209,100 +190,9 @@ fn normalise(graph: &Csr) -> Vec<f64> {
     out
 }
 
-/// Sparse times dense: `values` on the pattern of `graph`, times `v` (n × p), into `out`.
-pub(crate) fn multiply(graph: &Csr, values: &[f64], v: &[f64], p: usize, out: &mut [f64]) {
-    match p {
-        4 => multiply_by::<4>(graph, values, v, out),
-        8 => multiply_by::<8>(graph, values, v, out),
-        _ => out.par_chunks_mut(ROWS * p).enumerate().for_each(|(block, out)| {
-            for (at, out) in out.chunks_exact_mut(p).enumerate() {
-                let i = block * ROWS + at;
-                out.fill(0.0);
-                let row = graph.indptr[i]..graph.indptr[i + 1];
-                for (&j, &w) in graph.indices[row.clone()].iter().zip(&values[row]) {
-                    let j = j as usize;
-                    out.iter_mut().zip(&v[j * p..(j + 1) * p]).for_each(|(o, x)| *o += w * x);
-                }
-            }
-        }),
-    }
-}
-
-/// [`multiply`] for a width the compiler knows: sums stay in registers.
-fn multiply_by<const P: usize>(graph: &Csr, values: &[f64], v: &[f64], out: &mut [f64]) {
-    let (v, _) = v.as_chunks::<P>();
-    let (out, _) = out.as_chunks_mut::<P>();
-    out.par_chunks_mut(ROWS).enumerate().for_each(|(block, out)| {
-        for (at, out) in out.iter_mut().enumerate() {
-            let span = graph.indptr[block * ROWS + at]..graph.indptr[block * ROWS + at + 1];
-            let mut sum = [0f64; P];
-            for (&j, &w) in graph.indices[span.clone()].iter().zip(&values[span]) {
-                let x = &v[j as usize];
-                for c in 0..P {
-                    sum[c] += w * x[c];
-                }
-            }
-            *out = sum;
-        }
-    });
-}
-
-/// P(χ² ≥ x) with `degrees` degrees of freedom: the upper regularised incomplete gamma function Q(degrees/2, x/2).
-fn chi_square_tail(x: f64, degrees: usize) -> f64 {
-    let (a, x) = (degrees as f64 / 2.0, x / 2.0);
-    if x <= 0.0 || degrees == 0 {
-        return 1.0;
-    }
-    // ln Γ(a) for a whole or half a.
-    let mut ln_gamma = if degrees.is_multiple_of(2) { 0.0 } else { 0.5 * std::f64::consts::PI.ln() };
-    let mut b = if degrees.is_multiple_of(2) { 1.0 } else { 0.5 };
-    while b < a {
-        ln_gamma += f64::ln(b);
-        b += 1.0;
-    }
-    let front = (a * x.ln() - x - ln_gamma).exp();
-    if x < a + 1.0 {
-        // Series of the lower function.
-        let (mut term, mut sum, mut n) = (1.0 / a, 1.0 / a, a);
-        while term > sum * 1e-17 {
-            n += 1.0;
-            term *= x / n;
-            sum += term;
-        }
-        return (1.0 - front * sum).max(0.0);
-    }
-    // Continued fraction of the upper one (Lentz).
-    let mut b = x + 1.0 - a;
-    let (mut c, mut d) = (1.0 / 1e-300, 1.0 / b);
-    let mut h = d;
-    for i in 1..500 {
-        let an = -f64::from(i) * (f64::from(i) - a);
-        b += 2.0;
-        d = 1.0 / (an * d + b);
-        c = b + an / c;
-        h *= d * c;
-        if (d * c - 1.0).abs() < 1e-16 {
-            break;
-        }
-    }
-    front * h
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn chi_square_against_known_values() {
-        // Even degrees have a closed form; 3.841458820694124 is the 95 % point for one degree.
-        for x in [0.3f64, 2.0, 9.0, 40.0] {
-            let exact = (-x / 2.0).exp() * (1.0 + x / 2.0 + x * x / 8.0);
-            assert!((chi_square_tail(x, 6) - exact).abs() < 1e-14 + 1e-12 * exact);
-        }
-        assert!((chi_square_tail(3.841_458_820_694_124, 1) - 0.05).abs() < 1e-12);
-        assert!((chi_square_tail(11.344_866_730_144_37, 3) - 0.01).abs() < 1e-12);
-        assert_eq!(chi_square_tail(0.0, 2), 1.0);
-    }
 
     #[test]
     fn mixed_and_separate() {

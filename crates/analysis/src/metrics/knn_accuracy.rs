@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use scgraft_cells::Coded;
 
-use super::{Groups, check_neighbours, mean, others};
+use super::{Groups, mean};
 use crate::Neighbours;
 use crate::error::Result;
 
@@ -17,11 +17,11 @@ use crate::error::Result;
 /// Neighbours or labels of another length, or a single cell type.
 pub fn knn_accuracy(neighbours: &Neighbours, cell_types: &Coded) -> Result<f64> {
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let types = Groups::new("cell type", cell_types, n, 2)?;
     let same: Vec<f64> = (0..n)
         .into_par_iter()
-        .map(|i| mean(others(neighbours, i).map(|(j, _)| f64::from(u8::from(types.codes[j] == types.codes[i])))))
+        .map(|i| mean(neighbours.others(i).map(|(j, _)| f64::from(u8::from(types.codes[j] == types.codes[i])))))
         .collect();
     Ok(mean(types.members().iter().map(|cells| mean(cells.iter().map(|&i| same[i])))))
 }

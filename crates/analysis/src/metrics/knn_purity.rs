@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
 
-use super::{Groups, check_neighbours, mean, others};
+use super::{Groups, mean};
 use crate::Neighbours;
 use crate::error::{Error, Result, check_matrix};
 use crate::neighbours::Search;
@@ -21,16 +21,16 @@ use crate::neighbours::Search;
 /// Neighbours of different cells, or no neighbours.
 pub fn knn_purity(before: &Neighbours, after: &Neighbours) -> Result<f64> {
     let n = before.n_rows();
-    check_neighbours(before, n)?;
+    before.check_among(n)?;
     if after.n_rows() != n {
         return Err(Error::Length { what: "neighbours after".to_owned(), expected: n, found: after.n_rows() });
     }
-    check_neighbours(after, n)?;
+    after.check_among(n)?;
     let overlaps: Vec<f64> = (0..n)
         .into_par_iter()
         .map(|i| {
-            let sorted = |neighbours| {
-                let mut v: Vec<usize> = others(neighbours, i).map(|(j, _)| j).collect();
+            let sorted = |neighbours: &Neighbours| {
+                let mut v: Vec<usize> = neighbours.others(i).map(|(j, _)| j).collect();
                 v.sort_unstable();
                 v
             };

@@ -9,11 +9,11 @@
 
 use rayon::prelude::*;
 use scgraft_cells::Coded;
+use scgraft_numeric::math::exp2;
 
-use super::{Groups, check_neighbours, others};
+use super::Groups;
 use crate::Neighbours;
 use crate::error::{Error, Result};
-use crate::fast::exp;
 
 /// Cells in a task.
 const BLOCK: usize = 256;
@@ -31,9 +31,9 @@ const MOST_STEPS: usize = 60;
 /// Neighbours or labels of another length, or a perplexity outside 1 … number of neighbours.
 pub fn lisi(neighbours: &Neighbours, columns: &[&Coded], perplexity: Option<f64>) -> Result<Vec<Vec<f64>>> {
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
+    neighbours.check_among(n)?;
     let groups = columns.iter().map(|c| Groups::new("LISI labels", c, n, 1)).collect::<Result<Vec<_>>>()?;
-    let k = others(neighbours, 0).count();
+    let k = neighbours.others(0).count();
     let perplexity = perplexity.unwrap_or(((k + 1) / 3) as f64);
     if !(1.0..=k as f64).contains(&perplexity) {
         return Err(Error::Parameter {
@@ -52,7 +52,7 @@ pub fn lisi(neighbours: &Neighbours, columns: &[&Coded], perplexity: Option<f64>
             for i in block * BLOCK..((block + 1) * BLOCK).min(n) {
                 near.clear();
                 distances.clear();
-                for (j, d) in others(neighbours, i) {
+                for (j, d) in neighbours.others(i) {
                     near.push(j);
                     distances.push(d);
                 }
@@ -119,7 +119,7 @@ fn weigh(distances: &mut [f32], perplexity: f64, weights: &mut Vec<f32>) {
 /// Sums of w = exp(−β d), w d and w d², over lanes that are added up in `f64`.
 fn moments(distances: &[f32], beta: f32, weights: &mut [f32]) -> (f64, f64, f64) {
     for (w, &d) in weights.iter_mut().zip(distances) {
-        *w = exp(-beta * d);
+        *w = exp2(-beta * d * std::f32::consts::LOG2_E);
     }
     let mut lanes = [[0f32; LANES]; 3];
     for (w, d) in weights.chunks(LANES).zip(distances.chunks(LANES)) {

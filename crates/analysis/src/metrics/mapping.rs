@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::eigen::decompose;
 
 use super::{Groups, mean};
-use crate::eigen::decompose;
 use crate::error::{Error, Result, check_matrix};
 
 /// Reference cells further from a centre than this share of the centre's own cells are outside it.
@@ -207,12 +207,13 @@ fn none_left(problem: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Random;
+
     use super::*;
-    use crate::stream::Stream;
 
     /// Clouds of 2-dimensional normal points around the given centres, one label a centre.
     fn clouds(centres: &[(&str, f32, f32)], each: usize, seed: u64) -> (Dense, Coded) {
-        let mut s = Stream::new(seed, 0);
+        let mut s = Random::half_open(seed, 0);
         let mut values = Vec::new();
         for &(_, x, y) in centres {
             for _ in 0..each {

@@ -28,8 +28,7 @@
 
 use scgraft_cells::Coded;
 
-use crate::Neighbours;
-use crate::error::{Error, Result, check_labels, check_levels, level_sizes};
+use crate::error::{Result, check_labels, check_levels, level_sizes};
 
 pub mod agreement;
 pub mod batch_entropy;
@@ -83,36 +82,6 @@ impl Groups {
         }
         members
     }
-}
-
-/// The neighbours of cell `i` that are not the cell itself, with their distances, nearest first.
-pub(crate) fn others(neighbours: &Neighbours, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
-    let (indices, distances) = neighbours.row(i);
-    indices.iter().zip(distances).map(|(&j, &d)| (j as usize, d)).filter(move |&(j, _)| j != i)
-}
-
-/// Refuses neighbours that are not those of `n` cells among themselves.
-pub(crate) fn check_neighbours(neighbours: &Neighbours, n: usize) -> Result<()> {
-    if neighbours.n_rows() != n || neighbours.k == 0 {
-        return Err(Error::Length { what: "neighbours".to_owned(), expected: n, found: neighbours.n_rows() });
-    }
-    if let Some(at) = neighbours.indices.iter().position(|&j| j as usize >= n) {
-        return Err(Error::Inconsistent {
-            what: format!("neighbours of cell {}", at / neighbours.k),
-            problem: format!(
-                "index {} but there are {n} cells; use the neighbours of the cells among themselves",
-                neighbours.indices[at]
-            ),
-        });
-    }
-    if neighbours.k == 1 && (0..n).all(|i| neighbours.indices[i] as usize == i) {
-        return Err(Error::Parameter {
-            name: "k",
-            value: "1".to_owned(),
-            expected: "at least one neighbour besides the cell itself",
-        });
-    }
-    Ok(())
 }
 
 /// The mean, added in order.

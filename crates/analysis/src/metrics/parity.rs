@@ -1,6 +1,7 @@
 //! Every metric against scib-metrics and scikit-learn, on a simulated embedding (`tools/golden/metrics.py`).
 
 use scgraft_cells::{Coded, Dense};
+use scgraft_golden::Golden;
 
 use super::agreement::{ari, best_agreement, nmi};
 use super::batch_entropy::batch_entropy;
@@ -13,10 +14,10 @@ use super::lisi::{clisi, ilisi, lisi};
 use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
 use super::pc_regression::{pc_regression, pc_regression_comparison};
 use super::silhouette::{Between, Distance, batch_asw, bras, cell_type_asw, silhouette_samples};
-use crate::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::graph::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::graph::connectivities;
 use crate::neighbours::Search;
-use crate::testing::{Golden, coded};
-use crate::umap::connectivities;
+use crate::testing::{coded, golden_matrix};
 use crate::{knn_self, pca};
 
 struct Case {
@@ -28,11 +29,8 @@ struct Case {
 }
 
 fn case() -> Case {
-    let golden = Golden::own("metrics");
-    let matrix = |name| {
-        let (shape, values) = golden.reals(name);
-        Dense::new(shape[0], shape[1], values.iter().map(|&v| v as f32).collect())
-    };
+    let golden = Golden::of("analysis", "metrics");
+    let matrix = |name| golden_matrix(&golden, name);
     let (before, after) = (matrix("before"), matrix("after"));
     let (types, batch) = (coded(&golden.codes("types"), 5), coded(&golden.codes("batch"), 3));
     Case { golden, before, after, types, batch }
@@ -40,7 +38,7 @@ fn case() -> Case {
 
 impl Case {
     fn number(&self, name: &str) -> f64 {
-        self.golden.reals(name).1[0]
+        self.golden.values(name)[0]
     }
 
     #[track_caller]
@@ -54,7 +52,7 @@ impl Case {
 fn silhouettes() {
     let c = case();
     let s = silhouette_samples(&c.after, &c.types, Distance::Euclidean, Between::Nearest).unwrap();
-    for (a, b) in s.iter().zip(c.golden.reals("silhouette.types").1) {
+    for (a, b) in s.iter().zip(c.golden.values("silhouette.types")) {
         assert!((a - b).abs() < 1e-6, "{a} {b}");
     }
     c.near("cell_type_asw", cell_type_asw(&c.after, &c.types).unwrap(), 1e-6);
@@ -77,17 +75,17 @@ fn neighbourhoods() {
         c.near("ilisi.scib", ilisi(&near, &c.batch, None).unwrap(), 1e-4);
         c.near("clisi.scib", clisi(&near, &c.types, None).unwrap(), 1e-4);
         let per_cell = &lisi(&near, &[&c.batch], None).unwrap()[0];
-        for (a, b) in per_cell.iter().zip(c.golden.reals("lisi.batch.scib").1) {
+        for (a, b) in per_cell.iter().zip(c.golden.values("lisi.batch.scib")) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }
         c.near("connectivity.scib", graph_connectivity(&first(15), &c.types).unwrap(), 1e-12);
         c.near("connectivity.k4.scib", graph_connectivity(&first(4), &c.types).unwrap(), 1e-12);
         let k = kbet(&first(50), &c.batch, 0.05).unwrap();
         c.near("kbet.scib", k.acceptance_rate, 1e-12);
-        for (a, b) in k.statistics.iter().zip(c.golden.reals("kbet.statistics.scib").1) {
+        for (a, b) in k.statistics.iter().zip(c.golden.values("kbet.statistics.scib")) {
             assert!((a - b).abs() < 1e-4 * (1.0 + b), "{a} {b}");
         }
-        for (a, b) in k.p_values.iter().zip(c.golden.reals("kbet.p_values.scib").1) {
+        for (a, b) in k.p_values.iter().zip(c.golden.values("kbet.p_values.scib")) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
         c.near("kbet_per_label.scib", kbet_per_label(&first(50), &c.batch, &c.types, 0.05).unwrap(), 1e-4);
@@ -121,7 +119,7 @@ fn regression_and_components() {
     c.near("pcr.before.first_3.scib", pc_regression(&c.before, &c.batch, Some(3)).unwrap(), 1e-4);
     let p = pca::pca(&c.before, 5).unwrap();
     let close = |a: &[f64], name: &str, tolerance: f64| {
-        for (a, b) in a.iter().zip(c.golden.reals(name).1) {
+        for (a, b) in a.iter().zip(c.golden.values(name)) {
             assert!((a - b).abs() < tolerance, "{name}: {a} {b}");
         }
     };
@@ -142,7 +140,7 @@ fn groupings_and_the_graph() {
     let indptr: Vec<u32> = graph.indptr.iter().map(|&i| i as u32).collect();
     assert_eq!(indptr, c.golden.codes("graph.indptr"));
     assert_eq!(graph.indices, c.golden.codes("graph.indices"));
-    for (&a, b) in graph.values.iter().zip(c.golden.reals("graph.values").1) {
+    for (&a, b) in graph.values.iter().zip(c.golden.values("graph.values")) {
         assert!((f64::from(a) - b).abs() < 1e-5, "{a} {b}");
     }
     for resolution in [0.5, 1.0, 2.0] {

@@ -15,10 +15,10 @@ use super::knn_purity::purity_within_batches;
 use super::pc_regression::pc_regression_comparison;
 use super::silhouette::{batch_asw, bras};
 use super::{Groups, lisi, mean};
-use crate::cluster::{Algorithm, RESOLUTIONS, sweep};
 use crate::error::{Error, Result, check_matrix};
+use crate::graph::cluster::{Algorithm, Clustering, RESOLUTIONS, sweep};
+use crate::graph::connectivities;
 use crate::neighbours::{Neighbours, Search};
-use crate::umap::connectivities;
 
 /// Weights of the two categories in the overall score.
 const BATCH_WEIGHT: f64 = 0.4;
@@ -59,7 +59,7 @@ pub enum Category {
 }
 
 /// One metric of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The name to show.
     pub name: &'static str,
@@ -68,32 +68,99 @@ pub struct Metric {
     /// Whether it is part of its category's mean. BRAS stands beside batch ASW, which measures the same;
     /// kNN purity falls with every correction, wanted or not.
     pub in_mean: bool,
+    value: fn(&Subject<'_>) -> Result<f64>,
 }
 
-/// The columns of the table, in order.
+/// The columns of the table, in order: a metric is its file and its line here.
 pub const METRICS: [Metric; 15] = {
-    const fn metric(name: &'static str, category: Category, in_mean: bool) -> Metric {
-        Metric { name, category, in_mean }
+    const fn metric(
+        name: &'static str,
+        category: Category,
+        in_mean: bool,
+        value: fn(&Subject<'_>) -> Result<f64>,
+    ) -> Metric {
+        Metric { name, category, in_mean, value }
     }
     use Category::{Batch, Biology};
     [
-        metric("NMI", Biology, true),
-        metric("ARI", Biology, true),
-        metric("Cell-type ASW", Biology, true),
-        metric("Isolated-label F1", Biology, true),
-        metric("Isolated-label silhouette", Biology, true),
-        metric("Graph cLISI", Biology, true),
-        metric("kNN accuracy", Biology, true),
-        metric("kNN purity", Biology, false),
-        metric("PC regression", Batch, true),
-        metric("Batch ASW", Batch, true),
-        metric("BRAS", Batch, false),
-        metric("Graph connectivity", Batch, true),
-        metric("kBET", Batch, true),
-        metric("Graph iLISI", Batch, true),
-        metric("Entropy of batch mixing", Batch, true),
+        metric("NMI", Biology, true, |s| best_agreement(s.clusterings()?, s.types).map(|a| a.nmi)),
+        metric("ARI", Biology, true, |s| best_agreement(s.clusterings()?, s.types).map(|a| a.ari)),
+        metric("Cell-type ASW", Biology, true, |s| s.silhouettes.clone().map(|(all, _)| all)),
+        metric("Isolated-label F1", Biology, true, |s| isolated_label_f1(s.clusterings()?, s.types, s.batch, None)),
+        metric("Isolated-label silhouette", Biology, true, |s| s.silhouettes.clone().map(|(_, isolated)| isolated)),
+        metric("Graph cLISI", Biology, true, |s| s.lisi.clone().map(|(_, types)| types)),
+        metric("kNN accuracy", Biology, true, |s| knn_accuracy(&s.around, s.types)),
+        metric("kNN purity", Biology, false, |s| {
+            purity_within_batches(s.before()?, s.x, s.batch, s.options.neighbours, &s.options.search).map(|p| p.0)
+        }),
+        metric("PC regression", Batch, true, |s| pc_regression_comparison(s.before()?, s.x, s.batch)),
+        metric("Batch ASW", Batch, true, |s| batch_asw(s.x, s.types, s.batch)),
+        metric("BRAS", Batch, false, |s| bras(s.x, s.types, s.batch)),
+        metric("Graph connectivity", Batch, true, |s| graph_connectivity(&s.graph, s.types)),
+        metric("kBET", Batch, true, |s| {
+            kbet_per_label(&s.near.truncated(s.options.kbet_neighbours), s.batch, s.types, s.options.kbet_alpha)
+        }),
+        metric("Graph iLISI", Batch, true, |s| s.lisi.clone().map(|(batches, _)| batches)),
+        metric("Entropy of batch mixing", Batch, true, |s| batch_entropy(&s.around, s.batch)),
     ]
 };
+
+/// What metrics look at: an embedding, its neighbours and labels, and what several of them share.
+struct Subject<'a> {
+    x: &'a Dense,
+    batch: &'a Coded,
+    types: &'a Coded,
+    before: Option<&'a Dense>,
+    options: &'a EvaluateOptions,
+    /// As many neighbours as any metric wants, the cell itself among them.
+    near: &'a Neighbours,
+    /// `options.neighbours` of them, the cell itself among them.
+    graph: Neighbours,
+    /// `options.neighbours` of them besides the cell.
+    around: Neighbours,
+    clusterings: Result<Vec<Clustering>>,
+    /// Of the cell types, all and isolated ones.
+    silhouettes: Result<(f64, f64)>,
+    /// Of batches and of cell types.
+    lisi: Result<(f64, f64)>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(
+        x: &'a Dense,
+        near: &'a Neighbours,
+        (batch, types): (&'a Coded, &'a Coded),
+        before: Option<&'a Dense>,
+        options: &'a EvaluateOptions,
+    ) -> Self {
+        let graph = near.truncated(options.neighbours);
+        Subject {
+            clusterings: connectivities(&graph)
+                .and_then(|g| sweep(&g, options.algorithm, &options.resolutions, options.seed)),
+            silhouettes: with_cell_type_asw(x, types, batch),
+            lisi: lisi::both(&near.truncated(options.lisi_neighbours), batch, types),
+            around: near.truncated(options.neighbours + 1),
+            graph,
+            x,
+            batch,
+            types,
+            before,
+            options,
+            near,
+        }
+    }
+
+    fn clusterings(&self) -> Result<&[Clustering]> {
+        self.clusterings.as_deref().map_err(Clone::clone)
+    }
+
+    fn before(&self) -> Result<&Dense> {
+        self.before.ok_or_else(|| Error::Inconsistent {
+            what: "data before integration".to_owned(),
+            problem: "not given; this metric compares with it".to_owned(),
+        })
+    }
+}
 
 /// Settings of [`evaluate`].
 #[derive(Clone, Debug, PartialEq)]
@@ -219,7 +286,8 @@ pub fn evaluate(
     let mut columns = Vec::new();
     for &(name, x) in embeddings {
         let near = options.search.among(x, most.min(x.n_rows), true)?;
-        let values = score(x, &near.neighbours, batch, cell_types, before, options);
+        let subject = Subject::new(x, &near.neighbours, (batch, cell_types), before, options);
+        let values: Vec<_> = METRICS.iter().map(|metric| (metric.value)(&subject)).collect();
         columns.push((name, near.recall, values));
     }
     let names = METRICS.map(|m| m.name);
@@ -317,55 +385,6 @@ fn check(
     Groups::new("batch", batch, n, 2)?;
     Groups::new("cell type", cell_types, n, 2)?;
     Ok(())
-}
-
-/// One value, or the reason there is none, for each of [`METRICS`].
-fn score(
-    x: &Dense,
-    near: &Neighbours,
-    batch: &Coded,
-    cell_types: &Coded,
-    before: Option<&Dense>,
-    options: &EvaluateOptions,
-) -> Vec<Result<f64>> {
-    let graph_near = near.truncated(options.neighbours);
-    let around = near.truncated(options.neighbours + 1);
-    let clusterings =
-        connectivities(&graph_near).and_then(|g| sweep(&g, options.algorithm, &options.resolutions, options.seed));
-    let with_clusters = |f: &dyn Fn(&[crate::cluster::Clustering]) -> Result<f64>| match &clusterings {
-        Ok(c) => f(c),
-        Err(e) => Err(e.clone()),
-    };
-    let silhouettes = with_cell_type_asw(x, cell_types, batch);
-    let lisis = lisi::both(&near.truncated(options.lisi_neighbours), batch, cell_types);
-    let part = |pair: &Result<(f64, f64)>, first: bool| match pair {
-        Ok((a, b)) => Ok(if first { *a } else { *b }),
-        Err(e) => Err(e.clone()),
-    };
-    let needs_before = || Error::Inconsistent {
-        what: "data before integration".to_owned(),
-        problem: "not given; this metric compares with it".to_owned(),
-    };
-    vec![
-        with_clusters(&|c| best_agreement(c, cell_types).map(|a| a.nmi)),
-        with_clusters(&|c| best_agreement(c, cell_types).map(|a| a.ari)),
-        part(&silhouettes, true),
-        with_clusters(&|c| isolated_label_f1(c, cell_types, batch, None)),
-        part(&silhouettes, false),
-        part(&lisis, false),
-        knn_accuracy(&around, cell_types),
-        before
-            .ok_or_else(needs_before)
-            .and_then(|b| purity_within_batches(b, x, batch, options.neighbours, &options.search))
-            .map(|p| p.0),
-        before.ok_or_else(needs_before).and_then(|b| pc_regression_comparison(b, x, batch)),
-        batch_asw(x, cell_types, batch),
-        bras(x, cell_types, batch),
-        graph_connectivity(&graph_near, cell_types),
-        kbet_per_label(&near.truncated(options.kbet_neighbours), batch, cell_types, options.kbet_alpha),
-        part(&lisis, true),
-        batch_entropy(&around, batch),
-    ]
 }
 
 fn row(name: &str, recall: f64, values: Vec<Result<f64>>, left_out: &[(&'static str, String)]) -> Row {
@@ -496,7 +515,7 @@ mod tests {
         let s = evaluate(&[("x", &x)], &batch, &types, Some(&x), &options).unwrap();
         let near = crate::knn_self(&x, 21, true).unwrap();
         let graph = connectivities(&near.truncated(20)).unwrap();
-        let clusters = crate::cluster::louvain(&graph, 1.0, 0).unwrap();
+        let clusters = crate::graph::cluster::louvain(&graph, 1.0, 0).unwrap();
         let nmi = super::super::agreement::nmi(&types.codes, &clusters.codes).unwrap();
         assert!((s.value("x", "NMI").unwrap() - nmi).abs() < 1e-12);
         assert_eq!(s.value("x", "kNN accuracy").unwrap(), knn_accuracy(&near, &types).unwrap());

@@ -11,13 +11,12 @@
 //! Distances are computed in blocks and never stored, so memory grows with cells × groups, not
 //! with cells².
 
-use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
 
 use super::{Groups, mean};
 use crate::error::{Error, Result, check_matrix};
-use crate::gemm::matmul;
 
 /// How far apart two cells are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! number of threads.
 
 use scgraft_cells::Dense;
+use scgraft_numeric::random::{mix, sample};
 
 use super::Neighbours;
 use super::exact::{knn_self, with_self_first};
@@ -13,7 +14,6 @@ use super::layout::{check, place};
 use super::lists::{Lists, NONE};
 use super::scan::QUERIES;
 use crate::error::{Error, Result};
-use crate::random::{mix, sample};
 
 /// Settings of the approximate search.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,16 +6,15 @@
 //! k-th distance: by the triangle inequality no row of it is nearer. Skipping changes no result; only a limit on the
 //! number of lists makes the search approximate.
 
-use faer::{Accum, MatMut, MatRef};
 use rayon::prelude::*;
 use scgraft_cells::Dense;
-use scgraft_engine::isa::kernel;
+use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::random::{mix, sample};
 
 use super::layout::{Numbered, Panels, Placed};
 use super::scan::{QUERIES, Tile, look_through};
 use super::{Neighbours, Place};
-use crate::gemm::matmul;
-use crate::random::{mix, sample};
 
 /// Rounds of k-means, and rows a list on which it runs: the lists need not be perfect.
 const ROUNDS: usize = 8;

@@ -16,6 +16,8 @@ pub use exact::{knn, knn_self};
 pub(crate) use scan::squared_distance;
 pub use search::{Found, Search};
 
+use crate::error::{Error, Result};
+
 /// The `k` nearest neighbours of each row, nearest first.
 ///
 /// Row `i` stands at `i * k..(i + 1) * k` of both arrays. Neighbours at the same distance are in
@@ -43,6 +45,36 @@ impl Neighbours {
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let span = i * self.k..(i + 1) * self.k;
         (&self.indices[span.clone()], &self.distances[span])
+    }
+
+    /// The neighbours of cell `i` that are not the cell itself, with their distances, nearest first.
+    pub(crate) fn others(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let (indices, distances) = self.row(i);
+        indices.iter().zip(distances).map(|(&j, &d)| (j as usize, d)).filter(move |&(j, _)| j != i)
+    }
+
+    /// Refuses neighbours that are not those of `n` cells among themselves.
+    pub(crate) fn check_among(&self, n: usize) -> Result<()> {
+        if self.n_rows() != n || self.k == 0 {
+            return Err(Error::Length { what: "neighbours".to_owned(), expected: n, found: self.n_rows() });
+        }
+        if let Some(at) = self.indices.iter().position(|&j| j as usize >= n) {
+            return Err(Error::Inconsistent {
+                what: format!("neighbours of cell {}", at / self.k),
+                problem: format!(
+                    "index {} but there are {n} cells; use the neighbours of the cells among themselves",
+                    self.indices[at]
+                ),
+            });
+        }
+        if self.k == 1 && (0..n).all(|i| self.indices[i] as usize == i) {
+            return Err(Error::Parameter {
+                name: "k",
+                value: "1".to_owned(),
+                expected: "at least one neighbour besides the cell itself",
+            });
+        }
+        Ok(())
     }
 
     /// Room for `k` neighbours of `n` rows.

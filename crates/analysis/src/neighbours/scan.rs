@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use scgraft_cells::Dense;
-use scgraft_engine::isa::{Isa, Level, kernel, level};
+use scgraft_numeric::isa::{Isa, Level, kernel, level};
 
 use super::layout::{LANES, Numbered, Panels, Placed, WIDE, padded};
 
@@ -417,9 +417,10 @@ fn value(key: i32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Separate;
+
     use super::*;
     use crate::testing::normal_matrix;
-    use scgraft_engine::isa::Separate;
 
     #[test]
     fn products_are_the_same_in_wide_and_in_narrow_registers() {

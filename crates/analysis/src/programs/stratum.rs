@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::distributions::normal::cdf;
+use scgraft_numeric::random::{below, mix};
 
+use super::options::{Latent, Pairs, ProgramTestOptions, ProgramTestRow};
 use super::superiority::{Placements, Posteriors, log_mean_cdf, log_mean_superiority, placements, z_of};
-use super::test::{Latent, Pairs, ProgramTestOptions, ProgramTestRow, comparison_name};
-use crate::normal::cdf;
-use crate::random::{below, mix};
 
 /// The cells of one stratum, ordered by group, and what is compared.
-pub(super) struct Scene<'a> {
+pub(super) struct Stratum<'a> {
     latent: &'a Latent<'a>,
     levels: &'a [String],
     cells: Vec<usize>,
@@ -27,7 +27,7 @@ pub(super) struct Outcome {
     pub standard_error: f64,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Stratum<'a> {
     pub fn new(
         latent: &'a Latent<'a>,
         labels: &'a Coded,
@@ -38,7 +38,7 @@ impl<'a> Scene<'a> {
         cells.sort_by_key(|&i| labels.codes[i]);
         let start = |g: usize| cells.partition_point(|&i| (labels.codes[i] as usize) < g);
         let ranges = (0..labels.levels.len()).map(|g| start(g)..start(g + 1)).collect();
-        Scene { latent, levels: &labels.levels, cells, ranges, comparisons }
+        Stratum { latent, levels: &labels.levels, cells, ranges, comparisons }
     }
 
     pub fn test(&self, stratum: Option<&str>, stream: u64, options: &ProgramTestOptions) -> Vec<ProgramTestRow> {
@@ -55,7 +55,7 @@ impl<'a> Scene<'a> {
                     let flip = direction < 0;
                     ProgramTestRow {
                         group: self.levels[*g].clone(),
-                        comparison: comparison_name(options),
+                        comparison: options.comparison.name(),
                         stratum: stratum.map(str::to_owned),
                         program,
                         name: self.latent.programs[program].clone(),

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::normal::{BothTails, log_cdf};
+use scgraft_numeric::distributions::normal::{BothTails, log_cdf};
 
 /// One program's posteriors, cells ordered by group.
 pub(super) struct Posteriors<'a> {

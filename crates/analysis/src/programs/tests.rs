@@ -1,8 +1,11 @@
+use scgraft_cells::Dense;
+use scgraft_golden::Golden;
+
 use super::*;
 use crate::programs::stratum::{compat_outcome, of_pairs, variance_of_mean};
 use crate::programs::superiority::{Placements, Posteriors, by_grid, by_pairs, grid_of};
-use crate::programs::{DirectionMethod, active_programs, directions, gene_importance};
-use crate::testing::{Golden, coded, normal_matrix, normals};
+use crate::programs::{DirectionMethod, Pairs, ProgramTestRow, active_programs, directions, gene_importance};
+use crate::testing::{coded, golden_matrix, normal_matrix, normals};
 
 struct Fixture {
     golden: Golden,
@@ -14,11 +17,8 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
-    let golden = Golden::open("expimap_program_test");
-    let dense = |name: &str| {
-        let (shape, values) = golden.reals(name);
-        Dense::new(shape[0], shape[1], values.into_iter().map(|v| v as f32).collect())
-    };
+    let golden = Golden::read("expimap_program_test");
+    let dense = |name: &str| golden_matrix(&golden, name);
     let blocks = [dense("weight.expr_L"), dense("weight.ext_L_m"), dense("weight.ext_L")];
     let mut weights = Dense::zeros(blocks[0].n_rows, 9);
     for gene in 0..weights.n_rows {
@@ -57,7 +57,7 @@ fn equals_scarches_on_all_pairs() {
             assert_eq!(found.rows.len(), 9 * if versus == "rest" { 3 } else { 2 });
             for row in &found.rows {
                 let key = format!("{tag}.{versus}.{}", row.group);
-                let expected = |name: &str| f.golden.reals(&format!("{key}.{name}")).1[row.program];
+                let expected = |name: &str| f.golden.values(&format!("{key}.{name}"))[row.program];
                 // A program without direction (its weights are all zero) is tested as it is.
                 if directions.is_some_and(|d| d[row.program] == 0) {
                     continue;
@@ -88,8 +88,8 @@ fn equals_scarches_on_its_own_draws() {
                 let pairs = a.iter().zip(&b).map(|(&i, &j)| (i as usize, j as usize));
                 let dead = a.iter().all(|&i| mean[i as usize] == 0.0);
                 let found = compat_outcome(&of_pairs(&mean, &variance, pairs), dead);
-                close(found.p, f.golden.reals(&format!("{key}.p")).1[program], 2e-6, &key);
-                close(found.log_ratio, f.golden.reals(&format!("{key}.bf")).1[program], 2e-5, &key);
+                close(found.p, f.golden.values(&format!("{key}.p"))[program], 2e-6, &key);
+                close(found.log_ratio, f.golden.values(&format!("{key}.bf"))[program], 2e-5, &key);
             }
         }
     }
@@ -98,12 +98,12 @@ fn equals_scarches_on_its_own_draws() {
 #[test]
 fn directions_and_active_programs_equal_scarches() {
     let f = fixture();
-    let signs = |name: &str| f.golden.reals(name).1.into_iter().map(|v| v as i8).collect::<Vec<i8>>();
+    let signs = |name: &str| f.golden.values(name).iter().map(|&v| v as i8).collect::<Vec<i8>>();
     assert_eq!(directions(&f.weights, DirectionMethod::Sum).unwrap().sign, signs("directions.sum"));
     let counts = directions(&f.weights, DirectionMethod::Counts).unwrap();
     assert_eq!(counts.sign, signs("directions.counts"));
-    for (a, b) in counts.confidence.iter().zip(f.golden.reals("directions.counts_confidence").1) {
-        close(*a, b, 1e-7, "confidence");
+    for (a, b) in counts.confidence.iter().zip(f.golden.values("directions.counts_confidence")) {
+        close(*a, *b, 1e-7, "confidence");
     }
     let active: Vec<u32> = active_programs(&f.weights).into_iter().map(u32::from).collect();
     assert_eq!(active, f.golden.codes("active"));
@@ -114,7 +114,9 @@ fn three_groups(n: usize, widths: (f64, f64)) -> (Vec<f64>, Vec<f64>, Vec<std::o
     let mean = normals(3 * n, 1).iter().enumerate().map(|(i, z)| z + 0.7 * (i / n) as f64).collect();
     let variance = normals(3 * n, 2)
         .iter()
-        .map(|z| (widths.0.ln() + (widths.1 / widths.0).ln() * crate::normal::cdf(*z)).exp().powi(2))
+        .map(|z| {
+            (widths.0.ln() + (widths.1 / widths.0).ln() * scgraft_numeric::distributions::normal::cdf(*z)).exp().powi(2)
+        })
         .collect();
     (mean, variance, (0..3).map(|g| g * n..(g + 1) * n).collect())
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use scgraft_engine::exp64;
-use scgraft_engine::isa::kernel;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math::exp64;
 
 use crate::Neighbours;
 

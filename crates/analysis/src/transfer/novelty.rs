@@ -16,12 +16,11 @@
 
 use std::ops::Range;
 
-use faer::{Accum, Mat, MatRef};
 use scgraft_cells::{Coded, Dense};
+use scgraft_numeric::eigen::{self, Eigenpairs};
+use scgraft_numeric::gemm::{Accum, Mat, MatRef, matmul};
 
-use crate::eigen::{self, Eigenpairs};
 use crate::error::{Error, Result, check_labels};
-use crate::gemm::matmul;
 use crate::neighbours::Search;
 
 /// Settings of a novelty score.
@@ -248,13 +247,13 @@ impl Types {
 fn eigenpairs(m: &Mat<f64>) -> Result<Eigenpairs> {
     let n = m.nrows();
     let whole = eigen::Search { k: n, block: n, tolerance: 1e-9, most_restarts: 1, seed: 0 };
-    eigen::largest(n, &whole, &|v, p, out| {
+    Ok(eigen::largest(n, &whole, &|v, p, out| {
         for i in 0..n {
             for c in 0..p {
                 out[i * p + c] = (0..n).map(|j| m[(i, j)] * v[j * p + c]).sum();
             }
         }
-    })
+    })?)
 }
 
 /// Dimensions in which cells differ.

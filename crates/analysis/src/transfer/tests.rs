@@ -1,17 +1,15 @@
 use proptest::prelude::*;
 use scgraft_cells::{Coded, Dense};
+use scgraft_golden::Golden;
 
 use super::*;
-use crate::testing::{Golden, coded, normal_matrix, normals};
+use crate::testing::{coded, golden_matrix, normal_matrix, normals};
 use crate::{Error, Neighbours, knn, knn_self};
 
 #[test]
 fn equals_scarches_and_the_paper() {
-    let golden = Golden::open("label_transfer");
-    let dense = |name: &str| {
-        let (shape, values) = golden.reals(name);
-        Dense::new(shape[0], shape[1], values.into_iter().map(|v| v as f32).collect())
-    };
+    let golden = Golden::read("label_transfer");
+    let dense = |name: &str| golden_matrix(&golden, name);
     let (reference, query) = (dense("reference.latent"), dense("query.latent"));
     let labels = coded(&golden.codes("reference.label"), 5);
     for k in [5, 15] {
@@ -22,10 +20,10 @@ fn equals_scarches_and_the_paper() {
             let found = transfer_labels(&neighbours, &[("cell_type", &labels)], &options).unwrap().swap_remove(0);
             assert_eq!(found.best, golden.codes(&format!("k{k}.{tag}.label")));
             let close = |a: f64, b: f64| assert!((a - b).abs() < 2e-5, "k {k}, {tag}: {a} against {b}");
-            let expected = golden.reals(&format!("k{k}.{tag}.uncertainty")).1;
-            found.uncertainty.iter().zip(expected).for_each(|(&a, b)| close(a, b));
-            let expected = golden.reals(&format!("k{k}.{tag}.probability")).1;
-            found.probabilities.unwrap().values.iter().zip(expected).for_each(|(&a, b)| close(f64::from(a), b));
+            let expected = golden.values(&format!("k{k}.{tag}.uncertainty"));
+            found.uncertainty.iter().zip(expected).for_each(|(&a, &b)| close(a, b));
+            let expected = golden.values(&format!("k{k}.{tag}.probability"));
+            found.probabilities.unwrap().values.iter().zip(expected).for_each(|(&a, &b)| close(f64::from(a), b));
         }
     }
 }
@@ -107,7 +105,8 @@ fn far_cells_are_out_of_distribution_and_like_ones_are_uniform() {
 fn calibration_mends_overconfidence() {
     // Cells whose label is right with probability p² when the confidence says p.
     let n = 20_000;
-    let uniform = |seed: u64, i: usize| (crate::random::mix(seed, i as u64) >> 11) as f64 / (1u64 << 53) as f64;
+    let uniform =
+        |seed: u64, i: usize| (scgraft_numeric::random::mix(seed, i as u64) >> 11) as f64 / (1u64 << 53) as f64;
     let confidence: Vec<f64> = (0..n).map(|i| uniform(1, i)).collect();
     let correct: Vec<bool> = (0..n).map(|i| uniform(2, i) < confidence[i] * confidence[i]).collect();
     let before = reliability(&confidence, &correct, 10).unwrap();
@@ -129,7 +128,7 @@ fn temperature_flattens_probabilities_that_are_too_sharp() {
     for i in 0..n {
         let p: Vec<f64> = (0..3).map(|j| normals(3, i as u64)[j].abs() + 0.2).collect();
         let total: f64 = p.iter().sum();
-        let draw = (crate::random::mix(9, i as u64) >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let draw = (scgraft_numeric::random::mix(9, i as u64) >> 11) as f64 / (1u64 << 53) as f64 * total;
         truth.push(if draw < p[0] {
             0
         } else if draw < p[0] + p[1] {

@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Csr, Dense};
+use scgraft_numeric::math::power;
+use scgraft_numeric::random::mix;
 
 use super::UmapOptions;
 use crate::Neighbours;
-use crate::fast::power;
-use crate::random::mix;
 
 /// Groups of cells that move in turn. Fixed: results must not depend on the machine.
 const GROUPS: usize = 8;

@@ -10,22 +10,22 @@
 //! turn began (umap-learn gives up either parallelism or reproducibility).
 
 mod curve;
-mod fuzzy;
 mod layout;
 mod trust;
 
 use scgraft_cells::{Csr, Dense};
 
 pub use curve::curve;
-pub use fuzzy::connectivities;
 pub use trust::trustworthiness;
 
 use crate::Neighbours;
-use crate::eigen::{Search, largest};
 use crate::error::{Error, Result, check_matrix};
-use crate::metrics::graph_connectivity::strong_components;
+use crate::graph::components::strong_components;
+use crate::graph::fuzzy::{connectivities, memberships};
+use crate::graph::product::multiply;
 use crate::pca::pca;
-use crate::stream::Stream;
+use scgraft_numeric::eigen::{Search, largest};
+use scgraft_numeric::random::Random;
 
 /// Epochs for up to this many cells, and for more.
 const SMALL_DATA: usize = 10_000;
@@ -176,7 +176,7 @@ impl Umap {
         let mut settings = layout::Settings::new(self.curve.0, self.curve.1, &self.options, n_epochs);
         // A new cell starts near its place: umap-learn's smaller first step.
         settings.learning_rate /= 4.0;
-        let weights = fuzzy::memberships(neighbours);
+        let weights = memberships(neighbours);
         Ok(match self.options.n_components {
             2 => layout::place::<2>(&self.embedding, neighbours, &weights, &settings),
             _ => layout::place::<3>(&self.embedding, neighbours, &weights, &settings),
@@ -214,7 +214,7 @@ fn start(data: &Dense, graph: &Csr, options: &UmapOptions) -> Result<Vec<f32>> {
     };
     let largest = at.iter().fold(0f64, |m, v| m.max(v.abs()));
     let expansion = if largest > 0.0 { EXTENT / largest } else { 1.0 };
-    let mut noise = Stream::new(options.seed, 1);
+    let mut noise = Random::half_open(options.seed, 1);
     at.iter_mut().for_each(|v| *v = *v * expansion + JITTER * noise.normal());
     for j in 0..c {
         let column = || at.iter().skip(j).step_by(c);
@@ -235,7 +235,7 @@ fn spectral(graph: &Csr, c: usize, seed: u64) -> Result<Vec<f64>> {
         values.extend(at.iter().zip(weights).map(|(&j, &w)| f64::from(w) / (degree[i] * degree[j as usize]).sqrt()));
     }
     let search = Search { k: c + 1, block: 4, tolerance: 1e-3, most_restarts: 12, seed };
-    let found = largest(n, &search, &|v, p, out| crate::metrics::kbet::multiply(graph, &values, v, p, out))?;
+    let found = largest(n, &search, &|v, p, out| multiply(graph, &values, v, p, out))?;
     Ok(found.vectors.chunks_exact(c + 1).flat_map(|row| row[1..].to_vec()).collect())
 }
 
@@ -246,7 +246,7 @@ mod tests {
 
     /// Five clouds in eight dimensions.
     fn clouds(n: usize, seed: u64) -> Dense {
-        let mut s = Stream::new(seed, 0);
+        let mut s = Random::half_open(seed, 0);
         let values = (0..n).flat_map(|i| (0..8).map(move |j| (i, j)));
         let values = values.map(|(i, j)| (s.normal() + if i % 5 == j { 9.0 } else { 0.0 }) as f32).collect();
         Dense::new(n, 8, values)
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_query_with_neighbours_in_two_islands_goes_to_one_of_them() {
-        let mut s = Stream::new(4, 0);
+        let mut s = Random::half_open(4, 0);
         let islands = (0..400).flat_map(|i| [if i % 2 == 0 { 0.0 } else { 60.0 }, 0.0]);
         let picture = Dense::new(400, 2, islands.map(|v| v + s.normal() as f32).collect());
         let u = Umap::from_embedding(picture, &UmapOptions::default()).unwrap();

@@ -1,45 +1,26 @@
-use safetensors::SafeTensors;
+use scgraft_golden::Golden;
 
 use super::*;
 use crate::{log1p, normalize_total};
 
 /// The golden file, made by `tools/golden/hvg.py` with scanpy and scikit-misc.
-struct Golden(Vec<u8>);
+fn golden() -> Golden {
+    Golden::of("cells", "highly_variable_genes")
+}
 
-impl Golden {
-    fn read() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/highly_variable_genes.safetensors");
-        Golden(std::fs::read(path).unwrap())
+fn counts(golden: &Golden) -> Csr {
+    let indptr: Vec<usize> = golden.codes("counts.indptr").iter().map(|&v| v as usize).collect();
+    Csr {
+        n_rows: indptr.len() - 1,
+        n_cols: 300,
+        indptr,
+        indices: golden.codes("counts.indices"),
+        values: golden.singles("counts.values"),
     }
+}
 
-    fn numbers<const N: usize, T>(&self, name: &str, convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-        let file = SafeTensors::deserialize(&self.0).unwrap();
-        file.tensor(name).unwrap().data().chunks_exact(N).map(|c| convert(c.try_into().unwrap())).collect()
-    }
-
-    fn reals(&self, name: &str) -> Vec<f64> {
-        self.numbers(name, f64::from_le_bytes)
-    }
-
-    fn wholes(&self, name: &str) -> Vec<i32> {
-        self.numbers(name, i32::from_le_bytes)
-    }
-
-    fn counts(&self) -> Csr {
-        let indptr: Vec<usize> = self.wholes("counts.indptr").iter().map(|&v| v as usize).collect();
-        Csr {
-            n_rows: indptr.len() - 1,
-            n_cols: 300,
-            indptr,
-            indices: self.wholes("counts.indices").iter().map(|&v| v as u32).collect(),
-            values: self.wholes("counts.values").iter().map(|&v| v as f32).collect(),
-        }
-    }
-
-    fn batch(&self) -> Coded {
-        let codes = self.wholes("batch").iter().map(|&v| v as u32).collect();
-        Coded { codes, levels: (0..3).map(|b| format!("b{b}")).collect() }
-    }
+fn batch(golden: &Golden) -> Coded {
+    Coded { codes: golden.codes("batch"), levels: (0..3).map(|b| format!("b{b}")).collect() }
 }
 
 fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
@@ -52,18 +33,18 @@ fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
 
 #[test]
 fn the_loess_is_that_of_scikit_misc() {
-    let golden = Golden::read();
-    let fitted = loess::loess(&golden.reals("loess.x"), &golden.reals("loess.y"), 0.3).unwrap();
-    assert_close("loess", &fitted, &golden.reals("loess.fitted"), 1e-10);
+    let golden = golden();
+    let fitted = loess::loess(golden.values("loess.x"), golden.values("loess.y"), 0.3).unwrap();
+    assert_close("loess", &fitted, golden.values("loess.fitted"), 1e-10);
 }
 
 #[test]
 fn genes_scores_ranks_and_votes_are_those_of_scanpy() {
-    let golden = Golden::read();
-    let counts = golden.counts();
+    let golden = golden();
+    let counts = counts(&golden);
     let logged = log1p(&normalize_total(&counts, Some(1e4)));
     let sums: Vec<f64> = logged.row_sums().iter().map(|&v| f64::from(v)).collect();
-    assert_close("log1p", &sums, &golden.reals("log1p.row_sums"), 1e-5);
+    assert_close("log1p", &sums, golden.values("log1p.row_sums"), 1e-5);
     // scanpy adds up in single precision.
     for (name, flavor, x, tolerance) in [
         ("seurat_v3", HvgFlavor::SeuratV3, &counts, 1e-7),
@@ -73,22 +54,22 @@ fn genes_scores_ranks_and_votes_are_those_of_scanpy() {
     ] {
         for batched in [false, true] {
             let what = format!("{name}.{}", if batched { "batched" } else { "single" });
-            let batch = golden.batch();
+            let batch = batch(&golden);
             let options = HvgOptions { flavor, n_top: 50, ..HvgOptions::default() };
             let found = highly_variable(x, batched.then_some(&batch), &options).unwrap();
-            assert_close(&what, &found.score, &golden.reals(&format!("{what}.score")), tolerance);
+            assert_close(&what, &found.score, golden.values(&format!("{what}.score")), tolerance);
             let chosen: Vec<u32> = (0u32..)
-                .zip(golden.wholes(&format!("{what}.chosen")))
+                .zip(golden.codes(&format!("{what}.chosen")))
                 .filter_map(|(g, chosen)| (chosen == 1).then_some(g))
                 .collect();
             assert_eq!(found.chosen, chosen, "{what}");
             if batched {
-                let votes: Vec<i32> = found.n_batches.iter().map(|&n| n as i32).collect();
-                assert_eq!(votes, golden.wholes(&format!("{what}.n_batches")), "{what}");
+                let votes: Vec<u32> = found.n_batches.iter().map(|&n| n as u32).collect();
+                assert_eq!(votes, golden.codes(&format!("{what}.n_batches")), "{what}");
             }
             if name.starts_with("seurat_v3") {
                 let rank: Vec<f64> = found.rank.iter().map(|r| r.unwrap_or(f64::NAN)).collect();
-                assert_close(&what, &rank, &golden.reals(&format!("{what}.rank")), 0.0);
+                assert_close(&what, &rank, golden.values(&format!("{what}.rank")), 0.0);
             }
         }
     }
@@ -96,10 +77,10 @@ fn genes_scores_ranks_and_votes_are_those_of_scanpy() {
 
 #[test]
 fn batches_without_cells_are_left_out_and_small_ones_named() {
-    let golden = Golden::read();
-    let counts = golden.counts();
+    let golden = golden();
+    let counts = counts(&golden);
     let options = HvgOptions { n_top: 50, ..HvgOptions::default() };
-    let mut batch = golden.batch();
+    let mut batch = batch(&golden);
     let expected = highly_variable(&counts, Some(&batch), &options).unwrap();
     batch.levels.push("empty".into());
     assert_eq!(highly_variable(&counts, Some(&batch), &options).unwrap(), expected);

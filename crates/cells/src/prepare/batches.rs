@@ -1,7 +1,8 @@
 //! In which order cells are trained on.
 
+use scgraft_numeric::random::Random;
+
 use super::split::rows_by_level;
-use crate::random::Random;
 use crate::{CellsError, Coded, Labels};
 
 /// Minibatches over some rows: a new seeded order every epoch, the same for the same seed and epoch.

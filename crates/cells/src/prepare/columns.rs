@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use scgraft_numeric::names::nearest_first;
+
 use super::{CONDITION_SEPARATOR, ConditionSource, Known, Labels, PrepareOptions, PrepareReport, Warning};
-use crate::nearest::nearest_first;
 use crate::{CellsError, Coded, Column, Frame};
 
 /// How many names a warning or an error carries.

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use scgraft_numeric::names::nearest_first;
+
 use super::{PrepareOptions, PrepareReport, Warning};
-use crate::nearest::nearest_first;
 use crate::{CellsError, Csr, Frame, Matrix};
 
 /// How many names a warning or an error carries.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use scgraft_numeric::names::nearest_first;
+
 use super::{Known, PrepareReport, ProteinSource, Proteins, Warning};
-use crate::nearest::nearest_first;
 use crate::{Array, Cells, CellsError, Coded, Dense, Uns};
 
 /// Takes the proteins asked for, in the model's order where it has one.

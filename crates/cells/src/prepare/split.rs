@@ -1,8 +1,9 @@
 //! Which cells train, and which validate.
 
+use scgraft_numeric::random::Random;
+
 use super::Prepared;
 use crate::CellsError;
-use crate::random::Random;
 
 /// Streams of random numbers from here on are the split's; those below are the minibatches'.
 const STREAMS: u64 = 1 << 60;

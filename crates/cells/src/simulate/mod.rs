@@ -16,8 +16,8 @@ mod plan;
 
 use rayon::prelude::*;
 
-use crate::random::Random;
 use crate::{Cells, CellsError, Column, Csr, Dense, Frame, GeneSet, Matrix};
+use scgraft_numeric::random::Random;
 
 pub use plan::{Role, TrueProgram, Truth};
 

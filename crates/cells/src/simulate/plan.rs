@@ -1,7 +1,8 @@
 //! What is planted: which genes respond to which program, and which cells have which program on.
 
+use scgraft_numeric::random::Random;
+
 use super::SimulateOptions;
-use crate::random::Random;
 use crate::{CellsError, Dense, GeneSet};
 
 /// What a program does in the simulation.

@@ -4,8 +4,8 @@
 //! In one pass over a cell's features each way: what stands between is neither written nor read again.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
 
-use crate::isa::kernel;
 use crate::tape::{Back, Backward, Layout, Tape, Var};
 
 const EPSILON: f32 = 1e-5;
@@ -172,9 +172,10 @@ fn through_norm(s, h: &[f32], x: &[f32], moments: &[f32], keep: f32, width: usiz
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Key;
+
     use crate::ops::check::Check;
     use crate::params::Params;
-    use crate::rng::Key;
     use crate::tape::{Noise, Shape, Tape, Workspace};
 
     #[test]

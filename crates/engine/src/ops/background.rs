@@ -6,9 +6,10 @@
 //! −ln LogNormal(e^c; 0, 1) = c + ½ c² + ½ ln 2π with c [batch × protein];
 //! weight · ln(1 + e^−m) for mixing logits m.
 
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
+
 use crate::batch::Codes;
-use crate::isa::kernel;
-use crate::math;
 use crate::ops::Link;
 use crate::ops::protein::{gather_rows, send_rows};
 use crate::params::ParamId;
@@ -278,10 +279,11 @@ fn penalty_backward(s, x: &[f32], weight: f32, gy: &[f32], out: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Key;
+
     use super::*;
     use crate::ops::check::Check;
     use crate::params::Axis;
-    use crate::rng::Key;
     use crate::tape::Noise;
 
     #[test]

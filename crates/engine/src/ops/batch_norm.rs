@@ -5,8 +5,8 @@
 //! v are the running statistics. x and y are [cell × hidden]; w, b, m and v [hidden].
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
 
-use crate::isa::kernel;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -203,10 +203,11 @@ fn gradient(
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Key;
+
     use super::*;
     use crate::ops::check::{Check, Doubles, In, Pr};
     use crate::params::{Axis, Init, Params};
-    use crate::rng::Key;
     use crate::tape::{Grads, Noise, Workspace};
 
     const WIDTH: usize = 7;

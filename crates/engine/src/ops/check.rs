@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
+use scgraft_numeric::random::Key;
+
 use crate::params::{Axis, Init, ParamId, Params};
-use crate::rng::Key;
 use crate::tape::{Grads, Noise, Shape, Tape, Var, Workspace};
 
 #[derive(Clone, Copy)]

@@ -2,8 +2,9 @@
 //!
 //! p_k = e^{l_k} / Σ e^l,  loss = −mean over labelled cells of ln p_target.
 
-use crate::isa::kernel;
-use crate::math;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
+
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Softmax {

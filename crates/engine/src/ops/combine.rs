@@ -1,11 +1,11 @@
 //! Activations joined: a sum, a multiple, features side by side, and a decoder's mean times a learned library.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::LANES;
-use crate::isa::kernel;
-use crate::math;
-use crate::ops::lanes::{lanes_from, scale_lanes};
+use crate::lanes::{lanes_from, scale_lanes};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Add {

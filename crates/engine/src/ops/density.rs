@@ -3,8 +3,9 @@
 //! −ln N(x; m, v) = ½ Σ (ln 2π + ln v + (x − m)²/v),
 //! KL(N(m, v) ‖ N(m₀, v₀)) = ½ Σ (ln v₀ − ln v + (v + (m − m₀)²)/v₀ − 1); all [feature × cell].
 
-use crate::isa::kernel;
-use crate::math;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
+
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Density {

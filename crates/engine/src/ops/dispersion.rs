@@ -1,14 +1,14 @@
 //! Where the dispersion of a count likelihood comes from: θ = e^Θ.
 
+use rayon::prelude::*;
+use scgraft_numeric::isa::{Isa, kernel};
+use scgraft_numeric::math;
+
 use crate::batch::{Codes, LANES};
-use crate::isa::{Isa, kernel};
-use crate::math;
+use crate::ops::counts::EPSILON;
 use crate::ops::lanes::sum_cells;
-use crate::ops::nb::EPSILON;
 use crate::params::ParamId;
 use crate::tape::{Back, Layout, Tape, Var};
-
-use rayon::prelude::*;
 
 /// Θ of each gene and cell.
 #[derive(Clone, Copy, Debug)]

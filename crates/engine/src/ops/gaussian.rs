@@ -3,8 +3,9 @@
 //!
 //! m, λ and z are [latent × cell].
 
-use crate::isa::kernel;
-use crate::math;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
+
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Sample {
@@ -150,8 +151,9 @@ fn kl_backward(s, log_var: &[f32], epsilon: f32, gy: &[f32], out: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::random::Key;
+
     use crate::ops::check::Check;
-    use crate::rng::Key;
     use crate::tape::{Noise, Shape};
 
     #[test]

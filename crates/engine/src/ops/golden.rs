@@ -1,61 +1,28 @@
 //! Operations against numbers of other programs: likelihoods and gamma functions computed with 60
 //! digits, and trVAE's discrepancy as its authors' code gives it.
 
-use safetensors::{Dtype, SafeTensors};
+use scgraft_golden::Golden;
+use scgraft_numeric::isa::{Fused, Separate};
+use scgraft_numeric::math;
+use scgraft_numeric::random::Key;
 
 use crate::batch::{Codes, InputScale, LANES, SparseBatch};
-use crate::isa::{Fused, Separate};
-use crate::math;
 use crate::ops::{Dispersion, ProteinMixture};
 use crate::params::{Axis, Init, ParamId, Params};
-use crate::rng::Key;
 use crate::tape::{Grads, Layout, Noise, Shape, Tape, Workspace};
-
-struct Golden {
-    bytes: Vec<u8>,
-}
-
-impl Golden {
-    fn open(name: &str) -> Self {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tests/golden");
-        Golden { bytes: std::fs::read(format!("{folder}/{name}.safetensors")).unwrap() }
-    }
-
-    fn get(&self, key: &str) -> Vec<f64> {
-        let file = SafeTensors::deserialize(&self.bytes).unwrap();
-        let tensor = file.tensor(key).unwrap();
-        let data = tensor.data();
-        match tensor.dtype() {
-            Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-            Dtype::I32 => data.chunks_exact(4).map(|b| f64::from(i32::from_le_bytes(b.try_into().unwrap()))).collect(),
-            other => panic!("{key}: {other:?}"),
-        }
-    }
-
-    fn settings(&self) -> String {
-        let (_, header) = SafeTensors::read_metadata(&self.bytes).unwrap();
-        header.metadata().as_ref().unwrap()["settings"].clone()
-    }
-
-    fn setting(&self, name: &str) -> Option<f64> {
-        let all = self.settings();
-        let rest = &all[all.find(&format!("\"{name}\": "))? + name.len() + 4..];
-        rest[..rest.find([',', '}'])?].parse().ok()
-    }
-}
 
 #[test]
 fn gamma_functions_have_all_digits() {
-    let file = Golden::open("gamma_functions");
-    let (x, lgamma, digamma) = (file.get("x"), file.get("lgamma"), file.get("digamma"));
-    for ((&x, &l), &d) in x.iter().zip(&lgamma).zip(&digamma) {
+    let file = Golden::read("gamma_functions");
+    let (x, lgamma, digamma) = (file.values("x"), file.values("lgamma"), file.values("digamma"));
+    for ((&x, &l), &d) in x.iter().zip(lgamma).zip(digamma) {
         for (gl, gd) in [math::lgamma_digamma(Fused, x), math::lgamma_digamma(Separate, x)] {
             assert!((gl - l).abs() <= 2e-13 * l.abs().max(1.0), "lgamma({x}) = {gl}, {l}");
             assert!((gd - d).abs() <= 2e-13 * d.abs().max(1.0), "digamma({x}) = {gd}, {d}");
         }
     }
-    let (x, theta) = (file.get("ratio.x"), file.get("ratio.theta"));
-    let (lgamma, digamma) = (file.get("ratio.lgamma"), file.get("ratio.digamma"));
+    let (x, theta) = (file.values("ratio.x"), file.values("ratio.theta"));
+    let (lgamma, digamma) = (file.values("ratio.lgamma"), file.values("ratio.digamma"));
     for i in 0..x.len() {
         let (whole, part) = (math::lgamma_digamma(Fused, x[i] + theta[i]), math::lgamma_digamma(Fused, theta[i]));
         // A difference of two numbers cannot be closer than their last digits.
@@ -78,7 +45,7 @@ struct Cases {
 
 impl Cases {
     fn new(file: &Golden, family: &str) -> Self {
-        let read = |name: &str| file.get(&format!("{family}.{name}"));
+        let read = |name: &str| file.values(&format!("{family}.{name}")).to_vec();
         let (x, theta) = (read("x"), read("theta"));
         let shape = Shape::lanes(1, x.len());
         let mut params = Params::new();
@@ -120,7 +87,7 @@ impl Cases {
         let got = tape.value(y).to_vec();
         let root = tape.weighted_total(y, &vec![1.0; n]);
         tape.backward(&[(root, 1.0)], &mut grads);
-        let read = |name: &str| file.get(&format!("{family}.{name}"));
+        let read = |name: &str| file.values(&format!("{family}.{name}")).to_vec();
         let (by_mu, by_theta, mus, x) = (read("by_mu"), read("by_theta"), read("mu"), read("x"));
         for (i, want) in read("value").into_iter().enumerate() {
             let t = self.theta[i];
@@ -148,7 +115,7 @@ impl Cases {
 
 #[test]
 fn likelihoods_at_the_corners() {
-    let file = Golden::open("count_likelihoods");
+    let file = Golden::read("count_likelihoods");
     for family in ["nb", "zinb"] {
         let cases = Cases::new(&file, family);
         cases.check(&file, family, true);
@@ -164,18 +131,19 @@ fn discrepancy_as_published() {
         ("trvae_mmd_y_nb", "out.y"),
         ("trvae_mmd_y_boundary", "out.y"),
     ] {
-        let file = Golden::open(name);
-        let (x, rows, conditions) = (file.get(key), file.get("input.rows"), file.get("data.condition"));
+        let file = Golden::read(name);
+        let (x, rows, conditions) = (file.values(key), file.values("input.rows"), file.values("data.condition"));
         let codes = Codes::new(rows.iter().map(|&r| conditions[r as usize] as u32).collect());
         let values: Vec<f32> = x.iter().map(|&v| v as f32).collect();
-        let boundary = file.setting("mmd_boundary").map(|b| b as u32);
+        let boundary = file.settings["mmd_boundary"].as_f64().map(|b| b as u32);
         assert_eq!(boundary.is_some(), name.ends_with("boundary"));
         let (params, mut workspace) = (Params::new(), Workspace::new());
         let mut tape = Tape::new(&params, &mut workspace, Noise::Zero, false);
         let x = tape.constant(Shape::by_cell(rows.len(), x.len() / rows.len()), &values);
         let x = tape.to_layout(x, Layout::ByFeature);
         let mmd = tape.mmd(x, &codes, boundary);
-        let (got, want) = (f64::from(tape.scalar(mmd)) * file.setting("beta").unwrap(), file.get("loss.mmd")[0]);
+        let (got, want) =
+            (f64::from(tape.scalar(mmd)) * file.settings["beta"].as_f64().unwrap(), file.values("loss.mmd")[0]);
         assert!((got - want).abs() <= 3e-6 * want.abs().max(1.0), "{name}: {got}, {want}");
     }
 }
@@ -189,22 +157,19 @@ fn transposed(values: &[f64], columns: usize) -> Vec<f32> {
 #[test]
 fn proteins_as_published() {
     for name in ["totalvi_missing_proteins", "totalvi_layernorm"] {
-        let file = Golden::open(name);
-        let rows: Vec<usize> = file.get("input.rows").iter().map(|&r| r as usize).collect();
+        let file = Golden::read(name);
+        let rows: Vec<usize> = file.values("input.rows").iter().map(|&r| r as usize).collect();
         let of_batch = |key: &str, width: usize| -> Vec<f32> {
-            let all = file.get(key);
+            let all = file.values(key);
             rows.iter().flat_map(|&r| all[r * width..(r + 1) * width].iter().map(|&v| v as f32)).collect()
         };
-        let theta: Vec<f32> = file.get("param.py_r").iter().map(|&v| v as f32).collect();
+        let theta: Vec<f32> = file.singles("param.py_r");
         let width = theta.len();
         let batches = Codes::new(of_batch("data.condition", 1).iter().map(|&c| c as u32).collect());
-        let efficiency = file.get("param.log_per_batch_efficiency");
+        let efficiency = file.values("param.log_per_batch_efficiency");
         let n_batches = efficiency.len() / width;
-        let observed: Vec<f32> = if name.contains("missing") {
-            file.get("protein_observed").iter().map(|&v| v as f32).collect()
-        } else {
-            vec![1.0; n_batches * width]
-        };
+        let observed: Vec<f32> =
+            if name.contains("missing") { file.singles("protein_observed") } else { vec![1.0; n_batches * width] };
         let mut params = Params::new();
         let mut add = |name: &str, n: usize, values: Vec<f32>| {
             let id =
@@ -214,18 +179,18 @@ fn proteins_as_published() {
         };
         let theta = add("theta", 1, theta);
         let efficiency = add("efficiency", n_batches, transposed(&efficiency, n_batches));
-        let alpha = add("alpha", n_batches, transposed(&file.get("param.background_pro_alpha"), n_batches));
-        let beta = add("beta", n_batches, transposed(&file.get("param.background_pro_log_beta"), n_batches));
-        let (back, fore) = (file.get("out.rate_back"), file.get("out.rate_fore"));
+        let alpha = add("alpha", n_batches, transposed(file.values("param.background_pro_alpha"), n_batches));
+        let beta = add("beta", n_batches, transposed(file.values("param.background_pro_log_beta"), n_batches));
+        let (back, fore) = (file.values("out.rate_back"), file.values("out.rate_fore"));
         let log_back: Vec<f32> = back.iter().map(|v| v.ln() as f32).collect();
-        let above: Vec<f32> = fore.iter().zip(&back).map(|(f, b)| (f / b - 1.0 - 1e-8) as f32).collect();
+        let above: Vec<f32> = fore.iter().zip(back).map(|(f, b)| (f / b - 1.0 - 1e-8) as f32).collect();
         let (counts, group) = (of_batch("data.protein", width), Codes::new(vec![0; rows.len()]));
         let mut workspace = Workspace::new();
         let mut tape = Tape::new(&params, &mut workspace, Noise::Zero, false);
         let shape = Shape::by_cell(rows.len(), width);
         let mut put = |values: &[f32]| tape.constant(shape, values);
         let (log_background, foreground) = (put(&log_back), put(&above));
-        let mut read = |key: &str| put(&file.get(key).iter().map(|&v| v as f32).collect::<Vec<_>>());
+        let mut read = |key: &str| put(&file.singles(key));
         let (mixing, mean, deviation) = (read("out.mixing"), read("out.back_alpha"), read("out.back_beta"));
         let likelihood = tape.protein_mixture(ProteinMixture {
             log_background,
@@ -243,7 +208,7 @@ fn proteins_as_published() {
         let background = tape.add(sum, penalty);
         for (var, key) in [(likelihood, "loss.recon_protein"), (background, "loss.kl_background")] {
             let mean = tape.mean(var);
-            let (got, want) = (f64::from(tape.scalar(mean)), file.get(key)[0]);
+            let (got, want) = (f64::from(tape.scalar(mean)), file.values(key)[0]);
             assert!((got - want).abs() <= 3e-6 * want.abs(), "{name} {key}: {got}, {want}");
         }
     }

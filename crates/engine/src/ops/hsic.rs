@@ -5,8 +5,9 @@
 //! V-statistic), and the penalty is √HSIC. Kernels: k = exp(−σ d²), σ = 1/(2 g²),
 //! g = 2 Γ((d+1)/2)/Γ(d/2) for d variables (Lopez et al., NeurIPS 2018).
 
-use crate::isa::{Fused, kernel};
-use crate::math;
+use scgraft_numeric::isa::{Fused, kernel};
+use scgraft_numeric::math;
+
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 /// Below this HSIC the square root's slope is taken as at this value.

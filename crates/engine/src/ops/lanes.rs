@@ -2,38 +2,14 @@
 
 use std::ops::Range;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, Par};
 use rayon::prelude::*;
+use scgraft_numeric::gemm::{Accum, MatMut, MatRef, by_rows, matmul};
+use scgraft_numeric::isa::kernel;
 
 use crate::batch::{Codes, LANES};
-use crate::gemm::View;
-use crate::isa::{kernel, leave_wide};
+use crate::lanes::{add_up, rows, rows_mut};
 use crate::params::ParamId;
 use crate::tape::Back;
-
-/// Rows of lanes.
-#[inline(always)]
-pub(crate) fn rows(values: &[f32]) -> &[[f32; LANES]] {
-    values.as_chunks().0
-}
-
-/// Rows of lanes, to write to.
-#[inline(always)]
-pub(crate) fn rows_mut(values: &mut [f32]) -> &mut [[f32; LANES]] {
-    values.as_chunks_mut().0
-}
-
-/// The values of a block's cells; 0 past the last.
-pub(crate) fn lanes_from(values: &[f32], block: usize) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    let first = block * LANES;
-    let last = values.len().min(first + LANES);
-    if first < last {
-        out[..last - first].copy_from_slice(&values[first..last]);
-    }
-    out
-}
 
 /// Each feature's lanes start as b[feature] + L[code of the cell, feature]; lanes past the last cell as 0.
 pub(crate) fn start(
@@ -88,21 +64,27 @@ fn start_block(
 }
 
 /// out += W xᵀ, features × cells in lanes; W: features × inputs, x: cells × inputs.
-pub(crate) fn product(out: &mut [f32], weights: View<'_>, x: View<'_>) {
-    let (features, cells) = (weights.mat.nrows(), x.mat.nrows());
+pub(crate) fn product(out: &mut [f32], weights: MatRef<'_, f32>, x: MatRef<'_, f32>) {
+    let (features, cells) = (weights.nrows(), x.nrows());
     out.par_chunks_mut((features * LANES).max(1)).enumerate().for_each(|(block, out)| {
         let own = cells_of(block, cells);
         let out = MatMut::from_row_major_slice_mut(out, features, LANES).subcols_mut(0, own.len());
-        let x = x.mat.subrows(own.start, own.len());
-        matmul(out, Accum::Add, weights.mat, x.transpose(), 1.0, Par::Seq);
-        leave_wide();
+        let x = x.subrows(own.start, own.len());
+        matmul(out, Accum::Add, weights, x.transpose(), 1.0);
     });
 }
 
 /// dx += gᵀ W, cells × inputs (by rows; with `transposed`, its transpose), or = where nothing is there yet; g: features ×
 /// cells in lanes.
-pub(crate) fn product_back(dx: &mut [f32], transposed: bool, fresh: bool, weights: View<'_>, g: &[f32], cells: usize) {
-    let (features, inputs) = (weights.mat.nrows(), weights.mat.ncols());
+pub(crate) fn product_back(
+    dx: &mut [f32],
+    transposed: bool,
+    fresh: bool,
+    weights: MatRef<'_, f32>,
+    g: &[f32],
+    cells: usize,
+) {
+    let (features, inputs) = (weights.nrows(), weights.ncols());
     let mut rest = if transposed {
         MatMut::from_row_major_slice_mut(dx, inputs, cells).transpose_mut()
     } else {
@@ -116,9 +98,8 @@ pub(crate) fn product_back(dx: &mut [f32], transposed: bool, fresh: bool, weight
         rest = other;
     }
     parts.into_par_iter().zip(g.par_chunks(features * LANES)).for_each(|(dx, g)| {
-        let g = View::rows(g, features, LANES).mat.subcols(0, dx.nrows());
-        matmul(dx, accum, g.transpose(), weights.mat, 1.0, Par::Seq);
-        leave_wide();
+        let g = by_rows(g, features, LANES).subcols(0, dx.nrows());
+        matmul(dx, accum, g.transpose(), weights, 1.0);
     });
 }
 
@@ -133,9 +114,9 @@ pub(crate) fn product_weights(
     fresh: bool,
     g: &[f32],
     (features, n_features): (Range<usize>, usize),
-    x: View<'_>,
+    x: MatRef<'_, f32>,
 ) {
-    let (cells, inputs) = (x.mat.nrows(), x.mat.ncols());
+    let (cells, inputs) = (x.nrows(), x.ncols());
     let mut rest = if transposed {
         MatMut::from_row_major_slice_mut(dw, inputs, features.len()).transpose_mut()
     } else {
@@ -151,11 +132,10 @@ pub(crate) fn product_weights(
         for (block, g) in g.chunks_exact(n_features * LANES).enumerate() {
             let own = cells_of(block, cells);
             let g = &g[first * LANES..(first + dw.nrows()) * LANES];
-            let g = View::rows(g, dw.nrows(), LANES).mat.subcols(0, own.len());
+            let g = by_rows(g, dw.nrows(), LANES).subcols(0, own.len());
             let accum = if fresh && block == 0 { Accum::Replace } else { Accum::Add };
-            matmul(dw.as_mut(), accum, g, x.mat.subrows(own.start, own.len()), 1.0, Par::Seq);
+            matmul(dw.as_mut(), accum, g, x.subrows(own.start, own.len()), 1.0);
         }
-        leave_wide();
     });
 }
 
@@ -227,16 +207,6 @@ pub(crate) fn sum_all_cells(tensor: ParamId, values: &[f32], n_features: usize, 
 }
 
 kernel! {
-pub(crate) fn scale_lanes(s, by: &[f32; LANES], values: &mut [f32]) {
-    for row in rows_mut(values) {
-        for l in 0..LANES {
-            row[l] *= by[l];
-        }
-    }
-}
-}
-
-kernel! {
 /// out[feature] += Σ_blocks Σ_lanes weight · value, for the features from `first` on.
 fn weighted_sums(s, values: &[f32], n_features: usize, first: usize, weights: &[(usize, [f32; LANES])], out: &mut [f32]) {
     let values = rows(values);
@@ -251,20 +221,4 @@ fn weighted_sums(s, values: &[f32], n_features: usize, first: usize, weights: &[
         *o += add_up(&part);
     }
 }
-}
-
-/// The sum of the lanes, halving.
-#[inline(always)]
-pub(crate) fn add_up(lanes: &[f32; LANES]) -> f32 {
-    let (mut a, mut b, mut c) = ([0f32; 16], [0f32; 8], [0f32; 4]);
-    for l in 0..16 {
-        a[l] = lanes[l] + lanes[l + 16];
-    }
-    for l in 0..8 {
-        b[l] = a[l] + a[l + 8];
-    }
-    for l in 0..4 {
-        c[l] = b[l] + b[l + 4];
-    }
-    (c[0] + c[2]) + (c[1] + c[3])
 }

@@ -2,8 +2,9 @@
 //!
 //! Source layouts and the result's layout are free: the product reads and writes either.
 
-use crate::gemm::{View, gemm};
-use crate::isa::kernel;
+use scgraft_numeric::gemm::{MatRef, by_rows, gemm};
+use scgraft_numeric::isa::kernel;
+
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -15,10 +16,10 @@ struct Linear {
 }
 
 /// An activation as cells × features, whatever its layout.
-pub(crate) fn cells_by_features(values: &[f32], shape: Shape) -> View<'_> {
+pub(crate) fn cells_by_features(values: &[f32], shape: Shape) -> MatRef<'_, f32> {
     match shape.layout {
-        Layout::ByCell => View::rows(values, shape.cells, shape.features),
-        Layout::ByFeature => View::rows(values, shape.features, shape.cells).t(),
+        Layout::ByCell => by_rows(values, shape.cells, shape.features),
+        Layout::ByFeature => by_rows(values, shape.features, shape.cells).transpose(),
         Layout::Lanes => unreachable!("dense products read by cell or by feature"),
     }
 }
@@ -43,7 +44,7 @@ impl Tape<'_> {
             layout == Layout::ByFeature,
             bias.is_some(),
             cells_by_features(self.value(x), from),
-            View::rows(&w.values, n_out, n_in).t(),
+            by_rows(&w.values, n_out, n_in).transpose(),
         );
         let needs = self.needs(x) || self.trains(weight) || bias.is_some_and(|b| self.trains(b));
         let y = self.push(shape, out, needs);
@@ -65,12 +66,12 @@ impl Backward for Linear {
             let whole = param.trainable.len() == 1 && param.trainable[0] == (0..param.rows());
             if whole {
                 let (gw, fresh) = back.tensor_or_fresh(self.weight);
-                gemm(gw, false, !fresh, cells_by_features(&gy, sy).t(), x);
+                gemm(gw, false, !fresh, cells_by_features(&gy, sy).transpose(), x);
             } else {
                 for rows in &param.trainable {
                     let part = feature_rows(&gy, sy, rows.clone());
                     let gw = &mut back.tensor(self.weight)[rows.start * sx.features..rows.end * sx.features];
-                    gemm(gw, false, true, View::rows(&part, rows.len(), sy.cells), x);
+                    gemm(gw, false, true, by_rows(&part, rows.len(), sy.cells), x);
                 }
             }
         }
@@ -79,7 +80,7 @@ impl Backward for Linear {
         }
         if back.needs(self.x) {
             let (mut gx, fresh) = back.take_or_fresh(self.x);
-            let w = View::rows(back.params.values(self.weight), sy.features, sx.features);
+            let w = by_rows(back.params.values(self.weight), sy.features, sx.features);
             gemm(&mut gx, sx.layout == Layout::ByFeature, !fresh, cells_by_features(&gy, sy), w);
             back.put(self.x, gx);
         }

@@ -3,8 +3,9 @@
 //!
 //! A product for each block of lanes, which stays in cache for what comes after it.
 
+use scgraft_numeric::gemm::by_rows;
+
 use crate::batch::Codes;
-use crate::gemm::View;
 use crate::ops::lanes::{product, product_back, product_weights, start, sum_all_cells, sum_cells};
 use crate::ops::linear::cells_by_features;
 use crate::params::ParamId;
@@ -39,7 +40,7 @@ impl<'a> Tape<'a> {
         let b = bias.map(|b| self.params().values(b));
         let offsets = groups.map(|(l, codes)| (self.params().values(l), codes));
         start(n_genes, from.cells, b, offsets, &mut out);
-        product(&mut out, View::rows(&w.values, n_genes, n_in), cells_by_features(self.value(x), from));
+        product(&mut out, by_rows(&w.values, n_genes, n_in), cells_by_features(self.value(x), from));
         let needs = self.needs(x)
             || self.trains(weight)
             || bias.is_some_and(|b| self.trains(b))
@@ -78,7 +79,7 @@ impl Backward for LinearLanes<'_> {
         }
         if back.needs(self.x) {
             let (mut gx, fresh) = back.take_or_fresh(self.x);
-            let w = View::rows(back.params.values(self.weight), n_genes, sx.features);
+            let w = by_rows(back.params.values(self.weight), n_genes, sx.features);
             product_back(&mut gx, sx.layout == Layout::ByFeature, fresh, w, &gh, cells);
             back.put(self.x, gx);
         }

@@ -3,11 +3,11 @@
 //! softmax: μ = ℓ e^h / Σ_genes e^h (ℓ: library size); exp, softplus, ReLU: gene by gene.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::LANES;
-use crate::isa::kernel;
-use crate::math;
-use crate::ops::lanes::{lanes_from, rows, rows_mut};
+use crate::lanes::{lanes_from, rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Tape, Var};
 
 /// The output function of a decoder.

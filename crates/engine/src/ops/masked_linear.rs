@@ -5,11 +5,12 @@
 //! genes for each condition: the decoder's part of an adaptor.
 
 use rayon::prelude::*;
+use scgraft_numeric::gemm::by_rows;
+use scgraft_numeric::isa::kernel;
 
 use crate::batch::{Codes, LANES};
-use crate::gemm::View;
-use crate::isa::kernel;
-use crate::ops::lanes::{add_up, product, product_back, product_weights, rows, rows_mut, start, sum_cells};
+use crate::lanes::{add_up, rows, rows_mut};
+use crate::ops::lanes::{product, product_back, product_weights, start, sum_cells};
 use crate::ops::relayout::rows_to_lanes;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
@@ -149,8 +150,8 @@ impl<'a> Tape<'a> {
             if let ProgramWeights::Dense(w) = segment {
                 let count = params.get(*w).rows();
                 let z_rows = &self.value(z)[first * cells..(first + count) * cells];
-                let weights = View::rows(params.values(*w), count, n_genes);
-                product(&mut h, weights.t(), View::rows(z_rows, count, cells).t());
+                let weights = by_rows(params.values(*w), count, n_genes);
+                product(&mut h, weights.transpose(), by_rows(z_rows, count, cells).transpose());
             }
         }
 
@@ -211,12 +212,12 @@ impl Backward for Decode<'_> {
                     if back.trains(w) {
                         let z_rows = &back.value(self.z)[first * cells..(first + count) * cells];
                         let (gw, fresh) = back.tensor_or_fresh(w);
-                        let z = View::rows(z_rows, count, cells).t();
+                        let z = by_rows(z_rows, count, cells).transpose();
                         product_weights(gw, true, fresh, &gh, (0..n_genes, n_genes), z);
                     }
                     if z_needs {
                         let gz_rows = &mut gz[first * cells..(first + count) * cells];
-                        let weights = View::rows(params.values(w), count, n_genes).t();
+                        let weights = by_rows(params.values(w), count, n_genes).transpose();
                         product_back(gz_rows, true, false, weights, &gh, cells);
                     }
                 }

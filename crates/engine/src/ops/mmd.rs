@@ -10,10 +10,10 @@
 //! cancel since Σ w = 0.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::{Codes, LANES};
-use crate::isa::kernel;
-use crate::math;
 use crate::ops::relayout::reorder;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 

@@ -1,10 +1,10 @@
 //! Squared error.  Σ_genes (x − y)², x sparse, y [gene × cell] in lanes.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::ops::lanes::lanes_from;
+use crate::lanes::lanes_from;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Mse<'a> {

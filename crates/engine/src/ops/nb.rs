@@ -7,15 +7,14 @@
 //! μ is [gene × cell] in lanes.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::math;
+use crate::lanes::{rows, rows_mut};
+use crate::ops::counts::{CHUNK, EPSILON, LnFactorials};
 use crate::ops::dispersion::{BlockThetas, Dispersion};
-use crate::ops::lanes::{rows, rows_mut};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
-
-pub(crate) const EPSILON: f32 = 1e-8;
 
 struct Nb<'a> {
     mu: Var,
@@ -102,9 +101,6 @@ fn zeros(
 }
 }
 
-/// Entries computed together.
-pub(crate) const CHUNK: usize = 16;
-
 kernel! {
 /// What stored counts add to the zero terms.
 fn stored(
@@ -149,40 +145,12 @@ fn stored(
 }
 }
 
-/// ln Γ(x + 1); small whole numbers from a table.
-#[derive(Clone, Copy)]
-pub(crate) struct LnFactorials(&'static [f64; 1024]);
-
-impl LnFactorials {
-    pub(crate) fn table() -> Self {
-        use std::sync::LazyLock;
-        static SMALL: LazyLock<[f64; 1024]> = LazyLock::new(|| {
-            let mut table = [0.0; 1024];
-            for i in 1..1024 {
-                table[i] = table[i - 1] + (i as f64).ln();
-            }
-            table
-        });
-        LnFactorials(&SMALL)
-    }
-
-    #[inline(always)]
-    pub(crate) fn of(self, x: f32) -> f64 {
-        let i = x as usize;
-        if i < 1024 && i as f32 == x { self.0[i] } else { beyond_table(x) }
-    }
-}
-
-#[cold]
-fn beyond_table(x: f32) -> f64 {
-    math::lgamma_digamma(crate::isa::Separate, f64::from(x) + 1.0).0
-}
-
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Fused;
+
     use super::*;
     use crate::batch::Codes;
-    use crate::isa::Fused;
     use crate::ops::check::{Check, sparse_counts};
     use crate::params::Axis;
 

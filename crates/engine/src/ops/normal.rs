@@ -3,10 +3,10 @@
 //! μ is [gene × cell] in lanes, σ = e^Θ with Θ as in [`Dispersion`]; x are the values as given.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::math;
 use crate::ops::dispersion::Dispersion;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 

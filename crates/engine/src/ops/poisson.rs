@@ -4,11 +4,11 @@
 //! above 1e-30, so that a gene of no expression gives a large loss and no infinite one.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::ops::lanes::lanes_from;
-use crate::ops::nb::LnFactorials;
+use crate::lanes::lanes_from;
+use crate::ops::counts::LnFactorials;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 const SMALLEST: f32 = 1e-30;
@@ -91,9 +91,10 @@ fn totals(s, mu: &[f32], sums: &mut [f64; LANES]) {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Fused;
+    use scgraft_numeric::math;
+
     use super::*;
-    use crate::isa::Fused;
-    use crate::math;
     use crate::ops::Link;
     use crate::ops::check::{Check, sparse_counts};
 

@@ -8,12 +8,12 @@
 //! All are [cell × protein]; what the two components share (ln Γ terms) is computed once.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::Codes;
-use crate::isa::kernel;
-use crate::math;
+use crate::ops::counts::{EPSILON, LnFactorials};
 use crate::ops::dispersion::Theta;
-use crate::ops::nb::{EPSILON, LnFactorials};
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
@@ -193,8 +193,9 @@ fn cell_loss(
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Fused;
+
     use super::*;
-    use crate::isa::Fused;
     use crate::ops::check::Check;
     use crate::params::Axis;
 

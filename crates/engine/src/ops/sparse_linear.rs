@@ -5,9 +5,9 @@
 //! Strips lie one after another, [strip × cell × unit]; the last is padded.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
 
 use crate::batch::SparseBatch;
-use crate::isa::kernel;
 use crate::ops::linear::add_rows_into;
 use crate::params::ParamId;
 use crate::tape::{Back, Backward, Shape, Tape, Var};

@@ -8,12 +8,12 @@
 //! the negative binomial. μ and π are [gene × cell] in lanes.
 
 use rayon::prelude::*;
+use scgraft_numeric::isa::kernel;
+use scgraft_numeric::math;
 
 use crate::batch::{LANES, SparseBatch};
-use crate::isa::kernel;
-use crate::math;
+use crate::ops::counts::{CHUNK, EPSILON, LnFactorials};
 use crate::ops::dispersion::{BlockThetas, Dispersion};
-use crate::ops::nb::{CHUNK, EPSILON, LnFactorials};
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Zinb<'a> {
@@ -186,9 +186,10 @@ fn stored(
 
 #[cfg(test)]
 mod tests {
+    use scgraft_numeric::isa::Fused;
+
     use super::*;
     use crate::batch::Codes;
-    use crate::isa::Fused;
     use crate::ops::Link;
     use crate::ops::check::{Check, sparse_counts};
     use crate::params::Axis;

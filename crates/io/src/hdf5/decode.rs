@@ -102,15 +102,3 @@ pub(super) fn decode(datatype: &Datatype, cells: &[&[u8]], heap: &mut Heap) -> s
         other => Err(format!("values of type {other}")),
     }
 }
-
-/// An IEEE 754 binary16 number: 1 bit of sign, 5 of exponent, 10 of fraction.
-pub(super) fn half(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    let size = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        e => (1.0 + fraction / 1024.0) * 2f32.powi(e - 15),
-    };
-    if bits >> 15 == 1 { -size } else { size }
-}

@@ -12,7 +12,7 @@ use hdf5_pure::{
 use rayon::prelude::*;
 
 use super::Reader as _;
-use super::decode::{attr, decode, describe_type, element_size, half};
+use super::decode::{attr, decode, describe_type, element_size};
 use super::failure::{REWRITE, broken, not_hdf5};
 use super::heap::Heap;
 use super::links::{self, Links, Target};
@@ -479,5 +479,5 @@ fn halves(dataset: &Dataset, start: u64, count: u64) -> std::result::Result<Vec<
         !matches!(dataset.datatype()?, Datatype::FloatingPoint { byte_order: DatatypeByteOrder::BigEndian, .. });
     let raw = dataset.read_raw_rows(start, count)?;
     let word = |b: &[u8]| if little { u16::from_le_bytes([b[0], b[1]]) } else { u16::from_be_bytes([b[0], b[1]]) };
-    Ok(raw.chunks_exact(2).map(|b| half(word(b))).collect())
+    Ok(raw.chunks_exact(2).map(|b| half::f16::from_bits(word(b)).to_f32()).collect())
 }

@@ -6,7 +6,7 @@ use scgraft_models::import::scarches::source;
 use scgraft_models::{Batch, Model, Step};
 use serde_json::json;
 
-use crate::support::{Golden, assert_close, single, transpose};
+use crate::support::{Golden, assert_close, read_source, single, transpose};
 
 /// Our tensor's values from upstream's tensors under a prefix (`param`, `grad`, `curve.final`), in our layout;
 /// `None` when the prefix lacks them.
@@ -15,7 +15,7 @@ pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
 /// Our tensor's values from upstream's, by the table that importing has.
 pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
     let source = source(model, name).unwrap_or_else(|| panic!("`{name}` has no upstream name"));
-    g.read_source(prefix, &source)
+    read_source(g, prefix, &source)
 }
 
 fn with_weights(g: &Golden, mut model: Model, ours: &Ours<'_>) -> Model {

@@ -9,7 +9,7 @@ use scgraft_models::import::scvi_tools;
 use scgraft_models::{Batch, Header, Model, Step, Surgery};
 use serde_json::{Value, json};
 
-use crate::support::{Golden, assert_close, single, transpose};
+use crate::support::{Golden, assert_close, read_source, single, transpose};
 
 /// The golden file's cells, prepared: for a reference, or for the model that a query is grafted on.
 pub fn prepared(g: &Golden, reference: Option<&Model>) -> Prepared {
@@ -78,7 +78,7 @@ pub fn settings(g: &Golden, class: &str) -> Value {
 /// Our tensor's values from upstream's under a prefix.
 pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
     let source = scvi_tools::source(model, name).unwrap_or_else(|| panic!("`{name}` has no upstream name"));
-    g.read_source(prefix, &source)
+    read_source(g, prefix, &source)
 }
 
 /// The model with upstream's weights, and the golden file's cells prepared for it.

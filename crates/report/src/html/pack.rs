@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::model::{CellMap, Report};
+use super::content::{CellMap, Report};
 use crate::color::{MISSING, Scale, category};
 use crate::{ColorValues, Coloring, ReportError};
 

@@ -1,71 +1,84 @@
 //! The page around the sections.
 
-use super::model::Report;
-use super::sections::{self, Section};
-use super::{pack, tables};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::content::Report;
+use super::{pack, sections, tables};
 use crate::ReportError;
-use crate::svg::{escape, font_faces};
+use crate::svg::font_faces;
 
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = concat!(
+    "(() => {\n\"use strict\";\n",
     include_str!("../../assets/map_data.js"),
     include_str!("../../assets/map_draw.js"),
     include_str!("../../assets/map.js"),
     include_str!("../../assets/table.js"),
-    include_str!("../../assets/page.js")
+    include_str!("../../assets/page.js"),
+    "})();"
 );
 
 /// Nothing may be loaded from anywhere; fonts and images are inside the page.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; font-src data:; img-src data:";
 
-pub(super) fn write(report: &Report) -> Result<String, ReportError> {
-    let parts: Vec<Section> = [
-        Some(sections::overview(report)),
-        sections::cells(report)?,
-        sections::transfer(report)?,
-        sections::tests(report)?,
-        sections::programs(report)?,
-        sections::metrics(report)?,
-        sections::training(report)?,
-        Some(tables::methods(&report.run)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-
-    let title = if report.title.is_empty() { "scgraft report".to_owned() } else { escape(&report.title) };
-    let below = [&report.run.model, &report.run.date].into_iter().filter(|s| !s.is_empty());
-    let below: Vec<String> = below.map(|s| escape(s)).collect();
-    let links: String =
-        parts.iter().map(|s| format!("<li><a href=\"#{}\">{}</a></li>", s.id, escape(s.title))).collect();
-    let body: String = parts
-        .iter()
-        .map(|s| {
-            format!(
-                "<section id=\"{0}\" aria-labelledby=\"{0}-h\"><h2 id=\"{0}-h\">{1}</h2>{2}</section>\n",
-                s.id,
-                escape(s.title),
-                s.html
-            )
-        })
+impl Report {
+    /// The page as text.
+    ///
+    /// # Errors
+    /// Parts that do not fit together ([`ReportError`] says which), or pictures that cannot be drawn.
+    pub fn to_html(&self) -> Result<String, ReportError> {
+        let parts: Vec<(&str, &str, Markup)> = [
+            ("overview", "Overview", Some(sections::overview(self))),
+            ("cells", "Cells", sections::cells(self)?),
+            ("transfer", "Label transfer", sections::transfer(self)?),
+            ("tests", "Program tests", sections::tests(self)?),
+            ("programs", "Programs", sections::programs(self)?),
+            ("metrics", "Metrics", sections::metrics(self)?),
+            ("training", "Training", sections::training(self)?),
+            ("methods", "Methods and settings", Some(tables::methods(&self.run))),
+        ]
+        .into_iter()
+        .filter_map(|(id, title, part)| part.map(|part| (id, title, part)))
         .collect();
-    let data = pack::json(report)?;
-    let version = env!("CARGO_PKG_VERSION");
-    Ok(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"generator\" content=\"scgraft {version}\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>{fonts}\n{STYLE}</style>\n</head>\n<body>\n\
-         <a class=\"skip\" href=\"#main\">Skip to the results</a>\n\
-         <header><div><h1>{title}</h1><p>{below}</p></div>\
-         <button type=\"button\" id=\"theme\" aria-pressed=\"false\">Dark</button></header>\n\
-         <nav aria-label=\"Sections\"><ul>{links}</ul></nav>\n<main id=\"main\" tabindex=\"-1\">\n{body}</main>\n\
-         <footer>Made with scgraft {version}. This file holds all its data and loads nothing.</footer>\n\
-         <script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n(() => {{\n\"use strict\";\n{SCRIPT}}})();\n</script>\n\
-         </body>\n</html>\n",
-        fonts = font_faces(),
-        below = below.join(" · "),
-    ))
+        let title = if self.title.is_empty() { "scgraft report" } else { &self.title };
+        let below: Vec<&str> =
+            [&self.run.model, &self.run.date].into_iter().filter(|s| !s.is_empty()).map(String::as_str).collect();
+        let data = pack::json(self)?;
+        let version = env!("CARGO_PKG_VERSION");
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta name="generator" content={ "scgraft " (version) };
+                    meta name="color-scheme" content="light dark";
+                    link rel="icon" href="data:,";
+                    title { (title) }
+                    style { (PreEscaped(font_faces())) "\n" (PreEscaped(STYLE)) }
+                }
+                body {
+                    a class="skip" href="#main" { "Skip to the results" }
+                    header {
+                        div { h1 { (title) } p { (below.join(" · ")) } }
+                        button type="button" id="theme" aria-pressed="false" { "Dark" }
+                    }
+                    nav aria-label="Sections" {
+                        ul { @for (id, title, _) in &parts { li { a href={ "#" (id) } { (title) } } } }
+                    }
+                    main id="main" tabindex="-1" {
+                        @for (id, title, part) in &parts {
+                            section id=(id) aria-labelledby={ (id) "-h" } { h2 id={ (id) "-h" } { (title) } (part) }
+                        }
+                    }
+                    footer { "Made with scgraft " (version) ". This file holds all its data and loads nothing." }
+                    script type="application/json" id="data" { (PreEscaped(data)) }
+                    script { (PreEscaped(SCRIPT)) }
+                }
+            }
+        };
+        Ok(page.into_string())
+    }
 }

@@ -1,21 +1,15 @@
 //! The sections that hold pictures.
 
-use super::model::Report;
+use maud::{Markup, PreEscaped, html};
+
+use super::content::Report;
 use super::tables;
 use crate::axis::number;
 use crate::scene::{Scene, Size};
-use crate::svg::escape;
 use crate::{Picture, ReportError, Sankey};
 
 /// Programs named of each test in the overview.
 const NAMED: usize = 3;
-
-/// A section of the page.
-pub(super) struct Section {
-    pub id: &'static str,
-    pub title: &'static str,
-    pub html: String,
-}
 
 /// Draws at a width, as high as it naturally is or as it has to be.
 fn at_width(picture: &dyn Picture, width: f64) -> Result<Scene, ReportError> {
@@ -30,24 +24,26 @@ fn at_width(picture: &dyn Picture, width: f64) -> Result<Scene, ReportError> {
 }
 
 /// A picture for narrow and one for wide places; the style sheet shows the one that fits.
-fn figure(picture: &dyn Picture, wide: f64, caption: &str) -> Result<String, ReportError> {
+fn figure(picture: &dyn Picture, wide: f64, caption: &str) -> Result<Markup, ReportError> {
     let narrow = at_width(picture, 326.0)?.to_inline_svg()?;
     let wide = at_width(picture, wide)?.to_inline_svg()?;
-    let caption =
-        if caption.is_empty() { String::new() } else { format!("<figcaption>{}</figcaption>", escape(caption)) };
-    Ok(format!("<figure><div class=\"narrow\">{narrow}</div><div class=\"wide\">{wide}</div>{caption}</figure>"))
+    Ok(html! {
+        figure {
+            div class="narrow" { (PreEscaped(narrow)) }
+            div class="wide" { (PreEscaped(wide)) }
+            @if !caption.is_empty() { figcaption { (caption) } }
+        }
+    })
 }
 
-fn card(class: &str, html: &str) -> String {
-    format!("<div class=\"card {class}\">{html}</div>")
+fn card(class: &str, inner: &Markup) -> Markup {
+    html! { div class={ "card " (class) } { (inner) } }
 }
 
 /// A few large numbers: what there is to see.
-pub(super) fn overview(report: &Report) -> Section {
+pub(super) fn overview(report: &Report) -> Markup {
     let mut tiles = Vec::new();
-    let mut tile = |value: String, what: &str| {
-        tiles.push(format!("<div class=\"tile\"><b>{}</b><span>{}</span></div>", escape(&value), escape(what)));
-    };
+    let mut tile = |value: String, what: &str| tiles.push((value, what.to_owned()));
     if let Some(map) = report.embeddings.first() {
         tile(number(map.x.len() as f64, 0), "cells on the map");
     }
@@ -76,98 +72,93 @@ pub(super) fn overview(report: &Report) -> Section {
         }
         tile(number(strong.len() as f64, 0), &what);
     }
-    let mut facts = tables::facts(&report.run.data);
-    if let Some(seed) = report.run.seed {
-        facts += &format!("<p class=\"quiet\">Seed {seed}. Settings, versions and methods are at the end.</p>");
+    html! {
+        div class="tiles" { @for (value, what) in &tiles { div class="tile" { b { (value) } span { (what) } } } }
+        (tables::facts(&report.run.data))
+        @if let Some(seed) = report.run.seed {
+            p class="quiet" { "Seed " (seed) ". Settings, versions and methods are at the end." }
+        }
     }
-    let html = format!("<div class=\"tiles\">{}</div>{facts}", tiles.concat());
-    Section { id: "overview", title: "Overview", html }
 }
 
 /// The interactive map; without a script only its frame shows.
-pub(super) fn cells(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn cells(report: &Report) -> Result<Option<Markup>, ReportError> {
     if report.embeddings.is_empty() {
         return Ok(None);
     }
     report.embeddings.iter().try_for_each(|m| m.check())?;
-    let html = include_str!("../../assets/map.html").to_owned();
-    Ok(Some(Section { id: "cells", title: "Cells", html }))
+    Ok(Some(PreEscaped(include_str!("../../assets/map.html").to_owned())))
 }
 
-pub(super) fn transfer(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn transfer(report: &Report) -> Result<Option<Markup>, ReportError> {
     let Some(transfer) = &report.transfer else { return Ok(None) };
-    let mut html = format!("<p>{}</p>", escape(&transfer.method));
-    let mut cards = String::new();
+    let mut cards = Vec::new();
     if let Some(confusion) = &transfer.confusion {
-        cards += &card("", &figure(&Sankey(confusion), 560.0, "From the given labels to the transferred ones.")?);
+        cards.push(figure(&Sankey(confusion), 560.0, "From the given labels to the transferred ones.")?);
         let wide = confusion.natural_size().width.min(640.0);
         let caption = "Transferred against given labels, in % of the cells of each given label.";
-        cards += &card("", &figure(confusion, wide, caption)?);
+        cards.push(figure(confusion, wide, caption)?);
     }
     if let Some(reliability) = &transfer.reliability {
-        cards += &card("", &figure(reliability, 420.0, "How often a label is right, by its stated probability.")?);
+        cards.push(figure(reliability, 420.0, "How often a label is right, by its stated probability.")?);
     }
     if !transfer.labels.is_empty() {
-        cards += &card("", &tables::labels(transfer));
+        cards.push(tables::labels(transfer));
     }
-    html += &format!("<div class=\"cards\">{cards}</div>");
-    Ok(Some(Section { id: "transfer", title: "Label transfer", html }))
+    Ok(Some(html! {
+        p { (transfer.method) }
+        div class="cards" { @for inner in &cards { (card("", inner)) } }
+    }))
 }
 
-pub(super) fn tests(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn tests(report: &Report) -> Result<Option<Markup>, ReportError> {
     if report.tests.is_empty() {
         return Ok(None);
     }
     let threshold = number(report.tests[0].threshold, 1);
-    let mut html = format!(
-        "<p>Log Bayes factors of the programs: above +{threshold} the score is higher in the group, below −{threshold} \
-         in what it is compared with (dashed lines).</p>"
-    );
-    if report.tests.len() > 4 {
+    let figures = report.tests.iter().map(|t| figure(t, 580.0, "")).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(html! {
+        p {
+            "Log Bayes factors of the programs: above +" (threshold) " the score is higher in the group, below −" (threshold)
+            " in what it is compared with (dashed lines)."
+        }
         // Many tests: one at a time; all of them on paper and without a script.
-        let options: String = report
-            .tests
-            .iter()
-            .enumerate()
-            .map(|(i, t)| format!("<option value=\"{i}\">{}</option>", escape(&t.title)))
-            .collect();
-        html += &format!("<p class=\"controls\"><label>Test <select id=\"test\">{options}</select></label></p>");
-    }
-    html += "<div class=\"cards\" id=\"tests-all\">";
-    for test in &report.tests {
-        html += &card("test", &figure(test, 580.0, "")?);
-    }
-    html += "</div>";
-    Ok(Some(Section { id: "tests", title: "Program tests", html }))
+        @if report.tests.len() > 4 {
+            p class="controls" {
+                label {
+                    "Test "
+                    select id="test" { @for (i, t) in report.tests.iter().enumerate() { option value=(i) { (t.title) } } }
+                }
+            }
+        }
+        div class="cards" id="tests-all" { @for inner in &figures { (card("test", inner)) } }
+    }))
 }
 
 /// Programs by groups, and the table of the programs.
-pub(super) fn programs(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn programs(report: &Report) -> Result<Option<Markup>, ReportError> {
     if report.programs.is_empty() && report.heatmaps.is_empty() {
         return Ok(None);
     }
-    let mut html = String::new();
-    for map in &report.heatmaps {
-        html += &card("full", &figure(map, map.natural_size().width.min(1060.0), "")?);
-    }
-    html += &tables::programs(report);
-    Ok(Some(Section { id: "programs", title: "Programs", html }))
+    let maps = report.heatmaps.iter().map(|map| figure(map, map.natural_size().width.min(1060.0), ""));
+    let maps = maps.collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(html! {
+        @for map in &maps { (card("full", map)) }
+        (tables::programs(report))
+    }))
 }
 
-pub(super) fn metrics(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn metrics(report: &Report) -> Result<Option<Markup>, ReportError> {
     let Some(metrics) = &report.metrics else { return Ok(None) };
     let wide = metrics.natural_size().width.min(1060.0);
     let picture = figure(metrics, wide, "Higher is better; the best of each column is bold.")?;
-    let html = format!("{}{}", card("full", &picture), tables::metrics(metrics));
-    Ok(Some(Section { id: "metrics", title: "Metrics", html }))
+    Ok(Some(html! { (card("full", &picture)) (tables::metrics(metrics)) }))
 }
 
-pub(super) fn training(report: &Report) -> Result<Option<Section>, ReportError> {
+pub(super) fn training(report: &Report) -> Result<Option<Markup>, ReportError> {
     if report.training.is_empty() {
         return Ok(None);
     }
-    let cards: Result<String, ReportError> =
-        report.training.iter().map(|t| Ok(card("", &figure(t, 580.0, "")?))).collect();
-    let html = format!("<div class=\"cards\">{}</div>", cards?);
-    Ok(Some(Section { id: "training", title: "Training", html }))
+    let figures = report.training.iter().map(|t| figure(t, 580.0, "")).collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(html! { div class="cards" { @for inner in &figures { (card("", inner)) } } }))
 }

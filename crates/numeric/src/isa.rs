@@ -47,9 +47,9 @@ impl Isa for Separate {
 /// Instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// x86-64 with AVX-512 F, BW, DQ, VL.
+    /// As [`Level::Avx2`], with AVX-512 F, BW, DQ, VL.
     Avx512,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and BMI2.
     Avx2,
     /// What the build targets: SSE2 on x86-64, NEON on aarch64, SIMD128 where enabled on wasm32.
     Baseline,
@@ -62,7 +62,8 @@ pub fn level() -> Level {
         use std::sync::OnceLock;
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| {
-            let fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let fma =
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
             let wide = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")

@@ -1,34 +1,33 @@
-//! Dense products: faer's kernels over fixed blocks of the result.
+//! Dense products: faer's kernels, with the vector registers left as plain loops want them.
 //!
-//! The blocks depend on the shape alone, each is computed by one thread, and so the bits of the
-//! result do not depend on the number of threads.
+//! [`gemm`] cuts the result into blocks that depend on the shape alone, each computed by one thread, so that the bits do
+//! not depend on the number of threads; [`matmul`] is one such block.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::Par;
+pub use faer::{Accum, Mat, MatMut, MatRef};
 
 use crate::isa::leave_wide;
 
-/// A read-only matrix over a slice.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) mat: MatRef<'a, f32>,
+/// A matrix whose rows stand one after another.
+pub fn by_rows<T>(values: &[T], rows: usize, cols: usize) -> MatRef<'_, T> {
+    MatRef::from_row_major_slice(values, rows, cols)
 }
 
-impl<'a> View<'a> {
-    /// Rows one after another.
-    pub(crate) fn rows(values: &'a [f32], rows: usize, cols: usize) -> Self {
-        View { mat: MatRef::from_row_major_slice(values, rows, cols) }
-    }
-
-    /// The transpose.
-    pub(crate) fn t(self) -> Self {
-        View { mat: self.mat.transpose() }
-    }
+/// C = α A B, or C += α A B, by one thread.
+pub fn matmul<T: faer::traits::ComplexField>(
+    c: MatMut<'_, T>,
+    accum: Accum,
+    a: MatRef<'_, T>,
+    b: MatRef<'_, T>,
+    alpha: T,
+) {
+    faer::linalg::matmul::matmul(c, accum, a, b, alpha, Par::Seq);
+    leave_wide();
 }
 
 /// C = A B, or C += A B; `c` holds C by rows, or with `transposed` the transpose of C by rows.
-pub(crate) fn gemm(c: &mut [f32], transposed: bool, add: bool, a: View<'_>, b: View<'_>) {
-    let (m, n) = (a.mat.nrows(), b.mat.ncols());
+pub fn gemm(c: &mut [f32], transposed: bool, add: bool, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    let (m, n) = (a.nrows(), b.ncols());
     if m == 0 || n == 0 {
         return;
     }
@@ -38,20 +37,19 @@ pub(crate) fn gemm(c: &mut [f32], transposed: bool, add: bool, a: View<'_>, b: V
         MatMut::from_row_major_slice_mut(c, m, n)
     };
     let accum = if add { Accum::Add } else { Accum::Replace };
-    let work = 2 * m * n * a.mat.ncols();
+    let work = 2 * m * n * a.ncols();
     let long = m.max(n);
     // A block is worth a task from about 2 MFLOP on; an even number shares well between two cores.
     let blocks = if work < 4_000_000 { 1 } else { (long / 128).next_multiple_of(2).clamp(2, 64) };
     let width = long.div_ceil(blocks).next_multiple_of(16);
-    over_blocks(dst, accum, a.mat, b.mat, width);
+    over_blocks(dst, accum, a, b, width);
 }
 
 fn over_blocks(c: MatMut<'_, f32>, accum: Accum, a: MatRef<'_, f32>, b: MatRef<'_, f32>, width: usize) {
     let (m, n) = (c.nrows(), c.ncols());
     let long = m.max(n);
     if long <= width {
-        matmul(c, accum, a, b, 1.0, Par::Seq);
-        leave_wide();
+        matmul(c, accum, a, b, 1.0);
         return;
     }
     let cut = long.div_ceil(width).div_ceil(2) * width;
@@ -83,9 +81,9 @@ mod tests {
             }
             let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
             let mut c = vec![1f32; m * n];
-            gemm(&mut c, false, true, View::rows(&a, m, k), View::rows(&bt, n, k).t());
+            gemm(&mut c, false, true, by_rows(&a, m, k), by_rows(&bt, n, k).transpose());
             let mut ct = vec![f32::NAN; m * n];
-            gemm(&mut ct, true, false, View::rows(&a, m, k), View::rows(&b, k, n));
+            gemm(&mut ct, true, false, by_rows(&a, m, k), by_rows(&b, k, n));
             for i in 0..m {
                 for j in 0..n {
                     assert!((f64::from(c[i * n + j]) - 1.0 - want[i * n + j]).abs() < 1e-3);

@@ -8,7 +8,7 @@ use crate::isa::Isa;
 ///
 /// x = n ln 2 + r with |r| ≤ ½ ln 2; e^r by its Taylor polynomial of degree 7; 2^n by exponent bits.
 #[inline(always)]
-pub(crate) fn exp<I: Isa>(s: I, x: f32) -> f32 {
+pub fn exp<I: Isa>(s: I, x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³: adding it rounds to a whole number
     const LN2_HI: f32 = 355.0 / 512.0;
     const LN2_LO: f32 = -2.121_944_4e-4;
@@ -34,12 +34,39 @@ pub(crate) fn exp<I: Isa>(s: I, x: f32) -> f32 {
     if x < -87.3 { 0.0 } else { value }
 }
 
+/// 2^x to within 3e-7, relative; x is kept between −125 and 125. Without fused steps: for loops outside of kernels.
+#[inline(always)]
+pub fn exp2(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // as in `exp`
+    let x = x.clamp(-125.0, 125.0);
+    let rounded = x + ROUND;
+    let f = (x - (rounded - ROUND)) * std::f32::consts::LN_2;
+    let polynomial =
+        1.0 + f * (1.0 + f * (0.5 + f * (1.0 / 6.0 + f * (1.0 / 24.0 + f * (1.0 / 120.0 + f * (1.0 / 720.0))))));
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    polynomial * f32::from_bits(exponent << 23)
+}
+
+/// x^y to within 2e-5, for x a positive normal number.
+#[inline(always)]
+pub fn power(x: f32, y: f32) -> f32 {
+    // x = m 2^e with m in [√½, √2).
+    const ROOT_HALF: u32 = 0x3f35_04f3;
+    let shifted = x.to_bits().wrapping_add(0x3f80_0000 - ROOT_HALF);
+    let exponent = (shifted >> 23) as i32 - 127;
+    let m = f32::from_bits((shifted & 0x007f_ffff) + ROOT_HALF);
+    let t = (m - 1.0) / (m + 1.0);
+    let t2 = t * t;
+    let ln_m = 2.0 * t * (1.0 + t2 * (1.0 / 3.0 + t2 * (0.2 + t2 * (1.0 / 7.0))));
+    exp2((exponent as f32 + ln_m * std::f32::consts::LOG2_E) * y)
+}
+
 /// ln x in `f32` for positive normal x, within 2 ulp.
 ///
 /// x = 2^e (1 + f) with 1 + f in [1/√2, √2]; ln(1 + f) = f − f²/2 + f³ P(f), P the polynomial of degree 7 whose largest
 /// relative error there is least (0.1 ulp; our own fit). No division: it takes as long as all of P.
 #[inline(always)]
-pub(crate) fn ln<I: Isa>(s: I, x: f32) -> f32 {
+pub fn ln<I: Isa>(s: I, x: f32) -> f32 {
     const LN2_HI: f32 = 355.0 / 512.0;
     const LN2_LO: f32 = -2.121_944_4e-4;
     let bits = x.to_bits() as i32;
@@ -62,27 +89,27 @@ pub(crate) fn ln<I: Isa>(s: I, x: f32) -> f32 {
 
 /// ln(1 + x) in `f32` for x ≥ 0, to 3 ulp: the digits lost in 1 + x are put back.
 #[inline(always)]
-pub(crate) fn ln_1p<I: Isa>(s: I, x: f32) -> f32 {
+pub fn ln_1p<I: Isa>(s: I, x: f32) -> f32 {
     let u = 1.0 + x;
     ln(s, u) + (x - (u - 1.0)) / u
 }
 
 /// ln(1 + e^x), without overflow.
 #[inline(always)]
-pub(crate) fn softplus<I: Isa>(s: I, x: f32) -> f32 {
+pub fn softplus<I: Isa>(s: I, x: f32) -> f32 {
     x.max(0.0) + ln_1p(s, exp(s, -x.abs()))
 }
 
 /// 1/(1 + e^−x), accurate on both sides.
 #[inline(always)]
-pub(crate) fn logistic<I: Isa>(s: I, x: f32) -> f32 {
+pub fn logistic<I: Isa>(s: I, x: f32) -> f32 {
     let e = exp(s, -x.abs());
     (if x > 0.0 { 1.0 } else { e }) / (1.0 + e)
 }
 
 /// ln x in `f64` for positive normal x, to about 1e-15 relative away from 1.
 #[inline(always)]
-pub(crate) fn ln64<I: Isa>(s: I, x: f64) -> f64 {
+pub fn ln64<I: Isa>(s: I, x: f64) -> f64 {
     const ODD: [f64; 10] = [
         2.0 / 3.0,
         2.0 / 5.0,
@@ -153,7 +180,7 @@ pub fn exp64<I: Isa>(s: I, x: f64) -> f64 {
 /// The argument is raised by eight (Γ(x) = Γ(x + 8) / Π (x + i)), where Stirling's series is
 /// accurate; the product and its logarithmic derivative are carried along together.
 #[inline(always)]
-pub(crate) fn lgamma_digamma<I: Isa>(s: I, x: f64) -> (f64, f64) {
+pub fn lgamma_digamma<I: Isa>(s: I, x: f64) -> (f64, f64) {
     const HALF_LN_2PI: f64 = 0.918_938_533_204_672_8;
     // Above 2⁵⁰ the shift would be lost and the product overflow; there Stirling needs no help.
     let far = x > 1e15;
@@ -190,7 +217,7 @@ pub(crate) fn lgamma_digamma<I: Isa>(s: I, x: f64) -> (f64, f64) {
 
 /// sin and cos of 2π u for u in [0, 1), to 1e-7 absolute (for Gaussian sampling).
 #[inline(always)]
-pub(crate) fn sin_cos_turn<I: Isa>(s: I, u: f32) -> (f32, f32) {
+pub fn sin_cos_turn<I: Isa>(s: I, u: f32) -> (f32, f32) {
     // u = k/4 + r, |r| ≤ 1/8 of a turn.
     const ROUND: f32 = 12_582_912.0;
     let shifted = s.fma(4.0, u, ROUND);
@@ -235,6 +262,22 @@ mod tests {
         assert_eq!(exp(Fused, -200.0), 0.0);
         assert_eq!(exp(Fused, f32::NEG_INFINITY), 0.0);
         assert!(exp(Fused, 200.0).is_finite());
+    }
+
+    #[test]
+    fn powers() {
+        for i in -60..60 {
+            let x = 1.37f32.powi(i);
+            for y in [0.7f32, 0.895, 1.0, 1.334] {
+                let exact = f64::from(x).powf(f64::from(y));
+                assert!((f64::from(power(x, y)) / exact - 1.0).abs() < 2e-5, "{x}^{y}: {} {exact}", power(x, y));
+            }
+        }
+        for i in 0..1000 {
+            let x = -0.015 * i as f32;
+            assert!((f64::from(exp2(x)) / f64::from(x).exp2() - 1.0).abs() < 3e-7, "2^{x}: {}", exp2(x));
+        }
+        assert!(exp2(-1e9) < 1e-37 && exp2(0.0) == 1.0);
     }
 
     #[test]

@@ -4,13 +4,13 @@
 //! Q = Σ_c [e_c / m − γ (K_c / 2m)²] (e_c: weight inside c, K_c: degree of c, m: all weight, γ: resolution).
 //! Sources: Blondel et al. 2008 (Louvain); Traag, Waltman & van Eck, *Sci Rep* 2019 (Leiden, which
 //! also keeps every cluster connected). The graph is that of
-//! [`connectivities`](crate::umap::connectivities), as in scanpy.
+//! [`connectivities`](super::connectivities), as in scanpy.
 
 use rayon::prelude::*;
 use scgraft_cells::Csr;
 
+use super::leiden::{Network, Search};
 use crate::error::{Error, Result};
-use crate::leiden::{Network, Search};
 
 /// The resolutions that metrics look through: 0.2, 0.4, … 2.0, as scib-metrics does.
 pub const RESOLUTIONS: [f64; 10] = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0];
@@ -46,7 +46,7 @@ pub enum Algorithm {
 /// The same graph, resolution and seed give the same clusters, on any number of threads.
 ///
 /// ```
-/// use scgraft_analysis::{cluster::leiden, knn_self, umap::connectivities};
+/// use scgraft_analysis::{graph::{cluster::leiden, connectivities}, knn_self};
 /// use scgraft_cells::Dense;
 ///
 /// // Two groups of cells on a line.
@@ -207,9 +207,9 @@ fn by_size(codes: &[u32]) -> (Vec<u32>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::connectivities;
     use crate::knn_self;
     use crate::testing::normal_matrix;
-    use crate::umap::connectivities;
 
     /// `groups` complete graphs of `size` nodes in a ring, joined by one edge each.
     fn cliques(groups: usize, size: usize) -> Csr {

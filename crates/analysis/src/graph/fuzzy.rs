@@ -10,7 +10,6 @@ use scgraft_cells::Csr;
 
 use crate::Neighbours;
 use crate::error::Result;
-use crate::metrics::{check_neighbours, others};
 
 /// Steps and tolerance of the search for σ; the tolerance is umap-learn's, so that graphs agree closely.
 const STEPS: usize = 64;
@@ -27,8 +26,8 @@ const LEAST_SCALE: f64 = 1e-3;
 /// Neighbours that are not those of the cells among themselves.
 pub fn connectivities(neighbours: &Neighbours) -> Result<Csr> {
     let n = neighbours.n_rows();
-    check_neighbours(neighbours, n)?;
-    let k = others(neighbours, 0).count();
+    neighbours.check_among(n)?;
+    let k = neighbours.others(0).count();
     let all: f64 = neighbours
         .distances
         .par_chunks(4096)
@@ -40,7 +39,7 @@ pub fn connectivities(neighbours: &Neighbours) -> Result<Csr> {
     let rows: Vec<Vec<(u32, f32)>> = (0..n)
         .into_par_iter()
         .map(|i| {
-            let (at, distances): (Vec<u32>, Vec<f32>) = others(neighbours, i).map(|(j, d)| (j as u32, d)).unzip();
+            let (at, distances): (Vec<u32>, Vec<f32>) = neighbours.others(i).map(|(j, d)| (j as u32, d)).unzip();
             let nearest = distances.iter().copied().find(|&d| d > 0.0).unwrap_or(0.0);
             let own = distances.iter().map(|&d| f64::from(d)).sum::<f64>() / (distances.len() + 1) as f64;
             let least = LEAST_SCALE * if nearest > 0.0 { own } else { mean };

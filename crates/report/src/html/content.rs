@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::page;
 use crate::error::same_length;
 use crate::pictures::nullable;
 use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Heatmap, Metrics, Reliability, ReportError, Training};
@@ -174,15 +173,5 @@ impl CellMap {
             return Err(ReportError::Empty { what, hint: "pass at least one column to colour by" });
         }
         self.colors.iter().try_for_each(|c| c.check(&what, self.x.len()))
-    }
-}
-
-impl Report {
-    /// The page as text.
-    ///
-    /// # Errors
-    /// Parts that do not fit together ([`ReportError`] says which), or pictures that cannot be drawn.
-    pub fn to_html(&self) -> Result<String, ReportError> {
-        page::write(self)
     }
 }

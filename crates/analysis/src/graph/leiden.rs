@@ -13,8 +13,7 @@
 //! counted in K) gains w(v, C) − γ k K / 2m, up to a factor.
 
 use scgraft_cells::Csr;
-
-use crate::stream::Stream;
+use scgraft_numeric::random::Random;
 
 /// What a move must gain, relative to the mean degree: less is rounding.
 const LEAST_GAIN: f64 = 1e-12;
@@ -136,7 +135,7 @@ impl Search<'_> {
         let n = self.network.len();
         let mut found: Vec<u32> = (0..n as u32).collect();
         for pass in 0..passes {
-            let mut stream = Stream::new(self.seed, pass as u64);
+            let mut stream = Random::half_open(self.seed, pass as u64);
             let before = found.clone();
             self.pass(&mut found, &mut stream);
             if found == before {
@@ -147,7 +146,7 @@ impl Search<'_> {
     }
 
     /// All levels, from the communities given to better ones.
-    fn pass(&self, communities: &mut [u32], stream: &mut Stream) {
+    fn pass(&self, communities: &mut [u32], stream: &mut Random) {
         let n = self.network.len();
         let mut scratch = Scratch { weight: vec![0.0; n], met: Vec::new() };
         let mut level: Option<Network> = None;
@@ -178,7 +177,7 @@ impl Search<'_> {
     }
 
     /// Fast local moving.
-    fn move_nodes(&self, network: &Network, own: &mut [u32], scratch: &mut Scratch, stream: &mut Stream) {
+    fn move_nodes(&self, network: &Network, own: &mut [u32], scratch: &mut Scratch, stream: &mut Random) {
         let n = network.len();
         let rate = self.rate(network);
         let least = LEAST_GAIN * network.total / n as f64;
@@ -240,7 +239,7 @@ impl Search<'_> {
         own: &[u32],
         n_communities: usize,
         scratch: &mut Scratch,
-        stream: &mut Stream,
+        stream: &mut Random,
     ) -> (Vec<u32>, usize) {
         let n = network.len();
         let rate = self.rate(network);
@@ -316,12 +315,9 @@ fn renumber(communities: &mut [u32]) -> usize {
     n as usize
 }
 
-/// 0 … n − 1 in random order (Fisher & Yates).
-fn shuffled(n: usize, stream: &mut Stream) -> Vec<u32> {
+/// 0 … n − 1 in random order.
+fn shuffled(n: usize, stream: &mut Random) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
-    for last in (1..n).rev() {
-        let pick = (u128::from(stream.next()) * (last as u128 + 1)) >> 64;
-        order.swap(last, pick as usize);
-    }
+    stream.shuffle(&mut order);
     order
 }

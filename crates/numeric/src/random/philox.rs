@@ -3,6 +3,7 @@
 //! A draw is the same whatever order or number of threads computes it, and two draws with
 //! different keys are independent. The generator is Philox 4×32-10 (Salmon et al., SC 2011).
 
+use super::{mix, scale};
 use crate::isa::kernel;
 use crate::math;
 
@@ -21,11 +22,7 @@ impl Key {
 
     /// A key for a sub-draw: the same `tag` gives the same key.
     pub fn fold(self, tag: u64) -> Self {
-        // SplitMix64's finaliser spreads consecutive tags over all bits.
-        let mut z = self.stream.wrapping_add(tag.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Key { seed: self.seed, stream: z ^ (z >> 31) }
+        Key { seed: self.seed, stream: mix(self.stream, tag) }
     }
 
     /// Four random words for counter `i`.
@@ -43,8 +40,7 @@ impl Key {
     /// A whole number in 0..`n`, for counter `i` (bias below n / 2⁶⁴).
     pub fn below(self, i: u64, n: usize) -> usize {
         let w = self.words(i);
-        let word = (u64::from(w[0]) << 32) | u64::from(w[1]);
-        ((u128::from(word) * n as u128) >> 64) as usize
+        scale((u64::from(w[0]) << 32) | u64::from(w[1]), n as u64) as usize
     }
 
     /// Puts `items` in random order (Fisher–Yates).

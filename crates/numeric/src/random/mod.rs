@@ -1,16 +1,45 @@
-//! Random numbers as a function of a seed and a counter: no state, so threads cannot change them.
+//! Seeded random numbers: the same on every machine, on any number of threads.
+//!
+//! * [`Key`] names a draw, of which element `i` can be computed alone: what tensors, noise and dropout are drawn with.
+//! * [`Random`] is a stream drawn from in turn: for samplers that need a number of draws that is not known before.
+//! * [`mix`], [`below`] and [`sample`] draw single numbers by seed and counter.
+//!
+//! Keys are Philox, all else is SplitMix64. A stream's numbers are part of what a seed promises and never change.
 
-/// 64 random bits for number `counter` of stream `seed` (finaliser of SplitMix64; Steele, Lea & Flood 2014).
-pub fn mix(seed: u64, counter: u64) -> u64 {
-    let mut z = seed.wrapping_add(counter.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+mod philox;
+mod stream;
+
+pub use philox::Key;
+pub use stream::Random;
+
+/// The golden ratio as a 64-bit odd step.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// The finaliser of SplitMix64 (Steele, Lea & Flood 2014, with Stafford's constants "mix13"): spreads a change of any bit
+/// over all bits.
+#[inline]
+fn spread(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
 
+/// 64 random bits for number `counter` of stream `seed`.
+#[inline]
+pub fn mix(seed: u64, counter: u64) -> u64 {
+    spread(seed.wrapping_add(counter.wrapping_add(1).wrapping_mul(STEP)))
+}
+
 /// A whole number below `n`, evenly to within n / 2⁶⁴.
+#[inline]
 pub fn below(seed: u64, counter: u64, n: u64) -> u64 {
-    ((u128::from(mix(seed, counter)) * u128::from(n)) >> 64) as u64
+    scale(mix(seed, counter), n)
+}
+
+/// A random word as a whole number below `n`.
+#[inline]
+fn scale(word: u64, n: u64) -> u64 {
+    ((u128::from(word) * u128::from(n)) >> 64) as u64
 }
 
 /// `n` different whole numbers below `total`, ascending (all of them when `n >= total`), every choice equally likely.

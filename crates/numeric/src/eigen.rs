@@ -9,19 +9,22 @@
 use faer::{Accum, Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;
 
-use scgraft_engine::isa::leave_wide;
-
-use crate::error::{Error, Result};
 use crate::gemm::matmul;
-use crate::stream::Stream;
+use crate::isa::leave_wide;
+use crate::random::Random;
 
 /// Rows in a task.
 const ROWS: usize = 4096;
 /// Matrices up to this size are decomposed whole.
 const SMALL: usize = 400;
 
+/// The decomposition of a small matrix did not come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("eigenvalues: the decomposition did not converge; look for extreme values in the input")]
+pub struct NotConverged;
+
 /// What is asked of the solver.
-pub(crate) struct Search {
+pub struct Search {
     /// Number of eigenpairs.
     pub k: usize,
     /// Columns that are multiplied at once.
@@ -35,7 +38,8 @@ pub(crate) struct Search {
 }
 
 /// Eigenvalues, largest first, and their vectors.
-pub(crate) struct Eigenpairs {
+pub struct Eigenpairs {
+    /// The `k` values.
     pub values: Vec<f64>,
     /// `n × k`, row after row; columns are of unit length, their largest entry positive.
     pub vectors: Vec<f64>,
@@ -44,12 +48,15 @@ pub(crate) struct Eigenpairs {
 }
 
 /// Multiplies by a matrix: (v, p, out), with v and out `n × p`, row after row.
-pub(crate) type Operator<'o> = dyn Fn(&[f64], usize, &mut [f64]) + 'o;
+pub type Operator<'o> = dyn Fn(&[f64], usize, &mut [f64]) + 'o;
 
 /// The `k` largest eigenpairs (by value, not magnitude) of the `n × n` operator `apply`.
 ///
 /// `apply(v, p, out)` multiplies `v`, `n × p` row after row, into `out`.
-pub(crate) fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result<Eigenpairs> {
+///
+/// # Errors
+/// Values that a small decomposition does not converge on.
+pub fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result<Eigenpairs, NotConverged> {
     let k = search.k.min(n);
     if n <= SMALL.max(3 * k) {
         let mut identity = vec![0f64; n * n];
@@ -67,12 +74,13 @@ pub(crate) fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result
     // Room for at least as many new columns as are kept, in whole blocks.
     let width = (keep + p + (keep.max(32)).div_ceil(p) * p).min(n);
     let mut basis = Basis { width, values: vec![0f64; n * width], used: 0 };
-    let mut stream = Stream::new(search.seed, 0);
+    let mut stream = Random::half_open(search.seed, 0);
     let start: Vec<f64> = (0..n * p).map(|_| stream.normal()).collect();
     basis.append(start, p, &mut stream);
     let mut projected = vec![0f64; width * width];
     let mut next = 0;
-    for restart in 0.. {
+    let mut restarts = 0;
+    loop {
         let mut coupling = vec![0f64; p * p];
         let mut last = vec![0f64; 0];
         while next < basis.used {
@@ -114,7 +122,7 @@ pub(crate) fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result
                 / scale
         };
         let worst = (0..k).map(|j| residual_of(m - 1 - j)).fold(0f64, f64::max);
-        let kept = if worst <= search.tolerance || restart + 1 >= search.most_restarts || q == 0 { k } else { keep };
+        let kept = if worst <= search.tolerance || restarts + 1 >= search.most_restarts || q == 0 { k } else { keep };
         let kept = kept.min(m);
         basis.rotate(&u, m, kept);
         if kept == k {
@@ -126,24 +134,24 @@ pub(crate) fn largest(n: usize, search: &Search, apply: &Operator<'_>) -> Result
         (0..kept).for_each(|j| projected[j * width + j] = values[m - 1 - j]);
         next = kept;
         basis.append(last, q, &mut stream);
+        restarts += 1;
     }
-    Err(Error::Inconsistent { what: "eigenvalues".to_owned(), problem: "no restart was allowed".to_owned() })
 }
 
 /// Eigenvalues ascending and eigenvectors of a small symmetric matrix.
-pub(crate) fn decompose(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Mat<f64>)> {
+///
+/// # Errors
+/// Values that the decomposition does not converge on.
+pub fn decompose(matrix: &[f64], n: usize) -> Result<(Vec<f64>, Mat<f64>), NotConverged> {
     let symmetric = Mat::from_fn(n, n, |i, j| 0.5 * (matrix[i * n + j] + matrix[j * n + i]));
-    let eigen = symmetric.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Inconsistent {
-        what: "eigenvalues".to_owned(),
-        problem: format!("the decomposition did not converge ({e:?}); look for extreme values in the input"),
-    })?;
+    let eigen = symmetric.self_adjoint_eigen(Side::Lower).map_err(|_| NotConverged)?;
     leave_wide();
     let values = (0..n).map(|i| eigen.S()[i]).collect();
     Ok((values, eigen.U().to_owned()))
 }
 
 /// Makes the largest entry (by magnitude, the first of equals) of each column positive.
-pub(crate) fn fix_signs(vectors: &mut [f64], k: usize) {
+pub fn fix_signs(vectors: &mut [f64], k: usize) {
     for j in 0..k {
         let mut largest = 0f64;
         for row in vectors.chunks_exact(k) {
@@ -212,7 +220,7 @@ impl Basis {
     }
 
     /// Orthonormalises `w` (already orthogonal to the basis) and appends it; returns R of w = Q R.
-    fn append(&mut self, mut w: Vec<f64>, q: usize, stream: &mut Stream) -> Vec<f64> {
+    fn append(&mut self, mut w: Vec<f64>, q: usize, stream: &mut Random) -> Vec<f64> {
         let (r, replaced) = orthonormalise(&mut w, q, stream);
         if replaced {
             // A direction was lost: random ones took its place and must leave the basis too.
@@ -257,7 +265,7 @@ fn add_in_order(parts: Vec<Vec<f64>>, len: usize) -> Vec<f64> {
 }
 
 /// w = Q R by Gram–Schmidt, twice; columns that vanish become random. Returns R and whether any did.
-fn orthonormalise(w: &mut [f64], q: usize, stream: &mut Stream) -> (Vec<f64>, bool) {
+fn orthonormalise(w: &mut [f64], q: usize, stream: &mut Random) -> (Vec<f64>, bool) {
     let mut r = vec![0f64; q * q];
     let mut replaced = false;
     for j in 0..q {

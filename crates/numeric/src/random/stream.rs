@@ -1,48 +1,53 @@
-//! Seeded random numbers: the same on every machine with the same number of streams, whatever the threads.
-//!
-//! A generator is a key and a counter; draw `i` of stream `s` is a fixed function of (seed, s, i), so streams can
-//! be given to rows, epochs or conditions and drawn from in any order. The mixing function is the finaliser of
-//! SplitMix64 (Steele, Lea & Flood 2014, with Stafford's constants "mix13").
+//! A stream of random numbers, drawn from in turn.
 
-/// The golden ratio as a 64-bit odd step.
-const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+use super::{STEP, mix, scale, spread};
 
-/// A stream of random numbers.
+/// A stream of random numbers: draw `i` of stream `s` is a fixed function of (seed, s, i), so that rows, epochs or
+/// conditions can have a stream each and be drawn from in any order.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
-}
-
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
+    /// Where a uniform number lies in its interval of width 2⁻⁵³.
+    offset: f64,
 }
 
 impl Random {
-    /// Stream `stream` of `seed`.
+    /// Stream `stream` of `seed`; uniform numbers are those of the open interval (0, 1).
     pub fn new(seed: u64, stream: u64) -> Self {
-        Random { state: mix(mix(seed.wrapping_add(STEP)) ^ mix(stream.wrapping_mul(STEP).wrapping_add(1))) }
+        let state = spread(spread(seed.wrapping_add(STEP)) ^ spread(stream.wrapping_mul(STEP).wrapping_add(1)));
+        Random { state, offset: 0.5 }
     }
 
-    fn bits(&mut self) -> u64 {
+    /// Stream `stream` of `seed`, other than that of [`Random::new`]; uniform numbers can be 0. Its draws are
+    /// [`mix`] of one key, counted from 1.
+    pub fn half_open(seed: u64, stream: u64) -> Self {
+        Random { state: mix(seed, stream).wrapping_add(STEP), offset: 0.0 }
+    }
+
+    /// The next 64 random bits.
+    #[inline]
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(STEP);
-        mix(self.state)
+        spread(self.state)
     }
 
-    /// Uniform on the open interval (0, 1).
+    /// Uniform between 0 and 1.
+    #[inline]
     pub fn uniform(&mut self) -> f64 {
-        ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        ((self.bits() >> 11) as f64 + self.offset) / (1u64 << 53) as f64
     }
 
     /// Uniform on 0..n (the bias of the multiplication, below n / 2⁶⁴, is left).
     pub fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.bits()) * n as u128) >> 64) as usize
+        scale(self.bits(), n as u64) as usize
     }
 
-    /// Standard normal, by the Box–Muller transform.
+    /// Standard normal, by the transform of Box & Muller (1958).
     pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        let u = self.uniform();
+        // What the logarithm takes is never 0.
+        let positive = if self.offset > 0.0 { u } else { 1.0 - u };
+        let radius = (-2.0 * positive.ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
@@ -124,6 +129,8 @@ mod tests {
         let mut r = Random::new(1, 0);
         assert_moments("uniform", moments(n, || r.uniform()), (0.5, 1.0 / 12.0), n);
         assert_moments("normal", moments(n, || r.normal()), (0.0, 1.0), n);
+        let mut half_open = Random::half_open(7, 1);
+        assert_moments("normal", moments(n, || half_open.normal()), (0.0, 1.0), n);
         for shape in [0.3, 1.0, 4.5] {
             assert_moments("gamma", moments(n, || r.gamma(shape)), (shape, shape), n);
         }
@@ -153,6 +160,19 @@ mod tests {
             }
         });
         assert!(mean.abs() < 5.0 / (n as f64).sqrt(), "neighbouring streams correlate: {mean}");
+    }
+
+    #[test]
+    fn streams_are_those_of_every_version() {
+        assert_eq!(Random::half_open(7, 3).bits(), mix(mix(7, 3), 1));
+        let known = [
+            (Random::new(7, 3), (0x3abac588200e4375, 0.7091422727099661, 0.5059416707303207)),
+            (Random::half_open(7, 3), (0x3b43325c33913dc4, 0.4300351770435197, -0.7339243619403153)),
+        ];
+        for (mut r, (bits, uniform, normal)) in known {
+            assert_eq!((r.bits(), r.uniform()), (bits, uniform));
+            assert!((r.normal() - normal).abs() < 1e-15);
+        }
     }
 
     #[test]
