@@ -4,18 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::analysis::neighbours::{Neighbours, knn_across};
 use scgraft::analysis::transfer::{
-    Calibration, HierarchicalTransfer, Kernel, LabelTransfer, NoveltyOptions, TransferOptions, UNKNOWN, calibrate,
-    check_nested, transfer_values,
+    Calibration, HierarchicalTransfer, Kernel, NoveltyOptions, TransferOptions, UNKNOWN,
 };
-use scgraft::cells::{Cells, Coded, Column, Dense, Uns};
+use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Placed, Truth, annotate};
 use scgraft::io::write_table;
-use scgraft::labels::{Match, Renamed};
-use scgraft::{pictures, pipeline, slots};
+use scgraft::slots;
 use serde_json::{Value, json};
 
-use super::input::{self, Condition, Values};
+use super::input::{Condition, Values};
 use super::label_map::{self, LabelMap};
 use super::near::Near;
 use super::output::{fixed, number};
@@ -159,85 +156,30 @@ impl Annotate {
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.model.as_deref());
         files::check_update(&self.mapped, Some(output), &self.tsv, &inputs)?;
+        let plan = self.plan(global)?;
         let (reference, known) = match &self.model {
             Some(path) => encode::encoded(&remote::model(path)?, &self.reference, &self.values, &self.condition)?,
             None => encode::stored(&self.reference, &self.embedding)?,
         };
-        let file = self.reference.display().to_string();
         let mut cells = files::read_own(&self.mapped)?;
-        let query = slots::embedding(&cells, &self.embedding).with_context(|| self.mapped.display().to_string())?;
-        let rule = if self.unknown.is_some() { Rule::Paper } else { self.rule };
-        let unknown_above = self.unknown.unwrap_or(0.5);
-        let options = TransferOptions { kernel: self.kernel.kernel(), unknown_above, probabilities: true };
-        let new = NoveltyOptions { false_alarms: self.false_alarms, ..NoveltyOptions::default() };
-        let across = if self.across.is_empty() { condition_columns(&cells) } else { self.across.clone() };
-        let (studies, batches) = (joined(&reference, &across), joined(&cells, &across));
-        if studies.levels.len() < 2 && (rule == Rule::Novelty || self.coverage.is_some()) {
+        let [file, mapped] = [&self.reference, &self.mapped].map(|path| path.display().to_string());
+        let embedding = slots::embedding(&cells, &self.embedding).with_context(|| mapped.clone())?;
+        let query = Placed { name: &mapped, cells: &cells, embedding: &embedding };
+        let reference = Placed { name: &file, cells: &reference, embedding: &known };
+        let found = annotate(&reference, &query, &plan, &mut stop::ask)?;
+        self.near.tell(found.recall);
+        if found.n_studies < 2 && (plan.novelty.is_some() || plan.coverage.is_some()) {
             tracing::warn!(
                 "the reference is one study{}: what is new, and label sets, are judged by its own cells, which says little \
                  of another study",
-                if across.is_empty() { " as far as is known; name its studies with --across" } else { "" }
+                if found.across.is_empty() { " as far as is known; name its studies with --across" } else { "" }
             );
         }
-        let columns: Vec<(&str, Coded, Vec<usize>)> = self
-            .labels
-            .iter()
-            .map(|name| input::coded(&reference, &file, name).map(|(coded, rows)| (name.as_str(), coded, rows)))
-            .collect::<Result<_>>()?;
-        let whole = columns.iter().all(|c| c.2.len() == reference.n_cells());
-        if self.nested && !whole {
-            bail!("--nested needs every label column filled in every reference cell");
-        }
-        if self.truth.len() > self.labels.len() {
-            bail!("--truth has {} columns, --labels {}", self.truth.len(), self.labels.len());
-        }
-        let renamed = self.label_map.read()?;
-        let mut told = Vec::new();
-        // Columns filled in all cells share their neighbours; one with gaps has its own.
-        let groups = if whole { vec![&columns[..]] } else { columns.chunks(1).collect() };
-        let search = self.near.search(global);
-        for columns in groups {
-            let rows = &columns[0].2;
-            let known = if rows.len() == reference.n_cells() { known.clone() } else { known.select_cells(rows) };
-            stop::check()?;
-            let near = pipeline::neighbours(&known, &query, self.k, &search)?;
-            self.near.tell(near.recall);
-            let labels: Vec<(&str, &Coded)> = columns.iter().map(|(name, coded, _)| (*name, coded)).collect();
-            let mut annotation = pipeline::annotate(&near, &labels, &options)?;
-            if let Some(method) = self.calibrate {
-                let across = self.across(&reference, rows, &known.mean, &file)?;
-                let own = across.as_ref().unwrap_or(&near.reference);
-                for (t, (_, coded)) in annotation.labels.iter_mut().zip(&labels) {
-                    calibrate(t, own, coded, method.method(), &options)?;
-                }
-            }
-            let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
-            let (own, batches) = (("study", &own), ("batch", &batches));
-            if rule == Rule::Novelty {
-                pipeline::find_new(&mut annotation, (&known, own), &labels, (&query, batches), &new, &search)?;
-            }
-            if let Some(coverage) = self.coverage {
-                pipeline::find_sets(&mut annotation, (&known, own), &labels, &query, coverage, &search)?;
-            }
-            slots::put_annotation(&mut cells, &annotation);
-            for (t, (name, coded)) in annotation.labels.iter().zip(&labels) {
-                let truth = self.truth_of(name);
-                let truth = truth.as_deref().map(|truth| (truth, &renamed));
-                told.push(tell(t, &annotation, coded, &cells, truth, out)?);
-            }
-            if self.nested {
-                check_nested(&labels)?;
-                let nested = HierarchicalTransfer::of(annotation.labels);
-                slots::put_nested(&mut cells, &nested);
-                let told = tell_nested(&nested, out);
-                out.put("nested", told);
-            }
-        }
-        if !self.numbers.is_empty() {
-            let numbers = numbers(&reference, &self.numbers, &file)?;
-            let near = pipeline::neighbours(&known, &query, self.k, &search)?;
-            let values = transfer_values(&near.query, &numbers, options.kernel)?;
-            slots::put_values(&mut cells, &self.numbers, &values);
+        slots::put_annotation(&mut cells, &found);
+        let told: Vec<Value> = found.labels.iter().map(|labels| tell(labels, out)).collect();
+        if let Some(nested) = &found.nested {
+            let told = tell_nested(nested, out);
+            out.put("nested", told);
         }
         if let Some(path) = &self.tsv {
             let mut table = cells.obs.clone();
@@ -256,37 +198,37 @@ impl Annotate {
         out.put("labels", told);
         Ok(())
     }
-}
 
-const ENDINGS: [&str; 7] = ["_pred", "_best", "_uncertainty", "_novelty", "_set", "_nested", "_nested_column"];
-
-/// The columns of the condition that the reference was trained with, as a mapped file tells them.
-fn condition_columns(cells: &Cells) -> Vec<String> {
-    let inside = |uns: &Uns, name: &str| match uns {
-        Uns::Map(entries) => entries.get(name).cloned(),
-        _ => None,
-    };
-    let provenance = cells.uns.get(slots::NOTES).and_then(|notes| inside(notes, "provenance"));
-    match provenance.and_then(|p| inside(&p, "condition_columns")) {
-        Some(Uns::Texts(columns)) => columns,
-        _ => Vec::new(),
+    fn plan(&self, global: &Global) -> Result<AnnotatePlan> {
+        if self.truth.len() > self.labels.len() {
+            bail!("--truth has {} columns, --labels {}", self.truth.len(), self.labels.len());
+        }
+        let rule = if self.unknown.is_some() { Rule::Paper } else { self.rule };
+        let novelty = NoveltyOptions { false_alarms: self.false_alarms, ..NoveltyOptions::default() };
+        let usual = AnnotatePlan::default();
+        Ok(AnnotatePlan {
+            labels: self.labels.clone(),
+            numbers: self.numbers.clone(),
+            k: self.k,
+            search: self.near.search(global),
+            transfer: TransferOptions {
+                kernel: self.kernel.kernel(),
+                unknown_above: self.unknown.unwrap_or(usual.transfer.unknown_above),
+                ..usual.transfer
+            },
+            novelty: (rule == Rule::Novelty).then_some(novelty),
+            coverage: self.coverage,
+            across: self.across.clone(),
+            calibration: self.calibrate.map(Calibrate::method),
+            calibrate_across: self.calibrate_across.clone(),
+            nested: self.nested,
+            truth: self.truth.clone(),
+            renamed: self.label_map.read()?,
+        })
     }
 }
 
-/// Columns of obs as one; one level for all cells where a column is not there.
-fn joined(cells: &Cells, columns: &[String]) -> Coded {
-    let found: Option<Vec<&Column>> = columns.iter().map(|c| cells.obs.column(c)).collect();
-    let text = |i: usize| {
-        let parts = found.iter().flatten().map(|c| c.text(i).unwrap_or_default());
-        parts.collect::<Vec<_>>().join(" | ")
-    };
-    let texts: Vec<String> = (0..cells.n_cells()).map(text).collect();
-    let mut levels = texts.clone();
-    levels.sort_unstable();
-    levels.dedup();
-    let code = |t: &String| levels.binary_search(t).unwrap_or(0) as u32;
-    Coded { codes: texts.iter().map(code).collect(), levels }
-}
+const ENDINGS: [&str; 7] = ["_pred", "_best", "_uncertainty", "_novelty", "_set", "_nested", "_nested_column"];
 
 impl Calibrate {
     fn method(self) -> Calibration {
@@ -295,44 +237,6 @@ impl Calibrate {
             Calibrate::Isotonic => Calibration::Isotonic,
         }
     }
-}
-
-impl Annotate {
-    /// Neighbours of reference cells in other studies, where that is asked for.
-    fn across(&self, reference: &Cells, rows: &[usize], x: &Dense, file: &str) -> Result<Option<Neighbours>> {
-        let Some(name) = &self.calibrate_across else { return Ok(None) };
-        let (studies, filled) = input::coded(reference, file, name)?;
-        let at: Option<Vec<usize>> = rows.iter().map(|r| filled.binary_search(r).ok()).collect();
-        let Some(at) = at else {
-            bail!("{file}: column `{name}` of obs has empty cells; fill it to calibrate across it")
-        };
-        let studies = Coded { codes: at.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels };
-        Ok(Some(knn_across(x, (name, &studies), self.k)?))
-    }
-
-    /// The column of the query that has the truth of a label column.
-    fn truth_of(&self, label: &str) -> Option<String> {
-        let at = self.labels.iter().position(|l| l == label)?;
-        if self.truth.is_empty() { Some(label.to_owned()) } else { self.truth.get(at).cloned() }
-    }
-}
-
-/// Numeric columns of the reference side by side.
-fn numbers(reference: &Cells, names: &[String], file: &str) -> Result<Dense> {
-    let mut out = Dense::zeros(reference.n_cells(), names.len());
-    for (j, name) in names.iter().enumerate() {
-        let Some(column) = reference.obs.column(name) else {
-            let columns = input::nearest_first(name, &reference.obs.names());
-            bail!("{file}: obs has no column `{name}`; its columns, nearest name first: {columns}");
-        };
-        for i in 0..out.n_rows {
-            let Some(value) = column.number(i) else {
-                bail!("{file}: column `{name}` of obs has no number for cell `{}`", reference.obs.index[i]);
-            };
-            out.row_mut(i)[j] = value as f32;
-        }
-    }
-    Ok(out)
 }
 
 fn tell_nested(nested: &HierarchicalTransfer, out: &mut Output) -> Vec<Value> {
@@ -352,34 +256,19 @@ fn tell_nested(nested: &HierarchicalTransfer, out: &mut Output) -> Vec<Value> {
 }
 
 /// How many cells got each label.
-fn tell(
-    t: &LabelTransfer,
-    annotation: &pipeline::Annotation,
-    labels: &Coded,
-    cells: &Cells,
-    truth: Option<(&str, &Renamed)>,
-    out: &mut Output,
-) -> Result<Value> {
-    let name = t.column.as_str();
-    let n = t.best.len();
-    let unknown = t.unknown.iter().filter(|u| **u).count();
-    let mut rows = Vec::new();
-    let mut counts = Vec::new();
-    for (level, level_name) in labels.levels.iter().enumerate() {
-        let of: Vec<usize> = (0..n).filter(|&i| t.best[i] as usize == level).collect();
-        if of.is_empty() {
-            continue;
-        }
-        let uncertain = of.iter().filter(|&&i| t.unknown[i]).count();
-        let mean = of.iter().map(|&i| t.uncertainty[i]).sum::<f64>() / of.len() as f64;
-        rows.push([level_name.clone(), (of.len() - uncertain).to_string(), uncertain.to_string(), fixed(mean, 3)]);
-        counts.push(json!({"label": level_name, "cells": of.len() - uncertain, "unknown": uncertain,
-                           "mean_uncertainty": number(mean)}));
-    }
-    out.table([name, "cells", "unknown", "mean uncertainty"], &rows);
-    let at = annotation.labels.iter().position(|l| l.column == t.column).unwrap_or(0);
-    let mut told = json!({"column": name, "cells": n, "unknown": unknown, "labels": counts});
-    match annotation.novelty.get(at) {
+fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
+    let (name, n, unknown) = (&labels.transfer.column, labels.transfer.best.len(), labels.n_unknown());
+    let counts = labels.counts();
+    let rows: Vec<[String; 4]> = counts
+        .iter()
+        .map(|c| [c.label.clone(), c.cells.to_string(), c.unknown.to_string(), fixed(c.mean_uncertainty, 3)])
+        .collect();
+    let counts = counts.iter().map(|c| {
+        json!({"label": c.label, "cells": c.cells, "unknown": c.unknown, "mean_uncertainty": number(c.mean_uncertainty)})
+    });
+    out.table([name.as_str(), "cells", "unknown", "mean uncertainty"], &rows);
+    let mut told = json!({"column": name, "cells": n, "unknown": unknown, "labels": counts.collect::<Vec<_>>()});
+    match &labels.novelty {
         Some(novelty) => {
             let learned = match novelty.n_held_out {
                 0 => "learned from the reference's one study".to_owned(),
@@ -392,34 +281,27 @@ fn tell(
         }
         None => out.line(format!("{unknown} of {n} cells are unknown: their neighbours disagree")),
     }
-    if let Some(found) = annotation.sets.get(at) {
+    if let Some(found) = &labels.sets {
         let one = found.sets.iter().filter(|s| s.len() == 1).count();
         out.line(format!("label sets: {} labels per cell on average, one in {one} cells", fixed(found.mean_size(), 2)));
         told["sets"] = json!({"mean_size": number(found.mean_size()), "of_one_label": one});
     }
-    let given = truth.and_then(|(truth, renamed)| cells.obs.column(truth).map(|c| (truth, renamed, c)));
-    if let Some((truth, renamed, column)) = given {
-        label_map::warn_unused(&renamed.unused(column));
-        let known: Vec<&str> = labels.levels.iter().map(String::as_str).collect();
-        let found = Match::of(&renamed.texts(column), &known);
-        let curve = pictures::reliability(cells, name, (truth, &renamed.column(column)))?;
-        let of = curve.iter().flat_map(|c| &c.bins).map(|b| b.cells).sum::<u64>();
-        let sum = curve.iter().flat_map(|c| &c.bins).map(|b| b.accuracy * b.cells as f64).sum::<f64>();
-        if of > 0 {
-            let right = sum / of as f64;
-            let error = curve.and_then(|c| c.ece).unwrap_or(f64::NAN);
+    if let Some(Truth { column, matched, agreement, unused }) = &labels.truth {
+        label_map::warn_unused(unused);
+        if let Some((right, error)) = *agreement {
+            let of = matched.counted;
             let share = fixed(100.0 * right, 1);
             out.line(format!(
-                "{share} % of the {of} cells whose `{truth}` the reference has got it; calibration error {}",
+                "{share} % of the {of} cells whose `{column}` the reference has got it; calibration error {}",
                 fixed(error, 3)
             ));
             told["truth"] =
-                json!({"column": truth, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
+                json!({"column": column, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
         }
-        if found.labelled > 0 {
-            told["truth_labels"] = label_map::tell(&found, &format!("accuracy by `{truth}`"), ", left out", out);
+        if matched.labelled > 0 {
+            told["truth_labels"] = label_map::tell(matched, &format!("accuracy by `{column}`"), ", left out", out);
         }
     }
     out.line("");
-    Ok(told)
+    told
 }

@@ -1,21 +1,17 @@
 //! `scgraft cluster`: Leiden and Louvain clusters of the neighbour graph.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use scgraft::analysis::Neighbours;
-use scgraft::analysis::graph::cluster::{self as analysis, Clustering, sweep};
-use scgraft::analysis::graph::connectivities;
-use scgraft::analysis::metrics::agreement::{ari, nmi};
-use scgraft::cells::{Cells, Column, Csr, Uns};
+use scgraft::analysis::graph::cluster as analysis;
+use scgraft::cluster::{ClusterPlan, cluster};
 use scgraft::slots;
 use serde_json::json;
 
 use super::near::Near;
 use super::output::{fixed, number};
-use super::{Global, Output, files, input, stop};
+use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
 Clusters are numbered by size, from 0, and written to obs[\"leiden\"] (obs[\"leiden_0.5\"] … for several resolutions).
@@ -87,96 +83,46 @@ impl Cluster {
         let mut cells = files::read_own(&self.data)?;
         let file = self.data.display().to_string();
         let x = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?.mean;
-        let labels = self.labels.as_ref().map(|name| input::coded(&cells, &file, name)).transpose()?;
-        let found = self.near.search(global).among(&x, self.k, true)?;
+        let plan = ClusterPlan {
+            k: self.k,
+            search: self.near.search(global),
+            algorithm: self.algorithm.of_analysis(),
+            resolutions: self.resolution,
+            labels: self.labels,
+            seed: global.seed.unwrap_or(0),
+        };
+        let found = cluster((&cells, &file), &x, &plan, &mut stop::ask)?;
         self.near.tell(found.recall);
-        let graph = connectivities(&found.neighbours)?;
-        stop::check()?;
-        let seed = global.seed.unwrap_or(0);
-        let clusterings = sweep(&graph, self.algorithm.of_analysis(), &self.resolution, seed)?;
         let name = self.algorithm.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
-        let key = self.key.clone().unwrap_or(name);
-        let mut rows = Vec::new();
-        let mut told = Vec::new();
-        for clustering in &clusterings {
-            let column = if clusterings.len() == 1 { key.clone() } else { format!("{key}_{}", clustering.resolution) };
-            cells.obs.set(&column, column_of(clustering));
-            let agreement = match &labels {
-                None => None,
-                Some((coded, rows)) => {
-                    let own: Vec<u32> = rows.iter().map(|&i| clustering.codes[i]).collect();
-                    Some((nmi(&own, &coded.codes)?, ari(&own, &coded.codes)?))
-                }
-            };
-            let shown = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| fixed(v, 3));
+        let columns = slots::put_clusters(&mut cells, &self.key.unwrap_or(name), &found);
+        let shown = |v: Option<f64>| v.map_or_else(|| "–".into(), |v| fixed(v, 3));
+        let (mut rows, mut told) = (Vec::new(), Vec::new());
+        for ((clustering, agreement), column) in found.clusterings.iter().zip(&columns) {
+            let (nmi, ari) = (agreement.map(|a| a.nmi), agreement.map(|a| a.ari));
             rows.push([
                 column.clone(),
                 clustering.n_clusters.to_string(),
                 fixed(clustering.modularity, 4),
-                shown(agreement.map(|a| a.0)),
-                shown(agreement.map(|a| a.1)),
+                shown(nmi),
+                shown(ari),
             ]);
             told.push(json!({
                 "column": column, "resolution": clustering.resolution, "clusters": clustering.n_clusters,
-                "modularity": number(clustering.modularity), "nmi": agreement.map(|a| a.0), "ari": agreement.map(|a| a.1),
+                "modularity": number(clustering.modularity), "nmi": nmi, "ari": ari,
             }));
         }
         if self.graph {
-            put_graph(&mut cells, &found.neighbours, graph, &self.embedding);
+            slots::put_graph(&mut cells, &found, &self.embedding);
         }
         files::write(output, &cells)?;
         out.table(["column", "clusters", "modularity", "NMI", "ARI"], &rows);
-        if labels.is_some() && rows.len() > 1 {
-            let best = told
-                .iter()
-                .max_by(|a, b| a["nmi"].as_f64().unwrap_or(0.0).total_cmp(&b["nmi"].as_f64().unwrap_or(0.0)));
-            if let Some(best) = best {
-                out.line(format!("closest to the labels: {}", best["column"].as_str().unwrap_or("")));
-                out.put("closest", best["column"].clone());
-            }
+        if let Some(best) = found.closest().filter(|_| rows.len() > 1) {
+            out.line(format!("closest to the labels: {}", columns[best]));
+            out.put("closest", columns[best].clone());
         }
         out.put("output", output.display().to_string());
         out.put("neighbours_recall", number(found.recall));
         out.put("clusterings", told);
         Ok(())
     }
-}
-
-/// Clusters as a categorical column in the order of their numbers.
-fn column_of(clustering: &Clustering) -> Column {
-    Column::Categorical {
-        codes: clustering.codes.iter().map(|&c| c as i32).collect(),
-        categories: (0..clustering.n_clusters).map(|c| c.to_string()).collect(),
-        ordered: false,
-    }
-}
-
-/// The graph as scanpy keeps it: distances and connectivities in `obsp`, what they are in `uns["neighbors"]`.
-fn put_graph(cells: &mut Cells, near: &Neighbours, connectivities: Csr, key: &str) {
-    let n = near.n_rows();
-    let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
-    for i in 0..n {
-        let (indices, d) = near.row(i);
-        let mut row: Vec<(u32, f32)> =
-            indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i).collect();
-        row.sort_unstable_by_key(|e| e.0);
-        distances.indices.extend(row.iter().map(|e| e.0));
-        distances.values.extend(row.iter().map(|e| e.1));
-        distances.indptr.push(distances.indices.len());
-    }
-    cells.obsp.insert("distances".into(), distances);
-    cells.obsp.insert("connectivities".into(), connectivities);
-    let text = |t: &str| Uns::Text(t.to_owned());
-    let params = BTreeMap::from([
-        ("n_neighbors".to_owned(), Uns::Int(near.k as i64)),
-        ("method".to_owned(), text("umap")),
-        ("metric".to_owned(), text("euclidean")),
-        ("use_rep".to_owned(), text(key)),
-    ]);
-    let notes = BTreeMap::from([
-        ("connectivities_key".to_owned(), text("connectivities")),
-        ("distances_key".to_owned(), text("distances")),
-        ("params".to_owned(), Uns::Map(params)),
-    ]);
-    cells.uns.insert("neighbors".into(), Uns::Map(notes));
 }

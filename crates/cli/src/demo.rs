@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::analysis::auroc::auroc;
 use scgraft::analysis::metrics::scores::EvaluateOptions;
-use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
-use scgraft::analysis::transfer::{NoveltyOptions, TransferOptions};
+use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Annotation, Placed, annotate};
 use scgraft::cells::{
     Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Slot, Truth, simulate,
 };
@@ -17,7 +16,7 @@ use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::write_table;
 use scgraft::models::NewPrograms;
 use scgraft::page::{self, PagePlan, Parts};
-use scgraft::pipeline::{self, Annotation, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
+use scgraft::pipeline::{self, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
 use scgraft::report::Embedding as Plane;
 use scgraft::train::TrainConfig;
 use scgraft::{pictures, save, slots};
@@ -60,8 +59,6 @@ const NEW_PROGRAMS: usize = 3;
 const NEW_L1_WEIGHT: f64 = 0.1;
 /// Components of the counts that the embedding is compared with.
 const COMPONENTS: usize = 50;
-/// Neighbours in the transfer of labels.
-const NEIGHBOURS: usize = 15;
 /// What is written besides the simulated data; pictures of cells have the names of what colours them.
 const FILES: [&str; 10] = [
     "reference_out.h5ad",
@@ -115,21 +112,11 @@ impl Demo {
         let known = scgraft::Embedding::of(&trained.model, &trained.prepared)?;
         slots::put_embedding(&mut reference, &trained.model, &known, None);
         slots::put_embedding(&mut query, &mapped.grafted.model, &mapped.embedding, None);
-        let labels = input::coded(&reference, "reference", TYPE)?.0;
-        let transfer = TransferOptions { probabilities: true, ..TransferOptions::default() };
-        let near = pipeline::neighbours(&known, &mapped.embedding, NEIGHBOURS, &Search::Exact)?;
-        let columns = [(TYPE, &labels)];
-        let mut annotation = pipeline::annotate(&near, &columns, &transfer)?;
-        let studies = input::coded(&reference, "reference", BATCH)?.0;
-        let batches = input::coded(&query, "query", BATCH)?.0;
-        pipeline::find_new(
-            &mut annotation,
-            (&known, (BATCH, &studies)),
-            &columns,
-            (&mapped.embedding, (BATCH, &batches)),
-            &NoveltyOptions::default(),
-            &Search::Exact,
-        )?;
+        let known = Placed { name: "reference", cells: &reference, embedding: &known };
+        let placed = Placed { name: "query", cells: &query, embedding: &mapped.embedding };
+        let (labels, across) = (vec![TYPE.into()], vec![BATCH.into()]);
+        let plan = AnnotatePlan { labels, across, ..AnnotatePlan::default() };
+        let annotation = annotate(&known, &placed, &plan, &mut stop::ask)?;
         slots::put_annotation(&mut query, &annotation);
 
         let states = input::coded(&query, "query", STATE)?.0;
@@ -383,13 +370,13 @@ impl Found<'_> {
     }
 
     fn labels(&self) -> Result<Vec<Row>> {
-        let t = &self.annotation.labels[0];
+        let AnnotatedLabels { transfer: t, novelty, .. } = &self.annotation.labels[0];
         let truth = |i: usize| &self.types.levels[self.types.codes[i] as usize];
         let novel: Vec<bool> = (0..t.best.len()).map(|i| *truth(i) == self.truth.novel_type).collect();
         let known: Vec<usize> = (0..t.best.len()).filter(|&i| !novel[i]).collect();
         let right = known.iter().filter(|&&i| t.levels[t.best[i] as usize] == *truth(i)).count();
         let accuracy = right as f64 / known.len() as f64;
-        let novelty = auroc(&self.annotation.novelty[0].score, &novel)?;
+        let novelty = auroc(novelty.as_ref().map_or(&[], |n| &n.score), &novel)?;
         let false_alarms = known.iter().filter(|&&i| t.unknown[i]).count();
         let percent = |n: usize, of: usize| fixed(100.0 * n as f64 / of.max(1) as f64, 1);
         let flagged = (0..t.best.len()).filter(|&i| novel[i] && t.unknown[i]).count();

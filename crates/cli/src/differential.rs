@@ -2,18 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use scgraft::analysis::differential::{Differential as Found, DifferentialMode, DifferentialRow};
-use scgraft::cells::Coded;
-use scgraft::decode::conditions;
-use scgraft::expression::{DifferentialPlan, differential, differential_table};
+use scgraft::analysis::differential::{DifferentialMode, DifferentialRow};
+use scgraft::differential::{DifferentialPlan, GroupDifference, differential, table};
 use scgraft::io::write_table;
 use serde_json::{Value, json};
 
 use super::encode::Source;
 use super::output::{fixed, number};
-use super::{Global, Output, files, input, stop};
+use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
 Compares draws of normalised expression, as scvi-tools does. Mode change: the probability that the log₂ fold change is at
@@ -86,10 +84,12 @@ impl Differential {
             files::check_output(path, &self.source.inputs())?;
         }
         let (model, cells, data) = self.source.read(false)?;
-        let (groups, rows) = input::coded(&cells, &self.source.cells.display().to_string(), &self.groups)?;
         let plan = DifferentialPlan {
+            groups: self.groups.clone(),
+            group: self.group.clone(),
+            versus: self.versus.clone(),
             draws: self.samples,
-            as_conditions: conditions(&self.as_condition, &model)?,
+            as_conditions: self.as_condition.clone(),
             mode: match self.mode {
                 Mode::Vanilla => DifferentialMode::Vanilla,
                 Mode::Change => DifferentialMode::Change {
@@ -101,44 +101,18 @@ impl Differential {
             },
             seed: global.seed.unwrap_or(0),
         };
-        let mut found: Vec<(String, String, Found)> = Vec::new();
-        for (a, b) in self.pairs(&groups)? {
-            stop::check()?;
-            let of = |wanted: &dyn Fn(u32) -> bool| -> Vec<usize> {
-                groups.codes.iter().zip(&rows).filter(|(c, _)| wanted(**c)).map(|(_, &r)| r).collect()
-            };
-            let (in_a, in_b) = (of(&|c| c == a), of(&|c| b.map_or(c != a, |b| c == b)));
-            let name = |k: u32| groups.levels[k as usize].clone();
-            tracing::info!("{} ({} cells) against {} cells", name(a), in_a.len(), in_b.len());
-            let result = differential(&model, &data, &in_a, &in_b, &plan)?;
-            found.push((name(a), b.map_or_else(|| "rest".into(), name), result));
-        }
+        let file = self.source.cells.display().to_string();
+        let found = differential(&model, (&cells, &file), &data, &plan, &mut stop::ask)?;
         if let Some(path) = &self.tsv {
-            write_table(path, &differential_table(&model, &found))?;
+            write_table(path, &table(&model, &found))?;
         }
         let told: Vec<Value> = found.iter().map(|f| self.tell(f, &model.header.genes, out)).collect();
         out.put("comparisons", told);
         Ok(())
     }
 
-    /// Codes of the groups to compare; `None` is the rest.
-    fn pairs(&self, groups: &Coded) -> Result<Vec<(u32, Option<u32>)>> {
-        let code = |name: &String| match groups.levels.iter().position(|l| l == name) {
-            Some(at) => Ok(at as u32),
-            None => bail!("`{name}` is no value of `{}`; there are: {}", self.groups, groups.levels.join(", ")),
-        };
-        let versus = self.versus.as_ref().map(code).transpose()?;
-        let tested: Vec<u32> = match self.group.len() {
-            0 => (0..groups.levels.len() as u32).filter(|k| Some(*k) != versus).collect(),
-            _ => self.group.iter().map(code).collect::<Result<_>>()?,
-        };
-        if groups.levels.len() < 2 {
-            bail!("`{}` has one value only, {}; two groups are needed", self.groups, groups.levels.join(", "));
-        }
-        Ok(tested.into_iter().map(|k| (k, versus)).collect())
-    }
-
-    fn tell(&self, (a, b, found): &(String, String, Found), genes: &[String], out: &mut Output) -> Value {
+    fn tell(&self, found: &GroupDifference, genes: &[String], out: &mut Output) -> Value {
+        let GroupDifference { group: a, comparison: b, found } = found;
         let called = found.rows.iter().filter(|r| r.differs == Some(true)).count();
         match self.mode {
             Mode::Change => out.line(format!("{a} versus {b}: {called} of {} genes differ", found.rows.len())),

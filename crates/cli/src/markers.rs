@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use scgraft::analysis::markers::{MarkerReference, rank_markers};
-use scgraft::cells::Coded;
 use scgraft::io::write_rows;
+use scgraft::markers::{MarkerPlan, markers};
 use serde_json::json;
 
 use super::near::Expression;
 use super::output::{fixed, number};
-use super::{Global, Output, files, input};
+use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
 Wilcoxon rank sums on log-normalised expression, as scanpy's rank_genes_groups computes them. Cells of a sample are not
@@ -57,33 +56,18 @@ impl Markers {
             files::check_output(path, &[&self.data])?;
         }
         let cells = files::read_own(&self.data)?;
-        let (groups, rows) = input::coded(&cells, &self.data.display().to_string(), &self.groups)?;
-        if let Some(unknown) = self.group.iter().find(|g| !groups.levels.contains(g)) {
-            let levels: Vec<&str> = groups.levels.iter().map(String::as_str).collect();
-            let near = input::nearest_first(unknown, &levels);
-            bail!("`{}` has no group `{unknown}`; nearest name first: {near}", self.groups);
-        }
         let expression = self.expression.of(&cells)?;
-        let all = rows.len() == cells.n_cells();
-        let x = if all { expression.x } else { expression.x.select_rows(&rows) };
-        let (x, groups) = if self.group.is_empty() || self.versus.is_none() {
-            (x, groups)
-        } else {
-            // Against one group, the others do not count.
-            let wanted = |c: u32| {
-                let level = &groups.levels[c as usize];
-                self.group.contains(level) || Some(level) == self.versus.as_ref()
-            };
-            let kept: Vec<usize> = (0..groups.codes.len()).filter(|&i| wanted(groups.codes[i])).collect();
-            let codes = kept.iter().map(|&i| groups.codes[i]).collect();
-            (x.select_rows(&kept), Coded { codes, levels: groups.levels.clone() })
+        let plan = MarkerPlan {
+            groups: self.groups,
+            group: self.group,
+            versus: self.versus.clone(),
+            tie_correct: self.tie_correct,
         };
-        let reference = self.versus.clone().map_or(MarkerReference::Rest, MarkerReference::Group);
-        let found = rank_markers(&x, (&self.groups, &groups), &reference, self.tie_correct)?;
+        let found = markers((&cells, &self.data.display().to_string()), &expression, &plan)?;
         let versus = self.versus.as_deref().unwrap_or("rest");
         let mut table = Vec::new();
         let mut told = Vec::new();
-        for group in found.iter().filter(|g| self.group.is_empty() || self.group.contains(&g.group)) {
+        for group in &found {
             out.line(format!("{} ({} cells) versus {versus} ({})", group.group, group.n_group, group.n_reference));
             let name = |gene: usize| expression.genes.index[gene].clone();
             let rows: Vec<[String; 6]> = group

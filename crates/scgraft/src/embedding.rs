@@ -104,6 +104,19 @@ impl Embedding {
     }
 }
 
+/// The query in the dimensions of the reference.
+pub(crate) fn shared(reference: &Embedding, query: &Embedding) -> Result<Embedding, Error> {
+    query.select(&reference.names).ok_or_else(|| {
+        let missing = reference.names.iter().find(|n| !query.names.contains(n)).cloned().unwrap_or_default();
+        Error::Slot {
+            slot: "embedding of the query".into(),
+            expected: format!("the {} dimensions of the reference", reference.names.len()),
+            found: format!("{} dimensions, `{missing}` not among them", query.names.len()),
+            remedy: "map the query onto this reference".into(),
+        }
+    })
+}
+
 /// The decoder's weights [gene × program], for models whose decoder is linear in programs.
 pub fn program_weights(model: &Model) -> Option<Dense> {
     let by_program = model.network.program_weights(&model.params, &model.header)?;

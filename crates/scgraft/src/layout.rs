@@ -4,7 +4,7 @@ use scgraft_analysis::neighbours::{Found, Neighbours, Search};
 use scgraft_analysis::umap::{Umap, UmapOptions, umap};
 use scgraft_cells::{Cells, Dense};
 
-use crate::pipeline::shared;
+use crate::embedding::shared;
 use crate::{Embedding, Error, slots};
 
 /// How cells are laid out.

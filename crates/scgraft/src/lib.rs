@@ -26,8 +26,11 @@
 
 use std::ops::ControlFlow;
 
+pub mod annotate;
+pub mod cluster;
 pub mod columns;
 pub mod decode;
+pub mod differential;
 mod embedding;
 pub mod enrich;
 mod error;
@@ -36,6 +39,7 @@ pub mod expression;
 pub mod joint;
 pub mod labels;
 pub mod layout;
+pub mod markers;
 mod normalised;
 pub mod page;
 pub mod pictures;

@@ -17,7 +17,7 @@ use crate::programs::ProgramSummary;
 use crate::{Embedding, Error};
 
 /// Bins of a reliability curve.
-const RELIABILITY_BINS: usize = 10;
+pub(crate) const RELIABILITY_BINS: usize = 10;
 
 /// A column to colour cells by: categories, or numbers.
 pub fn coloring(name: &str, column: &Column) -> Coloring {

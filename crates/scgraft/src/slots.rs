@@ -17,17 +17,22 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use scgraft_analysis::cluster::Clustering;
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
-use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, TransferredValues, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Dense, Frame, HighlyVariable, Uns};
+use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Uns};
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
+use crate::annotate::{AnnotatedLabels, Annotation};
+use crate::cluster::{Agreement, Clusters};
+use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
-use crate::pipeline::{Annotation, program_weights};
+use crate::reference::CONDITION_COLUMNS;
+
 use crate::{Embedding, Error};
 
 /// `obsm`: posterior means.
@@ -278,20 +283,34 @@ pub fn put_components(cells: &mut Cells, pca: Pca, variable: &HighlyVariable, n_
     cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
 }
 
-/// Puts transferred labels into `obs`, probabilities into `obsm["<label>_probabilities"]`, distances from the reference.
-pub fn put_annotation(cells: &mut Cells, annotation: &Annotation) {
-    annotation.labels.iter().for_each(|t| put_labels(cells, t));
-    for (t, novelty) in annotation.labels.iter().zip(&annotation.novelty) {
-        cells.obs.set(&format!("{}_novelty", t.column), Column::Real(novelty.score.clone()));
+/// Puts what was carried over into `obs`, probabilities of labels into `obsm["<label>_probabilities"]`.
+pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
+    found.labels.iter().for_each(|l| put_labels(cells, &l.transfer));
+    for l in &found.labels {
+        if let Some(novelty) = &l.novelty {
+            cells.obs.set(&format!("{}_novelty", l.transfer.column), Column::Real(novelty.score.clone()));
+        }
     }
-    for (t, found) in annotation.labels.iter().zip(&annotation.sets) {
-        let joined =
-            |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
-        let texts: Vec<String> = found.sets.iter().map(joined).collect();
-        cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
+    for AnnotatedLabels { transfer: t, sets, .. } in &found.labels {
+        if let Some(found) = sets {
+            let joined =
+                |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
+            let texts: Vec<String> = found.sets.iter().map(joined).collect();
+            cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
+        }
     }
-    cells.obs.set("scgraft_distance", Column::Real(annotation.distance.score.clone()));
-    cells.obs.set("scgraft_distance_quantile", Column::Real(annotation.distance.quantile.clone()));
+    cells.obs.set("scgraft_distance", Column::Real(found.distance.score.clone()));
+    cells.obs.set("scgraft_distance_quantile", Column::Real(found.distance.quantile.clone()));
+    if let Some(nested) = &found.nested {
+        put_nested(cells, nested);
+    }
+    if let Some((names, values)) = &found.numbers {
+        let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
+        for (j, name) in names.iter().enumerate() {
+            cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
+            cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
+        }
+    }
 }
 
 /// Puts the labels of a model's own classifier into `obs`, with probabilities into `obsm["<name>_probabilities"]`.
@@ -339,9 +358,7 @@ fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
     }
 }
 
-/// Puts the finest certain label of nested columns into `obs["<finest>_nested"]`, the column it is of into
-/// `obs["<finest>_nested_column"]` (`Unknown` where all are uncertain).
-pub fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
+fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
     let Some(finest) = nested.depths.first().map(|d| d.column.clone()) else { return };
     let n = nested.depth.len();
     let labels: Vec<&str> = (0..n).map(|i| nested.label(i)).collect();
@@ -351,13 +368,50 @@ pub fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
     cells.obs.set(&format!("{finest}_nested_column"), Column::categorical(&columns));
 }
 
-/// Puts numbers carried over into `obs["<name>_pred"]`, and how much the neighbours disagree into `obs["<name>_sd"]`.
-pub fn put_values(cells: &mut Cells, names: &[String], values: &TransferredValues) {
-    let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
-    for (j, name) in names.iter().enumerate() {
-        cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
-        cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
+/// Puts clusters into `obs[key]` (`obs["<key>_<resolution>"]` of several), as categories in the order of their numbers, and
+/// gives the names of the columns.
+pub fn put_clusters(cells: &mut Cells, key: &str, found: &Clusters) -> Vec<String> {
+    let several = found.clusterings.len() > 1;
+    let put = |(c, _): &(Clustering, Option<Agreement>)| {
+        let name = if several { format!("{key}_{}", c.resolution) } else { key.to_owned() };
+        let categories = (0..c.n_clusters).map(|c| c.to_string()).collect();
+        let codes = c.codes.iter().map(|&c| c as i32).collect();
+        cells.obs.set(&name, Column::Categorical { codes, categories, ordered: false });
+        name
+    };
+    found.clusterings.iter().map(put).collect()
+}
+
+/// Puts the graph of clusters where scanpy keeps it: distances and connectivities in `obsp`, what they are in
+/// `uns["neighbors"]`. `key` is the embedding that they are of, an entry of `obsm`.
+pub fn put_graph(cells: &mut Cells, found: &Clusters, key: &str) {
+    let near = &found.neighbours;
+    let n = near.n_rows();
+    let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
+    for i in 0..n {
+        let (indices, d) = near.row(i);
+        let mut row: Vec<(u32, f32)> =
+            indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i).collect();
+        row.sort_unstable_by_key(|e| e.0);
+        distances.indices.extend(row.iter().map(|e| e.0));
+        distances.values.extend(row.iter().map(|e| e.1));
+        distances.indptr.push(distances.indices.len());
     }
+    cells.obsp.insert("distances".into(), distances);
+    cells.obsp.insert("connectivities".into(), found.connectivities.clone());
+    let text = |t: &str| Uns::Text(t.to_owned());
+    let params = BTreeMap::from([
+        ("n_neighbors".to_owned(), Uns::Int(near.k as i64)),
+        ("method".to_owned(), text("umap")),
+        ("metric".to_owned(), text("euclidean")),
+        ("use_rep".to_owned(), text(key)),
+    ]);
+    let notes = BTreeMap::from([
+        ("connectivities_key".to_owned(), text("connectivities")),
+        ("distances_key".to_owned(), text("distances")),
+        ("params".to_owned(), Uns::Map(params)),
+    ]);
+    cells.uns.insert("neighbors".into(), Uns::Map(notes));
 }
 
 /// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
@@ -376,6 +430,17 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     match cells.uns.get(NOTES) {
         Some(Uns::Map(notes)) => notes.get(name),
         _ => None,
+    }
+}
+
+/// The columns of the condition that the reference was trained with, as a mapped file tells them; empty where it does not.
+pub fn condition_columns(cells: &Cells) -> Vec<String> {
+    match note(cells, "provenance") {
+        Some(Uns::Map(provenance)) => match provenance.get(CONDITION_COLUMNS) {
+            Some(Uns::Texts(columns)) => columns.clone(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
     }
 }
 

@@ -1,0 +1,319 @@
+//! What mapped cells are: labels and numbers of the reference, carried over by nearest neighbours.
+
+use scgraft_analysis::neighbours::{Neighbours, Search, knn_across};
+use scgraft_analysis::transfer::{
+    Calibration, HierarchicalTransfer, LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions, OutOfDistribution,
+    TransferOptions, TransferredValues, calibrate, check_nested, label_sets, novelty, out_of_distribution, reliability,
+    transfer_labels, transfer_values,
+};
+use scgraft_cells::{Cells, Coded, Dense};
+
+use crate::columns::{coded, find, joined, narrow, wrong};
+use crate::embedding::shared;
+use crate::labels::{Match, Renamed};
+use crate::pictures::RELIABILITY_BINS;
+use crate::{Ask, Embedding, Error, goes_on, slots};
+
+/// Cells and where they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// What errors and warnings call them: a file, a data set.
+    pub name: &'a str,
+    /// The cells; of the reference their obs is read, of the query obs and uns.
+    pub cells: &'a Cells,
+    /// Their embedding.
+    pub embedding: &'a Embedding,
+}
+
+/// What is carried over, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnnotatePlan {
+    /// Columns of the reference's obs with labels.
+    pub labels: Vec<String>,
+    /// Columns of the reference's obs with numbers.
+    pub numbers: Vec<String>,
+    /// Neighbours of each cell in the reference.
+    pub k: usize,
+    /// How they are searched for.
+    pub search: Search,
+    /// Weights of neighbours, and above which uncertainty a label is unknown where `novelty` is `None`.
+    pub transfer: TransferOptions,
+    /// Cells of types that the reference does not have are unknown, and only those; `None`: those whose neighbours disagree.
+    pub novelty: Option<NoveltyOptions>,
+    /// Also find the labels that each cell may have, so many that the true one is among them in this share of the cells.
+    pub coverage: Option<f64>,
+    /// Columns of obs with study or donor: what novelty and coverage are learned across. Empty: the columns of the condition
+    /// that the reference was trained with, as the query tells them.
+    pub across: Vec<String>,
+    /// Calibrate uncertainties on the reference's own labels.
+    pub calibration: Option<Calibration>,
+    /// Column of the reference's obs (study, donor): calibrate on neighbours in other studies, as a new study finds them.
+    pub calibrate_across: Option<String>,
+    /// The label columns are nested, finest first: fall back to the parent where a label is uncertain.
+    pub nested: bool,
+    /// Columns of the query's obs with labels to compare with, in the order of `labels`; empty: those of the same names. One
+    /// that is not there is passed over.
+    pub truth: Vec<String>,
+    /// What those labels are called in the reference.
+    pub renamed: Renamed,
+}
+
+impl Default for AnnotatePlan {
+    fn default() -> Self {
+        AnnotatePlan {
+            labels: Vec::new(),
+            numbers: Vec::new(),
+            k: 15,
+            search: Search::Exact,
+            transfer: TransferOptions { probabilities: true, ..TransferOptions::default() },
+            novelty: Some(NoveltyOptions::default()),
+            coverage: None,
+            across: Vec::new(),
+            calibration: None,
+            calibrate_across: None,
+            nested: false,
+            truth: Vec::new(),
+            renamed: Renamed::default(),
+        }
+    }
+}
+
+/// What [`annotate`] found; every list by cell is in the order of the query's cells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Annotation {
+    /// One per label column.
+    pub labels: Vec<AnnotatedLabels>,
+    /// How far outside the reference each cell lies.
+    pub distance: OutOfDistribution,
+    /// The finest certain labels, of nested columns.
+    pub nested: Option<HierarchicalTransfer>,
+    /// The numbers carried over, by the names of their columns.
+    pub numbers: Option<(Vec<String>, TransferredValues)>,
+    /// Share of the true neighbours that the search found.
+    pub recall: f64,
+    /// The columns that novelty and coverage were learned across.
+    pub across: Vec<String>,
+    /// Studies of the reference by those columns.
+    pub n_studies: usize,
+}
+
+/// A label column carried over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnnotatedLabels {
+    /// The labels.
+    pub transfer: LabelTransfer,
+    /// Whether cells are of a type that the reference does not have, where that was looked for.
+    pub novelty: Option<Novelty>,
+    /// The labels that a cell may have, where they were asked for.
+    pub sets: Option<LabelSets>,
+    /// How they agree with labels that the query has.
+    pub truth: Option<Truth>,
+}
+
+/// How labels carried over agree with given ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Truth {
+    /// The column of the query's obs with the given ones.
+    pub column: String,
+    /// How they meet the reference's.
+    pub matched: Match,
+    /// Over the cells whose given label the reference has: share whose most probable label it is, and the expected calibration
+    /// error; `None` without such a cell.
+    pub agreement: Option<(f64, f64)>,
+    /// Names that were to be renamed and are no cell's.
+    pub unused: Vec<String>,
+}
+
+/// How many cells got a label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelCount {
+    /// The label.
+    pub label: String,
+    /// Cells that got it.
+    pub cells: usize,
+    /// Cells whose most probable label it is, and that are unknown.
+    pub unknown: usize,
+    /// Mean uncertainty of both.
+    pub mean_uncertainty: f64,
+}
+
+impl AnnotatedLabels {
+    /// How many cells got each label, without the labels that are no cell's.
+    pub fn counts(&self) -> Vec<LabelCount> {
+        let t = &self.transfer;
+        let count = |(level, label): (usize, &String)| {
+            let of: Vec<usize> = (0..t.best.len()).filter(|&i| t.best[i] as usize == level).collect();
+            let unknown = of.iter().filter(|&&i| t.unknown[i]).count();
+            let mean_uncertainty = of.iter().map(|&i| t.uncertainty[i]).sum::<f64>() / of.len() as f64;
+            LabelCount { label: label.clone(), cells: of.len() - unknown, unknown, mean_uncertainty }
+        };
+        t.levels.iter().enumerate().map(count).filter(|c| c.cells + c.unknown > 0).collect()
+    }
+
+    /// Cells without a certain label.
+    pub fn n_unknown(&self) -> usize {
+        self.transfer.unknown.iter().filter(|u| **u).count()
+    }
+}
+
+/// Carries labels and numbers of reference cells over to query cells by their nearest neighbours, in the dimensions of the
+/// reference (programs that only the query has are left out). Reference cells without a label are left out for its column.
+///
+/// # Errors
+/// A column that is not there; a number that is not; a cell without a label where columns are nested, or without a study where
+/// calibration goes across studies; labels that are not nested; a dimension of the reference that the query lacks;
+/// [`Error::Stopped`]; of the analyses.
+pub fn annotate(
+    reference: &Placed<'_>,
+    query: &Placed<'_>,
+    plan: &AnnotatePlan,
+    ask: &mut Ask<'_>,
+) -> Result<Annotation, Error> {
+    let shared = shared(reference.embedding, query.embedding)?.mean;
+    let across = if plan.across.is_empty() { slots::condition_columns(query.cells) } else { plan.across.clone() };
+    let (studies, batches) = (joined(reference.cells, &across), joined(query.cells, &across));
+    let of = |name: &String| coded(reference.cells, reference.name, name);
+    let columns = plan.labels.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    let all: Vec<usize> = (0..reference.cells.n_cells()).collect();
+    let gaps = columns.iter().position(|c| c.1.len() < all.len());
+    if plan.nested {
+        if let Some(at) = gaps {
+            let n = all.len() - columns[at].1.len();
+            let problem = format!("is empty in {n} cells; nested labels need every label column filled in every cell");
+            return Err(wrong(reference.name, &plan.labels[at], problem));
+        }
+        check_nested(&plan.labels.iter().zip(&columns).map(|(n, c)| (n.as_str(), &c.0)).collect::<Vec<_>>())?;
+    }
+    let numbers = numbers(reference, &plan.numbers)?;
+
+    // Columns filled in all cells share their neighbours; one with gaps has its own.
+    let together = if gaps.is_none() { columns.len().max(1) } else { 1 };
+    let mut part = |at: usize| -> Result<(Vec<AnnotatedLabels>, Near), Error> {
+        goes_on(ask)?;
+        let rows = columns.get(at).map_or(&all, |c| &c.1);
+        let some = (rows.len() < all.len()).then(|| reference.embedding.mean.select_rows(rows));
+        let x = some.as_ref().unwrap_or(&reference.embedding.mean);
+        let near = Near::of(x, &shared, plan)?;
+        let named = at..(at + together).min(columns.len());
+        let named: Vec<(&str, &Coded)> = named.map(|j| (plan.labels[j].as_str(), &columns[j].0)).collect();
+        let transfers = transfer_labels(&near.query, &named, &plan.transfer)?;
+        let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
+        let others = match (plan.calibration, &plan.calibrate_across) {
+            (Some(_), Some(column)) => Some(in_other_studies(reference, column, rows, x, plan.k)?),
+            _ => None,
+        };
+        let mut labels = Vec::new();
+        for (mut transfer, labels_of) in transfers.into_iter().zip(named) {
+            if let Some(method) = plan.calibration {
+                let own = others.as_ref().unwrap_or(&near.reference);
+                calibrate(&mut transfer, own, labels_of.1, method, &plan.transfer)?;
+            }
+            let known = Labelled { x, labels: labels_of, studies: ("study", &own) };
+            let mut found = AnnotatedLabels { transfer, novelty: None, sets: None, truth: None };
+            if let Some(options) = &plan.novelty {
+                goes_on(ask)?;
+                let novelty = novelty(&known, &shared, ("batch", &batches), options, &plan.search)?;
+                found.transfer.unknown.iter_mut().enumerate().for_each(|(i, unknown)| *unknown = novelty.is_new(i));
+                found.novelty = Some(novelty);
+            }
+            if let Some(coverage) = plan.coverage {
+                goes_on(ask)?;
+                found.sets = Some(label_sets(&known, &shared, coverage, &plan.search)?);
+            }
+            found.truth = truth(&found.transfer, query, plan)?;
+            labels.push(found);
+        }
+        Ok((labels, near))
+    };
+    let (mut labels, mut near) = part(0)?;
+    for at in (together..columns.len()).step_by(together) {
+        let (more, last) = part(at)?;
+        labels.extend(more);
+        near = Near { recall: last.recall.min(near.recall), ..last };
+    }
+    let (distance, recall) = (out_of_distribution(&near.reference, &near.query)?, near.recall);
+    let nested = plan.nested.then(|| HierarchicalTransfer::of(labels.iter().map(|l| l.transfer.clone()).collect()));
+    let values = match numbers {
+        None => None,
+        Some(values) => {
+            let near = if gaps.is_none() { near } else { Near::of(&reference.embedding.mean, &shared, plan)? };
+            Some((plan.numbers.clone(), transfer_values(&near.query, &values, plan.transfer.kernel)?))
+        }
+    };
+    Ok(Annotation { labels, distance, nested, numbers: values, recall, across, n_studies: studies.levels.len() })
+}
+
+/// The neighbours of a query in its reference, and those of the reference's cells among themselves.
+struct Near {
+    query: Neighbours,
+    reference: Neighbours,
+    recall: f64,
+}
+
+impl Near {
+    fn of(reference: &Dense, query: &Dense, plan: &AnnotatePlan) -> Result<Near, Error> {
+        let near = plan.search.between(reference, query, plan.k)?;
+        let usual = plan.search.among(reference, plan.k, false)?;
+        Ok(Near { query: near.neighbours, reference: usual.neighbours, recall: near.recall.min(usual.recall) })
+    }
+}
+
+/// Neighbours of reference cells in other studies.
+fn in_other_studies(
+    reference: &Placed<'_>,
+    column: &str,
+    rows: &[usize],
+    x: &Dense,
+    k: usize,
+) -> Result<Neighbours, Error> {
+    let studies = coded(reference.cells, reference.name, column)?;
+    let here = narrow(&studies, rows);
+    if here.codes.len() < rows.len() {
+        let n = rows.len() - here.codes.len();
+        return Err(wrong(reference.name, column, format!("has {n} empty cells; fill it to calibrate across it")));
+    }
+    Ok(knn_across(x, (column, &here), k)?)
+}
+
+/// Numeric columns of the reference side by side, cells × columns; `None` of no column.
+fn numbers(reference: &Placed<'_>, names: &[String]) -> Result<Option<Dense>, Error> {
+    let mut out = Dense::zeros(reference.cells.n_cells(), names.len());
+    for (j, name) in names.iter().enumerate() {
+        let column = find(reference.cells, reference.name, name)?;
+        for i in 0..out.n_rows {
+            let Some(value) = column.number(i) else {
+                let cell = &reference.cells.obs.index[i];
+                return Err(wrong(reference.name, name, format!("has no number for cell `{cell}`")));
+            };
+            out.row_mut(i)[j] = value as f32;
+        }
+    }
+    Ok((!names.is_empty()).then_some(out))
+}
+
+/// How labels agree with those that the query has; `None` where it has none.
+fn truth(t: &LabelTransfer, query: &Placed<'_>, plan: &AnnotatePlan) -> Result<Option<Truth>, Error> {
+    let at = plan.labels.iter().position(|l| *l == t.column);
+    let column = if plan.truth.is_empty() { Some(&t.column) } else { at.and_then(|at| plan.truth.get(at)) };
+    let Some((name, column)) = column.and_then(|c| query.cells.obs.column(c).map(|column| (c, column))) else {
+        return Ok(None);
+    };
+    let given = plan.renamed.texts(column);
+    let mut pairs = Vec::new();
+    for (i, given) in given.iter().enumerate() {
+        if let Some(given) = given.as_ref().filter(|g| t.levels.contains(g)) {
+            pairs.push(((1.0 - t.uncertainty[i]).clamp(0.0, 1.0), *given == t.levels[t.best[i] as usize]));
+        }
+    }
+    let (confidence, right): (Vec<f64>, Vec<bool>) = pairs.into_iter().unzip();
+    let agreement = if confidence.is_empty() {
+        None
+    } else {
+        let curve = reliability(&confidence, &right, RELIABILITY_BINS)?;
+        let bins = curve.bins.iter().filter(|b| b.n_cells > 0);
+        let sum = bins.map(|b| b.accuracy * b.n_cells as f64).sum::<f64>();
+        Some((sum / confidence.len() as f64, curve.expected_error))
+    };
+    let unused = plan.renamed.unused(column).into_iter().map(str::to_owned).collect();
+    Ok(Some(Truth { column: name.clone(), matched: Match::of(&given, &t.levels), agreement, unused }))
+}

@@ -1,0 +1,50 @@
+//! Marker genes of groups of cells.
+
+use scgraft_analysis::markers::{GroupMarkers, MarkerReference, rank_markers};
+use scgraft_cells::{Cells, Coded};
+
+use crate::columns::{coded, level};
+use crate::{Error, LogExpression};
+
+/// What is compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarkerPlan {
+    /// Column of obs with the groups.
+    pub groups: String,
+    /// The groups whose markers are wanted; empty: all.
+    pub group: Vec<String>,
+    /// The group to compare with; `None`: all other cells.
+    pub versus: Option<String>,
+    /// Whether ties count in the variance of the rank sum.
+    pub tie_correct: bool,
+}
+
+/// Ranks the genes of `expression` (log-normalised, of the same cells) for each group wanted, as
+/// [`rank_markers`] does; genes are columns of `expression`. Cells without a group are left out, and, against one group, those
+/// of groups that are not wanted. Errors and warnings call the cells `name`.
+///
+/// # Errors
+/// A column or a group that is not there; of [`rank_markers`].
+pub fn markers(
+    (cells, name): (&Cells, &str),
+    expression: &LogExpression,
+    plan: &MarkerPlan,
+) -> Result<Vec<GroupMarkers>, Error> {
+    let (groups, rows) = coded(cells, name, &plan.groups)?;
+    plan.group.iter().try_for_each(|g| level(&groups, &plan.groups, g).map(|_| ()))?;
+    let wanted = |name: &String| plan.group.is_empty() || plan.group.contains(name);
+    let counts = |i: &usize| {
+        let name = &groups.levels[groups.codes[*i] as usize];
+        plan.versus.is_none() || wanted(name) || Some(name) == plan.versus.as_ref()
+    };
+    let kept: Vec<usize> = (0..rows.len()).filter(counts).collect();
+    let some = (kept.len() < cells.n_cells())
+        .then(|| expression.x.select_rows(&kept.iter().map(|&i| rows[i]).collect::<Vec<_>>()));
+    let codes = kept.iter().map(|&i| groups.codes[i]).collect();
+    let groups = Coded { codes, levels: groups.levels };
+    let reference = plan.versus.clone().map_or(MarkerReference::Rest, MarkerReference::Group);
+    let x = some.as_ref().unwrap_or(&expression.x);
+    let mut found = rank_markers(x, (&plan.groups, &groups), &reference, plan.tie_correct)?;
+    found.retain(|g| wanted(&g.group));
+    Ok(found)
+}
