@@ -13,7 +13,7 @@ import pandas as pd
 
 from . import _native
 from ._adata import Slots, cells, nearest, opened, put, with_remedy
-from ._frames import csr_from, frame_from, names
+from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
 from ._programs import gene_sets
 from ._progress import Epochs
@@ -179,7 +179,7 @@ def train(
     >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
     >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
     >>> model
-    Model(expimap: 772 genes, 33 programs, conditions batch1, batch2, batch3)
+    Model(expimap: 772 genes, 33 programs, conditions reference_1, reference_2, reference_3)
     """
     data = opened(adata)
     slots = Slots(
@@ -275,13 +275,21 @@ def _json(options: dict[str, Any]) -> str:
     return json.dumps(options, default=plain)
 
 
-def load(path: str | Path) -> Model:
-    """Read a model file.
+def _fetched(path: str | Path, offline: bool = False) -> str:
+    """The file itself, or what an address names."""
+    return str(_native.fetch(str(path), offline) or path)
+
+
+def load(path: str | Path, *, offline: bool = False) -> Model:
+    """Read a model, from a file or by its address.
 
     Parameters
     ----------
     path
-        A file that :meth:`Model.save` or the command line wrote.
+        A file that :meth:`Model.save` or the command line wrote, or an address: ``hf://owner/name``, ``zenodo:1234567``, a
+        DOI, ``https://…``. What was fetched once is kept.
+    offline
+        Of an address: look among what was kept, and do not ask the network.
 
     Returns
     -------
@@ -304,7 +312,7 @@ def load(path: str | Path) -> Model:
     >>> sg.load(path).name
     'scvi'
     """
-    return Model(_native.Model.load(str(path)))
+    return Model(_native.Model.load(_fetched(path, offline)))
 
 
 def import_model(path: str | Path, *, program_names: Sequence[str] | None = None) -> Model:
@@ -354,7 +362,7 @@ class Adaptor:
     >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
     >>> mapped = model.map(sim.query, batch_key="batch", name="patients", max_epochs=1, progress=False)
     >>> mapped.adaptor
-    Adaptor(patients: conditions query1, query2)
+    Adaptor(patients: conditions query_1, query_2)
     >>> model.attach(mapped.adaptor).grafts
     ['patients']
     """
@@ -364,8 +372,8 @@ class Adaptor:
 
     @classmethod
     def load(cls, path: str | Path) -> Adaptor:
-        """Read an adaptor file."""
-        return cls(_native.Adaptor.load(str(path)))
+        """Read an adaptor, from a file or by its address."""
+        return cls(_native.Adaptor.load(_fetched(path)))
 
     def save(self, path: str | Path) -> None:
         """Write the adaptor, whole or not at all."""
@@ -687,7 +695,7 @@ class Model:
         >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
         >>> mapped = model.map(sim.query, max_epochs=1, progress=False)
         >>> mapped.conditions
-        ['batch1', 'batch2', 'batch3', 'query1', 'query2']
+        ['reference_1', 'reference_2', 'reference_3', 'query_1', 'query_2']
         >>> mapped.reference_hash == model.reference_hash
         True
         """
@@ -999,35 +1007,20 @@ class Model:
         ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max`` (log2), ``mean_group``,
         ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
-        if mode not in ("change", "vanilla"):
-            raise ScgraftError(f'mode={mode!r}: expected "change" or "vanilla"')
         data = self._adata(adata)
         if groupby not in data.obs.columns:
             there = nearest(groupby, data.obs.columns)
             raise ScgraftError(f"groupby={groupby!r}: obs has no such column; its columns, nearest name first: {there}")
-        of = data.obs[groupby]
-        groups = sorted({str(v) for v in of.dropna()})
-        if len(groups) < 2:
-            raise ScgraftError(f"groupby={groupby!r}: the column has {len(groups)} value(s); two groups are needed")
-        tested = groups if group1 is None else [group1] if isinstance(group1, str) else [str(g) for g in group1]
-        for g in [*tested, *([] if group2 is None else [group2])]:
-            if g not in groups:
-                raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, groups)}")
-        values = np.array([None if pd.isna(v) else str(v) for v in of], dtype=object)
-        filled = np.array([v is not None for v in values])
-        pairs = []
-        for g in tested:
-            if g == group2:
-                continue
-            other = values == group2 if group2 is not None else filled & (values != g)
-            own = np.flatnonzero(values == g).tolist()
-            pairs.append((g, group2 if group2 is not None else "rest", own, np.flatnonzero(other).tolist()))
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
         plan = {
-            "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
+            "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
+            "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
             "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
         }  # fmt: skip
-        found = self._native.differential(self._ready(adata, None, where), pairs, json.dumps(plan), _threads(None))
+        groups = _native.Cells(names(data.obs_names), [])
+        groups.set_obs(groupby, column(data.obs[groupby]))
+        ready = self._ready(adata, None, where)
+        found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
         return frame_from(found).reset_index(drop=True)
 
     # Inside.

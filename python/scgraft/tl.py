@@ -318,7 +318,7 @@ def enrich(
         "groups": groupby, "tested": tested, "versus": versus, "within": within, "key": LATENT, "directed": directed,
         "direction": direction, "min_cells": int(min_cells), "samples": n_samples, "published": published,
         "seed": settings.seed if seed is None else int(seed), "donors": donor_key, "paired": paired,
-        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised, "name": name,
+        "slot": "raw" if use_raw else "X", "layer": layer, "gene_key": None, "normalised": log_normalised,
     }  # fmt: skip
     written = _native.enrich(mine, expression, sets, json.dumps(plan), _threads(None))
     notes = adata.uns.setdefault(NOTES if use_rep == LATENT else use_rep, {})
@@ -548,7 +548,7 @@ def _expression(
 def _plan(**given: Any) -> str:
     plan = {
         "slot": "raw" if given.pop("use_raw", False) else "X", "layer": None, "normalised": False, "batch": None,
-        "n_top": 2000, "flavor": "seurat", "components": 50, "groups": None, "versus": None, "tie_correct": False,
+        "n_top": 2000, "flavor": "seurat", "components": 50,
     }  # fmt: skip
     return json.dumps({**plan, **given})
 
@@ -647,17 +647,14 @@ def rank_genes_groups(
     """
     adata = _copied(adata, copy)
     given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[groupby])
-    levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
-    for g in [*(groups or ()), *([] if reference == "rest" else [reference])]:
-        if g not in levels:
-            raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, levels)}")
-    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, groups=groupby,
-                 versus=None if reference == "rest" else reference, tie_correct=bool(tie_correct))  # fmt: skip
+    plan = {
+        "groups": groupby, "group": [str(g) for g in groups or ()], "versus": None if reference == "rest" else reference,
+        "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
+    }  # fmt: skip
     try:
-        found = _native.markers(given, plan, _threads(None))
+        found = _native.markers(given, json.dumps(plan), _threads(None))
     except ScgraftError as error:
         raise with_remedy(error, adata, slots) from None
-    found = [g for g in found if groups is None or g[0] in groups]
     n = n_genes if n_genes is not None else (len(found[0][1]) if found else 0)
 
     def records(at: int, kind: str) -> np.recarray:

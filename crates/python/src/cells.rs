@@ -77,7 +77,11 @@ impl PyCells {
         let values = column(values)?;
         self.change(|cells| {
             if values.len() != cells.n_cells() {
-                return Err(refuse(format!("column `{name}` of obs has {} rows for {} cells", values.len(), cells.n_cells())));
+                return Err(refuse(format!(
+                    "column `{name}` of obs has {} rows for {} cells",
+                    values.len(),
+                    cells.n_cells()
+                )));
             }
             cells.obs.set(name, values);
             Ok(())
@@ -89,7 +93,11 @@ impl PyCells {
         let values = column(values)?;
         self.change(|cells| {
             if values.len() != cells.n_genes() {
-                return Err(refuse(format!("column `{name}` of var has {} rows for {} genes", values.len(), cells.n_genes())));
+                return Err(refuse(format!(
+                    "column `{name}` of var has {} rows for {} genes",
+                    values.len(),
+                    cells.n_genes()
+                )));
             }
             cells.var.set(name, values);
             Ok(())
@@ -148,7 +156,9 @@ pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<Py
     });
     let out = PyDict::new(py);
     let activity = [found.truth.reference_activity, found.truth.query_activity];
-    for ((name, mut cells), activity) in [("reference", found.reference), ("query", found.query)].into_iter().zip(activity) {
+    for ((name, mut cells), activity) in
+        [("reference", found.reference), ("query", found.query)].into_iter().zip(activity)
+    {
         cells.obsm.insert("true_activity".into(), Array::Dense(activity));
         out.set_item(name, whole(py, cells)?)?;
     }

@@ -64,37 +64,64 @@ impl Counts {
         let py = values.py();
         let shape = if by_row { (n_cells, self.wanted.len()) } else { (self.wanted.len(), n_cells) };
         let starts: Vec<i64> = match starts.cast::<PyArray1<i32>>() {
-            Ok(a) => contiguous(&a.try_readonly().map_err(|e| refuse(e.to_string()))?, "indptr")?.iter().map(|&p| i64::from(p)).collect(),
+            Ok(a) => contiguous(&a.try_readonly().map_err(|e| refuse(e.to_string()))?, "indptr")?
+                .iter()
+                .map(|&p| i64::from(p))
+                .collect(),
             Err(_) => match starts.cast::<PyArray1<i64>>() {
                 Ok(a) => contiguous(&a.try_readonly().map_err(|e| refuse(e.to_string()))?, "indptr")?.to_vec(),
-                Err(_) => return Err(refuse(format!("indptr of the sparse matrix has the type {}; expected int32 or int64", starts.dtype()))),
+                Err(_) => {
+                    return Err(refuse(format!(
+                        "indptr of the sparse matrix has the type {}; expected int32 or int64",
+                        starts.dtype()
+                    )));
+                }
             },
         };
         if let Ok(indices) = indices.cast::<PyArray1<i32>>() {
             let indices = indices.try_readonly().map_err(|e| refuse(e.to_string()))?;
             let indices = contiguous(&indices, "indices")?;
-            by_number!(values, PyArray1, |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?), "data of the sparse matrix")
+            by_number!(
+                values,
+                PyArray1,
+                |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?),
+                "data of the sparse matrix"
+            )
         }
         let Ok(indices) = indices.cast::<PyArray1<i64>>() else {
-            return Err(refuse(format!("indices of the sparse matrix have the type {}; expected int32 or int64", indices.dtype())));
+            return Err(refuse(format!(
+                "indices of the sparse matrix have the type {}; expected int32 or int64",
+                indices.dtype()
+            )));
         };
         let indices = indices.try_readonly().map_err(|e| refuse(e.to_string()))?;
         let indices = contiguous(&indices, "indices")?;
-        by_number!(values, PyArray1, |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?), "data of the sparse matrix")
+        by_number!(
+            values,
+            PyArray1,
+            |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?),
+            "data of the sparse matrix"
+        )
     }
 
     /// Reads a dense matrix, cells × genes, in any order of memory.
     fn add_dense(&self, values: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
         let py = values.py();
         if values.shape().len() != 2 || values.shape()[1] != self.wanted.len() {
-            return Err(refuse(format!("a matrix of shape {:?}; expected cells × {} genes", values.shape(), self.wanted.len())));
+            return Err(refuse(format!(
+                "a matrix of shape {:?}; expected cells × {} genes",
+                values.shape(),
+                self.wanted.len()
+            )));
         }
         by_number!(values, PyArray2, |v| self.add_array(py, &v), "the matrix")
     }
 }
 
 fn contiguous<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, name: &str) -> PyResult<&'a [T]> {
-    array.as_slice().map_err(|_| refuse(format!("{name} of the sparse matrix is not contiguous; copy the matrix first")))
+    array
+        .as_slice()
+        .map_err(|_| refuse(format!("{name} of the sparse matrix is not contiguous; copy the matrix first")))
 }
 
 impl Counts {

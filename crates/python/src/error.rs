@@ -20,7 +20,7 @@ const SHOWN: usize = 12;
 /// else a `ScgraftError`.
 pub fn raise(error: impl Into<Error>) -> PyErr {
     let error = error.into();
-    if let Error::Train(TrainError::Stopped { .. }) = &error {
+    if matches!(error, Error::Train(TrainError::Stopped { .. }) | Error::Stopped) {
         return PyKeyboardInterrupt::new_err(error.to_string());
     }
     let words = spoken(&error.to_string()) + &remedy(&error);
@@ -66,6 +66,23 @@ fn remedy(error: &Error) -> String {
             "; give batch_key=, a column of obs (there are: {}), or batch_name= when all cells are one batch",
             shown(there)
         ),
+        Error::NoColumn { there, .. } | Error::NoGeneColumn { there, .. } => {
+            format!("; its columns: {}", shown(there))
+        }
+        Error::NoGroup { there, .. } => format!("; there are: {}", shown(there)),
+        Error::NoEmbedding { .. } => "; make it with scgraft.tl.map(adata, model) or model.to_adata(adata)".into(),
+        Error::NoDirection { programs: true, .. } => "; map or embed the cells again".into(),
+        Error::NoDirection { .. } => "; leave direction= out".into(),
+        Error::NotCounts { .. } => {
+            "; choose the slot with counts (layer=, use_raw=True), or give log_normalised=True for log1p values".into()
+        }
+        Error::NoProgramSets => "; give the gene sets that the model was trained with".into(),
+        Error::NoBatch { there, .. } => format!(" to be the query; there are: {}", shown(there)),
+        Error::TwoDecompositions { .. } => {
+            "; leave before= out (components of the counts of both are made), or put one embedding of all cells into both"
+                .into()
+        }
+        Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => "; map these cells with model.map(adata) or scgraft.tl.map(adata, model)".into(),
         Error::UnknownName { known, .. } => format!("; there are: {}", shown(known)),
         _ => String::new(),

@@ -53,9 +53,7 @@ fn present<T>(values: Vec<T>, missing: Option<Vec<bool>>) -> Vec<Option<T>> {
 /// A table of Python's: `{"index": [...], "name": ..., "columns": [(name, column), ...]}`.
 pub fn frame(given: &Bound<'_, PyAny>) -> PyResult<Frame> {
     let given = given.cast::<PyDict>()?;
-    let get = |name: &str| {
-        given.get_item(name)?.ok_or_else(|| refuse(format!("a table without {name}")))
-    };
+    let get = |name: &str| given.get_item(name)?.ok_or_else(|| refuse(format!("a table without {name}")));
     let mut out = Frame::new(get("index")?.extract()?);
     out.index_name = get("name")?.extract()?;
     for pair in get("columns")?.try_iter()? {

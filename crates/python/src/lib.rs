@@ -1,7 +1,6 @@
 //! scgraft for Python: what the package `scgraft` calls. No algorithm is here; arrays are read where they stand, results
 //! move out.
 
-mod annotate;
 mod cells;
 mod counts;
 mod error;
@@ -12,6 +11,7 @@ mod model;
 mod output;
 mod plan;
 mod run;
+mod steps;
 mod tools;
 mod uns;
 
@@ -27,13 +27,15 @@ mod _native {
     #[pymodule_export]
     use super::counts::{Counts, address};
     #[pymodule_export]
-    use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, map_cells, models, prepare, read_gmt, train};
+    use super::model::{
+        PyAdaptor, PyModel, PyPrepared, fetch, import_model, map_cells, models, prepare, read_gmt, train,
+    };
     #[pymodule_export]
-    use super::annotate::annotate;
+    use super::steps::{annotate, differential, enrich, markers};
     #[pymodule_export]
     use super::tools::{
-        agreements, clusters, components, evaluate, instruction_set, markers, neighbours, picture_of_training,
-        pictures_of_test, report, scores, silhouettes, umap, variable_genes,
+        agreements, clusters, components, evaluate, instruction_set, neighbours, picture_of_training, pictures_of_test,
+        report, scores, silhouettes, umap, variable_genes,
     };
 
     #[pymodule_init]

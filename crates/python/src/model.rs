@@ -12,8 +12,8 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{Cells, Frame, GeneSet, Prepared};
 use scgraft::decode::{Decode, decode};
-use scgraft::expression::{DifferentialPlan, differential, differential_table, predict};
-use scgraft::hub::ImportOptions;
+use scgraft::expression::predict;
+use scgraft::hub::{Address, Hub, ImportOptions, Settings};
 use scgraft::io::{DuplicateSets, GmtOptions};
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
 use scgraft::pipeline::program_weights;
@@ -314,33 +314,17 @@ impl PyModel {
         let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what)?))?;
         Ok((dense_out(py, found.foreground)?, dense_out(py, found.total)?, dense_out(py, found.probability)?))
     }
-
-    /// Differential expression of pairs of groups `(name, name of the other, rows, rows of the other)`, a table.
-    #[allow(clippy::too_many_arguments)]
-    fn differential(
-        &self,
-        py: Python<'_>,
-        data: &PyPrepared,
-        pairs: Vec<(String, String, Vec<usize>, Vec<usize>)>,
-        plan: &str,
-        threads: usize,
-    ) -> PyResult<Py<PyAny>> {
-        let asked: DifferentialAsked = options(plan)?;
-        let (model, data) = (self.inner.clone(), data.inner.clone());
-        let table = run(py, threads, None, move |_| {
-            let plan = asked.plan(&model)?;
-            let mut found = Vec::new();
-            for (a, b, in_a, in_b) in pairs {
-                found.push((a, b, differential(&model, &data, &in_a, &in_b, &plan)?));
-            }
-            Ok(differential_table(&model, &found))
-        })?;
-        frame_out(py, table)
-    }
 }
 
 impl PyModel {
-    fn decoded(&self, py: Python<'_>, data: &PyPrepared, what: Decode, seed: u64, threads: usize) -> PyResult<Py<PyAny>> {
+    fn decoded(
+        &self,
+        py: Python<'_>,
+        data: &PyPrepared,
+        what: Decode,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Py<PyAny>> {
         let (model, data) = (self.inner.clone(), data.inner.clone());
         let decoded = run(py, threads, None, move |_| {
             let cells = Cells::empty(Frame::new(data.cells.clone()), Frame::default());
@@ -351,36 +335,6 @@ impl PyModel {
             Some(scgraft::cells::Matrix::Sparse(m)) => csr_out(py, m),
             None => Err(refuse("nothing was decoded")),
         }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DifferentialAsked {
-    draws: usize,
-    as_conditions: Vec<String>,
-    mode: String,
-    delta: f64,
-    pseudocount: Option<f64>,
-    both_directions: bool,
-    fdr: f64,
-    seed: u64,
-}
-
-impl DifferentialAsked {
-    fn plan(&self, model: &Model) -> Result<DifferentialPlan, Error> {
-        use scgraft::analysis::differential::DifferentialMode;
-        let mode = match self.mode.as_str() {
-            "vanilla" => DifferentialMode::Vanilla,
-            _ => DifferentialMode::Change {
-                delta: self.delta,
-                pseudocount: self.pseudocount,
-                both_directions: self.both_directions,
-                fdr: self.fdr,
-            },
-        };
-        let as_conditions = scgraft::decode::conditions(&self.as_conditions, model)?;
-        Ok(DifferentialPlan { draws: self.draws, as_conditions, mode, seed: self.seed })
     }
 }
 
@@ -630,7 +584,11 @@ pub fn prepare(py: Python<'_>, model: &PyModel, cells: &PyCells, data: &str, thr
 /// A published model of another package, and what to know of it.
 #[pyfunction]
 #[pyo3(signature = (path, program_names = None))]
-pub fn import_model(py: Python<'_>, path: PathBuf, program_names: Option<Vec<String>>) -> PyResult<(PyModel, Py<PyAny>)> {
+pub fn import_model(
+    py: Python<'_>,
+    path: PathBuf,
+    program_names: Option<Vec<String>>,
+) -> PyResult<(PyModel, Py<PyAny>)> {
     file(&path)?;
     let imported = py.detach(|| scgraft::hub::import(&path, &ImportOptions { program_names }));
     let mut imported = imported.map_err(|e| refuse(spoken(&e.to_string())))?;
@@ -673,4 +631,21 @@ pub fn models(py: Python<'_>) -> PyResult<Py<PyAny>> {
         })
         .collect();
     to_python(py, &Value::Array(all))
+}
+
+/// The file that an address names, fetched (or kept from an earlier time); None for what is no address. `offline` looks among
+/// the kept ones alone.
+#[pyfunction]
+pub fn fetch(py: Python<'_>, address: &str, offline: bool) -> PyResult<Option<PathBuf>> {
+    let wrong = |e: scgraft::hub::HubError| refuse(spoken(&e.to_string()));
+    let Some(address) = Address::parse(address).map_err(wrong)? else { return Ok(None) };
+    let fetched = run(py, 1, None, move |teller| {
+        let fetch = || {
+            let mut settings = Settings::from_env()?;
+            settings.offline |= offline;
+            Hub::new(settings)?.fetch(&address, &mut |_: &scgraft::hub::Progress<'_>| teller.goes_on())
+        };
+        Ok(fetch())
+    })?;
+    Ok(Some(fetched.map_err(wrong)?.path))
 }

@@ -71,7 +71,10 @@ impl Data {
             kind,
             label: self.labels_key.clone(),
             unlabelled: self.unlabeled_category.clone(),
-            proteins: self.protein_key.clone().map(|obsm| ProteinSource { obsm, names: self.protein_names_key.clone() }),
+            proteins: self
+                .protein_key
+                .clone()
+                .map(|obsm| ProteinSource { obsm, names: self.protein_names_key.clone() }),
             covariates: self.covariates.clone(),
             continuous: self.continuous.clone(),
             min_overlap: self.min_overlap.unwrap_or(usual.min_overlap),
@@ -207,9 +210,11 @@ impl TrainOptions {
         let entry = find(&self.model).map_err(|e| e.to_string())?;
         let settings = self.fit.settings(entry, &self.settings);
         let Some(condition) = self.data.condition() else {
-            return Err("say what the batch (condition, study) of a cell is: batch_key=, a column of obs, or batch_name=, a \
+            return Err(
+                "say what the batch (condition, study) of a cell is: batch_key=, a column of obs, or batch_name=, a \
                         name, for data that is one batch"
-                .into());
+                    .into(),
+            );
         };
         let flavor = flavor(self.flavor.as_deref().unwrap_or("seurat"))?;
         let variable = self.n_top_genes.map(|n_top| HvgOptions { flavor, n_top, ..HvgOptions::default() });
@@ -246,9 +251,9 @@ pub fn flavor(name: &str) -> Result<HvgFlavor, String> {
         "cell_ranger" => Ok(HvgFlavor::CellRanger),
         "seurat_v3" => Ok(HvgFlavor::SeuratV3),
         "seurat_v3_paper" => Ok(HvgFlavor::SeuratV3Paper),
-        other => Err(format!(
-            "flavor={other:?}: expected \"seurat\", \"cell_ranger\", \"seurat_v3\" or \"seurat_v3_paper\""
-        )),
+        other => {
+            Err(format!("flavor={other:?}: expected \"seurat\", \"cell_ranger\", \"seurat_v3\" or \"seurat_v3_paper\""))
+        }
     }
 }
 

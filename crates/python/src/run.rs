@@ -26,6 +26,11 @@ pub struct Teller {
 }
 
 impl Teller {
+    /// Says whether to go on.
+    pub fn goes_on(&self) -> ControlFlow<()> {
+        if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// Watches a fit: tells of its epochs, keeps its checkpoints.
     pub fn keeping(&self, kept: Option<Checkpoints>) -> Watch {
         Watch { epochs: self.epochs.clone(), stop: self.stop.clone(), kept }
@@ -149,6 +154,8 @@ pub fn run<T: Send + 'static>(
     log::pass_on(py)?;
     match out {
         Ok(out) => out.map_err(raise),
-        Err(_) => Err(PyRuntimeError::new_err("the work ended without a result; this is a fault of scgraft: please report it")),
+        Err(_) => Err(PyRuntimeError::new_err(
+            "the work ended without a result; this is a fault of scgraft: please report it",
+        )),
     }
 }

@@ -4,12 +4,11 @@ use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use scgraft::analysis::cluster::{Algorithm, sweep};
-use scgraft::analysis::markers::{MarkerReference, rank_markers};
+use scgraft::analysis::graph::cluster::{Algorithm, sweep};
+use scgraft::analysis::graph::connectivities;
 use scgraft::analysis::metrics::scores::EvaluateOptions;
 use scgraft::analysis::metrics::{agreement, silhouette};
 use scgraft::analysis::neighbours::{ApproximateOptions, Search};
-use scgraft::analysis::umap::connectivities;
 use scgraft::cells::{Cells, Coded, Column, Csr, Frame, HvgFlavor, HvgOptions, Slot, highly_variable};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::layout::{Layout, LayoutPlan, lay_out, place};
@@ -41,7 +40,7 @@ pub fn search(approximate: Option<f64>, seed: u64) -> Search {
 }
 
 /// A slot by name: "X", "raw", or a layer.
-fn slot(name: &str, layer: Option<String>) -> Slot {
+pub fn slot(name: &str, layer: Option<String>) -> Slot {
     match (name, layer) {
         (_, Some(layer)) => Slot::Layer(layer),
         ("raw", None) => Slot::Raw,
@@ -174,9 +173,6 @@ struct ExpressionAsked {
     n_top: usize,
     flavor: String,
     components: usize,
-    groups: Option<String>,
-    versus: Option<String>,
-    tie_correct: bool,
 }
 
 impl ExpressionAsked {
@@ -242,37 +238,6 @@ pub fn components(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -
     })?;
     let chosen: Vec<i64> = chosen.into_iter().map(i64::from).collect();
     Ok((written(py, out)?, chosen.into_pyarray(py).into_py_any(py)?))
-}
-
-/// Genes ranked for each group: `[(group, genes, scores, p, adjusted p, log2 fold changes, shares in, shares out), …]`.
-#[pyfunction]
-pub fn markers(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> PyResult<Py<PyAny>> {
-    let asked: ExpressionAsked = options(plan)?;
-    let cells = cells.get()?;
-    let (found, genes) = run(py, threads, None, move |_| {
-        let groupby = asked.groups.clone().unwrap_or_default();
-        let (groups, rows) = columns::coded(&cells, "adata", &groupby)?;
-        let LogExpression { x, genes } = log_expression(&cells, &asked.slot(), asked.normalised)?;
-        let x = if rows.len() == cells.n_cells() { x } else { x.select_rows(&rows) };
-        let reference = asked.versus.clone().map_or(MarkerReference::Rest, MarkerReference::Group);
-        Ok((rank_markers(&x, (&groupby, &groups), &reference, asked.tie_correct)?, genes.index))
-    })?;
-    let list = PyList::empty(py);
-    for g in found {
-        let of = |f: &dyn Fn(&scgraft::analysis::markers::Marker) -> f64| -> Vec<f64> { g.genes.iter().map(f).collect() };
-        let names: Vec<&str> = g.genes.iter().map(|m| genes[m.gene].as_str()).collect();
-        list.append((
-            &g.group,
-            names,
-            of(&|m| m.score).into_pyarray(py),
-            of(&|m| m.p_value).into_pyarray(py),
-            of(&|m| m.p_adjusted).into_pyarray(py),
-            of(&|m| m.log2_fold_change).into_pyarray(py),
-            of(&|m| m.share_group).into_pyarray(py),
-            of(&|m| m.share_reference).into_pyarray(py),
-        ))?;
-    }
-    list.into_py_any(py)
 }
 
 #[derive(Deserialize)]
@@ -368,7 +333,10 @@ pub fn evaluate(
 #[pyfunction]
 pub fn agreements(a: PyReadonlyArray1<'_, i32>, b: PyReadonlyArray1<'_, i32>) -> PyResult<(f64, f64)> {
     let codes = |v: &PyReadonlyArray1<'_, i32>| -> PyResult<Vec<u32>> {
-        v.as_slice()?.iter().map(|&c| u32::try_from(c).map_err(|_| refuse("a cell has no label; leave it out"))).collect()
+        v.as_slice()?
+            .iter()
+            .map(|&c| u32::try_from(c).map_err(|_| refuse("a cell has no label; leave it out")))
+            .collect()
     };
     let (a, b) = (codes(&a)?, codes(&b)?);
     let nmi = agreement::nmi(&a, &b).map_err(raise)?;
@@ -386,7 +354,8 @@ pub fn silhouettes(
     threads: usize,
 ) -> PyResult<f64> {
     let x = dense(x)?;
-    let coded = |c: &Bound<'_, PyAny>| column(c)?.coded().map_err(|_| refuse("some cells have no label; leave them out"));
+    let coded =
+        |c: &Bound<'_, PyAny>| column(c)?.coded().map_err(|_| refuse("some cells have no label; leave them out"));
     let (labels, batches) = (coded(labels)?, batches.map(coded).transpose()?);
     run(py, threads, None, move |_| {
         Ok(match batches {

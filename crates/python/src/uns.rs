@@ -36,7 +36,8 @@ pub fn array_out(py: Python<'_>, array: Array) -> PyResult<Py<PyAny>> {
 
 /// A matrix of Python's, float32 in rows.
 pub fn dense(given: &Bound<'_, PyAny>) -> PyResult<Dense> {
-    let array: PyReadonlyArray2<'_, f32> = given.cast::<PyArray2<f32>>()?.try_readonly().map_err(|e| refuse(e.to_string()))?;
+    let array: PyReadonlyArray2<'_, f32> =
+        given.cast::<PyArray2<f32>>()?.try_readonly().map_err(|e| refuse(e.to_string()))?;
     let shape = array.shape().to_vec();
     Ok(Dense::new(shape[0], shape[1], array.as_array().iter().copied().collect()))
 }
