@@ -125,7 +125,7 @@ impl Demo {
             let plan = EnrichPlan { groups: groups.into(), test, ..EnrichPlan::default() };
             let found = enrich((&query, "query"), &mapped.embedding, &plan, None, &mut stop::ask)?;
             slots::put_test(&mut query, name, &found);
-            Ok::<_, scgraft::Error>(found)
+            Ok::<_, anyhow::Error>(found)
         };
         let control = Comparison::Groups(vec!["control".into()]);
         let stimulation = test(STATE, control, "condition versus control")?;

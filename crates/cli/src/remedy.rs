@@ -15,9 +15,6 @@ pub(crate) fn remedy(error: &Error) -> String {
             "; give --condition COLUMN (there are: {}), or --condition-name NAME when all cells are one batch",
             nearest(columns.first().map_or("", String::as_str), there)
         ),
-        Error::NoColumn { name, there, .. } => format!("; its columns, nearest name first: {}", nearest(name, there)),
-        Error::NoGeneColumn { name, there } => format!("; its columns, nearest name first: {}", nearest(name, there)),
-        Error::NoGroup { name, there, .. } => format!("; nearest name first: {}", nearest(name, there)),
         Error::NoEmbedding { .. } => {
             "; make it with `scgraft map`, or `scgraft train --embed` for a reference".to_owned()
         }
@@ -37,7 +34,9 @@ pub(crate) fn remedy(error: &Error) -> String {
         }
         Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => ". Map these cells with `scgraft map`".to_owned(),
-        Error::UnknownName { name, known, .. } => format!("; the nearest names: {}", nearest(name, known)),
+        Error::UnknownName { what, name, known, .. } => {
+            format!("; its {what}s, nearest name first: {}", nearest(name, known))
+        }
         _ => String::new(),
     }
 }

@@ -1,10 +1,10 @@
 //! Clusters of the neighbour graph of an embedding.
 
 use scgraft_analysis::Neighbours;
-use scgraft_analysis::cluster::{Algorithm, Clustering, sweep};
+use scgraft_analysis::graph::cluster::{Algorithm, Clustering, sweep};
+use scgraft_analysis::graph::connectivities;
 use scgraft_analysis::metrics::agreement::{ari, nmi};
 use scgraft_analysis::neighbours::Search;
-use scgraft_analysis::umap::connectivities;
 use scgraft_cells::{Cells, Csr, Dense};
 
 use crate::columns::coded;
@@ -87,9 +87,9 @@ pub fn cluster(
         agreement.transpose()
     };
     let clusterings = sweep(&graph, plan.algorithm, &plan.resolutions, plan.seed)?;
-    let clusterings = clusterings.into_iter().map(|c| Ok((agreement(&c)?, c))).collect::<Result<Vec<_>, Error>>()?;
+    let compared = |c| agreement(&c).map(|agreement| (c, agreement));
     Ok(Clusters {
-        clusterings: clusterings.into_iter().map(|(a, c)| (c, a)).collect(),
+        clusterings: clusterings.into_iter().map(compared).collect::<Result<_, _>>()?,
         neighbours: found.neighbours,
         connectivities: graph,
         recall: found.recall,

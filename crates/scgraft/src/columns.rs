@@ -36,11 +36,13 @@ pub(crate) fn wrong(name: &str, column: &str, problem: impl Into<String>) -> Err
 /// # Errors
 /// When there is none of that name.
 pub fn find<'a>(cells: &'a Cells, name: &str, column: &str) -> Result<&'a Column, Error> {
-    cells.obs.column(column).ok_or_else(|| Error::NoColumn {
-        cells: name.to_owned(),
-        name: column.to_owned(),
-        there: cells.obs.names().into_iter().map(str::to_owned).collect(),
-    })
+    let known = || cells.obs.names().into_iter().map(str::to_owned).collect();
+    cells.obs.column(column).ok_or_else(|| unknown(format!("{name}: obs"), "column", column, known()))
+}
+
+/// A name that there is not.
+pub(crate) fn unknown(of: impl Into<String>, what: &'static str, name: &str, known: Vec<String>) -> Error {
+    Error::UnknownName { of: of.into(), what, name: name.to_owned(), known }
 }
 
 /// The code of a level of a column of `obs`.
@@ -49,11 +51,7 @@ pub fn find<'a>(cells: &'a Cells, name: &str, column: &str) -> Result<&'a Column
 /// When no cell has it.
 pub fn level(coded: &Coded, column: &str, name: &str) -> Result<u32, Error> {
     let at = coded.levels.iter().position(|l| l == name);
-    at.map(|at| at as u32).ok_or_else(|| Error::NoGroup {
-        column: column.to_owned(),
-        name: name.to_owned(),
-        there: coded.levels.clone(),
-    })
+    at.map(|at| at as u32).ok_or_else(|| unknown(format!("`{column}`"), "group", name, coded.levels.clone()))
 }
 
 /// Columns of `obs` as one, their values joined; one level for all cells where a column is not there.
@@ -63,12 +61,8 @@ pub fn joined(cells: &Cells, columns: &[String]) -> Coded {
         let parts = found.iter().flatten().map(|c| c.text(i).unwrap_or_default());
         parts.collect::<Vec<_>>().join(" | ")
     };
-    let texts: Vec<String> = (0..cells.n_cells()).map(text).collect();
-    let mut levels = texts.clone();
-    levels.sort_unstable();
-    levels.dedup();
-    let code = |t: &String| levels.binary_search(t).unwrap_or(0) as u32;
-    Coded { codes: texts.iter().map(code).collect(), levels }
+    let texts = (0..cells.n_cells()).map(|i| Some(text(i))).collect();
+    Column::Text(texts).coded().unwrap_or_default()
 }
 
 /// The same of some of the rows that were coded: codes of `kept`, from codes of `rows`, which rise.

@@ -4,6 +4,7 @@ use scgraft_cells::{Cells, Frame, Matrix, Prepared};
 use scgraft_models::{DecodedLibrary, ExpressionOptions, Model};
 
 use crate::Error;
+use crate::columns::unknown;
 
 /// What is decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,5 @@ pub fn conditions(names: &[String], model: &Model) -> Result<Vec<u32>, Error> {
 }
 
 fn position(what: &'static str, name: &str, known: &[String]) -> Result<usize, Error> {
-    let unknown = || Error::UnknownName { what, name: name.to_owned(), known: known.to_vec() };
-    known.iter().position(|k| k == name).ok_or_else(unknown)
+    known.iter().position(|k| k == name).ok_or_else(|| unknown("the model", what, name, known.to_vec()))
 }

@@ -4,7 +4,7 @@ use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws,
 use scgraft_cells::{Cells, Coded, Column, Frame, Prepared};
 use scgraft_models::Model;
 
-use crate::columns::{coded, level};
+use crate::columns::{coded, level, wrong};
 use crate::decode::conditions;
 use crate::{Ask, Error, goes_on};
 
@@ -95,8 +95,7 @@ fn pairs(groups: &Coded, name: &str, plan: &DifferentialPlan) -> Result<Vec<(u32
         _ => plan.group.iter().map(code).collect::<Result<_, _>>()?,
     };
     if let [level] = &groups.levels[..] {
-        let (cells, name) = (name.to_owned(), plan.groups.clone());
-        return Err(Error::OneLevel { cells, name, level: level.clone() });
+        return Err(wrong(name, &plan.groups, format!("has one value only, {level}; two groups are needed")));
     }
     Ok(tested.into_iter().map(|k| (k, versus)).collect())
 }

@@ -34,16 +34,6 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
-    /// A column of obs that is not there.
-    #[error("{cells}: obs has no column `{name}`")]
-    NoColumn {
-        /// Whose obs: a file, or what the cells are called.
-        cells: String,
-        /// The column asked for.
-        name: String,
-        /// Those that there are.
-        there: Vec<String>,
-    },
     /// A column of obs that does not hold what is needed.
     #[error("{cells}: column `{name}` of obs {problem}")]
     Column {
@@ -61,24 +51,6 @@ pub enum Error {
         cells: String,
         /// What is wrong with them.
         source: Box<Error>,
-    },
-    /// A group that no cell is of.
-    #[error("`{column}` has no group `{name}`")]
-    NoGroup {
-        /// The column of obs.
-        column: String,
-        /// The group asked for.
-        name: String,
-        /// Those that there are.
-        there: Vec<String>,
-    },
-    /// A column of var that is to name the genes and is not there.
-    #[error("var has no column `{name}`")]
-    NoGeneColumn {
-        /// The column asked for.
-        name: String,
-        /// Those that there are.
-        there: Vec<String>,
     },
     /// An embedding that is not there.
     #[error("obsm[\"{key}\"]: expected an embedding, cells × dimensions, found {}", only(there))]
@@ -159,10 +131,12 @@ pub enum Error {
         /// The model's.
         known: Vec<String>,
     },
-    /// A name that the model does not have.
-    #[error("the model has no {what} `{name}`")]
+    /// A name that there is not.
+    #[error("{of} has no {what} `{name}`")]
     UnknownName {
-        /// What is so named: a gene, a condition.
+        /// Where it was looked for: a model, a table, a column.
+        of: String,
+        /// What is so named: a gene, a condition, a column, a group.
         what: &'static str,
         /// The name asked for.
         name: String,

@@ -6,6 +6,7 @@ use scgraft_cells::{
 };
 
 use crate::Error;
+use crate::columns::unknown;
 
 /// What every cell's counts are scaled to.
 pub(crate) const TARGET: f32 = 10_000.0;
@@ -27,7 +28,7 @@ impl LogExpression {
     pub fn genes_named_by(mut self, column: &str) -> Result<LogExpression, Error> {
         let Some(names) = self.genes.column(column) else {
             let there = self.genes.names().into_iter().map(str::to_owned).collect();
-            return Err(Error::NoGeneColumn { name: column.to_owned(), there });
+            return Err(unknown("var", "column", column, there));
         };
         self.genes.index = names.texts().into_iter().map(Option::unwrap_or_default).collect();
         Ok(self)

@@ -17,7 +17,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use scgraft_analysis::cluster::Clustering;
+use scgraft_analysis::graph::cluster::Clustering;
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
