@@ -13,7 +13,7 @@ import scgraft as sg
 
 @pytest.fixture(scope="session")
 def _simulated():
-    return sg.datasets.simulate(n_reference=400, n_query=150, n_genes=400)
+    return sg.datasets.simulate(n_reference=400, n_query=150)
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 use scgraft::cells::{Array, Cells, Frame, GeneSet, Matrix, Raw, Role, SimulateOptions, TrueProgram};
 use serde_json::json;
 
 use crate::counts::Counts;
-use crate::error::{raise, refuse};
+use crate::error::refuse;
 use crate::frame::{column, frame, frame_out};
 use crate::json::to_python;
 use crate::output::Written;
@@ -256,14 +256,4 @@ fn whole(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
 /// AnnData.
 pub fn written(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
     Written::of(cells).into_python(py)
-}
-
-/// A `ScgraftError` for an error of the library, for maps.
-pub fn raised<T>(result: Result<T, impl Into<scgraft::Error>>) -> PyResult<T> {
-    result.map_err(raise)
-}
-
-/// Names of a list.
-pub fn names<'py>(py: Python<'py>, list: &[String]) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, list)
 }

@@ -66,10 +66,6 @@ fn remedy(error: &Error) -> String {
             "; give batch_key=, a column of obs (there are: {}), or batch_name= when all cells are one batch",
             shown(there)
         ),
-        Error::NoColumn { there, .. } | Error::NoGeneColumn { there, .. } => {
-            format!("; its columns: {}", shown(there))
-        }
-        Error::NoGroup { there, .. } => format!("; there are: {}", shown(there)),
         Error::NoEmbedding { .. } => "; make it with scgraft.tl.map(adata, model) or model.to_adata(adata)".into(),
         Error::NoDirection { programs: true, .. } => "; map or embed the cells again".into(),
         Error::NoDirection { .. } => "; leave direction= out".into(),
@@ -84,7 +80,7 @@ fn remedy(error: &Error) -> String {
         }
         Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => "; map these cells with model.map(adata) or scgraft.tl.map(adata, model)".into(),
-        Error::UnknownName { known, .. } => format!("; there are: {}", shown(known)),
+        Error::UnknownName { what, known, .. } => format!("; its {what}s: {}", shown(known)),
         _ => String::new(),
     }
 }

@@ -114,9 +114,9 @@ pub fn run<T: Send + 'static>(
     work: impl FnOnce(&Teller) -> Result<T, Error> + Send + 'static,
 ) -> PyResult<T> {
     let stop = Arc::new(AtomicBool::new(false));
-    let (told, epochs) = channel();
+    let (told, mut epochs) = channel();
     let teller = Teller { epochs: told, stop: stop.clone() };
-    let (done, result) = channel();
+    let (done, mut result) = channel();
     let builder = std::thread::Builder::new().name("scgraft".into());
     let worker = move || {
         let out = with_threads(threads, || work(&teller)).map_err(Error::from).and_then(|r| r);
@@ -127,7 +127,8 @@ pub fn run<T: Send + 'static>(
     let mut stopped = None;
     loop {
         // Ends with the work, which holds the other end.
-        match py.detach(|| epochs.recv_timeout(LOOK)) {
+        let waiting = &mut epochs;
+        match py.detach(move || waiting.recv_timeout(LOOK)) {
             Ok(record) => {
                 if let (Some(callback), None) = (callback, &stopped) {
                     let train: f64 = record.train.iter().map(|t| t.1).sum();
@@ -150,7 +151,8 @@ pub fn run<T: Send + 'static>(
             return Err(error);
         }
     }
-    let out = py.detach(|| result.recv());
+    let waiting = &mut result;
+    let out = py.detach(move || waiting.recv());
     log::pass_on(py)?;
     match out {
         Ok(out) => out.map_err(raise),
