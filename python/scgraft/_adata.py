@@ -14,6 +14,7 @@ from scipy import sparse
 from . import _native
 from ._frames import array_from, column, column_from, frame, names, uns_from
 from ._native import ScgraftError
+from ._settings import settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -113,7 +114,7 @@ def gather(x: Any, wanted: Sequence[bool], where: str) -> _native.Counts:
 
     CSR, CSC and dense arrays in memory are read where they stand; files and Dask arrays a block of cells at a time.
     """
-    counts = _native.Counts(list(wanted))
+    counts = _native.Counts(list(wanted), settings.threads)
     _add(counts, x, where)
     return counts
 

@@ -28,13 +28,13 @@ def column(values: Any) -> tuple[Any, ...]:
     if pd.api.types.is_bool_dtype(kind):
         missing = s.isna().to_numpy()
         filled = s.fillna(False) if missing.any() else s
-        return ("boolean", filled.to_numpy(dtype=bool), missing if missing.any() else None)
+        return ("boolean", np.ascontiguousarray(filled.to_numpy(dtype=bool)), missing if missing.any() else None)
     if pd.api.types.is_integer_dtype(kind):
         missing = s.isna().to_numpy()
         filled = s.fillna(0) if missing.any() else s
-        return ("integer", filled.to_numpy(dtype=np.int64), missing if missing.any() else None)
+        return ("integer", np.ascontiguousarray(filled.to_numpy(dtype=np.int64)), missing if missing.any() else None)
     if pd.api.types.is_float_dtype(kind):
-        return ("real", s.to_numpy(dtype=np.float64, na_value=np.nan))
+        return ("real", np.ascontiguousarray(s.to_numpy(dtype=np.float64, na_value=np.nan)))
     return ("text", [None if pd.isna(v) else text(v) for v in s])
 
 

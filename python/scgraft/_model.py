@@ -179,7 +179,7 @@ def train(
     >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
     >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
     >>> model
-    Model(expimap: 772 genes, 33 programs, conditions reference_1, reference_2, reference_3)
+    Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
     """
     data = opened(adata)
     slots = Slots(
@@ -433,7 +433,7 @@ class Model:
     >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
     >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
     >>> model.get_latent_representation().shape
-    (300, 33)
+    (300, 40)
     """
 
     def __init__(
@@ -1027,7 +1027,10 @@ class Model:
 
     def _slots_of(self, **given: Any) -> Slots:
         own = self._slots
-        asked = {k: v for k, v in given.items() if v is not None and v != ()}
+        for long, short in (("categorical_covariate_keys", "covariates"), ("continuous_covariate_keys", "continuous")):
+            if long in given:
+                given[short] = given.pop(long)
+        asked = {k: v for k, v in given.items() if v is not None and v != () and v != []}
         usual: dict[str, Any] = {}
         for key in ("layer", "use_raw", "gene_key", "protein_key", "protein_names_key"):
             usual[key] = getattr(own, key)

@@ -824,7 +824,7 @@ def report(
     >>> mapped = model.map(sim.query, max_epochs=1, progress=False)
     >>> mapped.to_adata()
     >>> page = sg.tl.report(sim.query, model=mapped)
-    >>> page.html[:15]
+    >>> page.html[:15].lower()
     '<!doctype html>'
     """
     pictures = [k for k in ("X_scgraft_umap",) if k in adata.obsm]

@@ -7,13 +7,15 @@ use numpy::{Element, PyArray1, PyArray2, PyArrayDescrMethods, PyReadonlyArray1, 
 use numpy::{PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use scgraft::cells::{Csr, Number, Place, SparseView};
+use scgraft::train::with_threads;
 
-use crate::error::refuse;
+use crate::error::{raise, refuse};
 
 /// Cells × genes, gathered from one or several blocks of cells; numbers of genes are those of the whole table.
 #[pyclass(frozen, module = "scgraft._native")]
 pub struct Counts {
     wanted: Vec<bool>,
+    threads: usize,
     rows: Mutex<Csr>,
 }
 
@@ -33,11 +35,12 @@ macro_rules! by_number {
 
 #[pymethods]
 impl Counts {
-    /// Room for the genes wanted: one truth value a gene.
+    /// Room for the genes wanted: one truth value a gene. Blocks are read with so many threads (0: one a core).
     #[new]
-    fn new(wanted: Vec<bool>) -> Self {
+    #[pyo3(signature = (wanted, threads = 0))]
+    fn new(wanted: Vec<bool>, threads: usize) -> Self {
         let rows = Mutex::new(Csr::zeros(0, wanted.len()));
-        Counts { wanted, rows }
+        Counts { wanted, threads, rows }
     }
 
     /// Cells gathered so far.
@@ -148,10 +151,11 @@ impl Counts {
         indices: &[I],
         values: &[V],
     ) -> PyResult<()> {
-        let block = py.detach(|| {
+        let read = || {
             let view = SparseView::new(along, across, starts, indices, values)?;
             if by_row { view.rows(&self.wanted) } else { view.columns(&self.wanted) }
-        });
+        };
+        let block = py.detach(|| with_threads(self.threads, read)).map_err(raise)?;
         self.append(block.map_err(|e| refuse(e.to_string()))?)
     }
 

@@ -29,7 +29,7 @@ use crate::error::{raise, refuse, spoken};
 use crate::frame::frame_out;
 use crate::json::to_python;
 use crate::plan::{Data, MapOptions, TrainOptions};
-use crate::run::{Checkpoints, run};
+use crate::run::{Checkpoints, briefly, run};
 use crate::uns::{csr_out, dense_out};
 
 /// A trained model. It does not change: what trains gives a new one.
@@ -76,14 +76,13 @@ impl PyModel {
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         file(&path)?;
-        let model = py.detach(|| Model::load(&path)).map_err(raise)?;
-        Ok(PyModel::of(model))
+        Ok(PyModel::of(briefly(py, || Model::load(&path))?))
     }
 
     /// A model from the bytes of its file.
     #[staticmethod]
-    fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
-        Ok(PyModel::of(Model::from_bytes(bytes).map_err(raise)?))
+    fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        Ok(PyModel::of(briefly(py, || Model::from_bytes(bytes))?))
     }
 
     /// The bytes of its file.
@@ -93,13 +92,13 @@ impl PyModel {
 
     /// Writes the model, whole or not at all.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| scgraft::save::model(&path, &self.inner)).map_err(raise)
+        briefly(py, || scgraft::save::model(&path, &self.inner))
     }
 
     /// The model with adaptors of its reference.
-    fn attach(&self, adaptors: Vec<Bound<'_, PyAdaptor>>) -> PyResult<PyModel> {
+    fn attach(&self, py: Python<'_>, adaptors: Vec<Bound<'_, PyAdaptor>>) -> PyResult<PyModel> {
         let adaptors: Vec<Adaptor> = adaptors.iter().map(|a| (*a.get().inner).clone()).collect();
-        Ok(PyModel::of(self.inner.attach(&adaptors).map_err(raise)?))
+        Ok(PyModel::of(briefly(py, || self.inner.attach(&adaptors))?))
     }
 
     /// The base model's name.
@@ -204,7 +203,8 @@ impl PyModel {
 
     /// The decoder's weights, genes × programs; None for a model without programs.
     fn program_weights(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        py.detach(|| program_weights(&self.inner)).map(|w| dense_out(py, w)).transpose()
+        let weights = briefly(py, || Ok::<_, Error>(program_weights(&self.inner)))?;
+        weights.map(|w| dense_out(py, w)).transpose()
     }
 
     /// The programs, one dictionary each; None for a model without.
@@ -213,7 +213,7 @@ impl PyModel {
             let known: Vec<&str> = DirectionMethod::ALL.iter().map(|m| m.name()).collect();
             return Err(refuse(format!("direction={rule:?}: expected one of {}", known.join(", "))));
         };
-        let found = py.detach(|| scgraft::programs::programs(&self.inner, &[rule])).map_err(raise)?;
+        let found = briefly(py, || scgraft::programs::programs(&self.inner, &[rule]))?;
         let Some(found) = found else { return Ok(None) };
         let list = PyList::empty(py);
         for p in found {
@@ -590,7 +590,7 @@ pub fn import_model(
     program_names: Option<Vec<String>>,
 ) -> PyResult<(PyModel, Py<PyAny>)> {
     file(&path)?;
-    let imported = py.detach(|| scgraft::hub::import(&path, &ImportOptions { program_names }));
+    let imported = briefly(py, || Ok::<_, Error>(scgraft::hub::import(&path, &ImportOptions { program_names })))?;
     let mut imported = imported.map_err(|e| refuse(spoken(&e.to_string())))?;
     imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let name = path.canonicalize().unwrap_or_else(|_| path.clone());

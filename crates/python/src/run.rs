@@ -161,3 +161,10 @@ pub fn run<T: Send + 'static>(
         )),
     }
 }
+
+/// Runs short `work` on one thread of its own, without the interpreter's lock: no thread is left behind that a forked process
+/// would wait for.
+pub fn briefly<T: Send, E: Into<Error>>(py: Python<'_>, work: impl FnOnce() -> Result<T, E> + Send) -> PyResult<T> {
+    let work = || work().map_err(Into::into);
+    py.detach(|| with_threads(1, work)).map_err(Error::from).and_then(|r| r).map_err(raise)
+}
