@@ -78,3 +78,38 @@ for name, options in [("newest_layout.h5ad", {"compression": "gzip"}), ("newest_
                 old.copy(key, f)
         f.create_dataset("X", data=X, chunks=(2, 2), **options)
 (OUT / "newest.h5ad").unlink()
+
+# Types that no slot of `Cells` has, and groups that AnnData does not know.
+def kept():
+    r = np.random.default_rng(0)
+    n, g = 6, 4
+    obs = pd.DataFrame({"half": np.arange(n, dtype="f4") / 3, "small": np.arange(n, dtype="u1")}, index=[f"c{i}" for i in range(n)])
+    obs["kind"] = pd.Categorical(["a", "b", "a", None, "b", "a"])
+    obs["gaps"] = [1.5, np.nan, 2.5, np.nan, 0.1, 7]
+    var = pd.DataFrame({"rank": np.arange(g, dtype="i2")}, index=[f"g{i}" for i in range(g)])
+    a = ad.AnnData(sp.csr_matrix(r.poisson(1, (n, g)).astype("f4")), obs=obs, var=var)
+    a.layers["counts"] = a.X.astype("i4").tocsc()
+    a.layers["precise"] = r.normal(size=(n, g))
+    a.obsm["X_pca"] = r.normal(size=(n, 3))
+    a.obsm["three"] = r.normal(size=(n, 3, 2))
+    a.obsm["large"] = np.full((n, 2), 2**63 + 5, dtype="u8")
+    a.obsm["complex"] = (r.normal(size=(n, 2)) + 1j).astype("c16")
+    a.obsp["near"] = sp.random(n, n, 0.4, format="csr", random_state=1)
+    a.uns["short"] = np.arange(6, dtype="u2").reshape(2, 3)
+    a.uns["nested"] = {"single": np.float32(0.1), "texts": ["x", "y"]}
+    a.uns["ranked"] = np.rec.fromarrays([["a", "b"], [1.0, 2.0]], names="n,v")
+    a.raw = a.copy()
+    a.write_h5ad(OUT / "kept.h5ad", compression="gzip")
+    with h5py.File(OUT / "kept.h5ad", "a") as f:
+        f["other_program/table"] = np.arange(3)
+        f["uns/largest"] = np.uint64(2**64 - 1)
+        f["uns/wave"] = np.array([1 + 2j])
+        factor = f.create_group("obs/factor")
+        factor["levels"] = np.array([b"u", b"v"])
+        factor["values"] = np.array([1, 2, 1, 1, 2, 2], dtype="i4")
+        order = list(f["obs"].attrs["column-order"]) + ["factor"]
+        del f["obs"].attrs["column-order"]
+        f["obs"].attrs["column-order"] = np.array(order, dtype=h5py.string_dtype())
+
+
+kept()

@@ -153,7 +153,7 @@ fn map(
     seed: u64,
 ) -> Result<(Model, Prepared)> {
     let query = mapping::prepared(cells, false, Some(model))?;
-    let mut plan = Surgery::adaptor("query", Vec::new());
+    let mut plan = Surgery::adaptor("query");
     plan.settings = (model.entry.mapping_settings)();
     let training = model.entry.mapping_by(Granularity::Adaptor, false);
     let usual = with(TrainConfig { seed, ..TrainConfig::of(&training, query.n_cells()) }, &options.map)?;

@@ -105,15 +105,14 @@ fn ours(folder: &Path, options: &Options) -> Result<[Time; 5]> {
     let config = TrainConfig { epochs: options.epochs, early_stopping: Some(never), ..TrainConfig::default() };
     let mut model = data::expimap(&reference, &sets, &json!({}), config.seed)?;
     let training = timed_fit("training epoch", &mut model, &reference, &config)?;
-    let sparse = reference.expression.nnz() * 8 + reference.expression.indptr.len() * 8;
+    let sparse = reference.expression.whole()?.nnz() * 8 + (reference.n_cells() + 1) * 8;
     tell_memory(training.peak_bytes, sparse, model.params.n_values() * 16, training.report.workspace_bytes);
 
     let query_cells = data::read_query(folder)?;
     let query = data::query(&query_cells, &model)?;
-    let new = query.condition.levels[query.n_known_conditions..].to_vec();
-    let mut plan = Surgery::adaptor("Kang", new);
+    let mut plan = Surgery::adaptor("Kang");
     plan.settings = json!({ "kl_weight": 0.1 });
-    let mut graft = model.surgery(&plan, config.seed)?;
+    let mut graft = model.surgery(&plan, &model.newcomers(&query), config.seed)?;
     let surgery = timed_fit("surgery epoch", &mut graft, &query, &config)?.time;
 
     let start = Instant::now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use scgraft_cells::{
-    Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Matrix, PrepareOptions, Prepared,
+    Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Known, Matrix, PrepareOptions, Prepared,
     ProgramOptions,
 };
 use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};
@@ -64,7 +64,7 @@ pub fn reference(cells: &Cells, genes: &[String]) -> Result<Prepared> {
 
 pub fn query(cells: &Cells, model: &Model) -> Result<Prepared> {
     let options = PrepareOptions { condition: ConditionSource::Constant("Kang".into()), ..PrepareOptions::default() };
-    Ok(Prepared::query(cells, &model.header.known(), &options)?)
+    Ok(Prepared::query(cells, &model.header.known, &options)?)
 }
 
 /// An expiMap of these programs for this reference.
@@ -78,9 +78,7 @@ pub fn expimap(data: &Prepared, sets: &[GeneSet], config: &Value, seed: u64) -> 
         .map(|(name, members)| Program { name: name.clone(), members: members.clone() })
         .collect();
     let header = Header {
-        genes: data.genes.clone(),
-        conditions: data.condition.levels.clone(),
-        labels: data.known().labels,
+        known: Known { proteins: Vec::new(), cells: Vec::new(), ..data.known() },
         segments: vec![Segment { origin: None, membership: Membership::Hard, programs }],
         ..Header::default()
     };
@@ -110,7 +108,7 @@ pub fn known_control_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
 /// The reference's cells, prepared for a model that may know more conditions than they have.
 pub fn query_like(cells: &Cells, model: &Model) -> Result<Prepared> {
     let condition = ConditionSource::Columns(vec!["study".into()]);
-    Ok(Prepared::query(cells, &model.header.known(), &PrepareOptions { condition, ..PrepareOptions::default() })?)
+    Ok(Prepared::query(cells, &model.header.known, &PrepareOptions { condition, ..PrepareOptions::default() })?)
 }
 
 /// A reference with `study` and `cell_type`, and a query on the same genes with `study` and `truth`: the type in the
@@ -184,5 +182,9 @@ impl Task {
 fn on_genes(cells: &Cells, genes: &[String]) -> Result<Cells> {
     let condition = ConditionSource::Constant("all".into());
     let found = Prepared::reference(cells, Some(genes), &PrepareOptions { condition, ..PrepareOptions::default() })?;
-    Ok(Cells::new(Matrix::Sparse(found.expression), cells.obs.clone(), Frame::new(genes.to_vec())))
+    Ok(Cells::new(
+        Matrix::Sparse(found.expression.whole()?.into_owned()),
+        cells.obs.clone(),
+        Frame::new(genes.to_vec()),
+    ))
 }

@@ -64,7 +64,7 @@ impl Need {
 
 /// What a step of training needs with its share of the validation that ends the epoch.
 pub fn step_of_epoch(model: &Model, data: &Prepared, config: &TrainConfig) -> Need {
-    let nnz = data.expression.nnz() * config.batch_size / data.n_cells();
+    let nnz = data.expression.whole().map_or(0, |x| x.nnz()) * config.batch_size / data.n_cells();
     let (train, validate) = needs(model, config.batch_size, nnz, data.n_genes());
     let batches =
         if config.early_stopping.is_some() { (1.0 - config.train_fraction) / config.train_fraction } else { 0.0 };
@@ -81,11 +81,11 @@ pub fn step_of_epoch(model: &Model, data: &Prepared, config: &TrainConfig) -> Ne
 /// two directions (16 a value). Validation goes forward only: weights are read once, activations written and read once.
 fn needs(model: &Model, cells: usize, nnz: usize, genes: usize) -> (Need, Need) {
     let (mut train, mut validate) = (Need::default(), Need::default());
-    let inputs = model.network.input_weights();
+    let inputs: Vec<_> = model.params.reading_expression().collect();
     let mut heads: f64 = 0.0;
     for id in model.params.ids() {
         let p = model.params.get(id);
-        let (values, trained) = (p.values.len() as f64, p.trainable_spans().map(|s| s.len()).sum::<usize>() as f64);
+        let (values, trained) = (p.n_values() as f64, p.trainable_spans().map(|s| s.len()).sum::<usize>() as f64);
         train.bytes += 32.0 * trained + if trained == 0.0 { 4.0 * values } else { 0.0 };
         validate.bytes += 4.0 * values;
         let to_weights = f64::from(u8::from(trained > 0.0));

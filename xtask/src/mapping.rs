@@ -9,8 +9,8 @@ use crate::times::{self, Time};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_cells::{Cells, ConditionSource, Dense, PrepareOptions, Prepared};
-use scgraft_engine::{Noise, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, Header, Input, Model, ModelEntry, Step, Surgery, Training, find};
+use scgraft_engine::{Noise, Workspace};
+use scgraft_models::{Anneal, Batch, Input, Known, Model, ModelEntry, Step, Surgery, Training, find};
 use scgraft_train::{FitReport, Quiet, TrainConfig, fit, with_threads};
 use serde_json::{Map, Value};
 
@@ -149,7 +149,7 @@ pub fn prepared(cells: &Cells, labelled: bool, known: Option<&Model>) -> Result<
     let label = labelled.then(|| "cell_type".to_owned());
     let options = PrepareOptions { condition, label, ..PrepareOptions::default() };
     Ok(match known {
-        Some(model) => Prepared::query(cells, &model.header.known(), &options)?,
+        Some(model) => Prepared::query(cells, &model.header.known, &options)?,
         None => Prepared::reference(cells, None, &options)?,
     })
 }
@@ -179,8 +179,8 @@ fn new_model(name: &str, data: &Prepared, seed: u64) -> Result<Model> {
     let known = data.known();
     let labels = if find(name)?.needs.contains(&Input::Labels) { known.labels } else { Vec::new() };
     let (genes, conditions, cells) = (known.genes, known.conditions, known.cells);
-    let header = Header { genes, conditions, labels, cells, ..Header::default() };
-    Ok(Model::new(name, &Value::Object(Map::new()), header, seed)?)
+    let known = Known { genes, conditions, labels, cells, ..Known::default() };
+    Ok(Model::new(name, &Value::Object(Map::new()), known.into(), seed)?)
 }
 
 /// Fits for so many epochs on all cells.
@@ -207,8 +207,8 @@ fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     let step = Step { epoch: 0, epochs: 1, learning_rate: 0.0, annealed: 1.0 };
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     for rows in rows.chunks(256) {
-        batch.fill(data, rows, model.network.input_scale());
-        let mut tape = Tape::new(&model.params, &mut workspace, Noise::Zero, false);
+        batch.fill(data, rows, model.input_scale())?;
+        let mut tape = model.tape(&mut workspace, Noise::Zero, false);
         let loss = model.network.loss(&mut tape, &batch, &step);
         let of_cells = loss.iter().find(|t| t.name == "reconstruction").and_then(|t| t.per_cell);
         total += tape.value(of_cells.context("no reconstruction")?).iter().map(|&v| f64::from(v)).sum::<f64>();
@@ -247,9 +247,7 @@ fn ours(task: &Task, model: &str, settings: &Settings) -> Result<Ours> {
     findings.push(("reconstruction of held-out cells", loss, "/held_out_reconstruction"));
 
     let query = prepared(&task.query, false, Some(&trained))?;
-    let mut plan = Surgery::adaptor("query", query.condition.levels[query.n_known_conditions..].to_vec());
-    plan.cells = query.cell_identities();
-    let mut grafted = trained.surgery(&plan, seed)?;
+    let mut grafted = trained.surgery(&Surgery::adaptor("query"), &trained.newcomers(&query), seed)?;
     let training = &trained.entry.mapping;
     let time = fit_all("surgery epoch", &mut grafted, &query, training, settings.query_epochs, seed)?;
     times.push((time, "/surgery/seconds_per_epoch"));

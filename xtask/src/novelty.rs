@@ -72,7 +72,7 @@ fn mapped(pair: &Pair, reference: &Cells, query: &Cells, seed: u64) -> Result<Ma
     let go_on = &mut |_: &_| ControlFlow::Continue(());
     fit(&mut model, &known, &TrainConfig { seed, ..TrainConfig::of(&entry.training, known.n_cells()) }, go_on)?;
     let asked = mapping::prepared(query, false, Some(&model))?;
-    let mut plan = Surgery::adaptor("query", Vec::new());
+    let mut plan = Surgery::adaptor("query");
     plan.settings = (entry.mapping_settings)();
     let config = TrainConfig { seed, ..TrainConfig::of(&entry.mapping, asked.n_cells()) };
     let model: Model = graft(&model, &asked, plan, &config, go_on)?.model;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, PrepareOptions, Prepared, ProteinSource};
 use scgraft_io::{ReadOptions, read_h5ad};
-use scgraft_models::{Anneal, DecodeAs, Header, Model, Surgery};
+use scgraft_models::{Anneal, DecodeAs, Known, Model, Surgery};
 use scgraft_train::{TrainConfig, with_threads};
 use serde_json::{Value, json};
 
@@ -158,9 +158,9 @@ fn train(hidden: &Cells, epochs: usize, seed: u64) -> Result<(Model, Prepared, T
     };
     let prepared = Prepared::reference(hidden, None, &prepare)?;
     let known = prepared.known();
-    let header =
-        Header { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Header::default() };
-    let mut model = Model::new("totalvi", &json!({}), header, seed)?;
+    let known =
+        Known { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Known::default() };
+    let mut model = Model::new("totalvi", &json!({}), known.into(), seed)?;
     let config = TrainConfig {
         epochs,
         anneal: Anneal::Epochs(epochs / 2),
@@ -177,11 +177,10 @@ fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(Model,
     let query = read_h5ad(folder.join("citeseq_pbmc5k_totalvi_rna_only.h5ad"), &ReadOptions::default())?;
     let prepare =
         PrepareOptions { condition: ConditionSource::Columns(vec!["batch".into()]), ..PrepareOptions::default() };
-    let prepared = Prepared::query(&query, &model.header.known(), &prepare)?;
+    let prepared = Prepared::query(&query, &model.header.known, &prepare)?;
     let training = TrainConfig::of(&model.entry.mapping, prepared.n_cells());
     let config = TrainConfig { epochs, early_stopping: None, seed, ..training };
-    let new = prepared.condition.levels[prepared.n_known_conditions..].to_vec();
-    let mut mapped = model.surgery(&Surgery::adaptor("5k", new), seed)?;
+    let mut mapped = model.surgery(&Surgery::adaptor("5k"), &model.newcomers(&prepared), seed)?;
     let time = times::timed_fit("surgery epoch", &mut mapped, &prepared, &config)?.time;
     Ok((mapped, prepared, time))
 }
@@ -204,12 +203,7 @@ fn tell_pairs(mapped: &Model, query: &Prepared) -> Result<()> {
     ] {
         let at = |names: &[String], name: &str| names.iter().position(|n| n == name);
         let (Some(g), Some(p)) = (at(&query.genes, gene), at(&mapped.header.proteins, protein)) else { continue };
-        let counts: Vec<f32> = (0..query.n_cells())
-            .map(|i| {
-                let (columns, values) = query.expression.row(i);
-                columns.iter().position(|&c| c as usize == g).map_or(0.0, |k| values[k])
-            })
-            .collect();
+        let counts = query.expression.whole()?.to_dense().column(g);
         println!("  {protein} and {gene}: {:.3}", pearson(&imputed.total.column(p), &counts));
     }
     Ok(())

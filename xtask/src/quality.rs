@@ -83,7 +83,7 @@ fn of_reference(options: &Options, model: &Model, reference: &Prepared, seed: u6
 
 /// The decoder's weights, genes × programs.
 pub fn weights(model: &Model) -> Result<Dense> {
-    let by_program = model.network.program_weights(&model.params, &model.header).context("no programs")?;
+    let by_program = model.network.programs().context("no programs")?.weights(&model.params);
     let (programs, genes) = (model.header.n_programs(), model.header.genes.len());
     let values = (0..genes * programs).map(|i| by_program[(i % programs) * genes + i / programs]).collect();
     Ok(Dense::new(genes, programs, values))
@@ -98,7 +98,7 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let trained = fit(&mut model, &reference, &training, &mut Quiet)?;
     let after_training = start.elapsed();
     let query = data::query(&pair.query, &model)?;
-    let mut plan = Surgery::adaptor("Kang", Vec::new());
+    let mut plan = Surgery::adaptor("Kang");
     plan.settings = json!({ "kl_weight": 0.1 });
     let training = model.entry.mapping_by(Granularity::Adaptor, false);
     let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
@@ -199,7 +199,7 @@ fn new_programs(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let plan = Surgery {
         programs: Some(NewPrograms { constrained, soft: true, n_free: options.free }),
         settings: json!({ "kl_weight": 0.1 }),
-        ..Surgery::adaptor("Kang", Vec::new())
+        ..Surgery::adaptor("Kang")
     };
     let training = model.entry.mapping_by(Granularity::Adaptor, true);
     let query_config = config(options, &training, query.n_cells(), seed, options.query_epochs);
@@ -246,7 +246,7 @@ fn stimulated_genes<'g>(pair: &Pair, genes: &'g [String], stimulated: &[bool]) -
         ..scgraft_cells::PrepareOptions::default()
     };
     let counts = scgraft_cells::Prepared::reference(&pair.query, Some(genes), &options)?.expression;
-    let values = log1p(&normalize_total(&counts, Some(1e4)));
+    let values = log1p(&normalize_total(&*counts.whole()?, Some(1e4)));
     let mut sums = vec![[0f64; 2]; genes.len()];
     for (i, &s) in stimulated.iter().enumerate() {
         let (columns, row) = values.row(i);

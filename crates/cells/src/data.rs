@@ -1,6 +1,8 @@
 //! [`Cells`]: an annotated expression matrix, slot for slot what AnnData holds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::{Column, Csr, Dense, Frame, Matrix};
 
@@ -29,6 +31,30 @@ pub struct Cells {
     pub uns: BTreeMap<String, Uns>,
     /// The matrix before genes were dropped, with its own `var`.
     pub raw: Option<Raw>,
+    /// The file that all of this was read from, for what is not held here.
+    pub origin: Origin,
+}
+
+/// Where cells came from, when a whole file was read: a writer takes from there what did not change since, as it stands,
+/// and what this program does not understand.
+///
+/// It is no part of the data: two of them are always equal.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The file; `None` when cells were made, selected, or read in part.
+    pub path: Option<PathBuf>,
+    /// Its length in bytes and when it was last written, to tell whether it is still the same.
+    pub stamp: Option<(u64, SystemTime)>,
+    /// Slots that could not be read.
+    pub left_out: Vec<String>,
+    /// Slots that no writer can keep: links that lead nowhere or into other files.
+    pub lost: Vec<String>,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Origin) -> bool {
+        true
+    }
 }
 
 /// `raw` of an AnnData file: a matrix with more genes than the main one.
@@ -105,6 +131,7 @@ impl Cells {
             varp: BTreeMap::new(),
             uns: BTreeMap::new(),
             raw: None,
+            origin: Origin::default(),
         }
     }
 
@@ -133,6 +160,7 @@ impl Cells {
             varp: self.varp.clone(),
             uns: self.uns.clone(),
             raw: self.raw.as_ref().map(|r| Raw { x: r.x.select_rows(rows), var: r.var.clone(), varm: r.varm.clone() }),
+            origin: Origin::default(),
         }
     }
 }

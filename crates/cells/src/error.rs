@@ -1,5 +1,7 @@
 //! What can be wrong with the data: where, what was expected, what was found, what to do.
 
+use crate::frame::missing_words_told;
+
 /// Everything this crate refuses.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,7 +30,8 @@ pub enum CellsError {
     #[error(
         "none of {n_sets} gene sets has {min_genes} or more genes of the data (the nearest: {best}). \
          The sets write genes as `{set_gene}`, the data as `{data_gene}`: if these are different kinds of names, \
-         choose another gene column or another gene-set file; otherwise lower the minimum size"
+         choose another gene column or another gene-set file; otherwise lower the minimum size{}",
+        after_semicolon(hint)
     )]
     NoPrograms {
         /// How many sets were given.
@@ -41,6 +44,8 @@ pub enum CellsError {
         set_gene: String,
         /// A gene as the data writes it.
         data_gene: String,
+        /// What would find more of them; empty where nothing would.
+        hint: String,
     },
     /// A gene name stands for more than one gene.
     #[error(
@@ -74,12 +79,14 @@ pub enum CellsError {
         first: usize,
     },
     /// The slot asked for is not there.
-    #[error("the data has no {slot}; it has: {}", listed(available))]
+    #[error("the data has no {slot}; it has: {}{}", listed(available), after_semicolon(hint))]
     MissingSlot {
         /// What was asked for.
         slot: String,
         /// What there is.
         available: Vec<String>,
+        /// Which of it would do; empty where nothing would.
+        hint: String,
     },
     /// A matrix does not fit its tables.
     #[error("{slot} is {} × {}, but its tables name {} cells and {} genes", found.0, found.1, expected.0, expected.1)]
@@ -97,6 +104,12 @@ pub enum CellsError {
         /// `cells` or `genes`.
         what: &'static str,
     },
+    /// Expression that is not in memory could not be read.
+    #[error("the expression could not be read: {what}")]
+    Rows {
+        /// What went wrong, and where.
+        what: String,
+    },
     /// A table has no such column.
     #[error("`{table}` has no column `{name}`; its columns, nearest name first: {}", listed(available))]
     MissingColumn {
@@ -109,12 +122,15 @@ pub enum CellsError {
     },
     /// A column that must be filled is empty for some cells.
     #[error(
-        "column `{column}` of `obs` is empty for {n} cell(s): {}; fill them in, or drop these cells",
-        shortened(cells, *n)
+        "column `{column}` of `obs` is empty for {n} cell(s): {}{}; fill them in, or drop these cells",
+        shortened(cells, *n),
+        taken_as_missing(words)
     )]
     MissingValues {
         /// The column.
         column: String,
+        /// Texts that count as missing, and in how many cells each stands.
+        words: Vec<(String, usize)>,
         /// How many cells.
         n: usize,
         /// The first of them.
@@ -157,6 +173,37 @@ pub enum CellsError {
         value: f32,
         /// How many.
         n: usize,
+    },
+    /// Nothing but zeros.
+    #[error(
+        "{slot} holds nothing but 0 in all {n_cells} cells and {n_genes} genes to work with{}",
+        after_semicolon(remedy)
+    )]
+    AllZero {
+        /// Which matrix.
+        slot: String,
+        /// How many cells.
+        n_cells: usize,
+        /// How many genes.
+        n_genes: usize,
+        /// What to do.
+        remedy: String,
+    },
+    /// A protein that some cells of a condition have a count of and others have not.
+    #[error(
+        "{slot}: protein `{protein}` has no value in cell `{cell}` of condition `{condition}`, but in other cells of it; a \
+         protein that was not measured has to be empty in all cells of a condition: fill it, or give these cells a \
+         condition of their own"
+    )]
+    PartlyMeasured {
+        /// Where.
+        slot: String,
+        /// The protein.
+        protein: String,
+        /// The condition.
+        condition: String,
+        /// The first such cell.
+        cell: String,
     },
     /// Raw counts were needed.
     #[error(
@@ -259,10 +306,31 @@ pub(crate) fn shortened<S: AsRef<str>>(names: &[S], n: usize) -> String {
     out.join(", ")
 }
 
-/// Every name, quoted; `none` where there is none.
+/// Says which texts count as missing, where there are any but empty ones.
+fn taken_as_missing(words: &[(String, usize)]) -> String {
+    let words: Vec<(String, usize)> = words.iter().filter(|(word, _)| !word.trim().is_empty()).cloned().collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!(" (these words count as missing: {})", missing_words_told(&words)),
+    }
+}
+
+/// A text after `; `, or nothing.
+fn after_semicolon(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("; {text}") }
+}
+
+/// Names that are listed; the nearest come first.
+const LISTED: usize = 12;
+
+/// Every name, quoted, of many the first; `none` where there is none.
 fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "none".into();
     }
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    let mut out: Vec<String> = names.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
+    if names.len() > LISTED {
+        out.push(format!("and {} more", names.len() - LISTED));
+    }
+    out.join(", ")
 }

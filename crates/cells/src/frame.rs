@@ -1,5 +1,28 @@
 //! A small columnar frame: what `obs` and `var` are.
 
+use std::collections::BTreeMap;
+
+/// How tables that went through other programs write that there is no value.
+const MISSING: [&str; 7] = ["NA", "N/A", "<NA>", "NaN", "nan", "NAN", "None"];
+
+/// Whether a text says that there is no label: empty, blank, or `NA`, `N/A`, `<NA>`, `NaN`, `nan`, `None`.
+///
+/// CSV files and trips through R turn a missing value into one of these. `none` and `null` are labels: people name
+/// treatments and genotypes so.
+pub fn is_missing(text: &str) -> bool {
+    let text = text.trim();
+    text.is_empty() || MISSING.contains(&text)
+}
+
+/// Words that count as missing with how often each stands there, for a message: `` `NA` (12), an empty text (3) ``.
+pub fn missing_words_told(words: &[(String, usize)]) -> String {
+    let told = words.iter().map(|(word, n)| match word.trim() {
+        "" => format!("an empty text ({n})"),
+        word => format!("`{word}` ({n})"),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
 /// One column of a [`Frame`]. Missing values are `None`, code −1 or NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
@@ -88,6 +111,38 @@ impl Column {
         (0..self.len()).map(|i| self.text(i)).collect()
     }
 
+    /// Row `i` as a label; `None` where missing, also where a text says so ([`is_missing`]).
+    pub fn label(&self, i: usize) -> Option<String> {
+        self.text(i).filter(|text| !is_missing(text))
+    }
+
+    /// Every row as a label; `None` where missing, also where a text says so ([`is_missing`]).
+    pub fn labels(&self) -> Vec<Option<String>> {
+        (0..self.len()).map(|i| self.label(i)).collect()
+    }
+
+    /// The texts that count as missing, and in how many rows each stands.
+    pub fn missing_words(&self) -> Vec<(String, usize)> {
+        let mut words: BTreeMap<String, usize> = BTreeMap::new();
+        match self {
+            Column::Text(v) => {
+                for text in v.iter().flatten().filter(|text| is_missing(text)) {
+                    *words.entry(text.clone()).or_default() += 1;
+                }
+            }
+            Column::Categorical { codes, categories, .. } => {
+                for (i, text) in categories.iter().enumerate().filter(|(_, text)| is_missing(text)) {
+                    let n = codes.iter().filter(|&&c| c == i as i32).count();
+                    if n > 0 {
+                        *words.entry(text.clone()).or_default() += n;
+                    }
+                }
+            }
+            Column::Real(_) | Column::Integer(_) | Column::Boolean(_) => {}
+        }
+        words.into_iter().collect()
+    }
+
     /// The rows named, in the order named. Categories are kept, also those without a row.
     pub fn select(&self, rows: &[usize]) -> Column {
         match self {
@@ -103,12 +158,12 @@ impl Column {
         }
     }
 
-    /// Codes the column: levels sorted by name, only those that occur.
+    /// Codes the column: levels sorted by name, only those that occur. Texts that say so are missing ([`is_missing`]).
     ///
     /// # Errors
     /// The rows that are missing, when there are any.
     pub fn coded(&self) -> Result<Coded, Vec<usize>> {
-        let texts = self.texts();
+        let texts = self.labels();
         let missing: Vec<usize> = (0..texts.len()).filter(|&i| texts[i].is_none()).collect();
         if !missing.is_empty() {
             return Err(missing);
@@ -177,5 +232,30 @@ impl Frame {
             index_name: self.index_name.clone(),
             columns: self.columns.iter().map(|(n, c)| (n.clone(), c.select(rows))).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_say_missing_are_no_labels() {
+        for text in ["", "  ", "NA", "nan", "NaN", " None ", "<NA>", "N/A"] {
+            assert!(is_missing(text), "{text:?}");
+        }
+        for text in ["none", "null", "naive", "NAT", "0", "Nan cells"] {
+            assert!(!is_missing(text), "{text:?}");
+        }
+        let texts = ["a", "", "NA", "b", "NA"].map(|t| Some(t.to_owned()));
+        let column = Column::Text(texts.to_vec());
+        assert_eq!(column.coded(), Err(vec![1, 2, 4]));
+        assert_eq!(column.missing_words(), [(String::new(), 1), ("NA".to_owned(), 2)]);
+        assert_eq!(missing_words_told(&column.missing_words()), "an empty text (1), `NA` (2)");
+        let coded = column.select(&[0, 3]).coded().unwrap();
+        assert_eq!(coded.levels, ["a", "b"]);
+        let column = Column::categorical(&["x", "nan"]);
+        assert_eq!((column.label(0).as_deref(), column.label(1)), (Some("x"), None));
+        assert_eq!(column.missing_words(), [("nan".to_owned(), 1)]);
     }
 }

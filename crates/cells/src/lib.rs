@@ -8,19 +8,21 @@ mod matrix;
 mod normalize;
 mod prepare;
 mod programs;
+mod rows;
 mod simulate;
 mod view;
 
-pub use data::{Array, Cells, Raw, Uns};
+pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::CellsError;
-pub use frame::{Coded, Column, Frame};
+pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};
 pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};
 pub use prepare::{
-    CONDITION_SEPARATOR, ConditionSource, GeneChoice, Kind, Known, Labels, Minibatches, PrepareOptions, PrepareReport,
-    Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
+    CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
+    PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
 pub use view::{Number, Place, SparseView, ViewError};

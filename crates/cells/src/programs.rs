@@ -153,6 +153,7 @@ impl GenePrograms {
                 best: out.dropped.iter().max_by_key(|d| d.n_found).map(ToString::to_string).unwrap_or_default(),
                 set_gene: sets.iter().flat_map(|s| &s.genes).next().cloned().unwrap_or_default(),
                 data_gene: genes.first().cloned().unwrap_or_default(),
+                hint: String::new(),
             });
         }
         Ok(out)

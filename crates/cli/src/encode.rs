@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use scgraft::bundle::unbundle;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
 use scgraft::models::Model;
@@ -30,6 +31,9 @@ pub(crate) struct Source {
     pub condition: Condition,
     #[command(flatten)]
     pub measured: Measured,
+    /// The least share of the model's genes that the cells must have, 0 to 1 [default: 0.5, or what they were mapped with]
+    #[arg(long, value_name = "X", help_heading = "Data")]
+    pub min_overlap: Option<f64>,
 }
 
 impl Source {
@@ -49,7 +53,7 @@ impl Source {
         }
         let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
         let cells = files::read(&self.cells, &if all { ReadOptions::default() } else { few })?;
-        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(&self.measured))?;
+        let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(self))?;
         Ok((model, cells, prepared))
     }
 }
@@ -61,21 +65,34 @@ fn prepared(
     path: &Path,
     values: &Values,
     condition: &Condition,
-    measured: Option<&Measured>,
+    more: Option<&Source>,
 ) -> Result<Prepared> {
     let source = input::condition(condition, model, cells, path)?;
     let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
-    if let Some(measured) = measured {
-        measured.apply(&mut options);
+    if let Some(more) = more {
+        more.measured.apply(&mut options);
+        options.min_overlap = more.min_overlap.unwrap_or(options.min_overlap);
     }
     let prepared = prepare_known(model, cells, &options).with_context(|| path.display().to_string())?;
-    input::warn(&prepared);
     Ok(prepared)
 }
 
-/// The embedding `key` of a file, with `obs`.
+/// The embedding `key` of a file, with `obs`; or that of the cells that a model brings.
 pub(crate) fn stored(path: &Path, key: &str) -> Result<(Cells, Embedding)> {
-    files::check_input(path)?;
+    remote::check_input(path)?;
+    let path = &remote::file(path)?;
+    if files::is_model(path) {
+        let model = remote::model(path)?;
+        return match unbundle(&model).with_context(|| path.display().to_string())? {
+            Some((cells, embedding)) if key == slots::LATENT => Ok((cells, embedding)),
+            Some(_) => bail!("{}: a model brings its own embedding only, not obsm[\"{key}\"]", path.display()),
+            None => bail!(
+                "{}: the model does not bring its cells; name the reference's h5ad, or make them part of it with \
+                 `scgraft bundle`",
+                path.display()
+            ),
+        };
+    }
     let options = ReadOptions { obsm: Select::All, uns: Select::All, ..ReadOptions::tables() };
     let cells = scgraft::io::read_h5ad(path, &options)?;
     let embedding = slots::embedding(&cells, key).with_context(|| path.display().to_string())?;

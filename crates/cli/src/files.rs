@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use scgraft::cells::{Cells, Frame};
@@ -56,6 +57,13 @@ fn is_in(file: &Path, input: &Path) -> bool {
     if input.is_dir() { file.parent() == Some(&input) && file.exists() } else { file == input }
 }
 
+/// Whether a file is a model (safetensors: the length of the header, then the header, which is JSON), not cells.
+pub(crate) fn is_model(path: &Path) -> bool {
+    let mut head = [0; 9];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && head[8] == b'{'
+}
+
 /// Refuses an input that is not there.
 pub(crate) fn check_input(path: &Path) -> Result<()> {
     if !path.exists() {
@@ -77,14 +85,40 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Cells> {
 /// Reads an h5ad that is to be written again with more in it.
 pub(crate) fn read_own(path: &Path) -> Result<Cells> {
     stop::check()?;
-    Ok(read_h5ad(path, &ReadOptions::default())?)
+    let cells = read_h5ad(path, &ReadOptions::default())?;
+    can_keep(&cells)?;
+    Ok(cells)
+}
+
+/// Whether slots of an input that cannot be kept are left out.
+static DROP: AtomicBool = AtomicBool::new(false);
+
+/// Lets slots of inputs that cannot be kept be left out, for the rest of the run.
+pub(crate) fn drop_unreadable() {
+    DROP.store(true, Ordering::Relaxed);
+}
+
+/// Refuses, before the work, cells that are to be written again with slots that are sure to be lost.
+pub(crate) fn can_keep(cells: &Cells) -> Result<()> {
+    let lost = &cells.origin.lost;
+    if lost.is_empty() || DROP.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    let file = cells.origin.path.as_deref().unwrap_or(Path::new(""));
+    bail!(
+        "{}: slots that cannot be kept, as they are links that lead nowhere or into other files: {}; remove them, or have \
+         them left out (--drop-unreadable)",
+        file.display(),
+        lost.join(", ")
+    )
 }
 
 /// Writes an h5ad, whole or not at all.
 pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
     stop::check()?;
     // Old versions of anndata cannot read a file with a `None` in it, but a user's own is kept.
-    write_h5ad(path, cells, &WriteOptions::default())?;
+    let options = WriteOptions { drop_unreadable: DROP.load(Ordering::Relaxed), ..WriteOptions::default() };
+    write_h5ad(path, cells, &options)?;
     tracing::info!("wrote {}", path.display());
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use scgraft::cells::{Cells, Coded, ConditionSource, PrepareOptions, Prepared, ProteinSource, Slot};
+use clap::ValueEnum;
+use scgraft::cells::{Cells, Coded, ConditionSource, Fractions, GeneNames, PrepareOptions, ProteinSource, Slot};
 use scgraft::models::Model;
 pub(crate) use scgraft::numeric::names::listed as nearest_first;
 use scgraft::query::condition_of_reference;
@@ -22,6 +23,25 @@ pub(crate) struct Values {
     /// Column of var with the gene names, instead of its row names
     #[arg(long, value_name = "COLUMN")]
     pub gene_column: Option<String>,
+    /// What to look past in names of genes, here and in the model or the gene sets: trim, strip-prefix, symbol, id,
+    /// strip-version, upper; several with commas between [default: what the model was trained or mapped with]
+    #[arg(long, value_name = "RULES")]
+    pub gene_names: Option<GeneNames>,
+    /// What to do about counts that are not whole, as after a correction [default: take what looks corrected, refuse what
+    /// looks normalised]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fractions: Option<NotWhole>,
+}
+
+/// What to do about counts that are not whole.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NotWhole {
+    /// Take them as they are
+    Accept,
+    /// Round them
+    Round,
+    /// Refuse them
+    Refuse,
 }
 
 impl Values {
@@ -105,15 +125,15 @@ pub(crate) fn prepare(values: &Values, condition: ConditionSource) -> PrepareOpt
     PrepareOptions {
         slot: values.slot(),
         gene_column: values.gene_column.clone(),
+        gene_names: values.gene_names.clone().unwrap_or_default(),
+        fractions: match values.fractions {
+            None => Fractions::Judge,
+            Some(NotWhole::Accept) => Fractions::Accept,
+            Some(NotWhole::Round) => Fractions::Round,
+            Some(NotWhole::Refuse) => Fractions::Refuse,
+        },
         condition,
         ..PrepareOptions::default()
-    }
-}
-
-/// Passes on what preparation wants the user to know.
-pub(crate) fn warn(prepared: &Prepared) {
-    for warning in &prepared.report.warnings {
-        tracing::warn!("{warning}");
     }
 }
 

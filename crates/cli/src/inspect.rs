@@ -136,6 +136,12 @@ fn tell_model(model: &Model, out: &mut Output) {
         out.line(format!("proteins: {}", h.proteins.join(", ")));
     }
     out.line(format!("weights: {}", model.params.n_values()));
+    if let Some(cells) = &model.cells {
+        let picture = if cells.picture.is_some() { ", a picture" } else { "" };
+        let columns = cells.obs.names().join(", ");
+        out.line(format!("cells: {}, latent means and variances{picture}; obs: {columns}; no counts", cells.n_cells()));
+    }
+    out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
     out.line(format!("settings: {}", model.network.config()));
     if !model.provenance.is_empty() {

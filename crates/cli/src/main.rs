@@ -5,6 +5,7 @@
 
 mod annotate;
 mod beside;
+mod bundle;
 mod card;
 mod cluster;
 mod demo;
@@ -91,6 +92,9 @@ pub(crate) struct Global {
     /// Say more
     #[arg(long, short, global = true, help_heading = "Common options")]
     pub verbose: bool,
+    /// Leave out what cannot be kept of a file that is written again, rather than stop
+    #[arg(long, global = true, help_heading = "Common options")]
+    pub drop_unreadable: bool,
 }
 
 #[derive(Subcommand)]
@@ -109,6 +113,8 @@ enum Command {
     Card(card::Card),
     /// Send models and adaptors to Zenodo or Hugging Face, with a card
     Push(push::Push),
+    /// Make the cells of a reference, without their counts, a part of its model
+    Bundle(bundle::Bundle),
     /// Map queries onto a reference
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
@@ -164,6 +170,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = cli.global.clone();
     output::start_log(&global);
+    if global.drop_unreadable {
+        files::drop_unreadable();
+    }
     remote::start(&global);
     if let Err(error) = stop::listen() {
         tracing::warn!("Ctrl-C will end the program at once: {error}");
@@ -187,6 +196,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::List(c) => c.run(global, out),
         Command::Card(c) => c.run(global, out),
         Command::Push(c) => c.run(global, out),
+        Command::Bundle(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
         Command::Predict(c) => c.run(global, out),

@@ -150,6 +150,7 @@ impl Map {
         for (at, (query, output)) in self.queries.iter().zip(&self.outputs).enumerate() {
             let name = self.name.get(at).cloned().unwrap_or_else(|| files::stem(query));
             let mut cells = files::read(query, &ReadOptions::default())?;
+            files::can_keep(&cells)?;
             let plan = self.plan(&reference, &cells, query, &name, global)?;
             stop::check()?;
             let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
@@ -191,6 +192,9 @@ impl Map {
         }
         if !self.name.is_empty() && self.name.len() != n {
             bail!("{n} queries, but --name was given {} time(s)", self.name.len());
+        }
+        if !(0.0..=1.0).contains(&self.min_overlap) {
+            bail!("--min-overlap {}: expected a share from 0 to 1", self.min_overlap);
         }
         let shared = !matches!(self.graft.surgery, Change::Adaptor);
         if shared && n > 1 {
@@ -234,8 +238,7 @@ impl Map {
         published(self.fit.compat, entry, &mut settings);
         let granularity = graft.surgery.granularity();
         let usual = entry.mapping_by(granularity, programs.is_some());
-        let surgery =
-            Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name, Vec::new()) };
+        let surgery = Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name) };
         let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
         let mut prepare = PrepareOptions {
             min_overlap: self.min_overlap,
@@ -251,7 +254,6 @@ impl Map {
     }
 
     fn tell(&self, mapped: &Mapped, name: &str, output: &Path, out: &mut Output) -> Value {
-        input::warn(&mapped.prepared);
         let report = &mapped.prepared.report;
         let (found, n) = (report.n_model_genes - report.missing_genes.len(), report.n_model_genes);
         let how = mapped.grafted.report.as_ref().map_or_else(

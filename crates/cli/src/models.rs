@@ -31,7 +31,7 @@ impl Models {
             }
             out.line(format!("    gives {}", model.gives));
         }
-        let told = |m: &ModelEntry| {
+        let told = |m: &&ModelEntry| {
             let inputs = |i: &[Input]| i.iter().map(|i| i.name()).collect::<Vec<_>>();
             json!({
                 "name": m.name, "summary": m.summary, "needs": inputs(m.needs), "takes": inputs(m.takes),

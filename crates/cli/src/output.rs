@@ -38,7 +38,7 @@ impl Output {
     pub fn table<'a, R: AsRef<[String]>>(&mut self, header: impl AsRef<[&'a str]>, rows: &[R]) {
         let header = header.as_ref();
         let width = |j: usize| {
-            let entries = rows.iter().map(|r| r.as_ref()[j].chars().count());
+            let entries = rows.iter().map(|r| shown(&r.as_ref()[j]).replace('\n', "\\u{a}").chars().count());
             entries.chain([header[j].chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..header.len()).map(width).collect();
@@ -58,7 +58,7 @@ impl Output {
         };
         put(&|j| header[j].to_owned());
         put(&|j| "─".repeat(widths[j]));
-        rows.iter().for_each(|row| put(&|j| row.as_ref()[j].clone()));
+        rows.iter().for_each(|row| put(&|j| shown(&row.as_ref()[j]).replace('\n', "\\u{a}")));
     }
 
     /// Prints everything.
@@ -68,7 +68,7 @@ impl Output {
             text.push('\n');
             text
         } else {
-            self.text
+            shown(&self.text)
         };
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -76,6 +76,32 @@ impl Output {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
+    }
+}
+
+/// Standard error, with what steers a terminal shown rather than sent; colours of the messages themselves are kept.
+struct Shown(std::io::Stderr);
+
+impl Write for Shown {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // A colour is `ESC [ numbers m`; anything else is no part of a message.
+        let text = String::from_utf8_lossy(bytes);
+        let mut out = String::with_capacity(text.len());
+        let mut parts = text.split('\u{1b}');
+        out.push_str(&shown(parts.next().unwrap_or_default()));
+        for part in parts {
+            let colour = part.strip_prefix('[').and_then(|p| p.split_once('m')).is_some_and(|(numbers, _)| {
+                numbers.len() < 6 && numbers.chars().all(|c| c.is_ascii_digit() || c == ';')
+            });
+            out.push_str(if colour { "\u{1b}" } else { "\\u{1b}" });
+            out.push_str(&shown(part));
+        }
+        self.0.write_all(out.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -87,7 +113,7 @@ pub(crate) fn start_log(global: &Global) {
         _ => LevelFilter::INFO,
     };
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Shown(std::io::stderr()))
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)
@@ -108,8 +134,25 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
         });
     let text = if interrupted { stop::Stopped.to_string() } else { told(error) };
     // Nothing is left to do when even this cannot be written.
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    let _ = writeln!(std::io::stderr(), "error: {}", shown(&text));
     ExitCode::from(if interrupted { stop::INTERRUPTED } else { 1 })
+}
+
+/// A text with the characters that steer a terminal shown rather than sent: names in files can hold them.
+pub(crate) fn shown(text: &str) -> String {
+    let steers =
+        |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if steers(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
 }
 
 /// The error and its causes, each once.

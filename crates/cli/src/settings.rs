@@ -66,6 +66,20 @@ impl Fit {
     /// The model's defaults for so many cells, with what the user says in their place.
     pub fn config(&self, ours: &Training, published: &Training, n_cells: usize, seed: u64) -> Result<TrainConfig> {
         let plain = TrainConfig::of(if self.compat.is_some() { published } else { ours }, n_cells);
+        if self.epochs == Some(0) {
+            bail!("--epochs 0: expected at least 1");
+        }
+        if self.batch_size == Some(0) {
+            bail!("--batch-size 0: expected at least 1");
+        }
+        for (option, value, above_zero) in
+            [("--learning-rate", self.learning_rate, true), ("--weight-decay", self.weight_decay, false)]
+        {
+            refuse_odd(option, value, above_zero)?;
+        }
+        if let Some(share) = self.train_fraction.filter(|s| !(*s > 0.0 && *s <= 1.0)) {
+            bail!("--train-fraction {share}: expected a share above 0 and at most 1");
+        }
         let anneal = self.kl_anneal.map(Anneal::Epochs).or(self.kl_anneal_steps.map(Anneal::Steps));
         let mut config = TrainConfig {
             epochs: self.epochs.unwrap_or(plain.epochs),
@@ -98,6 +112,17 @@ impl Fit {
     }
 }
 
+/// Refuses a weight or a step that is no number, infinite or negative.
+fn refuse_odd(option: &str, value: Option<f32>, above_zero: bool) -> Result<()> {
+    match value {
+        Some(v) if !v.is_finite() || v < 0.0 || (above_zero && v == 0.0) => {
+            let expected = if above_zero { "a number above 0" } else { "0 or a number above it" };
+            bail!("{option} {v}: expected {expected}")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Under `--compat`, the published settings of a model where the user has not said otherwise.
 pub(crate) fn published(compat: Option<Published>, entry: &ModelEntry, settings: &mut Map<String, Value>) {
     if let (Some(Published::Scarches), Value::Object(published)) = (compat, (entry.published_settings)()) {
@@ -126,6 +151,18 @@ impl Weights {
     /// The settings given, by name; those of `more` first, so that `--set` wins.
     pub fn settings(&self, more: Vec<(&str, Option<Value>)>) -> Result<Map<String, Value>> {
         let mut out = Map::new();
+        refuse_odd("--kl-weight", self.kl_weight, false)?;
+        refuse_odd("--l1-weight", self.l1_weight, false)?;
+        for (name, value) in &more {
+            // What JSON cannot hold became null.
+            match value {
+                Some(Value::Null) => bail!("--{}: expected a finite number", name.replace('_', "-")),
+                Some(v) if v.as_f64().is_some_and(|v| v < 0.0) => {
+                    bail!("--{} {v}: expected 0 or a number above it", name.replace('_', "-"))
+                }
+                _ => {}
+            }
+        }
         let own = [("kl_weight", self.kl_weight.map(Value::from)), ("l1_weight", self.l1_weight.map(Value::from))];
         for (name, value) in more.into_iter().chain(own) {
             if let Some(value) = value {

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions};
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list};
+use scgraft::bundle::bundle;
+use scgraft::cells::{
+    CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
+};
+use scgraft::columns;
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
-use scgraft::reference::{Genes, Reference, ReferencePlan, train_reference};
+use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
 use scgraft::{Embedding, slots};
 use serde_json::{Map, Value, json};
 
@@ -41,6 +45,9 @@ pub(crate) struct Train {
     /// Write the cells with their embedding as well, for `annotate`, `enrich`, `plot`
     #[arg(long, value_name = "FILE")]
     pub embed: Option<PathBuf>,
+    /// Make the cells, without their counts, a part of the model, with these columns of obs: it then annotates by itself
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub with_cells: Vec<String>,
     #[command(flatten)]
     pub values: Values,
     #[command(flatten)]
@@ -220,6 +227,11 @@ impl Train {
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
+        let file = self.reference.display().to_string();
+        self.with_cells.iter().try_for_each(|column| columns::find(&cells, &file, column).map(|_| ()))?;
+        if self.embed.is_some() {
+            files::can_keep(&cells)?;
+        }
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
             plan.start_from(from, self.choice.sizes());
@@ -230,17 +242,24 @@ impl Train {
         stop::check()?;
         let epochs = Epochs::new("training", plan.train.epochs, global);
         let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
-        let trained = train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs)?;
+        let trained = match train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs) {
+            Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(error, &sets, &plan)),
+            other => other?,
+        };
         epochs.clear();
         let Reference { mut model, prepared, report } = trained;
-        input::warn(&prepared);
         self.describe(&mut model);
         stop::check()?;
+        let embedding = Embedding::of(&model, &prepared)?;
+        if self.embed.is_some() || !self.with_cells.is_empty() {
+            slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
+        }
+        if !self.with_cells.is_empty() {
+            bundle(&mut model, &cells, &self.reference.display().to_string(), &self.with_cells)?;
+        }
         scgraft::save::model(&self.output, &model)?;
         tracing::info!("wrote {}", self.output.display());
-        let embedding = Embedding::of(&model, &prepared)?;
         if let Some(path) = &self.embed {
-            slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
             files::write(path, &cells)?;
         }
         let active = embedding.active.iter().filter(|a| **a).count();
@@ -260,6 +279,15 @@ impl Train {
         out.put("programs", model.header.n_programs());
         out.put("active_programs", active);
         Ok(())
+    }
+
+    /// The same error with all slots of the file in sight, so that it can say which of them would do.
+    fn with_all_slots(&self, error: CellsError, sets: &[GeneSet], plan: &ReferencePlan) -> anyhow::Error {
+        let again = read_cells(&self.reference, &ReadOptions::default()).ok();
+        match again.map(|cells| prepare_reference(&cells, sets, plan)) {
+            Some(Err(better)) => better.into(),
+            _ => scgraft::Error::Cells(error).into(),
+        }
     }
 
     fn plan(

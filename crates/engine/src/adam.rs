@@ -50,7 +50,7 @@ impl Adam {
             .iter()
             .map(|p| p.trainable_spans().map(|s| (vec![0.0; s.len()], vec![0.0; s.len()])).collect())
             .collect();
-        let of = |p: &crate::Param| p.trainable_spans().map(|s| p.values[s].to_vec()).collect();
+        let of = |p: &crate::Param| p.trainable_spans().map(|s| p.values()[s].to_vec()).collect();
         let starts = if config.hold > 0.0 { params.iter().map(of).collect() } else { Vec::new() };
         Adam { config, steps: 0, moments, starts }
     }
@@ -97,7 +97,7 @@ impl Adam {
             let spans: Vec<_> = param.trainable_spans().collect();
             for (at, (span, (m, v))) in spans.into_iter().zip(moments).enumerate() {
                 let starts = self.starts.get(tensor).map(|s| &s[at][..]);
-                let w = param.values[span.clone()].par_chunks_mut(CHUNK);
+                let w = param.write()[span.clone()].par_chunks_mut(CHUNK);
                 let state = m.par_chunks_mut(CHUNK).zip(v.par_chunks_mut(CHUNK));
                 w.zip(g[span].par_chunks(CHUNK)).zip(state).enumerate().for_each(
                     |(at, ((w, g), (m, v)))| match starts {
@@ -166,7 +166,7 @@ mod tests {
         let w = params.add("w", &[(Axis::Condition, 2), (Axis::Hidden, 2)], Init::Normal(1.0), Key::new(1));
         let start = params.values(w).to_vec();
         let mut adam = Adam::new(&params, AdamConfig { hold: 0.5, epsilon: 1.0, ..AdamConfig::default() });
-        params.get_mut(w).values.iter_mut().for_each(|v| *v += 1.0);
+        params.write(w).iter_mut().for_each(|v| *v += 1.0);
         let grads = Grads::new(&params);
         (0..2000).for_each(|_| adam.step(&mut params, &grads, 0.01));
         for (now, start) in params.values(w).iter().zip(start) {

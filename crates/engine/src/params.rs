@@ -3,11 +3,17 @@
 //! A tensor is stored by rows of its first axis. What may change in training is a set of row
 //! ranges of that axis; gradients, optimiser state, weight decay and proximal steps touch those
 //! rows only, so what is frozen stays the same to the bit. Surgery is one operation for every
-//! model: [`Params::grow`] an axis, then [`Params::train_only_new`].
+//! model: grow what can grow ([`Param::grow`]), then [`Params::train_only_new`].
+//!
+//! A tensor is declared first: name, axes, how it starts. Its values are drawn ([`Params::draw`]) or given
+//! ([`Param::put`]); what comes from a file is never drawn.
 
 use std::ops::Range;
 
 use scgraft_numeric::random::Key;
+
+use crate::ops::Mask;
+use crate::prox;
 
 /// What an axis of a tensor counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,14 +62,33 @@ impl Axis {
 }
 
 /// How a tensor's values are drawn.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Init {
     /// All the same.
     Constant(f32),
     /// Uniform in ±1/√fan_in, as PyTorch's `Linear` does for weight and bias.
     FanIn(usize),
+    /// The size of such a draw: uniform in 0 … 1/√fan_in.
+    Positive(usize),
+    /// The same for the members of each program, 0 for all other genes; for tensors [program × gene].
+    PositiveMembers(usize, Mask),
     /// Normal with the given standard deviation.
     Normal(f32),
+}
+
+/// What a tensor is to its network, where training and surgery have to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing of the below.
+    #[default]
+    Inner,
+    /// Of a first layer: it trains in surgery of granularity "first layers".
+    FirstLayer,
+    /// Of a first layer, and it multiplies the expression, [gene × hidden]. While it is frozen, its product with a cell's
+    /// expression stays the same, and is computed once.
+    ReadsExpression,
+    /// No surgery trains it, whatever its granularity.
+    Kept,
 }
 
 /// A handle to a tensor of a table.
@@ -79,10 +104,12 @@ pub struct Param {
     pub axes: Vec<Axis>,
     /// Length of each axis.
     pub shape: Vec<usize>,
-    /// Values, row after row of the first axis.
-    pub values: Vec<f32>,
-    /// How values were drawn, and how new rows are.
+    /// Row after row of the first axis; empty until drawn or given.
+    values: Vec<f32>,
+    /// How values are drawn, and new rows.
     pub init: Init,
+    /// What it is to its network.
+    pub role: Role,
     /// Rows of the first axis that may change in training: sorted, disjoint.
     pub trainable: Vec<Range<usize>>,
     /// Rows added by the latest surgery.
@@ -96,6 +123,56 @@ impl Param {
     /// Number of rows (length of the first axis).
     pub fn rows(&self) -> usize {
         self.shape[0]
+    }
+
+    /// Number of values, drawn or not.
+    pub fn n_values(&self) -> usize {
+        self.shape.iter().fold(1, |n, &length| n.saturating_mul(length))
+    }
+
+    /// Its values, row after row of the first axis; empty until they are drawn or given.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// Its values, to change.
+    pub fn write(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// Gives it values.
+    ///
+    /// # Panics
+    /// When they are not as many as its shape calls for.
+    pub fn put(&mut self, values: Vec<f32>) {
+        assert_eq!(values.len(), self.n_values(), "values of `{}`", self.name);
+        self.values = values;
+    }
+
+    /// Draws its values anew; the draw depends on `key` and the name only.
+    pub fn draw(&mut self, key: Key) {
+        let mut values = vec![0.0; self.n_values()];
+        draw(&mut values, &self.init, key.fold(hash(&self.name)));
+        self.values = values;
+    }
+
+    /// Makes it longer by `extra` rows, drawn anew.
+    pub fn grow(&mut self, extra: usize, key: Key) {
+        if extra == 0 {
+            return;
+        }
+        let before = self.rows();
+        let mut fresh = vec![0.0; extra * self.row_len()];
+        draw(&mut fresh, &self.init, key.fold(hash(&self.name)));
+        self.values.extend_from_slice(&fresh);
+        self.shape[0] += extra;
+        let start = if self.new_rows.is_empty() { before } else { self.new_rows.start };
+        self.new_rows = start..before + extra;
+    }
+
+    /// Lets all of it change, save statistics.
+    fn train_all(&mut self) {
+        self.trainable = std::iter::once(0..self.rows()).filter(|r| !r.is_empty() && !self.statistic).collect();
     }
 
     /// Number of values in a row.
@@ -127,48 +204,70 @@ impl Params {
         Params::default()
     }
 
-    /// Adds a tensor drawn according to `init`; all of it is trainable.
-    ///
-    /// The draw depends on `key` and the name only, not on what was added before.
+    /// Declares a tensor, without values yet; all of it is trainable.
     ///
     /// # Panics
     /// When the name is taken: model code gives each tensor its own.
-    pub fn add(&mut self, name: &str, axes: &[(Axis, usize)], init: Init, key: Key) -> ParamId {
+    pub fn declare(&mut self, name: &str, axes: &[(Axis, usize)], init: Init) -> ParamId {
         assert!(self.id(name).is_none(), "two tensors named `{name}`");
-        let shape: Vec<usize> = axes.iter().map(|a| a.1).collect();
-        let mut values = vec![0.0; shape.iter().product()];
-        draw(&mut values, init, key.fold(hash(name)));
-        let rows = shape[0];
         self.list.push(Param {
             name: name.to_owned(),
             axes: axes.iter().map(|a| a.0).collect(),
-            shape,
-            values,
+            shape: axes.iter().map(|a| a.1).collect(),
+            values: Vec::new(),
             init,
-            trainable: std::iter::once(0..rows).filter(|r| !r.is_empty()).collect(),
+            role: Role::Inner,
+            trainable: Vec::new(),
             new_rows: 0..0,
             statistic: false,
         });
-        ParamId(self.list.len() as u32 - 1)
+        let id = ParamId(self.list.len() as u32 - 1);
+        self.get_mut(id).train_all();
+        id
     }
 
-    /// Adds running statistics, all of them `start`; training never changes them by gradients.
+    /// Declares running statistics, all of them `start`; training never changes them by gradients.
     ///
     /// # Panics
     /// When the name is taken.
-    pub fn add_statistic(&mut self, name: &str, axes: &[(Axis, usize)], start: f32) -> ParamId {
-        let id = self.add(name, axes, Init::Constant(start), Key::new(0));
+    pub fn declare_statistic(&mut self, name: &str, axes: &[(Axis, usize)], start: f32) -> ParamId {
+        let id = self.declare(name, axes, Init::Constant(start));
         let p = self.get_mut(id);
         p.statistic = true;
         p.trainable.clear();
         id
     }
 
+    /// Declares a tensor and draws it.
+    ///
+    /// # Panics
+    /// When the name is taken.
+    pub fn add(&mut self, name: &str, axes: &[(Axis, usize)], init: Init, key: Key) -> ParamId {
+        let id = self.declare(name, axes, init);
+        self.get_mut(id).draw(key);
+        id
+    }
+
+    /// Draws every tensor. A draw depends on `key` and the tensor's name, not on what else there is.
+    pub fn draw(&mut self, key: Key) {
+        self.list.iter_mut().for_each(|p| p.draw(key));
+    }
+
+    /// Says what tensors are to their network.
+    pub fn set_role(&mut self, role: Role, ids: impl IntoIterator<Item = ParamId>) {
+        ids.into_iter().for_each(|id| self.get_mut(id).role = role);
+    }
+
+    /// The tensors that multiply the expression.
+    pub fn reading_expression(&self) -> impl Iterator<Item = ParamId> {
+        self.ids().filter(|&id| self.get(id).role == Role::ReadsExpression)
+    }
+
     /// Writes the new values of running statistics that a training step left in
     /// [`Grads::updates`](crate::Grads::updates).
     pub fn apply_updates(&mut self, updates: &[(ParamId, Vec<f32>)]) {
         for (id, values) in updates {
-            self.get_mut(*id).values.copy_from_slice(values);
+            self.write(*id).copy_from_slice(values);
         }
     }
 
@@ -192,7 +291,28 @@ impl Params {
         &self.get(id).values
     }
 
-    /// All tensors, in the order they were added.
+    /// The values of a tensor, to change.
+    pub fn write(&mut self, id: ParamId) -> &mut [f32] {
+        self.get_mut(id).write()
+    }
+
+    /// Soft threshold on a tensor, the proximal operator of t · |w|:  w ← sign(w) · max(|w| − t, 0).
+    pub fn soft_threshold(&mut self, id: ParamId, threshold: f32) {
+        prox::soft_threshold(self.write(id), threshold);
+    }
+
+    /// Soft threshold on the weights of genes outside each program's gene set; the tensor is [program × gene].
+    pub fn soft_threshold_outside(&mut self, id: ParamId, mask: &Mask, threshold: f32) {
+        let genes = self.get(id).row_len();
+        prox::soft_threshold_outside(self.write(id), mask, genes, threshold);
+    }
+
+    /// Group lasso on a span of a tensor's values, the proximal operator of t · ‖w‖₂:  w ← w · max(0, 1 − t/‖w‖₂).
+    pub fn group_lasso(&mut self, id: ParamId, span: Range<usize>, threshold: f32) {
+        prox::group_lasso(&mut self.write(id)[span], threshold);
+    }
+
+    /// All tensors, in the order they were declared.
     pub fn iter(&self) -> impl Iterator<Item = &Param> {
         self.list.iter()
     }
@@ -212,21 +332,9 @@ impl Params {
         self.list.iter().flat_map(|p| p.trainable_spans()).map(|s| s.len()).sum()
     }
 
-    /// Number of values.
+    /// Number of values, drawn or not.
     pub fn n_values(&self) -> usize {
-        self.list.iter().map(|p| p.values.len()).sum()
-    }
-
-    /// Makes `axis` longer by `extra` rows, drawn anew, in every tensor that begins with it.
-    pub fn grow(&mut self, axis: Axis, extra: usize, key: Key) {
-        for p in self.list.iter_mut().filter(|p| p.axes[0] == axis) {
-            grow_param(p, extra, key);
-        }
-    }
-
-    /// Makes one tensor longer by `extra` rows, drawn anew.
-    pub fn grow_one(&mut self, id: ParamId, extra: usize, key: Key) {
-        grow_param(self.get_mut(id), extra, key);
+        self.list.iter().fold(0, |n, p| n.saturating_add(p.n_values()))
     }
 
     /// Freezes everything and forgets which rows were new.
@@ -241,38 +349,39 @@ impl Params {
     pub fn train_only_new(&mut self) {
         for p in &mut self.list {
             p.trainable.clear();
-            if !p.new_rows.is_empty() && !p.statistic {
+            if !p.new_rows.is_empty() && !p.statistic && p.role != Role::Kept {
                 p.trainable.push(p.new_rows.clone());
             }
         }
     }
 
-    /// Lets every weight change.
+    /// Lets the tensors of first layers change as well.
+    pub fn train_first_layers(&mut self) {
+        let first = |p: &&mut Param| matches!(p.role, Role::FirstLayer | Role::ReadsExpression);
+        self.list.iter_mut().filter(first).for_each(Param::train_all);
+    }
+
+    /// Lets every weight change but those that no surgery trains.
     pub fn train_all(&mut self) {
-        for p in self.list.iter_mut().filter(|p| !p.statistic) {
-            let rows = p.rows();
-            p.trainable = std::iter::once(0..rows).filter(|r| !r.is_empty()).collect();
-        }
+        self.list.iter_mut().filter(|p| p.role != Role::Kept).for_each(Param::train_all);
     }
 }
 
-fn grow_param(p: &mut Param, extra: usize, key: Key) {
-    if extra == 0 {
-        return;
-    }
-    let before = p.rows();
-    let mut fresh = vec![0.0; extra * p.row_len()];
-    draw(&mut fresh, p.init, key.fold(hash(&p.name)));
-    p.values.extend_from_slice(&fresh);
-    p.shape[0] += extra;
-    let start = if p.new_rows.is_empty() { before } else { p.new_rows.start };
-    p.new_rows = start..before + extra;
-}
-
-fn draw(values: &mut [f32], init: Init, key: Key) {
+fn draw(values: &mut [f32], init: &Init, key: Key) {
     match init {
-        Init::Constant(c) => values.fill(c),
-        Init::FanIn(n) => key.fill_uniform(1.0 / (n.max(1) as f32).sqrt(), values),
+        Init::Constant(c) => values.fill(*c),
+        Init::FanIn(n) => key.fill_uniform(1.0 / ((*n).max(1) as f32).sqrt(), values),
+        Init::Positive(n) => {
+            draw(values, &Init::FanIn(*n), key);
+            values.iter_mut().for_each(|v| *v = v.abs());
+        }
+        Init::PositiveMembers(n, mask) => {
+            draw(values, &Init::Positive(*n), key);
+            if mask.n_programs() > 0 {
+                let genes = values.len() / mask.n_programs();
+                prox::soft_threshold_outside(values, mask, genes, f32::INFINITY);
+            }
+        }
         Init::Normal(sd) => {
             key.fill_normal(values);
             values.iter_mut().for_each(|v| *v *= sd);
@@ -300,14 +409,47 @@ mod tests {
     fn growing_keeps_old_rows_and_trains_only_new_ones() {
         let (before, mut after) = (table(), table());
         after.freeze();
-        after.grow(Axis::Condition, 2, Key::new(5));
-        after.train_only_new();
         let id = after.id("condition").unwrap();
+        after.get_mut(id).grow(2, Key::new(5));
+        after.train_only_new();
         assert_eq!(after.get(id).shape, [4, 3]);
         assert_eq!(after.values(id)[..6], before.values(id)[..]);
         assert_eq!(after.get(id).trainable, [2..4]);
         assert_eq!(after.n_trainable(), 6);
         assert_eq!(after.values(after.id("weight").unwrap()), before.values(before.id("weight").unwrap()));
+    }
+
+    #[test]
+    fn roles_say_what_trains() {
+        let mut p = table();
+        let [weight, condition] = ["weight", "condition"].map(|name| p.id(name).unwrap());
+        p.set_role(Role::ReadsExpression, [weight]);
+        p.set_role(Role::Kept, [condition]);
+        p.get_mut(condition).grow(1, Key::new(5));
+        p.train_only_new();
+        assert_eq!(p.n_trainable(), 0);
+        p.train_first_layers();
+        assert_eq!(p.n_trainable(), 12);
+        p.train_all();
+        assert_eq!((p.n_trainable(), p.reading_expression().collect::<Vec<_>>()), (12, vec![weight]));
+    }
+
+    #[test]
+    fn what_is_declared_is_not_drawn() {
+        let mut p = Params::new();
+        let id = p.declare(
+            "w",
+            &[(Axis::Program, 2), (Axis::Gene, 3)],
+            Init::PositiveMembers(2, Mask::new(3, &[vec![0], vec![1, 2]])),
+        );
+        assert_eq!((p.values(id).len(), p.n_values(), p.n_trainable()), (0, 6, 6));
+        p.draw(Key::new(3));
+        let inside: Vec<bool> = p.values(id).iter().map(|&w| w > 0.0).collect();
+        assert_eq!(inside, [true, false, false, false, true, true]);
+        p.soft_threshold_outside(id, &Mask::new(3, &[vec![0, 1, 2], vec![2]]), 1.0);
+        p.group_lasso(id, 0..3, 1.0);
+        p.soft_threshold(id, f32::INFINITY);
+        assert_eq!(p.values(id), [0.0; 6]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::ops::Mask;
 
 /// Soft threshold, the operator of t · |w|:  w ← sign(w) · max(|w| − t, 0).
-pub fn soft_threshold(values: &mut [f32], threshold: f32) {
+pub(crate) fn soft_threshold(values: &mut [f32], threshold: f32) {
     for w in values {
         let kept = (w.abs() - threshold).max(0.0);
         *w = if kept > 0.0 { kept.copysign(*w) } else { 0.0 };
@@ -13,7 +13,7 @@ pub fn soft_threshold(values: &mut [f32], threshold: f32) {
 /// Soft threshold on the weights of genes outside each program's gene set.
 ///
 /// `values` is [program × gene]; `mask` lists the members, program by program.
-pub fn soft_threshold_outside(values: &mut [f32], mask: &Mask, n_genes: usize, threshold: f32) {
+pub(crate) fn soft_threshold_outside(values: &mut [f32], mask: &Mask, n_genes: usize, threshold: f32) {
     for (program, row) in values.chunks_exact_mut(n_genes).enumerate() {
         let mut from = 0;
         for &member in mask.genes(program) {
@@ -25,7 +25,7 @@ pub fn soft_threshold_outside(values: &mut [f32], mask: &Mask, n_genes: usize, t
 }
 
 /// Group lasso, the operator of t · ‖w‖₂:  w ← w · max(0, 1 − t/‖w‖₂).
-pub fn group_lasso(group: &mut [f32], threshold: f32) {
+pub(crate) fn group_lasso(group: &mut [f32], threshold: f32) {
     let norm = group.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt();
     if norm <= f64::from(threshold) {
         group.fill(0.0);

@@ -126,10 +126,7 @@ impl Grads {
     pub fn new(params: &Params) -> Self {
         let slots = params
             .iter()
-            .map(|p| Grad {
-                values: if p.is_trainable() { vec![0.0; p.values.len()] } else { Vec::new() },
-                fresh: true,
-            })
+            .map(|p| Grad { values: if p.is_trainable() { vec![0.0; p.n_values()] } else { Vec::new() }, fresh: true })
             .collect();
         Grads { slots, updates: Vec::new() }
     }
@@ -189,6 +186,7 @@ pub struct Tape<'a> {
     nodes: Vec<Box<dyn Backward + 'a>>,
     updates: Vec<(ParamId, Vec<f32>)>,
     training: bool,
+    drops: bool,
     noise: Noise,
     draws: u64,
 }
@@ -217,9 +215,16 @@ impl<'a> Tape<'a> {
             nodes: Vec::new(),
             updates: Vec::new(),
             training,
+            drops: training,
             noise,
             draws: 0,
         }
+    }
+
+    /// The same pass without dropout, whatever the rates that networks ask for.
+    pub fn without_dropout(mut self) -> Self {
+        self.drops = false;
+        self
     }
 
     /// The parameter table.
@@ -331,7 +336,7 @@ impl<'a> Tape<'a> {
 
     /// The key of the next dropout mask; `None` when nothing is dropped.
     pub(crate) fn dropout_key(&mut self) -> Option<Key> {
-        match (&self.noise, self.training) {
+        match (&self.noise, self.drops) {
             (Noise::Key(key), true) => {
                 self.draws += 1;
                 Some(key.fold(self.draws - 1))

@@ -1,6 +1,7 @@
 //! What a card says of a model and of an adaptor.
 #![allow(missing_docs)]
 
+use scgraft_cells::Known;
 use scgraft_hub::{Address, Card, CardWords, Contents};
 use scgraft_models::{Header, Membership, Model, Program, Segment};
 use serde_json::json;
@@ -11,8 +12,11 @@ fn model() -> Model {
     let programs = vec![program("INTERFERON_SIGNALING", &[0, 1, 2]), program("B_CELL <RECEPTOR>", &[3, 4])];
     let segment = Segment { origin: None, membership: Membership::Hard, programs };
     let header = Header {
-        genes: names("G", 30),
-        conditions: vec!["Oetjen 2018".into(), "Freytag".into()],
+        known: Known {
+            genes: names("G", 30),
+            conditions: vec!["Oetjen 2018".into(), "Freytag".into()],
+            ..Known::default()
+        },
         segments: vec![segment],
         ..Header::default()
     };

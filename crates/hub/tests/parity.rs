@@ -11,7 +11,7 @@ mod published;
 use published::{Expected, folders};
 use scgraft_cells::Dense;
 use scgraft_hub::{ImportOptions, import};
-use scgraft_models::{DecodeAs, ExpressionOptions, Model, Surgery};
+use scgraft_models::{DecodeAs, ExpressionOptions, Model, Newcomers, Surgery};
 
 /// The largest difference as a share of the largest value.
 fn apart(found: &Dense, expected: &Dense) -> f64 {
@@ -93,13 +93,13 @@ fn take_rows(into: &mut Option<Dense>, from: &Dense, own: &[u32], condition: u32
 
 /// A condition more, where the encoder reads conditions: what the reference's cells are stays bit by bit.
 fn surgery(name: &str, model: &Model, expected: &Expected) {
-    let plan = Surgery::adaptor("query", vec!["another".into()]);
-    if let Some(obstacle) = model.network.adaptor_obstacle() {
-        let error = model.surgery(&plan, 1).unwrap_err().to_string();
+    let plan = Surgery::adaptor("query");
+    if let Some(obstacle) = model.network.facts().adaptor_obstacle {
+        let error = model.surgery(&plan, &Newcomers::of(["another"]), 1).unwrap_err().to_string();
         assert!(error.contains(obstacle), "{name}: {error}");
         return;
     }
-    let grafted = model.surgery(&plan, 1).unwrap();
+    let grafted = model.surgery(&plan, &Newcomers::of(["another"]), 1).unwrap();
     let data = expected.prepared(model);
     let (before, after) = (model.latent(&data).unwrap().0, grafted.latent(&data).unwrap().0);
     assert_eq!(before, after, "{name}");

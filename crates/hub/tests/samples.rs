@@ -31,7 +31,7 @@ fn sample(name: &str) -> Option<Imported> {
         imported.cells,
     );
     for p in imported.model.params.iter() {
-        assert!(p.values.iter().all(|v| v.is_finite()), "{name}: {}", p.name);
+        assert!(p.values().iter().all(|v| v.is_finite()), "{name}: {}", p.name);
     }
     Some(imported)
 }
@@ -46,7 +46,7 @@ fn scvi_of_0_15() {
 fn a_pancreas_reference_of_scarches() {
     let Some(m) = sample("scarches_0.16.1_SCVI_pancreas_ref") else { return };
     assert_eq!((m.class.as_str(), m.model.header.genes.len(), m.model.header.conditions.len()), ("SCVI", 1000, 3));
-    assert!(m.model.network.adaptor_obstacle().is_none());
+    assert!(m.model.network.facts().adaptor_obstacle.is_none());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use scgraft_cells::Cells;
 
 use crate::error::{Error, Result};
-use crate::h5ad::{ReadOptions, Select, read_anndata};
+use crate::h5ad::{ReadOptions, Select, read_file};
 use crate::h5mu::read_h5mu;
 use crate::hdf5::{self, Kind, Reader};
 use crate::loom::read_loom;
@@ -52,10 +52,12 @@ pub fn read_cells(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells
     }
     let r = hdf5::open(path)?;
     if r.kind("obs")?.is_some() && r.kind("var")?.is_some() && r.kind("mod")?.is_none() {
-        return read_anndata(&r, "", options);
+        return read_file(&r, options);
     }
     if r.kind("mod")? == Some(Kind::Group) {
-        return read_h5mu(&r, options);
+        let cells = read_h5mu(&r, options)?;
+        r.tell_left_out();
+        return Ok(cells);
     }
     if r.kind("matrix")? == Some(Kind::Dataset) && r.kind("row_attrs")?.is_some() {
         return narrow(path, read_loom(&r)?, options);

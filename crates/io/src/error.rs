@@ -90,6 +90,25 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// Slots of the input that the output would lack.
+    #[error(
+        "{}: {n} slot(s) of {} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out \
+         (--drop-unreadable)",
+        path.display(),
+        input.display()
+    )]
+    Unkept {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The file that has them.
+        input: PathBuf,
+        /// How many.
+        n: usize,
+        /// The first of them.
+        slots: String,
+        /// Why.
+        reason: String,
+    },
     /// Two things of one name.
     #[error("{}: {what} `{name}` occurs more than once{also}; {remedy}", path.display())]
     Duplicate {

@@ -11,6 +11,7 @@ use scgraft_cells::GeneSet;
 
 use crate::error::{Error, Result};
 use crate::gzip::lines;
+use crate::sets::{Lines, other_form};
 
 /// Whether the second field of a line is a description or already a gene.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,10 @@ pub struct GmtOptions {
     pub duplicates: DuplicateSets,
 }
 
-/// Reads gene sets from one or several GMT files, packed with gzip or not, in the order of the files and lines.
+/// Reads gene sets from one or several files, packed with gzip or not, in the order of the files and lines.
+///
+/// Files are GMT, or what their content says: GMX (columns are sets), GRP (one gene a line), XML and JSON of MSigDB, a
+/// table of genes × sets of 0 and 1, or a long table of set and gene. Weights after a comma (Enrichr) are not used.
 ///
 /// Names are kept whole. Genes are kept as written, without the spaces around them; a gene that occurs
 /// twice in a set is kept once, and blank fields and lines are skipped.
@@ -96,21 +100,46 @@ pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec
     Ok(sets.into_iter().map(|(_, set)| set).collect())
 }
 
-/// The name of a file without folders, `.gz` and `.gmt`.
+/// The name of a file without folders, `.gz` and the ending.
 fn stem(path: &Path) -> String {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    name.strip_suffix(".gmt").unwrap_or(name).to_owned()
+    let endings = [".gmt", ".gmx", ".grp", ".json", ".xml", ".tsv", ".csv", ".txt"];
+    endings.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name).to_owned()
+}
+
+/// The gene of `GENE,1.5`, as Enrichr writes weighted sets.
+fn without_weight(field: &str) -> Option<&str> {
+    let (gene, weight) = field.rsplit_once(',')?;
+    (!gene.is_empty() && weight.parse::<f64>().is_ok()).then(|| gene.trim_end())
 }
 
 fn read_one(path: &Path, options: &GmtOptions) -> Result<Vec<GeneSet>> {
-    let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
+    let mut text: Lines = Vec::new();
     lines(path, |number, line| {
-        if !line.trim().is_empty() {
-            rows.push((number, line.split('\t').map(|field| field.trim().to_owned()).collect()));
-        }
+        text.push((number, line.to_owned()));
         Ok(true)
     })?;
+    if options.description == DescriptionField::Detect
+        && let Some(sets) = other_form(path, &stem(path), &text)?
+    {
+        return Ok(numbered(path, sets));
+    }
+    let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
+    for (number, line) in text.iter().filter(|(_, line)| !line.trim().is_empty()) {
+        rows.push((*number, line.split('\t').map(|field| field.trim().to_owned()).collect()));
+    }
+    drop(text);
+    let mut weighted = 0;
+    for field in rows.iter_mut().flat_map(|(_, fields)| fields.iter_mut().skip(1)) {
+        if let Some(gene) = without_weight(field) {
+            *field = gene.to_owned();
+            weighted += 1;
+        }
+    }
+    if weighted > 0 {
+        tracing::info!("{}: {weighted} genes have a weight, which is not used", path.display());
+    }
     let described = match options.description {
         DescriptionField::Present => true,
         DescriptionField::Absent => false,

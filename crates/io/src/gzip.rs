@@ -49,7 +49,7 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
     Ok(Box::new(reader))
 }
 
-/// Calls `take` with each line, its number from 1, and its text without the line end (LF or CRLF)
+/// Calls `take` with each line, its number from 1, and its text without the line end (LF, CRLF or CR)
 /// or a byte order mark. `take` says whether to go on.
 pub(crate) fn lines(path: &Path, mut take: impl FnMut(usize, &str) -> Result<bool>) -> Result<()> {
     let mut reader = open_text(path)?;
@@ -60,21 +60,24 @@ pub(crate) fn lines(path: &Path, mut take: impl FnMut(usize, &str) -> Result<boo
         if reader.read_until(b'\n', &mut bytes).map_err(Error::io(path, "read"))? == 0 {
             return Ok(());
         }
-        number += 1;
-        let mut line = bytes.as_slice();
-        line = line.strip_suffix(b"\n").unwrap_or(line);
-        line = line.strip_suffix(b"\r").unwrap_or(line);
-        if number == 1 {
-            line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-        }
-        let text = std::str::from_utf8(line).map_err(|_| Error::Line {
-            path: path.to_owned(),
-            line: number,
-            expected: "UTF-8 text".to_owned(),
-            found: "other bytes; is this the right file?".to_owned(),
-        })?;
-        if !take(number, text)? {
-            return Ok(());
+        let mut stretch = bytes.as_slice();
+        stretch = stretch.strip_suffix(b"\n").unwrap_or(stretch);
+        stretch = stretch.strip_suffix(b"\r").unwrap_or(stretch);
+        // Old editors end lines with CR alone.
+        for mut line in stretch.split(|&b| b == b'\r') {
+            number += 1;
+            if number == 1 {
+                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+            }
+            let text = std::str::from_utf8(line).map_err(|_| Error::Line {
+                path: path.to_owned(),
+                line: number,
+                expected: "UTF-8 text".to_owned(),
+                found: "other bytes; is this the right file?".to_owned(),
+            })?;
+            if !take(number, text)? {
+                return Ok(());
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn read_h5mu(r: &dyn Reader, options: &ReadOptions) -> Result<Cells> 
     let mut cells = read_anndata(r, &format!("mod/{rna}"), options)?;
     let protein = find(&PROTEIN);
     for left in modalities.iter().filter(|m| **m != rna && Some(*m) != protein.as_ref()) {
-        tracing::warn!(file = %r.path().display(), slot = format!("mod/{left}"), "left out: another modality");
+        r.leave_out(&format!("mod/{left}"), "another modality");
     }
     if options.obs != Select::Nothing && r.kind("obs")? == Some(Kind::Group) {
         add_common_columns(r, &mut cells, &modalities)?;

@@ -18,7 +18,9 @@ mod hdf5;
 mod loom;
 mod mtx;
 mod names;
+mod sets;
 mod sniff;
+mod spreadsheet;
 mod table;
 mod tenx;
 
@@ -30,5 +32,6 @@ pub use h5ad::{
     ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad,
     write_h5ad,
 };
+pub use names::hdf5_names;
 pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};
 pub use tenx::PROTEIN_SLOT;

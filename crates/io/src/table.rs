@@ -8,6 +8,7 @@ use scgraft_cells::{Column, Frame};
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
 use crate::gzip::{lines, open_text};
+use crate::spreadsheet::harmless;
 
 /// Which column names the rows of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +124,7 @@ pub fn read_list(path: impl AsRef<Path>) -> Result<Vec<String>> {
 ///
 /// Fields are separated by commas when the file is named `.csv` or `.csv.gz`, by tabs otherwise, and packed
 /// with gzip when it is named `.gz`. Real numbers are written so that they read back as the same; what is
-/// missing is an empty field.
+/// missing is an empty field. A field that a spreadsheet would run as a formula gets a `'` in front.
 ///
 /// # Errors
 /// When the file cannot be written; nothing is left under its name then.
@@ -151,15 +152,17 @@ pub fn write_rows<S: AsRef<str>>(
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<()> {
     let path = path.as_ref();
+    let header: Vec<String> = header.iter().map(|name| harmless(name.as_ref())).collect();
+    let rows = rows.into_iter().map(|row| row.iter().map(|field| harmless(field)).collect::<Vec<String>>());
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let delimiter = if name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv") { b',' } else { b'\t' };
     atomic_write(path, |w| {
         if name.ends_with(".gz") {
             let mut packed = flate2::write::GzEncoder::new(w, flate2::Compression::new(6));
-            put_all(&mut packed, delimiter, header, rows)?;
+            put_all(&mut packed, delimiter, &header, rows)?;
             packed.finish().map(|_| ())
         } else {
-            put_all(w, delimiter, header, rows)
+            put_all(w, delimiter, &header, rows)
         }
     })
 }

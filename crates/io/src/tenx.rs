@@ -13,6 +13,10 @@ use crate::names::make_unique;
 const EXPRESSION: &str = "Gene Expression";
 const PROTEIN: &str = "Antibody Capture";
 
+/// Kinds of features of 10x that are no genes, in lower case.
+const OTHER_KINDS: [&str; 6] =
+    ["antibody capture", "crispr guide capture", "custom", "multiplexing capture", "peaks", "antigen capture"];
+
 /// Fields of a line that mean something: identifier, name, kind.
 const FIELDS: usize = 3;
 
@@ -79,65 +83,172 @@ pub(crate) fn find_h5(r: &dyn Reader) -> Result<Option<String>> {
     Ok(found.pop())
 }
 
-/// Reads a folder with `matrix.mtx`, `barcodes.tsv` and `features.tsv` (or `genes.tsv`), packed or not, or
-/// the same files with a common prefix, when `path` names the matrix itself.
+/// The files that make up a matrix in Matrix Market form.
+struct Files {
+    matrix: PathBuf,
+    barcodes: PathBuf,
+    features: PathBuf,
+    /// Symbols of the features, one a line, where they stand in a file of their own.
+    symbols: Option<PathBuf>,
+}
+
+/// How programs name the three files: what the name of the matrix ends in, and what takes its place in the names of the
+/// others.
+const LAYOUTS: [(&str, &[&str], &[&str]); 5] = [
+    ("matrix.mtx", &["barcodes.tsv"], &["features.tsv", "genes.tsv"]),
+    // kb-python (kallisto | bustools).
+    (".mtx", &[".barcodes.txt"], &[".genes.txt"]),
+    // alevin-fry.
+    (".mtx", &["_rows.txt"], &["_cols.txt"]),
+    // Parse Biosciences.
+    ("DGE.mtx", &["cell_metadata.csv"], &["all_genes.csv", "genes.csv"]),
+    ("count_matrix.mtx", &["cell_metadata.csv"], &["all_genes.csv", "genes.csv"]),
+];
+
+/// Reads a folder with a matrix in Matrix Market form and the names beside it, packed or not: `matrix.mtx` with
+/// `barcodes.tsv` and `features.tsv` or `genes.tsv` (Cell Ranger, STARsolo), with a common prefix or without, or as kb,
+/// alevin-fry and Parse name them. `path` may name the matrix itself.
 pub(crate) fn read_folder(path: &Path) -> Result<Cells> {
-    let (folder, prefix, matrix) = if path.is_dir() {
-        let matrix = beside(path, "", &["matrix.mtx"])?;
-        (path.to_owned(), String::new(), matrix)
-    } else {
-        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        let prefix = name.find("matrix.mtx").map_or(String::new(), |at| name[..at].to_owned());
-        (path.parent().unwrap_or(Path::new("")).to_owned(), prefix, path.to_owned())
+    let files = find_files(path)?;
+    let mut barcodes: Vec<String> =
+        columns(&files.barcodes)?.into_iter().map(|mut row| row.swap_remove(0)).collect::<Vec<_>>();
+    let mut rows = columns(&files.features)?;
+    // 10x writes features × barcodes; other programs also the other way round. Either list may have a line of names.
+    let (n, g) = (barcodes.len(), rows.len());
+    let fits = |(rows, columns): (usize, usize)| {
+        let near = |found: usize, lines: usize| found == lines || found + 1 == lines;
+        (near(rows, g) && near(columns, n), near(rows, n) && near(columns, g))
     };
-    let barcodes_at = beside(&folder, &prefix, &["barcodes.tsv"])?;
-    let features_at = beside(&folder, &prefix, &["features.tsv", "genes.tsv"])?;
-    let barcodes = columns(&barcodes_at)?.into_iter().map(|mut row| row.swap_remove(0)).collect::<Vec<_>>();
-    let rows = columns(&features_at)?;
-    let field = |j: usize| rows.iter().map(|row| row.get(j).cloned()).collect::<Option<Vec<String>>>();
-    let ids = field(0).unwrap_or_default();
-    let features = Features {
-        names: field(1).unwrap_or_else(|| ids.clone()),
-        kinds: field(2).unwrap_or_default(),
-        genomes: Vec::new(),
-        ids,
-    };
-    // 10x writes features × barcodes; other programs also the other way round.
-    let (n, g) = (barcodes.len(), features.names.len());
-    let counts = read_mtx(&matrix, |rows, columns| {
-        if (rows, columns) == (g, n) || (rows, columns) == (n, g) {
+    let counts = read_mtx(&files.matrix, |rows, columns| {
+        let exact = (rows, columns) == (g, n) || (rows, columns) == (n, g);
+        let (by_feature, by_barcode) = fits((rows, columns));
+        if exact || by_feature || by_barcode {
             return Ok(());
         }
         let expected = format!("{g} features × {n} barcodes, as the files beside it say");
-        Err(Error::content(&matrix, "size", expected, format!("{rows} × {columns}")))
+        Err(Error::content(&files.matrix, "size", expected, format!("{rows} × {columns}")))
     })?;
-    let counts = if (counts.n_rows, counts.n_cols) == (g, n) { counts.transpose() } else { counts };
-    assemble(&matrix, barcodes, features, counts)
-}
-
-/// The file of one of these names in a folder, packed or not.
-fn beside(folder: &Path, prefix: &str, names: &[&str]) -> Result<PathBuf> {
-    let tried: Vec<PathBuf> = names
-        .iter()
-        .flat_map(|name| [folder.join(format!("{prefix}{name}")), folder.join(format!("{prefix}{name}.gz"))])
-        .collect();
-    if let Some(found) = tried.iter().find(|p| p.is_file()) {
-        return Ok(found.clone());
+    let shape = (counts.n_rows, counts.n_cols);
+    let by_feature = shape == (g, n) || (shape != (n, g) && fits(shape).0);
+    let counts = if by_feature { counts.transpose() } else { counts };
+    let without_header = |what: &str, lines: usize, found: usize| {
+        if lines > found {
+            tracing::info!("{}: the first line of the {what} is taken for a header", files.matrix.display());
+        }
+        lines > found
+    };
+    if without_header("barcodes", n, counts.n_rows) {
+        barcodes.remove(0);
     }
-    let mut there: Vec<String> = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
-        .map_err(Error::io(folder, "read"))?
-        .flatten()
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
-    there.sort_unstable();
-    Err(Error::missing(folder, "file", &format!("{prefix}{}[.gz]", names[0]), &there))
+    if without_header("features", g, counts.n_cols) {
+        rows.remove(0);
+    }
+    let field = |j: usize| rows.iter().map(|row| row.get(j).cloned()).collect::<Option<Vec<String>>>();
+    let ids = field(0).unwrap_or_default();
+    let mut names = field(1).unwrap_or_else(|| ids.clone());
+    if let Some(path) = &files.symbols {
+        let symbols: Vec<String> = columns(path)?.into_iter().map(|mut row| row.swap_remove(0)).collect();
+        if symbols.len() == ids.len() {
+            names = symbols.into_iter().zip(&ids).map(|(s, id)| if s.is_empty() { id.clone() } else { s }).collect();
+        }
+    }
+    let of_genomes = files.features.extension().is_some_and(|e| e == "csv");
+    let third = field(2).unwrap_or_default();
+    let (kinds, genomes) = if of_genomes { (Vec::new(), third) } else { (third, Vec::new()) };
+    assemble(&files.matrix, barcodes, Features { ids, names, kinds, genomes }, counts)
 }
 
+/// The files that a folder or the name of a matrix stands for.
+fn find_files(path: &Path) -> Result<Files> {
+    let (folder, matrices) = if path.is_dir() {
+        let there = names_in(path)?;
+        let matrices: Vec<String> =
+            there.into_iter().filter(|n| n.ends_with(".mtx") || n.ends_with(".mtx.gz")).collect();
+        (path.to_owned(), matrices)
+    } else {
+        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        (path.parent().unwrap_or(Path::new("")).to_owned(), vec![name])
+    };
+    let there = names_in(&folder)?;
+    let mut found: Vec<(String, Files)> = Vec::new();
+    for matrix in &matrices {
+        let bare = matrix.strip_suffix(".gz").unwrap_or(matrix);
+        for (ending, barcodes, features) in LAYOUTS {
+            // A matrix of any name beside 10x's lists, as STARsolo writes several.
+            let prefix = match bare.strip_suffix(ending) {
+                Some(prefix) => prefix,
+                None if ending == "matrix.mtx" && !path.is_dir() => "",
+                None => continue,
+            };
+            let beside = |endings: &[&str]| {
+                let all = endings.iter().flat_map(|e| [format!("{prefix}{e}"), format!("{prefix}{e}.gz")]);
+                all.into_iter().find(|n| there.contains(n)).map(|n| folder.join(n))
+            };
+            if let (Some(barcodes), Some(features)) = (beside(barcodes), beside(features)) {
+                let symbols = beside(&[".genes.names.txt"]).filter(|_| ending == ".mtx");
+                found.push((matrix.clone(), Files { matrix: folder.join(matrix), barcodes, features, symbols }));
+                break;
+            }
+        }
+    }
+    if found.len() > 1 {
+        let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
+        // The usual name comes before others beside the same lists.
+        return match found.iter().position(|(name, _)| name == "matrix.mtx" || name == "matrix.mtx.gz") {
+            Some(at) => {
+                tracing::warn!("{}: of several matrices `matrix.mtx` is read: {}", path.display(), names.join(", "));
+                Ok(found.swap_remove(at).1)
+            }
+            None => {
+                let expected = "one matrix; name the one to read, not the folder";
+                Err(Error::content(path, "folder", expected, names.join(", ")))
+            }
+        };
+    }
+    if let Some((_, files)) = found.pop() {
+        return Ok(files);
+    }
+    let plain = matrices.first().map_or("", String::as_str);
+    let (prefix, rest) = match plain.find("matrix.mtx") {
+        Some(at) => (&plain[..at], true),
+        None => ("", !plain.is_empty()),
+    };
+    let wanted = match (rest, there.iter().any(|n| n.trim_end_matches(".gz").ends_with("barcodes.tsv"))) {
+        (false, _) => "matrix.mtx[.gz]".to_owned(),
+        (true, false) => format!("{prefix}barcodes.tsv[.gz]"),
+        (true, true) => format!("{prefix}features.tsv[.gz]"),
+    };
+    let mut shown = there;
+    // STARsolo and kb keep the matrix some folders down.
+    for inner in
+        ["Gene/filtered", "GeneFull/filtered", "filtered", "counts_unfiltered", "filtered_feature_bc_matrix", "alevin"]
+    {
+        if folder.join(inner).is_dir() {
+            shown.insert(0, inner.to_owned());
+        }
+    }
+    Err(Error::missing(&folder, "file", &wanted, &shown))
+}
+
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let at = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = std::fs::read_dir(at).map_err(Error::io(folder, "read"))?;
+    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The first fields of each line; a `.csv` has commas between them.
 fn columns(path: &Path) -> Result<Vec<Vec<String>>> {
     let mut out = Vec::new();
+    let name = path.to_string_lossy().to_lowercase();
+    let separator = if name.trim_end_matches(".gz").ends_with(".csv") { ',' } else { '\t' };
     lines(path, |_, line| {
         if !line.is_empty() {
-            out.push(line.splitn(FIELDS + 1, '\t').take(FIELDS).map(str::to_owned).collect());
+            let fields = line.splitn(FIELDS + 1, separator).take(FIELDS);
+            out.push(
+                fields.map(|f| if separator == ',' { f.trim().trim_matches('"') } else { f }.to_owned()).collect(),
+            );
         }
         Ok(true)
     })?;
@@ -152,8 +263,24 @@ fn assemble(path: &Path, barcodes: Vec<String>, features: Features, counts: Csr)
             return Err(Error::content(path, "features", format!("{n} {what}"), list.len().to_string()));
         }
     }
-    let of_kind = |kind: &str| -> Vec<usize> { (0..n).filter(|&j| kinds.get(j).is_none_or(|k| k == kind)).collect() };
-    let genes = of_kind(EXPRESSION);
+    let of_kind = |kind: &str| -> Vec<usize> {
+        (0..n).filter(|&j| kinds.get(j).is_none_or(|k| k.trim().eq_ignore_ascii_case(kind))).collect()
+    };
+    let mut genes = of_kind(EXPRESSION);
+    if genes.is_empty() && !kinds.is_empty() {
+        // Other programs write kinds of their own, such as the biotype.
+        genes = (0..n).filter(|&j| !OTHER_KINDS.contains(&kinds[j].trim().to_lowercase().as_str())).collect();
+        let mut found: Vec<&str> = genes.iter().map(|&j| kinds[j].as_str()).collect();
+        found.sort_unstable();
+        found.dedup();
+        if !genes.is_empty() {
+            let shown = found.iter().take(5).map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
+            tracing::warn!(
+                "{}: no feature is of kind `{EXPRESSION}`; those of {shown} are taken for genes",
+                path.display()
+            );
+        }
+    }
     let pick = |list: &[String]| -> Vec<String> { genes.iter().map(|&j| list[j].clone()).collect() };
     let mut var = Frame::new(make_unique(path, pick(&names)));
     var.set("gene_ids", Column::Text(pick(&ids).into_iter().map(Some).collect()));
@@ -175,7 +302,7 @@ fn assemble(path: &Path, barcodes: Vec<String>, features: Features, counts: Csr)
     }
     let left = n - genes.len() - proteins.len();
     if left > 0 {
-        tracing::warn!(file = %path.display(), left, "left out: features that are neither genes nor antibodies");
+        tracing::warn!("{}: {left} features that are neither genes nor antibodies are left out", path.display());
     }
     Ok(cells)
 }

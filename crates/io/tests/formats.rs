@@ -68,3 +68,75 @@ fn a_folder_whose_files_do_not_fit_is_refused() {
     let message = read_cells(folder.path(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(message.contains("4 features × 1 barcodes") && message.contains("4 × 3"), "{message}");
 }
+
+#[test]
+fn folders_of_other_programs_are_read() {
+    let mtx = |rows: usize, columns: usize, entries: &str| {
+        let n = entries.lines().count();
+        format!("%%MatrixMarket matrix coordinate integer general\n{rows} {columns} {n}\n{entries}")
+    };
+    // Two cells, three genes; the second cell has 5 of the third gene.
+    let (by_gene, by_cell) = (mtx(3, 2, "1 1 1\n3 2 5\n"), mtx(2, 3, "1 1 1\n2 3 5\n"));
+    let (barcodes, features) = ("AA\nCC\n", "E1\tA\nE2\tB\nE3\tC\n");
+    let typed = "E1\tA\tprotein_coding\nE2\tB\tlncRNA\nE3\tC\tprotein_coding\n";
+    let layouts: [(&str, &[(&str, &str)]); 7] = [
+        ("GEO", &[("GSM1_matrix.mtx", &by_gene), ("GSM1_barcodes.tsv", barcodes), ("GSM1_features.tsv", features)]),
+        (
+            "kb",
+            &[
+                ("cells_x_genes.mtx", &by_cell),
+                ("cells_x_genes.barcodes.txt", barcodes),
+                ("cells_x_genes.genes.txt", "E1\nE2\nE3\n"),
+                ("cells_x_genes.genes.names.txt", "A\nB\nC\n"),
+            ],
+        ),
+        (
+            "alevin-fry",
+            &[("quants_mat.mtx", &by_cell), ("quants_mat_rows.txt", barcodes), ("quants_mat_cols.txt", "A\nB\nC\n")],
+        ),
+        (
+            "Parse",
+            &[
+                ("count_matrix.mtx", &by_cell),
+                ("cell_metadata.csv", "bc_wells,sample\nAA,x\nCC,x\n"),
+                ("all_genes.csv", "gene_id,gene_name,genome\nE1,A,hg38\nE2,B,hg38\nE3,C,hg38\n"),
+            ],
+        ),
+        (
+            "header",
+            &[("matrix.mtx", &by_gene), ("barcodes.tsv", barcodes), ("genes.tsv", "id\tname\nE1\tA\nE2\tB\nE3\tC\n")],
+        ),
+        ("kinds", &[("matrix.mtx", &by_gene), ("barcodes.tsv", barcodes), ("features.tsv", typed)]),
+        (
+            "STARsolo",
+            &[
+                ("matrix.mtx", &by_gene),
+                ("UniqueAndMult-EM.mtx", &mtx(3, 2, "1 1 9\n")),
+                ("barcodes.tsv", barcodes),
+                ("features.tsv", features),
+            ],
+        ),
+    ];
+    for (program, files) in layouts {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let cells = read_cells(folder.path(), &ReadOptions::default()).unwrap_or_else(|e| panic!("{program}: {e}"));
+        assert_eq!(cells.obs.index, ["AA", "CC"], "{program}");
+        assert_eq!(cells.var.index, ["A", "B", "C"], "{program}");
+        assert_eq!(cells.x.unwrap().to_csr().to_dense().values, [1.0, 0.0, 0.0, 0.0, 0.0, 5.0], "{program}");
+        if program == "STARsolo" {
+            let named = read_cells(folder.path().join("UniqueAndMult-EM.mtx"), &ReadOptions::default()).unwrap();
+            assert_eq!(named.x.unwrap().to_csr().to_dense().values[0], 9.0);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for sample in ["GSM1_", "GSM2_"] {
+        for (name, text) in [("matrix.mtx", by_gene.as_str()), ("barcodes.tsv", barcodes), ("features.tsv", features)] {
+            std::fs::write(folder.path().join(format!("{sample}{name}")), text).unwrap();
+        }
+    }
+    let error = read_cells(folder.path(), &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("GSM1_matrix.mtx, GSM2_matrix.mtx") && error.contains("name the one"), "{error}");
+}

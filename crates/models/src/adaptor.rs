@@ -50,7 +50,7 @@ impl Model {
                 };
                 if !rows.is_empty() {
                     let width = p.row_len();
-                    tensors.insert(p.name.clone(), p.values[rows.start * width..rows.end * width].to_vec());
+                    tensors.insert(p.name.clone(), p.values()[rows.start * width..rows.end * width].to_vec());
                 }
             }
             let own = |s: &&Segment| s.origin.as_deref() == Some(&origin.name);
@@ -110,13 +110,13 @@ impl Model {
 
         let base = self.base();
         let mut header = self.header.clone();
-        header.conditions.truncate(base.conditions);
-        header.cells.truncate(base.cells);
+        header.known.conditions.truncate(base.conditions);
+        header.known.cells.truncate(base.cells);
         header.segments.retain(|s| s.origin.is_none());
         header.grafts.clear();
         for a in &all {
-            header.conditions.extend_from_slice(&a.origin.conditions);
-            header.cells.extend_from_slice(&a.origin.cells);
+            header.known.conditions.extend_from_slice(&a.origin.conditions);
+            header.known.cells.extend_from_slice(&a.origin.cells);
             header.segments.extend_from_slice(&a.segments);
             header.grafts.push(a.origin.clone());
         }
@@ -124,10 +124,11 @@ impl Model {
         let of_adaptors: usize = all.iter().flat_map(|a| a.tensors.values()).map(Vec::len).sum();
         check_against(&config, &header, self.params.n_values() + of_adaptors)
             .map_err(|what| ModelError::Surgery(format!("the adaptors are damaged: {what}")))?;
-        let mut out = Model::new(self.entry.name, &config, header, 0)?;
+        let mut out = Model::declare(self.entry, &config, header)?;
         out.provenance = self.provenance.clone();
+        out.cells = self.cells.clone();
         for p in out.params.iter_mut() {
-            let mut values = Vec::with_capacity(p.values.len());
+            let mut values = Vec::with_capacity(p.n_values());
             if let Some(id) = self.params.id(&p.name).filter(|_| !all.iter().any(|a| is_whole(a, &p.name))) {
                 let rows = base.rows(p.axes[0]).unwrap_or(p.rows());
                 values.extend_from_slice(&self.params.values(id)[..rows * p.row_len()]);
@@ -135,15 +136,15 @@ impl Model {
             for a in &all {
                 values.extend_from_slice(a.tensors.get(&p.name).map_or(&[][..], |v| v));
             }
-            if values.len() != p.values.len() {
+            if values.len() != p.n_values() {
                 return Err(ModelError::Surgery(format!(
                     "tensor `{}` has {} values where {} are needed: an adaptor is damaged",
                     p.name,
                     values.len(),
-                    p.values.len()
+                    p.n_values()
                 )));
             }
-            p.values = values;
+            p.put(values);
         }
         Ok(out)
     }

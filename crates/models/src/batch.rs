@@ -1,7 +1,9 @@
 //! A minibatch: what a network reads of some prepared cells.
 
-use scgraft_cells::Prepared;
+use scgraft_cells::{Csr, Prepared};
 use scgraft_engine::{Codes, InputScale, Key, SparseBatch};
+
+use crate::ModelError;
 
 /// Some cells, ready for the tape.
 #[derive(Clone, Debug, Default)]
@@ -30,22 +32,33 @@ pub struct Batch {
     pub proteins: Vec<f32>,
     /// The rows of the data that the cells are.
     pub rows: Vec<usize>,
-    /// A second minibatch, of labelled cells, for networks that want one ([`crate::Network::wants_labelled`]).
+    /// The expression of the cells as it was read, [cell × gene].
+    pub expression: Csr,
+    /// A second minibatch, of labelled cells, for networks that want one ([`crate::Classifier::wants_labelled`]).
     pub labelled: Option<Box<Batch>>,
 }
 
 impl Batch {
     /// Fills the batch with the rows named, in the order named; buffers are kept from call to call, the minibatch of
     /// labelled cells is left as it is.
-    pub fn fill(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) {
-        self.fill_inputs(data, rows, scale);
-        self.x.fill_values(data.n_genes(), rows.iter().map(|&r| data.expression.row(r)));
+    ///
+    /// # Errors
+    /// When the expression cannot be read ([`scgraft_cells::Rows::read`]).
+    pub fn fill(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) -> Result<(), ModelError> {
+        self.fill_inputs(data, rows, scale)?;
+        self.x.fill_values(data.n_genes(), cells(&self.expression));
+        Ok(())
     }
 
     /// As [`Batch::fill`], without what likelihoods read.
-    pub fn fill_inputs(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) {
-        self.x.fill_inputs(data.n_genes(), scale, rows.iter().map(|&r| data.expression.row(r)));
+    ///
+    /// # Errors
+    /// As [`Batch::fill`].
+    pub fn fill_inputs(&mut self, data: &Prepared, rows: &[usize], scale: InputScale) -> Result<(), ModelError> {
+        data.expression.read(rows, &mut self.expression)?;
+        self.x.fill_inputs(data.n_genes(), scale, cells(&self.expression));
         self.fill_names(data, rows);
+        Ok(())
     }
 
     /// As [`Batch::fill`], but the encoder is shown a part of each cell's counts: each cell draws a share between `least`
@@ -53,18 +66,34 @@ impl Batch {
     ///
     /// What the likelihood reads stays whole, so that the encoder learns to say of a cell sequenced less deeply what it
     /// says of the same cell sequenced more deeply: studies differ in depth, and a query's depth is none of theirs.
-    pub fn fill_thinned(&mut self, data: &Prepared, rows: &[usize], scale: InputScale, least: f64, key: Key) {
+    ///
+    /// # Errors
+    /// As [`Batch::fill`].
+    pub fn fill_thinned(
+        &mut self,
+        data: &Prepared,
+        rows: &[usize],
+        scale: InputScale,
+        least: f64,
+        key: Key,
+    ) -> Result<(), ModelError> {
+        self.fill_values(data, rows)?;
         let thinned: Vec<(Vec<u32>, Vec<f32>)> =
-            rows.iter().map(|&r| thin(data.expression.row(r), least, key.fold(r as u64))).collect();
+            cells(&self.expression).zip(rows).map(|(cell, &r)| thin(cell, least, key.fold(r as u64))).collect();
         self.x.fill_inputs(data.n_genes(), scale, thinned.iter().map(|(genes, values)| (&genes[..], &values[..])));
-        self.fill_values(data, rows);
+        Ok(())
     }
 
     /// As [`Batch::fill`], without what encoders read of the expression: for encoders whose products with it are
     /// known ([`SparseBatch::set_product`]).
-    pub fn fill_values(&mut self, data: &Prepared, rows: &[usize]) {
-        self.x.fill_values(data.n_genes(), rows.iter().map(|&r| data.expression.row(r)));
+    ///
+    /// # Errors
+    /// As [`Batch::fill`].
+    pub fn fill_values(&mut self, data: &Prepared, rows: &[usize]) -> Result<(), ModelError> {
+        data.expression.read(rows, &mut self.expression)?;
+        self.x.fill_values(data.n_genes(), cells(&self.expression));
         self.fill_names(data, rows);
+        Ok(())
     }
 
     /// Everything but the expression.
@@ -99,6 +128,11 @@ impl Batch {
     pub fn n_cells(&self) -> usize {
         self.rows.len()
     }
+}
+
+/// Genes and values of each row.
+fn cells(rows: &Csr) -> impl ExactSizeIterator<Item = (&[u32], &[f32])> + Clone {
+    (0..rows.n_rows).map(|i| rows.row(i))
 }
 
 /// Up to this count, each of its molecules is drawn by itself; above, their number is drawn from the normal distribution

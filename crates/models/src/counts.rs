@@ -11,11 +11,11 @@
 //! | a_s, v_s | `library.prior_mean`, `library.prior_variance` | condition | `library_log_means`, `library_log_vars` |
 
 use scgraft_cells::Prepared;
-use scgraft_engine::{Axis, Codes, Dispersion, Init, Key, Link, ParamId, Params, Tape, Var};
+use scgraft_engine::{Axis, Codes, Dispersion, Init, Link, Ops, ParamId, Params, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Gaussian, StackPlan};
-use crate::{Batch, Header, VARIANCE_FLOOR};
+use crate::{Batch, Header, InferredLibrary, VARIANCE_FLOOR};
 
 /// Where the library size comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,26 +51,17 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header, key: Key) -> Library {
+    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header) -> Library {
         let condition = (Axis::Condition, header.conditions.len());
         Library {
-            encoder: Gaussian::new(p, plan, (Axis::One, 1), header, key),
-            prior_mean: p.add_statistic("library.prior_mean", &[condition], 0.0),
-            prior_variance: p.add_statistic("library.prior_variance", &[condition], 1.0),
+            encoder: Gaussian::new(p, plan, (Axis::One, 1), header),
+            prior_mean: p.declare_statistic("library.prior_mean", &[condition], 0.0),
+            prior_variance: p.declare_statistic("library.prior_variance", &[condition], 1.0),
         }
     }
 
-    /// a_s and v_s of each cell.
-    pub(crate) fn prior(&self, params: &Params, batch: &Batch) -> (Vec<f32>, Vec<f32>) {
-        let of_cells = |id: ParamId| {
-            let by_condition = params.values(id);
-            batch.condition.codes.iter().map(|&s| by_condition[s as usize]).collect()
-        };
-        (of_cells(self.prior_mean), of_cells(self.prior_variance))
-    }
-
     /// Equation 2 of each cell, for q(ln ℓ) by its mean and log-variance.
-    pub(crate) fn kl(&self, t: &mut Tape<'_>, batch: &Batch, (mean, log_variance): (Var, Var)) -> Var {
+    pub(crate) fn kl(&self, t: &mut dyn Ops<'_>, batch: &Batch, (mean, log_variance): (Var, Var)) -> Var {
         let (a, v) = self.prior(t.params(), batch);
         t.kl_normal(mean, log_variance, VARIANCE_FLOOR, a, v)
     }
@@ -79,8 +70,19 @@ impl Library {
     pub(crate) fn read_prior(&self, params: &mut Params, data: &Prepared, condition: usize) {
         let own = data.library.iter().zip(&data.condition.codes).filter(|(_, c)| **c as usize == condition);
         let (mean, variance) = log_moments(own.map(|(&l, _)| l));
-        params.get_mut(self.prior_mean).values[condition] = mean;
-        params.get_mut(self.prior_variance).values[condition] = variance;
+        params.write(self.prior_mean)[condition] = mean;
+        params.write(self.prior_variance)[condition] = variance;
+    }
+}
+
+impl InferredLibrary for Library {
+    /// a_s and v_s of each cell.
+    fn prior(&self, params: &Params, batch: &Batch) -> (Vec<f32>, Vec<f32>) {
+        let of_cells = |id: ParamId| {
+            let by_condition = params.values(id);
+            batch.condition.codes.iter().map(|&s| by_condition[s as usize]).collect()
+        };
+        (of_cells(self.prior_mean), of_cells(self.prior_variance))
     }
 }
 
@@ -95,7 +97,7 @@ fn log_moments(sizes: impl Iterator<Item = f32>) -> (f32, f32) {
 }
 
 /// Equation 3: ρ from its linear predictor, times the batch's library size, or e^`log_library` (at most e^`most`).
-pub(crate) fn rate<'a>(t: &mut Tape<'a>, batch: &'a Batch, scale: Var, log_library: Option<Var>, most: f32) -> Var {
+pub(crate) fn rate<'a>(t: &mut dyn Ops<'a>, batch: &'a Batch, scale: Var, log_library: Option<Var>, most: f32) -> Var {
     match log_library {
         None => t.mean_of(scale, Link::Softmax, &batch.library),
         Some(log_library) => {
@@ -120,14 +122,13 @@ impl LogDispersion {
         by: DispersionBy,
         (of, init): ((Axis, usize), Init),
         header: &Header,
-        key: Key,
     ) -> LogDispersion {
         let rows = match by {
             DispersionBy::GeneCondition => (Axis::Condition, header.conditions.len()),
             DispersionBy::GeneLabel => (Axis::Label, header.labels.len()),
             DispersionBy::Gene | DispersionBy::GeneCell => (Axis::One, 1),
         };
-        LogDispersion { tensor: p.add(name, &[rows, of], init, key), by }
+        LogDispersion { tensor: p.declare(name, &[rows, of], init), by }
     }
 
     /// The tensor, and the row of each cell.

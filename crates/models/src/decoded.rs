@@ -1,6 +1,6 @@
 //! What a decoder says of some cells: the mean of their data, and its distribution around it.
 
-use scgraft_engine::{Dispersion, Tape, Var};
+use scgraft_engine::{Dispersion, Ops, Var};
 use scgraft_numeric::random::Random;
 
 use crate::Batch;
@@ -60,7 +60,7 @@ pub struct DecodedProteins {
 
 impl<'a> Decoded<'a> {
     /// −ln p(x | z, s) of each cell, summed over genes, [cell × 1]; the squared error where that is the loss.
-    pub fn reconstruction(&self, t: &mut Tape<'a>, batch: &'a Batch) -> Var {
+    pub fn reconstruction(&self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Var {
         match self.distribution {
             Distribution::NegativeBinomial(dispersion) => t.negative_binomial(self.rate, dispersion, &batch.x),
             Distribution::ZeroInflated { dispersion, dropout } => {
@@ -73,7 +73,14 @@ impl<'a> Decoded<'a> {
     }
 
     /// A draw of the value of one gene of one cell (`at` in lanes); `None` where there is no distribution.
-    pub(crate) fn draw(&self, t: &Tape<'_>, cell: usize, gene: usize, at: usize, random: &mut Random) -> Option<f32> {
+    pub(crate) fn draw(
+        &self,
+        t: &dyn Ops<'_>,
+        cell: usize,
+        gene: usize,
+        at: usize,
+        random: &mut Random,
+    ) -> Option<f32> {
         let genes = t.shape(self.rate).features;
         let mean = f64::from(t.value(self.rate)[at]);
         let scale = |dispersion: Dispersion<'_>| {

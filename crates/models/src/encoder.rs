@@ -1,6 +1,6 @@
 //! The encoder of scArches' models: expression and condition to a Gaussian posterior.
 //!
-//! 1. a₁ = x Uᵀ + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
+//! 1. a₁ = x U + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
 //! 2. hᵢ = dropout(relu(norm(aᵢ)))
 //! 3. m = h Mᵀ + b_m,   λ = h Λᵀ + b_λ,   q(z) = N(m, exp(λ) + 10⁻⁴)
 //!
@@ -14,10 +14,10 @@
 //! | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden, latent | `encoder.log_var_encoder` |
 
 use scgraft_cells::Kind;
-use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Tape, Var};
+use scgraft_engine::{Axis, BatchNorm, Init, Layout, Ops, ParamId, Params, Role, Var};
 use serde_json::Value;
 
-use crate::layers::{Dense, Norm, NormPlan, activate};
+use crate::layers::{Affine, Norm, NormPlan, activate};
 use crate::settings::{check_dropout, check_hidden};
 use crate::{Batch, ModelError, Posterior};
 
@@ -28,9 +28,9 @@ pub(crate) fn scarches_values(config: &Value) -> Kind {
 
 /// What follows the linear part of each hidden layer: equation 2.
 #[derive(Debug)]
-pub(crate) struct Activation {
+pub(crate) struct Nonlinearity {
     norm: Norm,
-    /// One a layer; empty without batch norm.
+    /// One per layer; empty without batch norm.
     norms: Vec<BatchNorm>,
     dropout: f32,
 }
@@ -54,89 +54,69 @@ impl Hidden<'_> {
         check_dropout(model, self.dropout)
     }
 
-    /// The activations of layers `<side>.0`, `<side>.1`, …
-    pub fn activation(&self, p: &mut Params, side: &str, key: Key) -> Activation {
+    /// What follows layers `<side>.0`, `<side>.1`, …
+    pub fn nonlinearity(&self, p: &mut Params, side: &str) -> Nonlinearity {
         let plan =
             NormPlan { kind: self.norm, epsilon: 1e-5, momentum: 0.1, batch_when_frozen: self.frozen_norm_by_batch };
-        let mut norm = |(i, &n): (usize, &usize)| plan.add(p, &format!("{side}.{i}.norm"), (Axis::Hidden, n), key);
-        let norms = self.sizes.iter().enumerate().map_while(&mut norm).collect();
-        Activation { norm: self.norm, norms, dropout: self.dropout }
+        let mut norm = |(i, &n): (usize, &usize)| plan.add(p, &format!("{side}.{i}.norm"), (Axis::Hidden, n));
+        let norms: Vec<BatchNorm> = self.sizes.iter().enumerate().map_while(&mut norm).collect();
+        p.set_role(Role::FirstLayer, norms.first().into_iter().flat_map(|n| [n.weight, n.bias]));
+        Nonlinearity { norm: self.norm, norms, dropout: self.dropout }
     }
 }
 
-impl Activation {
+impl Nonlinearity {
     /// Equation 2.
-    pub fn apply(&self, t: &mut Tape<'_>, layer: usize, a: Var) -> Var {
+    pub fn apply(&self, t: &mut dyn Ops<'_>, layer: usize, a: Var) -> Var {
         activate(t, (self.norms.get(layer), self.norm), self.dropout, a)
-    }
-
-    /// The affine terms of the first layer's norm.
-    pub fn first_norm(&self) -> impl Iterator<Item = ParamId> + '_ {
-        self.norms.first().into_iter().flat_map(|n| [n.weight, n.bias])
-    }
-
-    pub fn without_dropout(&mut self) {
-        self.dropout = 0.0;
     }
 }
 
 /// The encoder's tensors.
 #[derive(Debug)]
 pub(crate) struct Encoder {
-    pub input: Dense,
+    input: Affine,
     condition: ParamId,
-    layers: Vec<Dense>,
-    activation: Activation,
-    mean: Dense,
-    log_variance: Dense,
+    layers: Vec<Affine>,
+    nonlinearity: Nonlinearity,
+    mean: Affine,
+    log_variance: Affine,
 }
 
 impl Encoder {
-    /// Draws an encoder of `genes` and `conditions` into `latent` dimensions.
-    pub fn add(
-        p: &mut Params,
-        (genes, conditions, latent): (usize, usize, usize),
-        hidden: &Hidden<'_>,
-        key: Key,
-    ) -> Self {
+    /// Declares an encoder of `genes` and `conditions` into `latent` dimensions.
+    pub fn add(p: &mut Params, (genes, conditions, latent): (usize, usize, usize), hidden: &Hidden<'_>) -> Self {
         let (first, last) = (hidden.sizes[0], hidden.sizes[hidden.sizes.len() - 1]);
         let layer = |p: &mut Params, i: usize, w: &[usize]| {
-            Dense::new(p, &format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0], key)
+            Affine::new(p, &format!("encoder.{}", i + 1), (Axis::Hidden, w[1]), w[0])
         };
         let layers = hidden.sizes.windows(2).enumerate().map(|(i, w)| layer(p, i, w)).collect();
-        let mean = Dense::new(p, "encoder.mean", (Axis::Latent, latent), last, key);
-        let log_variance = Dense::new(p, "encoder.log_variance", (Axis::Latent, latent), last, key);
+        let mean = Affine::new(p, "encoder.mean", (Axis::Latent, latent), last);
+        let log_variance = Affine::new(p, "encoder.log_variance", (Axis::Latent, latent), last);
         let to_first = (Axis::Hidden, first);
-        let input = Dense {
-            weight: p.add("encoder.input.weight", &[(Axis::Gene, genes), to_first], Init::FanIn(genes), key),
-            bias: p.add("encoder.input.bias", &[to_first], Init::FanIn(genes), key),
+        let input = Affine {
+            weight: p.declare("encoder.input.weight", &[(Axis::Gene, genes), to_first], Init::FanIn(genes)),
+            bias: p.declare("encoder.input.bias", &[to_first], Init::FanIn(genes)),
         };
         let axes = [(Axis::Condition, conditions), to_first];
-        let condition = p.add("encoder.input.condition", &axes, Init::FanIn(conditions), key);
-        let activation = hidden.activation(p, "encoder", key);
-        Encoder { input, condition, layers, activation, mean, log_variance }
+        let condition = p.declare("encoder.input.condition", &axes, Init::FanIn(conditions));
+        let nonlinearity = hidden.nonlinearity(p, "encoder");
+        p.set_role(Role::FirstLayer, [input.bias, condition]);
+        p.set_role(Role::ReadsExpression, [input.weight]);
+        Encoder { input, condition, layers, nonlinearity, mean, log_variance }
     }
 
     /// q(z | x, s), equations 1 to 3.
-    pub fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    pub fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         let a = t.sparse_linear(&batch.x, self.input.weight, Some(self.input.bias)); // 1
         let a = t.add_rows(a, self.condition, &batch.condition); // 1
-        let mut h = self.activation.apply(t, 0, a); // 2
+        let mut h = self.nonlinearity.apply(t, 0, a); // 2
         for (i, layer) in self.layers.iter().enumerate() {
             let a = layer.apply(t, h, Layout::ByCell); // 1
-            h = self.activation.apply(t, i + 1, a); // 2
+            h = self.nonlinearity.apply(t, i + 1, a); // 2
         }
         let mean = self.mean.apply(t, h, Layout::ByFeature); // 3
         let log_variance = self.log_variance.apply(t, h, Layout::ByFeature); // 3
         Posterior { mean, log_variance, library: None }
-    }
-
-    /// What trains in surgery of granularity "first layers".
-    pub fn first_layer(&self) -> impl Iterator<Item = ParamId> + '_ {
-        [self.input.weight, self.input.bias, self.condition].into_iter().chain(self.activation.first_norm())
-    }
-
-    pub fn without_dropout(&mut self) {
-        self.activation.without_dropout();
     }
 }

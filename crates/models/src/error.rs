@@ -81,6 +81,9 @@ pub enum ModelError {
         /// What is wrong.
         what: String,
     },
+    /// Cells that could not be read.
+    #[error(transparent)]
+    Cells(#[from] scgraft_cells::CellsError),
     /// Something asked of a model that it does not give.
     #[error("{0}")]
     Output(String),

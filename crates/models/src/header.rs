@@ -1,41 +1,41 @@
 //! What a model knows about the world: names, in the order of its tensors' axes.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use scgraft_cells::Known;
 use scgraft_engine::Mask;
 use serde::{Deserialize, Serialize};
 
 /// Names of a model's genes, conditions and programs, and how they came to it.
+///
+/// What the model knows of the data reads as the header's own: `header.genes` is `header.known.genes`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// Genes, in order.
-    pub genes: Vec<String>,
-    /// Conditions, in order; the reference's first.
-    pub conditions: Vec<String>,
-    /// Cell-type labels of models that learn them.
-    #[serde(default)]
-    pub labels: Vec<String>,
-    /// Proteins of models that have them.
-    #[serde(default)]
-    pub proteins: Vec<String>,
-    /// Further categorical covariates with their levels.
-    #[serde(default)]
-    pub covariates: Vec<(String, Vec<String>)>,
-    /// Continuous covariates.
-    #[serde(default)]
-    pub continuous: Vec<String>,
-    /// Cells of models that have a vector per cell ([`scgraft_cells::Prepared::cell_identities`]); empty for the
-    /// others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cells: Vec<String>,
+    /// What a query is prepared against; of conditions and cells, the reference's come first.
+    #[serde(flatten)]
+    pub known: Known,
     /// Gene programs by segment, in the order of the latent dimensions; empty for models without.
     #[serde(default)]
     pub segments: Vec<Segment>,
     /// The grafts: what each surgery added, in the order of the axes.
     #[serde(default)]
     pub grafts: Vec<Origin>,
+}
+
+impl Deref for Header {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.known
+    }
+}
+
+impl From<Known> for Header {
+    /// Without programs and grafts.
+    fn from(known: Known) -> Header {
+        Header { known, ..Header::default() }
+    }
 }
 
 /// A surgery, and how much of each axis it added.
@@ -214,19 +214,6 @@ impl Header {
     pub fn latest_conditions(&self) -> Range<usize> {
         let n = self.conditions.len();
         self.grafts.last().map_or(0..n, |g| n - g.conditions.len()..n)
-    }
-
-    /// What a query is prepared against.
-    pub fn known(&self) -> Known {
-        Known {
-            genes: self.genes.clone(),
-            conditions: self.conditions.clone(),
-            labels: self.labels.clone(),
-            covariates: self.covariates.clone(),
-            continuous: self.continuous.clone(),
-            proteins: self.proteins.clone(),
-            cells: self.cells.clone(),
-        }
     }
 }
 

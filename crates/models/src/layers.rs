@@ -1,6 +1,6 @@
 //! Blocks that several networks are made of: dense layers that conditions, covariates and labels enter.
 
-use scgraft_engine::{Axis, BatchNorm, Init, Key, Layout, ParamId, Params, Shape, Tape, Var};
+use scgraft_engine::{Axis, BatchNorm, Init, Layout, Ops, ParamId, Params, Role, Shape, Var};
 use serde::{Deserialize, Serialize};
 
 use crate::{Batch, Header};
@@ -17,34 +17,34 @@ pub enum Norm {
     None,
 }
 
-/// A dense layer without anything after it.
+/// A linear layer without anything after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Dense {
+pub(crate) struct Affine {
     pub(crate) weight: ParamId,
     pub(crate) bias: ParamId,
 }
 
-impl Dense {
+impl Affine {
     /// `<name>.weight` [out × in] and `<name>.bias` [out], drawn as PyTorch's `Linear` draws them.
-    pub(crate) fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize, key: Key) -> Dense {
-        Dense {
-            weight: p.add(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs), key),
-            bias: p.add(&format!("{name}.bias"), &[out], Init::FanIn(inputs), key),
+    pub(crate) fn new(p: &mut Params, name: &str, out: (Axis, usize), inputs: usize) -> Affine {
+        Affine {
+            weight: p.declare(&format!("{name}.weight"), &[out, (Axis::Hidden, inputs)], Init::FanIn(inputs)),
+            bias: p.declare(&format!("{name}.bias"), &[out], Init::FanIn(inputs)),
         }
     }
 
     /// y = x Wᵀ + b
-    pub(crate) fn apply(&self, t: &mut Tape<'_>, x: Var, layout: Layout) -> Var {
+    pub(crate) fn apply(&self, t: &mut dyn Ops<'_>, x: Var, layout: Layout) -> Var {
         t.linear(x, self.weight, Some(self.bias), layout)
     }
 
     /// The same to genes, in lanes.
-    pub(crate) fn genes(&self, t: &mut Tape<'_>, x: Var) -> Var {
+    pub(crate) fn genes(&self, t: &mut dyn Ops<'_>, x: Var) -> Var {
         t.linear_to_lanes(x, self.weight, Some(self.bias), None)
     }
 }
 
-/// A dense layer that the condition enters.
+/// A linear layer that the condition enters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByCondition {
     pub(crate) weight: ParamId,
@@ -60,24 +60,23 @@ impl ByCondition {
         (out, input): ((Axis, usize), (Axis, usize)),
         bias: bool,
         conditions: usize,
-        key: Key,
     ) -> ByCondition {
         let init = Init::FanIn(input.1 + conditions);
         ByCondition {
-            weight: p.add(&format!("{name}.weight"), &[out, input], init, key),
-            bias: bias.then(|| p.add(&format!("{name}.bias"), &[out], init, key)),
-            condition: p.add(&format!("{name}.condition"), &[(Axis::Condition, conditions), out], init, key),
+            weight: p.declare(&format!("{name}.weight"), &[out, input], init.clone()),
+            bias: bias.then(|| p.declare(&format!("{name}.bias"), &[out], init.clone())),
+            condition: p.declare(&format!("{name}.condition"), &[(Axis::Condition, conditions), out], init),
         }
     }
 
     /// y = x Wᵀ + b + L[s], [cell × out]
-    pub(crate) fn apply<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+    pub(crate) fn apply<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, x: Var) -> Var {
         let a = t.linear(x, self.weight, self.bias, Layout::ByCell);
         t.add_rows(a, self.condition, &batch.condition)
     }
 
     /// The same to genes, in lanes.
-    pub(crate) fn genes<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+    pub(crate) fn genes<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, x: Var) -> Var {
         t.linear_to_lanes(x, self.weight, self.bias, Some((self.condition, &batch.condition)))
     }
 }
@@ -110,6 +109,8 @@ pub(crate) struct StackPlan<'p> {
     pub(crate) labels: bool,
     /// How many proteins the first layer reads beside genes; 0 for none.
     pub(crate) proteins: usize,
+    /// What the first layer's tensors are to the network.
+    pub(crate) first: Role,
 }
 
 /// How hidden units are normalised.
@@ -131,12 +132,12 @@ impl NormPlan {
     }
 
     /// The tensors of a batch norm, `<name>.weight`, `.bias`, `.mean`, `.variance`; `None` for other kinds.
-    pub(crate) fn add(&self, p: &mut Params, name: &str, axis: (Axis, usize), key: Key) -> Option<BatchNorm> {
+    pub(crate) fn add(&self, p: &mut Params, name: &str, axis: (Axis, usize)) -> Option<BatchNorm> {
         (self.kind == Norm::Batch).then(|| BatchNorm {
-            weight: p.add(&format!("{name}.weight"), &[axis], Init::Constant(1.0), key),
-            bias: p.add(&format!("{name}.bias"), &[axis], Init::Constant(0.0), key),
-            mean: p.add_statistic(&format!("{name}.mean"), &[axis], 0.0),
-            variance: p.add_statistic(&format!("{name}.variance"), &[axis], 1.0),
+            weight: p.declare(&format!("{name}.weight"), &[axis], Init::Constant(1.0)),
+            bias: p.declare(&format!("{name}.bias"), &[axis], Init::Constant(0.0)),
+            mean: p.declare_statistic(&format!("{name}.mean"), &[axis], 0.0),
+            variance: p.declare_statistic(&format!("{name}.variance"), &[axis], 1.0),
             epsilon: self.epsilon,
             momentum: self.momentum,
             batch_when_frozen: self.batch_when_frozen,
@@ -151,7 +152,7 @@ pub(crate) struct Stack {
     /// Weights of the proteins that the first layer reads beside genes.
     proteins: Option<ParamId>,
     kind: Norm,
-    pub(crate) dropout: f32,
+    dropout: f32,
 }
 
 #[derive(Debug)]
@@ -179,7 +180,7 @@ impl Stack {
     /// | `<prefix>.<i>.label` | label × hidden |
     /// | `<prefix>.<i>.norm.…` | hidden |
     /// | `<prefix>.0.proteins` | hidden × protein |
-    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header, key: Key) -> Stack {
+    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, header: &Header) -> Stack {
         let mut input = plan.input;
         let mut layers = Vec::with_capacity(plan.hidden.len());
         for (i, &width) in plan.hidden.iter().enumerate() {
@@ -197,44 +198,38 @@ impl Stack {
             let continuous = (enters && i == 0).then_some(header.continuous.len()).filter(|&n| n > 0);
             let labels = plan.labels.then_some(header.labels.len());
             fan_in += rows.iter().map(|r| r.1.1).sum::<usize>() + continuous.unwrap_or(0) + labels.unwrap_or(0);
-            let init = Init::FanIn(fan_in);
+            let init = || Init::FanIn(fan_in);
             let axes = if input.0 == Axis::Gene { [input, hidden] } else { [hidden, input] };
-            let weight = p.add(&name("weight"), &axes, init, key);
-            let bias = p.add(&name("bias"), &[hidden], init, key);
-            let mut rows = rows.into_iter().map(|(name, axis)| p.add(&name, &[axis, hidden], init, key));
+            let weight = p.declare(&name("weight"), &axes, init());
+            let bias = p.declare(&name("bias"), &[hidden], init());
+            let mut rows = rows.into_iter().map(|(name, axis)| p.declare(&name, &[axis, hidden], init()));
             let condition = if enters { rows.next() } else { None };
             let covariates = rows.collect();
             let continuous =
-                continuous.map(|n| (p.add(&name("continuous"), &[hidden, (Axis::Covariate, n)], init, key), n));
-            let label = labels.map(|n| p.add(&name("label"), &[(Axis::Label, n), hidden], init, key));
-            let norm = plan.norm.add(p, &name("norm"), hidden, key);
+                continuous.map(|n| (p.declare(&name("continuous"), &[hidden, (Axis::Covariate, n)], init()), n));
+            let label = labels.map(|n| p.declare(&name("label"), &[(Axis::Label, n), hidden], init()));
+            let norm = plan.norm.add(p, &name("norm"), hidden);
             layers.push(Layer { weight, bias, condition, covariates, continuous, label, norm });
             input = hidden;
         }
         let proteins = (plan.proteins > 0).then(|| {
             let axes = [(Axis::Hidden, plan.hidden[0]), (Axis::Protein, plan.proteins)];
             let fan_in = plan.input.1 + plan.proteins + header.conditions.len();
-            p.add(&format!("{}.0.proteins", plan.prefix), &axes, Init::FanIn(fan_in), key)
+            p.declare(&format!("{}.0.proteins", plan.prefix), &axes, Init::FanIn(fan_in))
         });
-        Stack { layers, proteins, kind: plan.norm.kind, dropout: plan.dropout }
-    }
-
-    /// The weight that multiplies the expression, for a stack that reads genes.
-    pub(crate) fn input_weight(&self) -> ParamId {
-        self.layers[0].weight
-    }
-
-    /// The tensors of the first layer.
-    pub(crate) fn first_layer(&self) -> Vec<ParamId> {
-        let first = &self.layers[0];
+        let first = &layers[0];
         let norm = first.norm.iter().flat_map(|n| [n.weight, n.bias]);
         let rows = first.condition.iter().chain(&first.covariates).copied().chain(first.continuous.map(|c| c.0));
-        [first.weight, first.bias].into_iter().chain(rows).chain(norm).chain(self.proteins).collect()
+        p.set_role(plan.first, [first.weight, first.bias].into_iter().chain(rows).chain(norm).chain(proteins));
+        if plan.input.0 == Axis::Gene {
+            p.set_role(Role::ReadsExpression, [first.weight]);
+        }
+        Stack { layers, proteins, kind: plan.norm.kind, dropout: plan.dropout }
     }
 
     /// The last layer of a batch's expression, and of its proteins [cell × protein] where the stack reads them:
     /// [cell × hidden].
-    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, proteins: Option<Var>) -> Var {
+    pub(crate) fn of_expression<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, proteins: Option<Var>) -> Var {
         let first = &self.layers[0];
         let of_proteins = self.proteins.zip(proteins).map(|(weight, y)| t.linear(y, weight, None, Layout::ByCell));
         let a = t.sparse_linear(&batch.x, first.weight, Some(first.bias));
@@ -243,13 +238,13 @@ impl Stack {
     }
 
     /// The last layer of an activation, [cell × hidden]; [label · cell × hidden] for a stack that reads labels.
-    pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> Var {
+    pub(crate) fn of<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, x: Var) -> Var {
         let first = &self.layers[0];
         let a = t.linear(x, first.weight, Some(first.bias), Layout::ByCell);
         self.after_first(t, batch, a)
     }
 
-    fn after_first<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, a: Var) -> Var {
+    fn after_first<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, a: Var) -> Var {
         let mut h = self.after(t, batch, &self.layers[0], a);
         for layer in &self.layers[1..] {
             let a = t.linear(h, layer.weight, Some(layer.bias), Layout::ByCell);
@@ -259,7 +254,7 @@ impl Stack {
     }
 
     /// What follows a layer's product.
-    fn after<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, layer: &Layer, mut a: Var) -> Var {
+    fn after<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, layer: &Layer, mut a: Var) -> Var {
         if let Some(rows) = layer.condition {
             a = t.add_rows(a, rows, &batch.condition);
         }
@@ -281,7 +276,7 @@ impl Stack {
 }
 
 /// h = dropout(relu(norm(a))); batch norm where there is one, otherwise what the kind says.
-pub(crate) fn activate(t: &mut Tape<'_>, norm: (Option<&BatchNorm>, Norm), dropout: f32, a: Var) -> Var {
+pub(crate) fn activate(t: &mut dyn Ops<'_>, norm: (Option<&BatchNorm>, Norm), dropout: f32, a: Var) -> Var {
     match norm {
         (Some(norm), _) => {
             let a = t.batch_norm(a, norm);
@@ -295,35 +290,35 @@ pub(crate) fn activate(t: &mut Tape<'_>, norm: (Option<&BatchNorm>, Norm), dropo
 /// A stack, and the mean and log-variance of a normal distribution read off its last layer.
 #[derive(Debug)]
 pub(crate) struct Gaussian {
-    pub(crate) stack: Stack,
-    mean: Dense,
-    log_variance: Dense,
+    stack: Stack,
+    mean: Affine,
+    log_variance: Affine,
 }
 
 impl Gaussian {
     /// Adds the stack's tensors, then `<prefix>.mean.…` and `<prefix>.log_variance.…`.
-    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, out: (Axis, usize), header: &Header, key: Key) -> Gaussian {
+    pub(crate) fn new(p: &mut Params, plan: &StackPlan<'_>, out: (Axis, usize), header: &Header) -> Gaussian {
         let (prefix, last) = (plan.prefix, plan.hidden[plan.hidden.len() - 1]);
         Gaussian {
-            stack: Stack::new(p, plan, header, key),
-            mean: Dense::new(p, &format!("{prefix}.mean"), out, last, key),
-            log_variance: Dense::new(p, &format!("{prefix}.log_variance"), out, last, key),
+            stack: Stack::new(p, plan, header),
+            mean: Affine::new(p, &format!("{prefix}.mean"), out, last),
+            log_variance: Affine::new(p, &format!("{prefix}.log_variance"), out, last),
         }
     }
 
     /// Mean and log-variance, [out × cell], of a batch's expression, and of its proteins where the stack reads them.
-    pub(crate) fn of_expression<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, proteins: Option<Var>) -> (Var, Var) {
+    pub(crate) fn of_expression<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, proteins: Option<Var>) -> (Var, Var) {
         let h = self.stack.of_expression(t, batch, proteins);
         self.of_last(t, h)
     }
 
     /// The same of an activation.
-    pub(crate) fn of<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, x: Var) -> (Var, Var) {
+    pub(crate) fn of<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, x: Var) -> (Var, Var) {
         let h = self.stack.of(t, batch, x);
         self.of_last(t, h)
     }
 
-    fn of_last(&self, t: &mut Tape<'_>, h: Var) -> (Var, Var) {
+    fn of_last(&self, t: &mut dyn Ops<'_>, h: Var) -> (Var, Var) {
         (self.mean.apply(t, h, Layout::ByFeature), self.log_variance.apply(t, h, Layout::ByFeature))
     }
 }

@@ -1,9 +1,12 @@
 //! Base models, one file each, over one contract: a [`Network`] writes inference, generation and
-//! loss on the tape; everything else (files, surgery, adaptors) is the same for all of them.
+//! loss in the engine's operations; everything else (files, surgery, adaptors) is the same for all of them, and for a
+//! model that a user [`register`]s. [`conformance`] says what every one of them must do.
 
 mod adaptor;
 mod batch;
+mod cells;
 mod citations;
+pub mod conformance;
 mod counts;
 mod decoded;
 mod encoder;
@@ -21,7 +24,7 @@ mod proteins;
 mod registry;
 mod scanvi;
 mod scvi;
-mod settings;
+pub mod settings;
 mod size;
 mod start;
 mod surgery;
@@ -31,6 +34,7 @@ mod trvae;
 
 pub use adaptor::Adaptor;
 pub use batch::Batch;
+pub use cells::{ReferenceCells, mean_on_grid, variance_on_grid};
 pub use counts::{DispersionBy, LibrarySize};
 pub use decoded::{Decoded, DecodedProteins, Distribution};
 pub use error::ModelError;
@@ -38,16 +42,19 @@ pub use expimap::{ExpimapConfig, Likelihood};
 pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
 pub use layers::Norm;
 pub use model::Model;
-pub(crate) use network::VARIANCE_FLOOR;
-pub use network::{Loss, Network, Posterior, Step, Term};
+pub use network::{
+    Classifier, Facts, InferredLibrary, Loss, Network, Posterior, Programs, Proteins, Statistics, Step, Term,
+    VARIANCE_FLOOR,
+};
 pub use outputs::{DecodedLibrary, Evidence, ExpressionOptions};
 pub use proteins::{DecodeAs, ProteinEstimates};
-pub use registry::{Input, ModelEntry, find, registry};
+pub use registry::{Build, Input, ModelEntry, find, reading, register, registry};
 pub use scanvi::ScanviConfig;
+pub use scgraft_cells::Known;
 pub use scvi::{CountLikelihood, DecoderKind, EncoderKind, LatentDistribution, ScviConfig};
 pub use size::check_against;
 pub use start::Baseline;
-pub use surgery::{Granularity, NewPrograms, Surgery};
+pub use surgery::{Granularity, NewPrograms, Newcomers, Surgery};
 pub use totalvi::{CountInput, GeneLikelihood, Positive, TotalviConfig};
 pub use training::{Anneal, EarlyStopping, Epochs, Schedule, Training};
 pub use trvae::{MmdOn, TrvaeConfig, TrvaeLikelihood};

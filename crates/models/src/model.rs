@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 use scgraft_cells::{Coded, Dense, Kind, Prepared};
-use scgraft_engine::{Axis, Key, Noise, ParamId, Params, Tape, Workspace, product};
+use scgraft_engine::{Axis, InputScale, Key, Noise, ParamId, Params, Tape, Workspace, product};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::size::check_most;
-use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, VARIANCE_FLOOR, find};
+use crate::size::{check_declared, check_most};
+use crate::{
+    Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, ReferenceCells, VARIANCE_FLOOR, find,
+};
 
 /// A base model with its tensors.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Model {
     pub network: Box<dyn Network>,
     /// How training went, epoch by epoch; of a graft, the graft's.
     pub history: Vec<EpochRecord>,
+    /// The reference's cells, without their counts, where the model brings them: in the reference's latent dimensions.
+    pub cells: Option<ReferenceCells>,
     /// How it came about: program version, settings, data. Free-form, sorted by key.
     pub provenance: serde_json::Map<String, Value>,
 }
@@ -36,16 +40,24 @@ impl Model {
     ///
     /// # Errors
     /// When there is no such model, a setting is wrong, or the header lacks what it needs.
-    pub fn new(name: &str, config: &Value, mut header: Header, seed: u64) -> Result<Self, ModelError> {
-        let entry = find(name)?;
+    pub fn new(name: &str, config: &Value, header: Header, seed: u64) -> Result<Self, ModelError> {
+        let mut out = Model::declare(find(name)?, config, header)?;
+        out.params.draw(Key::new(seed));
+        Ok(out)
+    }
+
+    /// A model whose tensors are still to be given values.
+    pub(crate) fn declare(entry: &'static ModelEntry, config: &Value, mut header: Header) -> Result<Self, ModelError> {
         entry.check(&header)?;
         header.check().map_err(|what| ModelError::Names { model: entry.name, what })?;
         check_most(entry.name, config, &header)?;
-        let (params, network) = (entry.build)(config, &header, Key::new(seed))?;
+        let (params, network) = (entry.build)(config, &header)?;
+        check_declared(entry.name, params.n_values())?;
         if !params.iter().any(|p| p.axes[0] == Axis::Cell) {
-            header.cells.clear();
+            header.known.cells.clear();
         }
-        Ok(Model { entry, header, params, network, history: Vec::new(), provenance: serde_json::Map::new() })
+        let (history, provenance) = (Vec::new(), serde_json::Map::new());
+        Ok(Model { entry, header, params, network, history, cells: None, provenance })
     }
 
     /// The same model again.
@@ -53,7 +65,28 @@ impl Model {
     /// # Errors
     /// None that [`Model::new`] did not give.
     pub fn duplicate(&self) -> Result<Model, ModelError> {
-        self.with_settings(&Value::Null)
+        let mut out = Model::declare(self.entry, &self.network.config(), self.header.clone())?;
+        for p in out.params.iter_mut() {
+            if let Some(id) = self.params.id(&p.name) {
+                *p = self.params.get(id).clone();
+            }
+        }
+        out.history = self.history.clone();
+        out.provenance = self.provenance.clone();
+        out.cells = self.cells.clone();
+        Ok(out)
+    }
+
+    /// A pass over the model's tensors. In a graft nothing is dropped, whatever the reference was trained with: what is
+    /// frozen has to stay the same function.
+    pub fn tape<'a>(&'a self, workspace: &'a mut Workspace, noise: Noise, training: bool) -> Tape<'a> {
+        let tape = Tape::new(&self.params, workspace, noise, training);
+        if self.header.grafts.is_empty() { tape } else { tape.without_dropout() }
+    }
+
+    /// What the encoder reads.
+    pub fn input_scale(&self) -> InputScale {
+        self.network.facts().input_scale
     }
 
     /// Takes over every tensor of a trained model that this one has too, by name and shape: a scANVI starts from a scVI
@@ -77,7 +110,7 @@ impl Model {
         for p in self.params.iter_mut() {
             let Some(q) = trained.params.id(&p.name).map(|id| trained.params.get(id)) else { continue };
             if q.axes == p.axes && q.shape == p.shape {
-                p.values.copy_from_slice(&q.values);
+                p.write().copy_from_slice(q.values());
                 taken += 1;
             }
         }
@@ -88,19 +121,6 @@ impl Model {
             )));
         }
         Ok(taken)
-    }
-
-    /// The same tensors under other settings, merged over the model's own.
-    pub(crate) fn with_settings(&self, settings: &Value) -> Result<Model, ModelError> {
-        let mut config = self.network.config();
-        if let (Value::Object(old), Value::Object(new)) = (&mut config, settings) {
-            old.extend(new.clone());
-        }
-        let mut out = Model::new(self.entry.name, &config, self.header.clone(), 0)?;
-        out.params = self.params.clone();
-        out.history = self.history.clone();
-        out.provenance = self.provenance.clone();
-        Ok(out)
     }
 
     /// Whether the cells were prepared for this model.
@@ -141,8 +161,14 @@ impl Model {
         if let Some(labels) = data.labels.as_ref().filter(|_| !h.labels.is_empty()) {
             fits("the labels", &labels.levels, &h.labels)?;
         }
-        if let Some(proteins) = data.proteins.as_ref().filter(|_| !h.proteins.is_empty()) {
-            fits("the proteins", &proteins.names, &h.proteins)?;
+        match &data.proteins {
+            _ if h.proteins.is_empty() => {}
+            Some(proteins) => fits("the proteins", &proteins.names, &h.proteins)?,
+            None => {
+                let remedy = "prepare the cells for this model: proteins that they lack are then 0";
+                let (found, expected) = ("none".into(), "has proteins".into());
+                return Err(ModelError::Data { what: "proteins:", found, expected, remedy });
+            }
         }
         if data.kind != self.values() {
             let told = |k: Kind| match k {
@@ -158,7 +184,7 @@ impl Model {
             let remedy = "this model has a vector for each cell it was trained on: map new cells first";
             return Err(ModelError::Data { what: "some that are new, of", found, expected, remedy });
         }
-        self.network.accepts(data)
+        self.network.statistics().map_or(Ok(()), |s| s.accepts(data))
     }
 
     /// What the expression values must be.
@@ -171,13 +197,13 @@ impl Model {
         self.params.iter().any(|p| p.axes[0] == Axis::Cell)
     }
 
-    /// Sets what is read off the data before training ([`Network::read_data`]), for the conditions that were added
-    /// last.
+    /// Sets what is read off the data before training ([`crate::Statistics`]), for the conditions that were added last.
     ///
     /// # Errors
     /// When the data lacks what is read.
     pub fn read_data(&mut self, data: &Prepared) -> Result<(), ModelError> {
-        self.network.read_data(&mut self.params, data, self.header.latest_conditions())
+        let conditions = self.header.latest_conditions();
+        self.network.statistics().map_or(Ok(()), |s| s.read(&mut self.params, data, conditions))
     }
 
     /// Posterior mean and variance of every cell, [cell × latent] each.
@@ -189,43 +215,60 @@ impl Model {
         let dims = self.n_latent();
         let (mut means, mut variances) = (Dense::zeros(data.n_cells(), dims), Dense::zeros(data.n_cells(), dims));
         let tasks = means.values.par_chunks_mut(ENCODE * dims).zip(variances.values.par_chunks_mut(ENCODE * dims));
-        tasks.enumerate().for_each_init(
+        tasks.enumerate().try_for_each_init(
             || (Batch::default(), Workspace::new()),
             |(batch, workspace), (task, (means, variances))| {
                 let first = task * ENCODE;
                 let rows: Vec<usize> = (first..first + means.len() / dims).collect();
-                batch.fill_inputs(data, &rows, self.network.input_scale());
-                let mut tape = Tape::new(&self.params, workspace, Noise::Zero, false);
+                batch.fill_inputs(data, &rows, self.input_scale())?;
+                let mut tape = self.tape(workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
                 let variance = tape.posterior_variance(q.log_variance, VARIANCE_FLOOR);
                 by_cell(tape.value(q.mean), rows.len(), means);
                 by_cell(tape.value(variance), rows.len(), variances);
                 tape.finish();
+                Ok::<(), ModelError>(())
             },
-        );
+        )?;
         Ok((means, variances))
     }
 
     /// The products of every cell's expression with each frozen weight that multiplies it, [cell × hidden]: what
-    /// stays the same through a surgery that freezes them.
-    pub fn frozen_products(&self, data: &Prepared) -> Vec<(ParamId, Dense)> {
-        let weights = self.network.input_weights().into_iter().filter(|&w| !self.params.get(w).is_trainable());
+    /// stays the same through a surgery that freezes them. None where they take more than so many bytes, 4 per cell and
+    /// hidden unit of each weight: then a step computes them anew, to the same bits.
+    ///
+    /// # Errors
+    /// When the expression cannot be read.
+    pub fn frozen_products(&self, data: &Prepared, most_bytes: usize) -> Result<Vec<(ParamId, Dense)>, ModelError> {
+        let frozen = |id: &ParamId| !self.params.get(*id).is_trainable();
+        let weights: Vec<ParamId> = self.params.reading_expression().filter(frozen).collect();
+        let units: usize = weights.iter().map(|&id| self.params.get(id).row_len()).sum();
+        if data.n_cells().saturating_mul(4 * units) > most_bytes {
+            return Ok(Vec::new());
+        }
         let one = |id: ParamId| {
             let weight = self.params.get(id);
             let hidden = weight.row_len();
             let mut out = Dense::zeros(data.n_cells(), hidden);
-            out.values.par_chunks_mut(ENCODE * hidden).enumerate().for_each_init(
+            out.values.par_chunks_mut(ENCODE * hidden).enumerate().try_for_each_init(
                 Batch::default,
                 |batch, (task, out)| {
                     let first = task * ENCODE;
                     let rows: Vec<usize> = (first..first + out.len() / hidden).collect();
-                    batch.fill_inputs(data, &rows, self.network.input_scale());
-                    product(&batch.x, &weight.values, hidden, out);
+                    batch.fill_inputs(data, &rows, self.input_scale())?;
+                    product(&batch.x, weight.values(), hidden, out);
+                    Ok::<(), ModelError>(())
                 },
-            );
-            (id, out)
+            )?;
+            Ok((id, out))
         };
-        weights.map(one).collect()
+        weights.into_iter().map(one).collect()
+    }
+
+    /// Whether every weight that multiplies the expression is frozen, or there is none: then the encoder reads the same of
+    /// a cell in every step.
+    pub fn reads_frozen(&self) -> bool {
+        self.params.reading_expression().all(|id| !self.params.get(id).is_trainable())
     }
 
     /// Number of latent dimensions.
@@ -258,7 +301,7 @@ impl Model {
             }
             let rows = base.rows(p.axes[0]).unwrap_or(p.rows());
             hash.update(&p.name);
-            for v in &p.values[..rows * p.row_len()] {
+            for v in &p.values()[..rows * p.row_len()] {
                 hash.update(v.to_le_bytes());
             }
         }

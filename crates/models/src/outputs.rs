@@ -175,7 +175,7 @@ impl Model {
         let step = Step { epoch: usize::MAX, epochs: usize::MAX, learning_rate: 0.0, annealed: 1.0 };
         let parts = self.chunks(data, &all, |chunk| {
             let noise = Noise::Key(Key::new(seed).fold(EVIDENCE).fold(chunk.index as u64));
-            let mut tape = Tape::new(&self.params, &mut chunk.workspace, noise, false);
+            let mut tape = self.tape(&mut chunk.workspace, noise, false);
             let loss = self.network.loss(&mut tape, &chunk.batch, &step);
             let mut out = vec![(0f64, 0f64); chunk.rows.len()];
             for (name, per_cell) in loss.iter().filter_map(|t| t.per_cell.map(|v| (t.name, v))) {
@@ -200,7 +200,7 @@ impl Model {
     /// Of [`Model::check`]; for a model whose loss is no likelihood, or whose prior of z is not the standard normal.
     pub fn marginal_log_likelihood(&self, data: &Prepared, samples: usize, seed: u64) -> Result<Vec<f64>, ModelError> {
         self.check(data)?;
-        if !self.network.has_standard_prior() {
+        if !self.network.facts().standard_prior {
             return Err(ModelError::Output(
                 "the marginal likelihood is estimated where z has a standard normal prior and nothing else is latent; this \
                  model has another prior, or more latent variables"
@@ -213,20 +213,20 @@ impl Model {
             let mut logs: Vec<Vec<f64>> = vec![Vec::with_capacity(samples); n];
             for draw in 0..samples.max(1) {
                 let key = Key::new(seed).fold(MARGINAL).fold(draw as u64).fold(chunk.index as u64);
-                let mut t = Tape::new(&self.params, &mut chunk.workspace, Noise::Key(key), false);
+                let mut t = self.tape(&mut chunk.workspace, Noise::Key(key), false);
                 let q = self.network.inference(&mut t, &chunk.batch);
                 let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR);
-                let of_z = t.normal_density(z, q.mean, q.log_variance, VARIANCE_FLOOR);
+                let of_z = t.negative_log_normal(z, q.mean, q.log_variance, VARIANCE_FLOOR);
                 let library = q.library.map(|(mean, log_variance)| {
                     let l = t.gaussian_sample(mean, log_variance, VARIANCE_FLOOR);
-                    (l, t.normal_density(l, mean, log_variance, VARIANCE_FLOOR))
+                    (l, t.negative_log_normal(l, mean, log_variance, VARIANCE_FLOOR))
                 });
                 let decoded = self.network.generative(&mut t, &chunk.batch, z, library.map(|l| l.0));
                 if matches!(decoded.distribution, crate::Distribution::SquaredError) {
                     return Err(no_distribution());
                 }
                 let x = decoded.reconstruction(&mut t, &chunk.batch);
-                let prior = self.network.library_prior(&self.params, &chunk.batch);
+                let prior = self.network.library().map(|l| l.prior(&self.params, &chunk.batch));
                 for (c, logs) in logs.iter_mut().enumerate() {
                     let p_z: f64 = t.value(z)[c..].iter().step_by(n).map(|&z| standard(f64::from(z), 0.0, 1.0)).sum();
                     let mut log = p_z + f64::from(t.value(of_z)[c]) - f64::from(t.value(x)[c]);
@@ -292,9 +292,10 @@ impl Model {
         self.check(data)?;
         let all: Vec<usize> = (0..data.n_cells()).collect();
         let parts = self.chunks(data, &all, |chunk| {
-            let mut t = Tape::new(&self.params, &mut chunk.workspace, Noise::Zero, false);
+            let mut t = self.tape(&mut chunk.workspace, Noise::Zero, false);
             let q = self.network.inference(&mut t, &chunk.batch);
-            let out = self.network.classify(&mut t, &chunk.batch, q.mean).map(|logits| {
+            let out = self.network.classifier().map(|c| {
+                let logits = c.logits(&mut t, &chunk.batch, q.mean);
                 let p = t.softmax(logits);
                 t.value(p).to_vec()
             });
@@ -315,7 +316,7 @@ impl Model {
         let tasks = rows.par_chunks(CHUNK).enumerate();
         tasks
             .map_init(Default::default, |(batch, workspace): &mut (Batch, Workspace), (index, rows)| {
-                batch.fill(data, rows, self.network.input_scale());
+                batch.fill(data, rows, self.input_scale())?;
                 let mut chunk =
                     Chunk { batch: std::mem::take(batch), workspace: std::mem::take(workspace), rows, index };
                 let out = work(&mut chunk);
@@ -327,7 +328,7 @@ impl Model {
 
     /// z and ln ℓ of a chunk: their posterior means without noise.
     fn draw(&self, chunk: &mut Chunk<'_>, noise: Noise) -> Latent {
-        let mut t = Tape::new(&self.params, &mut chunk.workspace, noise, false);
+        let mut t = self.tape(&mut chunk.workspace, noise, false);
         let (z, library) = self.network.inference(&mut t, &chunk.batch).sample(&mut t);
         let latent = Latent { z: t.value(z).to_vec(), log_library: library.map(|l| t.value(l).to_vec()) };
         t.finish();
@@ -353,7 +354,7 @@ impl Model {
             DecodedLibrary::Own => data.library[r],
         }));
         let batch = &*batch;
-        let mut t = Tape::new(&self.params, &mut chunk.workspace, Noise::Zero, false);
+        let mut t = self.tape(&mut chunk.workspace, Noise::Zero, false);
         let z = t.constant(Shape::by_feature(latent.z.len() / n, n), &latent.z);
         let own = latent.log_library.as_ref().filter(|_| library == DecodedLibrary::Own);
         let log_library: Option<Var> = own.map(|l| t.constant(Shape::by_feature(1, n), l));

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 use scgraft_cells::{Dense, Prepared};
-use scgraft_engine::{Codes, Noise, Shape, Tape, Workspace};
+use scgraft_engine::{Codes, Noise, Shape, Workspace};
 
-use crate::{Batch, Model, ModelError};
+use crate::{Batch, Input, Model, ModelError, reading};
 
 /// Cells a task.
 const TASK: usize = 256;
@@ -49,13 +49,13 @@ impl Model {
         let size = TASK * width;
         let tasks = out.foreground.values.par_chunks_mut(size).zip(out.total.values.par_chunks_mut(size));
         let tasks = tasks.zip(out.probability.values.par_chunks_mut(size)).enumerate();
-        tasks.for_each_init(
+        tasks.try_for_each_init(
             || (Batch::default(), Workspace::new()),
             |(batch, workspace), (task, ((foreground, total), probability))| {
                 let first = task * TASK;
                 let rows: Vec<usize> = (first..first + foreground.len() / width).collect();
-                batch.fill(data, &rows, self.network.input_scale());
-                let mut tape = Tape::new(&self.params, workspace, Noise::Zero, false);
+                batch.fill(data, &rows, self.input_scale())?;
+                let mut tape = self.tape(workspace, Noise::Zero, false);
                 let q = self.network.inference(&mut tape, batch);
                 let (shape, z) = (tape.shape(q.mean), tape.value(q.mean).to_vec());
                 tape.finish();
@@ -76,17 +76,18 @@ impl Model {
                         }
                     }
                 }
+                Ok::<(), ModelError>(())
             },
-        );
+        )?;
         Ok(out)
     }
 
     /// Foreground, total and foreground probability of each cell and protein, of z in the batch's conditions.
     fn decode_as(&self, batch: &Batch, (shape, z): (Shape, &[f32]), workspace: &mut Workspace) -> Vec<[f32; 3]> {
-        let mut tape = Tape::new(&self.params, workspace, Noise::Zero, false);
+        let mut tape = self.tape(workspace, Noise::Zero, false);
         let z = tape.constant(shape, z);
         let mut out = Vec::new();
-        if let Some(p) = self.network.generate_proteins(&mut tape, batch, z) {
+        if let Some(p) = self.network.proteins().map(|p| p.decode(&mut tape, batch, z)) {
             let (mean, deviation) = (tape.value(p.log_background.0), tape.value(p.log_background.1));
             let rest = tape.value(p.foreground).iter().zip(tape.value(p.mixing));
             out.extend(mean.iter().zip(deviation).zip(rest).map(|((a, b), (f, m))| {
@@ -104,8 +105,8 @@ impl Model {
     fn shares(&self, decode_as: &DecodeAs) -> Result<Shares, ModelError> {
         let (names, width) = (&self.header.conditions, self.header.proteins.len());
         let n = names.len();
-        let Some(measured) = self.network.measured_proteins().map(|id| self.params.values(id)) else {
-            let remedy = "choose a model of proteins, such as totalvi".to_owned();
+        let Some(measured) = self.network.proteins().map(|p| self.params.values(p.measured())) else {
+            let remedy = format!("choose a model that reads them ({})", reading(Input::Proteins));
             return Err(ModelError::Needs { model: self.entry.name, what: "proteins in the model".into(), remedy });
         };
         let chosen: Vec<bool> = match decode_as {

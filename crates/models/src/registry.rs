@@ -1,13 +1,15 @@
-//! The base models there are. A new one is its file and one line here.
+//! The base models there are. A new one of ours is its file and one line here; one of a user's own is [`register`]ed.
+
+use std::sync::{PoisonError, RwLock};
 
 use scgraft_cells::Kind;
-use scgraft_engine::{Key, Params};
-use serde_json::Value;
+use scgraft_engine::Params;
+use serde_json::{Map, Value};
 
 use crate::{Epochs, Granularity, Header, ModelError, Network, Training, expimap, scanvi, scvi, totalvi, trvae};
 
-/// Makes a network and its freshly drawn tensors for a header.
-pub type Build = fn(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError>;
+/// Makes a network for settings and names, and declares its tensors ([`Params::declare`]); nothing is drawn yet.
+pub type Build = fn(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError>;
 
 /// One base model.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct ModelEntry {
     pub published_training: (Training, Training),
     /// Settings with which it does what the published code does.
     pub published_settings: fn() -> Value,
+    /// Settings that make it small, for the conformance suite ([`crate::conformance`]); without dropout.
+    pub small: fn() -> Value,
     /// Makes one; missing settings take their defaults.
     pub build: Build,
 }
@@ -90,6 +94,31 @@ impl Input {
 }
 
 impl ModelEntry {
+    /// A model of counts by its name, which reads expression and conditions alone and is fitted as scVI is; what differs
+    /// is set with `..`.
+    pub const fn new(name: &'static str, build: Build) -> ModelEntry {
+        const fn none() -> fn() -> Value {
+            || Value::Object(Map::new())
+        }
+        ModelEntry {
+            name,
+            summary: "",
+            needs: &[],
+            takes: &[],
+            gives: "a latent space",
+            when: "",
+            cite: &[],
+            values: |_| Kind::Counts,
+            training: Training::SCVI,
+            mapping: Training::SURGERY,
+            mapping_settings: none(),
+            published_training: (Training::SCVI, Training::SCVI),
+            published_settings: none(),
+            small: none(),
+            build,
+        }
+    }
+
     /// How a query is fitted by a surgery like this: [`ModelEntry::mapping`] when only new conditions' weights train.
     /// What shared layers and new programs learn takes many small steps, as published.
     pub fn mapping_by(&self, granularity: Granularity, new_programs: bool) -> Training {
@@ -123,18 +152,39 @@ impl ModelEntry {
     }
 }
 
-/// All base models.
-pub fn registry() -> &'static [ModelEntry] {
-    &[
-        expimap::ENTRY,
-        trvae::CVAE,
-        trvae::TRVAE,
-        scvi::ENTRY,
-        scvi::LINEAR,
-        scvi::PER_CELL,
-        scanvi::ENTRY,
-        totalvi::ENTRY,
-    ]
+/// Those of ours.
+static OURS: [ModelEntry; 8] = [
+    expimap::ENTRY,
+    trvae::CVAE,
+    trvae::TRVAE,
+    scvi::ENTRY,
+    scvi::LINEAR,
+    scvi::PER_CELL,
+    scanvi::ENTRY,
+    totalvi::ENTRY,
+];
+
+/// Those of users, in the order they were registered.
+static THEIRS: RwLock<Vec<&'static ModelEntry>> = RwLock::new(Vec::new());
+
+/// Adds a base model to those there are: files, training, surgery and adaptors then know it by its name.
+///
+/// # Errors
+/// When the name is taken.
+pub fn register(entry: ModelEntry) -> Result<&'static ModelEntry, ModelError> {
+    let mut theirs = THEIRS.write().unwrap_or_else(PoisonError::into_inner);
+    if OURS.iter().chain(theirs.iter().copied()).any(|e| e.name == entry.name) {
+        return Err(ModelError::setting(entry.name, "the model's name", "one that no other model has", entry.name));
+    }
+    let entry: &'static ModelEntry = Box::leak(Box::new(entry));
+    theirs.push(entry);
+    Ok(entry)
+}
+
+/// All base models, those of users last.
+pub fn registry() -> Vec<&'static ModelEntry> {
+    let theirs = THEIRS.read().unwrap_or_else(PoisonError::into_inner);
+    OURS.iter().chain(theirs.iter().copied()).collect()
 }
 
 /// The base model of that name.
@@ -142,10 +192,16 @@ pub fn registry() -> &'static [ModelEntry] {
 /// # Errors
 /// When there is none.
 pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
-    registry().iter().find(|e| e.name == name).ok_or_else(|| ModelError::UnknownModel {
+    let all = registry();
+    all.iter().find(|e| e.name == name).copied().ok_or_else(|| ModelError::UnknownModel {
         name: name.to_owned(),
-        known: registry().iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
+        known: all.iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// The names of the models that read this.
+pub fn reading(input: Input) -> String {
+    registry().iter().filter(|e| e.reads(input)).map(|e| e.name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -154,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_model_cites_its_own_work_and_the_mapping() {
-        for entry in registry() {
+        for entry in &OURS {
             assert!(entry.cite.contains(&crate::citations::SCARCHES), "{}", entry.name);
             for work in entry.cite {
                 let (text, doi) = work.split_once(" doi:").unwrap_or((work, ""));
@@ -162,7 +218,7 @@ mod tests {
                 assert!(doi.is_empty() || doi.starts_with("10."), "{work}");
             }
         }
-        let first: Vec<&str> = registry().iter().map(|e| e.cite[0]).collect();
+        let first: Vec<&str> = OURS.iter().map(|e| e.cite[0]).collect();
         assert!(first[0].contains("gene programs") && !first[3].contains("gene programs"), "{first:?}");
     }
 }

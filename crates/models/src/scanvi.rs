@@ -29,19 +29,16 @@
 //! | q(u \| z, c) | encoder of z₂ | `z2_encoder.<i>.…`, `.mean.…`, `.log_variance.…` | latent × hidden | `encoder_z2_z1` |
 //! | p(z \| u, c) | decoder of z₁ | `z1_decoder.<i>.…`, `.mean.…`, `.log_variance.…` | latent × hidden | `decoder_z1_z2` |
 
-use std::ops::Range;
-
-use scgraft_cells::Prepared;
-use scgraft_engine::{Axis, InputScale, Key, Layout, ParamId, Params, Shape, Tape, Var};
+use scgraft_engine::{Axis, Layout, Ops, Params, Role, Shape, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::layers::{Dense, Gaussian, Inject, Stack, StackPlan};
+use crate::layers::{Affine, Gaussian, Inject, Stack, StackPlan};
 use crate::scvi::{self, Scvi};
 use crate::settings::{check_weight, parse};
 use crate::{
-    Batch, Decoded, Header, Input, Loss, ModelEntry, ModelError, Network, Posterior, ScviConfig, Step, Term,
-    VARIANCE_FLOOR,
+    Batch, Classifier, Decoded, Facts, Header, InferredLibrary, Input, Loss, ModelEntry, ModelError, Network,
+    Posterior, Programs, ScviConfig, Statistics, Step, Term, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
@@ -88,28 +85,26 @@ impl ScanviConfig {
 
 /// NN_y
 #[derive(Debug)]
-struct Classifier {
+struct LabelLayers {
     stack: Option<Stack>,
-    logits: Dense,
+    logits: Affine,
 }
 
 #[derive(Debug)]
 struct Scanvi {
     own: ScanviConfig,
     scvi: Scvi,
-    classifier: Classifier,
-    /// The classifier's tensors.
-    frozen: Vec<ParamId>,
+    classifier: LabelLayers,
     z2: Gaussian,
     z1: Gaussian,
     /// Prior of the labels.
     prior: Vec<f32>,
 }
 
-fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
+fn build(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError> {
     let (own, config) = ScanviConfig::parse(config)?;
     let mut p = Params::new();
-    let scvi = Scvi::new(&mut p, ENTRY.name, config, header, key)?;
+    let scvi = Scvi::new(&mut p, ENTRY.name, config, header)?;
     let c = &scvi.config;
     let (latent, labels) = ((Axis::Latent, c.latent), (Axis::Label, header.labels.len()));
     let plan = |prefix, hidden| StackPlan {
@@ -121,29 +116,35 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
         inject: Inject::Nowhere,
         labels: false,
         proteins: 0,
+        first: Role::Inner,
     };
     let before = p.iter().count();
-    let stack = (!own.linear_classifier).then(|| Stack::new(&mut p, &plan("classifier", &c.hidden), header, key));
+    let stack = (!own.linear_classifier).then(|| Stack::new(&mut p, &plan("classifier", &c.hidden), header));
     let inputs = if own.linear_classifier { c.latent } else { c.hidden[c.hidden.len() - 1] };
-    let classifier = Classifier { stack, logits: Dense::new(&mut p, "classifier.logits", labels, inputs, key) };
-    let frozen = p.ids().skip(before).collect();
+    let classifier = LabelLayers { stack, logits: Affine::new(&mut p, "classifier.logits", labels, inputs) };
+    if own.freeze_classifier {
+        p.set_role(Role::Kept, p.ids().skip(before));
+    }
     let encoder = StackPlan { labels: true, ..plan("z2_encoder", &c.hidden) };
-    let z2 = Gaussian::new(&mut p, &encoder, latent, header, key);
+    let z2 = Gaussian::new(&mut p, &encoder, latent, header);
     let reversed: Vec<usize> = c.hidden.iter().rev().copied().collect();
     let decoder = StackPlan { norm: c.norm(c.decoder_norm), dropout: 0.0, ..plan("z1_decoder", &reversed) };
-    let z1 = Gaussian::new(&mut p, &StackPlan { labels: true, ..decoder }, latent, header, key);
+    let z1 = Gaussian::new(&mut p, &StackPlan { labels: true, ..decoder }, latent, header);
     let prior = vec![1.0 / labels.1 as f32; labels.1];
-    Ok((p, Box::new(Scanvi { own, scvi, classifier, frozen, z2, z1, prior })))
+    Ok((p, Box::new(Scanvi { own, scvi, classifier, z2, z1, prior })))
 }
 
-impl Scanvi {
-    /// Logits of the labels, [cell × label].
-    fn logits<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
+impl Classifier for Scanvi {
+    fn logits<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var) -> Var {
         let h = match &self.classifier.stack {
             Some(stack) => stack.of(t, batch, z),
             None => z,
         };
-        self.classifier.logits.apply(t, h, Layout::ByCell)
+        self.classifier.logits.apply(t, h, Layout::ByCell) // 2
+    }
+
+    fn wants_labelled(&self) -> bool {
+        true
     }
 }
 
@@ -156,28 +157,26 @@ impl Network for Scanvi {
         out
     }
 
-    fn input_scale(&self) -> InputScale {
-        self.scvi.input_scale()
+    fn facts(&self) -> Facts {
+        Facts { standard_prior: false, ..self.scvi.facts() }
     }
 
-    fn input_weights(&self) -> Vec<ParamId> {
-        self.scvi.input_weights()
-    }
-
-    fn kl_weight(&self) -> f32 {
-        self.scvi.kl_weight()
-    }
-
-    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         self.scvi.inference(t, batch) // 1
     }
 
-    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a> {
+    fn generative<'a>(
+        &'a self,
+        t: &mut dyn Ops<'a>,
+        batch: &'a Batch,
+        z: Var,
+        log_library: Option<Var>,
+    ) -> Decoded<'a> {
         self.scvi.generative(t, batch, z, log_library) // 5
     }
 
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let kl_weight = self.kl_weight() * step.annealed;
+    fn loss<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.scvi.config.kl_weight as f32 * step.annealed;
         let q = self.inference(t, batch);
         let (z1, log_library) = q.sample(t); // 1
         let reconstruction = self.generative(t, batch, z1, log_library).reconstruction(t, batch); // 6
@@ -187,11 +186,11 @@ impl Network for Scanvi {
         let (m2, l2) = self.z2.of(t, batch, z1); // 3, a row for each label and cell
         let z2 = t.gaussian_sample(m2, l2, VARIANCE_FLOOR); // 3
         let (m1, l1) = self.z1.of(t, batch, z2); // 4
-        let under_labels = t.normal_density(z1, m1, l1, 0.0); // 4
-        let prior = t.mix_labels(p, under_labels); // 7
-        let posterior = t.normal_density(z1, q.mean, q.log_variance, VARIANCE_FLOOR);
-        let posterior = t.times(posterior, -1.0);
-        let kl_z1 = t.add(prior, posterior); // 7
+        let under_labels = t.negative_log_normal(z1, m1, l1, 0.0); // 4
+        let minus_log_prior = t.mix_labels(p, under_labels); // 7
+        let minus_log_posterior = t.negative_log_normal(z1, q.mean, q.log_variance, VARIANCE_FLOOR);
+        let log_posterior = t.times(minus_log_posterior, -1.0);
+        let kl_z1 = t.add(minus_log_prior, log_posterior); // 7
 
         let kl_z2 = t.kl_standard_normal(m2, l2, VARIANCE_FLOOR);
         let kl_z2 = t.mix_labels(p, kl_z2); // 8
@@ -217,49 +216,19 @@ impl Network for Scanvi {
         terms
     }
 
-    fn classify<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<Var> {
-        Some(self.logits(t, batch, z)) // 2
+    fn programs(&self) -> Option<&dyn Programs> {
+        self.scvi.programs()
     }
 
-    fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
-        self.scvi.library_prior(params, batch)
+    fn classifier(&self) -> Option<&dyn Classifier> {
+        Some(self)
     }
 
-    fn has_standard_prior(&self) -> bool {
-        false
+    fn library(&self) -> Option<&dyn InferredLibrary> {
+        self.scvi.library()
     }
 
-    fn wants_labelled(&self) -> bool {
-        true
-    }
-
-    fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
-        self.scvi.accepts(data)
-    }
-
-    fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
-        self.scvi.read_data(params, data, conditions)
-    }
-
-    fn first_layers(&self) -> Vec<ParamId> {
-        self.scvi.first_layers()
-    }
-
-    fn stays_frozen(&self) -> Vec<ParamId> {
-        if self.own.freeze_classifier { self.frozen.clone() } else { Vec::new() }
-    }
-
-    fn adaptor_obstacle(&self) -> Option<&'static str> {
-        self.scvi.adaptor_obstacle()
-    }
-
-    fn without_dropout(&mut self) {
-        self.scvi.without_dropout();
-        let classifier = self.classifier.stack.iter_mut();
-        classifier.chain([&mut self.z2.stack, &mut self.z1.stack]).for_each(|s| s.dropout = 0.0);
-    }
-
-    fn program_weights(&self, params: &Params, header: &Header) -> Option<Vec<f32>> {
-        self.scvi.program_weights(params, header)
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        self.scvi.statistics()
     }
 }

@@ -46,16 +46,16 @@
 use std::ops::Range;
 
 use scgraft_cells::{Kind, Prepared};
-use scgraft_engine::{Axis, BatchNorm, Dispersion, Init, InputScale, Key, Layout, ParamId, Params, Shape, Tape, Var};
+use scgraft_engine::{Axis, BatchNorm, Dispersion, Init, InputScale, Layout, Ops, ParamId, Params, Role, Shape, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
-use crate::layers::{ByCondition, Dense, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm};
+use crate::layers::{Affine, ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
+use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm, small};
 use crate::{
-    Batch, Decoded, DispersionBy, Distribution, Epochs, Header, Input, LibrarySize, Loss, ModelEntry, ModelError,
-    Network, Posterior, Step, Term, Training, VARIANCE_FLOOR,
+    Batch, Decoded, DispersionBy, Distribution, Epochs, Facts, Header, InferredLibrary, Input, LibrarySize, Loss,
+    ModelEntry, ModelError, Network, Posterior, Programs, Statistics, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 /// As scvi-tools' surgery.
@@ -76,7 +76,8 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     mapping_settings: no_settings,
     published_training: PUBLISHED,
     published_settings: published_norm,
-    build: |config, header, key| network("scvi", config, header, key),
+    small,
+    build: |config, header| network("scvi", config, header),
 };
 
 pub(crate) const LINEAR: ModelEntry = ModelEntry {
@@ -85,7 +86,7 @@ pub(crate) const LINEAR: ModelEntry = ModelEntry {
     gives: "loadings of the latent dimensions on genes, normalised expression, differential expression",
     when: "dimensions are to be read as weights on genes, without gene sets",
     cite: &[crate::citations::LINEAR, crate::citations::SCVI, crate::citations::SCARCHES],
-    build: |config, header, key| network("scvi-linear", &with(config, "decoder", "linear"), header, key),
+    build: |config, header| network("scvi-linear", &with(config, "decoder", "linear"), header),
     ..ENTRY
 };
 
@@ -97,7 +98,7 @@ pub(crate) const PER_CELL: ModelEntry = ModelEntry {
     cite: &[crate::citations::SCVI, crate::citations::SCARCHES],
     training: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..Training::SCVI },
     mapping: Training { learning_rate: 1e-2, adam_epsilon: 1e-8, ..PUBLISHED.1 },
-    build: |config, header, key| network("scvi-per-cell", &with(config, "encoder", "per-cell"), header, key),
+    build: |config, header| network("scvi-per-cell", &with(config, "encoder", "per-cell"), header),
     ..ENTRY
 };
 
@@ -213,6 +214,7 @@ pub enum DecoderKind {
 
 /// The largest ln ℓ that is decoded, against overflow.
 const MOST_LOG_LIBRARY: f32 = 30.0;
+
 fn values(config: &Value) -> Kind {
     if config["likelihood"] == "normal" { Kind::LogNormalised } else { Kind::Counts }
 }
@@ -224,12 +226,7 @@ fn with(config: &Value, name: &str, default: &str) -> Value {
     Value::Object(out)
 }
 
-fn network(
-    model: &'static str,
-    config: &Value,
-    header: &Header,
-    key: Key,
-) -> Result<(Params, Box<dyn Network>), ModelError> {
+fn network(model: &'static str, config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError> {
     let config: ScviConfig = parse(model, config)?;
     if config.dispersion != DispersionBy::GeneLabel && !header.labels.is_empty() {
         return Err(ModelError::setting(
@@ -240,7 +237,7 @@ fn network(
         ));
     }
     let mut params = Params::new();
-    let scvi = Scvi::new(&mut params, model, config, header, key)?;
+    let scvi = Scvi::new(&mut params, model, config, header)?;
     Ok((params, Box::new(scvi)))
 }
 
@@ -276,9 +273,9 @@ impl ScviConfig {
     }
 }
 
-/// Equations 1 and 2.
+/// Equations 1 and 2: where a posterior comes from.
 #[derive(Debug)]
-enum Encoder {
+enum Source {
     Network(Gaussian),
     PerCell { mean: ParamId, log_variance: ParamId },
 }
@@ -286,14 +283,14 @@ enum Encoder {
 /// Equations 4 and 6: from latent dimensions to the linear predictors of genes.
 #[derive(Debug)]
 enum Decoder {
-    Network { stack: Stack, scale: Dense, dropout: Option<Dense>, dispersion: Option<Dense> },
-    Linear { scale: Linear, dropout: Option<Linear> },
+    Network { stack: Stack, scale: Affine, dropout: Option<Affine>, dispersion: Option<Affine> },
+    Linear { scale: Loadings, dropout: Option<Loadings> },
 }
 
 /// norm(W z + b + L[s])
 #[derive(Debug)]
-struct Linear {
-    dense: ByCondition,
+struct Loadings {
+    layer: ByCondition,
     norm: Option<BatchNorm>,
 }
 
@@ -301,7 +298,7 @@ struct Linear {
 #[derive(Debug)]
 pub(crate) struct Scvi {
     pub(crate) config: ScviConfig,
-    encoder: Encoder,
+    encoder: Source,
     library: Option<Library>,
     decoder: Decoder,
     dispersion: Option<LogDispersion>,
@@ -313,7 +310,6 @@ impl Scvi {
         model: &'static str,
         config: ScviConfig,
         header: &Header,
-        key: Key,
     ) -> Result<Scvi, ModelError> {
         config.check(model, header)?;
         let c = &config;
@@ -327,21 +323,20 @@ impl Scvi {
             inject: if c.encode_covariates { c.inject() } else { Inject::Nowhere },
             labels: false,
             proteins: 0,
+            first: Role::FirstLayer,
         };
         let encoder = match c.encoder {
-            EncoderKind::Network => {
-                Encoder::Network(Gaussian::new(p, &plan("encoder", &c.hidden), latent, header, key))
-            }
+            EncoderKind::Network => Source::Network(Gaussian::new(p, &plan("encoder", &c.hidden), latent, header)),
             EncoderKind::PerCell => {
                 let axes = [(Axis::Cell, header.cells.len()), latent];
-                Encoder::PerCell {
-                    mean: p.add("cells.mean", &axes, Init::Normal(0.1), key),
-                    log_variance: p.add("cells.log_variance", &axes, Init::Constant(0.0), key),
+                Source::PerCell {
+                    mean: p.declare("cells.mean", &axes, Init::Normal(0.1)),
+                    log_variance: p.declare("cells.log_variance", &axes, Init::Constant(0.0)),
                 }
             }
         };
         let learned = c.library == LibrarySize::Learned;
-        let library = learned.then(|| Library::new(p, &plan("library", &c.hidden[..1]), header, key));
+        let library = learned.then(|| Library::new(p, &plan("library", &c.hidden[..1]), header));
         let zero_inflated = c.likelihood == CountLikelihood::Zinb;
         let by_cell = c.dispersion == DispersionBy::GeneCell && c.likelihood != CountLikelihood::Poisson;
         let decoder = match c.decoder {
@@ -349,46 +344,50 @@ impl Scvi {
                 let hidden: Vec<usize> = c.hidden.iter().rev().copied().collect();
                 let (norm, inject) = (c.norm(c.decoder_norm), c.inject());
                 let plan = StackPlan { input: latent, norm, dropout: 0.0, inject, ..plan("decoder", &hidden) };
-                let mut head = |name| Dense::new(p, name, genes, c.hidden[0], key);
+                let mut head = |name| Affine::new(p, name, genes, c.hidden[0]);
                 let scale = head("decoder.scale");
                 let dropout = zero_inflated.then(|| head("decoder.dropout"));
                 let dispersion = by_cell.then(|| head("decoder.dispersion"));
-                Decoder::Network { stack: Stack::new(p, &plan, header, key), scale, dropout, dispersion }
+                Decoder::Network { stack: Stack::new(p, &plan, header), scale, dropout, dispersion }
             }
             DecoderKind::Linear => {
                 let conditions = header.conditions.len();
-                let mut linear = |name: &str| Linear {
-                    dense: ByCondition::new(p, name, (genes, latent), c.linear_bias, conditions, key),
-                    norm: c.norm(c.decoder_norm).add(p, &format!("{name}.norm"), genes, key),
+                let mut linear = |name: &str| Loadings {
+                    layer: ByCondition::new(p, name, (genes, latent), c.linear_bias, conditions),
+                    norm: c.norm(c.decoder_norm).add(p, &format!("{name}.norm"), genes),
                 };
                 let scale = linear("decoder.scale");
-                Decoder::Linear { scale, dropout: zero_inflated.then(|| linear("decoder.dropout")) }
+                let dropout = zero_inflated.then(|| linear("decoder.dropout"));
+                p.set_role(Role::FirstLayer, scale.tensors().chain(dropout.iter().flat_map(Loadings::tensors)));
+                Decoder::Linear { scale, dropout }
             }
         };
         let by_group = c.dispersion != DispersionBy::GeneCell && c.likelihood != CountLikelihood::Poisson;
         let theta = (genes, Init::Normal(1.0));
-        let dispersion = by_group.then(|| LogDispersion::new(p, "dispersion", c.dispersion, theta, header, key));
+        let dispersion = by_group.then(|| LogDispersion::new(p, "dispersion", c.dispersion, theta, header));
+        p.set_role(Role::FirstLayer, dispersion.iter().map(|theta| theta.tensor));
         Ok(Scvi { config, encoder, library, decoder, dispersion })
     }
 
     /// KL(q(ln ℓ) ‖ N(a_s, v_s)) of each cell, where the library size is learned.
-    pub(crate) fn library_kl(&self, t: &mut Tape<'_>, batch: &Batch, q: &Posterior) -> Option<Var> {
+    pub(crate) fn library_kl(&self, t: &mut dyn Ops<'_>, batch: &Batch, q: &Posterior) -> Option<Var> {
         self.library.as_ref().zip(q.library).map(|(library, q)| library.kl(t, batch, q)) // 8
     }
 }
 
-impl Linear {
-    fn apply<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
-        let h = self.dense.genes(t, batch, z);
+impl Loadings {
+    fn apply<'a>(&self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var) -> Var {
+        let h = self.layer.genes(t, batch, z);
         let Some(norm) = &self.norm else { return h };
         let h = t.to_layout(h, Layout::ByCell);
         let h = t.batch_norm(h, norm);
         t.to_layout(h, Layout::Lanes)
     }
 
-    fn tensors(&self) -> impl Iterator<Item = ParamId> {
-        let norm = self.norm.iter().flat_map(|n| [n.weight, n.bias]);
-        [self.dense.weight, self.dense.condition].into_iter().chain(self.dense.bias).chain(norm)
+    fn tensors(&self) -> impl Iterator<Item = ParamId> + use<> {
+        let norm = self.norm.map(|n| [n.weight, n.bias]);
+        let norm = norm.into_iter().flatten();
+        [self.layer.weight, self.layer.condition].into_iter().chain(self.layer.bias).chain(norm)
     }
 }
 
@@ -397,26 +396,24 @@ impl Network for Scvi {
         serde_json::to_value(&self.config).unwrap_or_default()
     }
 
-    fn input_scale(&self) -> InputScale {
-        if self.config.log_input { InputScale::Log1p } else { InputScale::Identity }
+    fn facts(&self) -> Facts {
+        let moves = self.config.encode_covariates || self.config.encoder == EncoderKind::PerCell;
+        Facts {
+            input_scale: if self.config.log_input { InputScale::Log1p } else { InputScale::Identity },
+            kl_weight: self.config.kl_weight as f32,
+            adaptor_obstacle: (!moves).then_some(
+                "the encoder does not read the condition (encode_covariates is off), so weights of new conditions \
+                 cannot move the query in the latent space; train the reference with encode_covariates, or map with \
+                 first-layers or all",
+            ),
+            ..Facts::default()
+        }
     }
 
-    fn input_weights(&self) -> Vec<ParamId> {
-        let encoder = match &self.encoder {
-            Encoder::Network(network) => Some(network.stack.input_weight()),
-            Encoder::PerCell { .. } => None,
-        };
-        encoder.into_iter().chain(self.library.as_ref().map(|l| l.encoder.stack.input_weight())).collect()
-    }
-
-    fn kl_weight(&self) -> f32 {
-        self.config.kl_weight as f32
-    }
-
-    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         let (mean, log_variance) = match &self.encoder {
-            Encoder::Network(network) => network.of_expression(t, batch, None), // 1
-            Encoder::PerCell { mean, log_variance } => {
+            Source::Network(network) => network.of_expression(t, batch, None), // 1
+            Source::PerCell { mean, log_variance } => {
                 let shape = Shape::by_cell(batch.n_cells(), self.config.latent);
                 let mut own = |rows| {
                     let zero = t.constant(shape, &vec![0.0; shape.len()]);
@@ -430,7 +427,13 @@ impl Network for Scvi {
         Posterior { mean, log_variance, library }
     }
 
-    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a> {
+    fn generative<'a>(
+        &'a self,
+        t: &mut dyn Ops<'a>,
+        batch: &'a Batch,
+        z: Var,
+        log_library: Option<Var>,
+    ) -> Decoded<'a> {
         let z = match self.config.latent_distribution {
             LatentDistribution::Normal => z,
             LatentDistribution::LogisticNormal => {
@@ -441,7 +444,7 @@ impl Network for Scvi {
         let (scale, dropout, by_cell) = match &self.decoder {
             Decoder::Network { stack, scale, dropout, dispersion } => {
                 let h = stack.of(t, batch, z); // 4
-                let mut genes = |head: &Dense| head.genes(t, h);
+                let mut genes = |head: &Affine| head.genes(t, h);
                 (genes(scale), dropout.as_ref().map(&mut genes), dispersion.as_ref().map(genes)) // 4, 6
             }
             Decoder::Linear { scale, dropout } => {
@@ -457,8 +460,8 @@ impl Network for Scvi {
         Decoded { rate, distribution, normalised: true }
     }
 
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let kl_weight = self.kl_weight() * step.annealed;
+    fn loss<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.config.kl_weight as f32 * step.annealed;
         let q = self.inference(t, batch);
         let (z, log_library) = q.sample(t); // 2, 3
         let reconstruction = self.generative(t, batch, z, log_library).reconstruction(t, batch); // 8
@@ -471,10 +474,23 @@ impl Network for Scvi {
         terms
     }
 
-    fn library_prior(&self, params: &Params, batch: &Batch) -> Option<(Vec<f32>, Vec<f32>)> {
-        self.library.as_ref().map(|l| l.prior(params, batch))
+    fn programs(&self) -> Option<&dyn Programs> {
+        match &self.decoder {
+            Decoder::Linear { scale, .. } => Some(scale),
+            Decoder::Network { .. } => None,
+        }
     }
 
+    fn library(&self) -> Option<&dyn InferredLibrary> {
+        self.library.as_ref().map(|l| l as &dyn InferredLibrary)
+    }
+
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+}
+
+impl Statistics for Scvi {
     fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
         if self.config.dispersion != DispersionBy::GeneLabel {
             return Ok(());
@@ -491,62 +507,24 @@ impl Network for Scvi {
         })
     }
 
-    fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
+    fn read(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
         if let Some(library) = &self.library {
             conditions.for_each(|s| library.read_prior(params, data, s));
         }
         Ok(())
     }
+}
 
-    fn first_layers(&self) -> Vec<ParamId> {
-        let mut out = match &self.encoder {
-            Encoder::Network(network) => network.stack.first_layer(),
-            Encoder::PerCell { .. } => Vec::new(),
-        };
-        out.extend(self.library.iter().flat_map(|l| l.encoder.stack.first_layer()));
-        match &self.decoder {
-            Decoder::Network { stack, .. } => out.extend(stack.first_layer()),
-            Decoder::Linear { scale, dropout } => {
-                out.extend(scale.tensors());
-                out.extend(dropout.iter().flat_map(Linear::tensors));
-            }
-        }
-        out.extend(self.dispersion.map(|theta| theta.tensor));
-        out
-    }
-
-    fn adaptor_obstacle(&self) -> Option<&'static str> {
-        if self.config.encode_covariates || self.config.encoder == EncoderKind::PerCell {
-            return None;
-        }
-        Some(
-            "the encoder does not read the condition (encode_covariates is off), so weights of new conditions cannot \
-             move the query in the latent space; train the reference with encode_covariates, or map with first-layers \
-             or all",
-        )
-    }
-
-    fn without_dropout(&mut self) {
-        self.config.dropout = 0.0;
-        if let Encoder::Network(network) = &mut self.encoder {
-            network.stack.dropout = 0.0;
-        }
-        if let Some(library) = &mut self.library {
-            library.encoder.stack.dropout = 0.0;
-        }
-    }
-
-    fn program_weights(&self, params: &Params, header: &Header) -> Option<Vec<f32>> {
-        let Decoder::Linear { scale, .. } = &self.decoder else { return None };
-        let (genes, latent) = (header.genes.len(), self.config.latent);
-        let w = params.values(scale.dense.weight);
+impl Programs for Loadings {
+    fn weights(&self, params: &Params) -> Vec<f32> {
+        let (weight, latent) = (params.get(self.layer.weight), params.get(self.layer.weight).row_len());
+        let (genes, w) = (weight.rows(), weight.values());
         // What batch norm multiplies a gene by, outside training.
         let factor = |g: usize| {
-            scale
-                .norm
+            self.norm
                 .as_ref()
                 .map_or(1.0, |n| params.values(n.weight)[g] / (params.values(n.variance)[g] + n.epsilon).sqrt())
         };
-        Some((0..latent * genes).map(|i| w[(i % genes) * latent + i / genes] * factor(i % genes)).collect())
+        (0..latent * genes).map(|i| w[(i % genes) * latent + i / genes] * factor(i % genes)).collect()
     }
 }

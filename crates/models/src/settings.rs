@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::ModelError;
 
 /// Settings by name; those left out take their defaults.
-pub(crate) fn parse<C: DeserializeOwned>(model: &'static str, config: &Value) -> Result<C, ModelError> {
+///
+/// # Errors
+/// A name that the model has no setting of, or a value that does not fit.
+pub fn parse<C: DeserializeOwned>(model: &'static str, config: &Value) -> Result<C, ModelError> {
     serde_json::from_value(config.clone())
         .map_err(|e| ModelError::setting(model, "settings", "known names with fitting values", e))
 }
@@ -54,6 +57,11 @@ pub(crate) fn check_weight(
         return Err(ModelError::setting(model, what, "a number of at least 0", weight));
     }
     Ok(())
+}
+
+/// Settings of most models at their smallest.
+pub(crate) fn small() -> Value {
+    json!({ "hidden": [10, 8], "latent": 4, "dropout": 0.0 })
 }
 
 /// A model whose surgery changes no settings.

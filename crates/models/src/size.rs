@@ -54,6 +54,15 @@ pub(crate) fn check_most(model: &'static str, config: &Value, header: &Header) -
     Ok(())
 }
 
+/// Whether a model that calls for exactly so many numbers can be made.
+pub(crate) fn check_declared(model: &'static str, n: usize) -> Result<(), ModelError> {
+    if n as u64 > MOST {
+        let expected = format!("at most {MOST} numbers in a model");
+        return Err(ModelError::setting(model, "the sizes of layers and names", &expected, n));
+    }
+    Ok(())
+}
+
 /// Whether all values are numbers.
 pub(crate) fn check_numbers<'t>(tensors: impl Iterator<Item = (&'t str, &'t [f32])>) -> Result<(), String> {
     for (name, values) in tensors {

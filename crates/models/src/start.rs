@@ -14,7 +14,7 @@
 //!
 //! a step of iterative proportional fitting, repeated; the ones are a prior that the query is like what is known.
 
-use scgraft_cells::Prepared;
+use scgraft_cells::{Prepared, for_rows};
 use scgraft_engine::{Axis, ParamId};
 
 use crate::{DecodedLibrary, ExpressionOptions, Model, ModelError};
@@ -47,8 +47,8 @@ impl Model {
     /// Of [`Model::evidence`] and [`Model::expression`].
     pub fn start_from_data(&mut self, data: &Prepared) -> Result<(), ModelError> {
         if self.header.grafts.is_empty() {
-            if let Some(baseline) = self.network.baseline() {
-                self.start_reference(baseline, data);
+            if let Some(baseline) = self.network.facts().baseline {
+                self.start_reference(baseline, data)?;
             }
             return Ok(());
         }
@@ -61,7 +61,8 @@ impl Model {
             return Ok(());
         }
         self.start_as_known(&data.select_cells(&thinned_out(&rows, TRIED / new.start)))?;
-        if let Some(baseline) = self.network.baseline().filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition)
+        if let Some(baseline) =
+            self.network.facts().baseline.filter(|b| self.params.get(b.offset).axes[0] == Axis::Condition)
         {
             let sample = data.select_cells(&rows);
             for _ in 0..ROUNDS {
@@ -72,33 +73,33 @@ impl Model {
     }
 
     /// Equations 1 and 2.
-    fn start_reference(&mut self, baseline: Baseline, data: &Prepared) {
+    fn start_reference(&mut self, baseline: Baseline, data: &Prepared) -> Result<(), ModelError> {
         let genes = data.n_genes();
-        let mut group = |id: ParamId, value: &dyn Fn(&Moments, usize) -> f64| {
+        let mut group = |id: ParamId, value: &dyn Fn(&Moments, usize) -> f64| -> Result<(), ModelError> {
             let param = self.params.get_mut(id);
             let by_condition = param.axes[0] == Axis::Condition;
-            if !param.values.len().is_multiple_of(genes)
-                || !(by_condition || param.values.len() == genes)
-                || !param.is_trainable()
-            {
-                return;
+            let n = param.n_values();
+            if !n.is_multiple_of(genes) || !(by_condition || n == genes) || !param.is_trainable() {
+                return Ok(());
             }
-            for (row, values) in param.values.chunks_exact_mut(genes).enumerate() {
+            for (row, values) in param.write().chunks_exact_mut(genes).enumerate() {
                 let of = |i: &usize| !by_condition || data.condition.codes[*i] as usize == row;
-                let moments = Moments::of(data, (0..data.n_cells()).filter(of));
+                let moments = Moments::of(data, &(0..data.n_cells()).filter(of).collect::<Vec<_>>())?;
                 if moments.cells > 0 {
                     values.iter_mut().enumerate().for_each(|(g, v)| *v = value(&moments, g) as f32);
                 }
             }
+            Ok(())
         };
         if baseline.log {
-            group(baseline.offset, &|m, g| (m.share(g) * genes as f64).ln()); // 1
+            group(baseline.offset, &|m, g| (m.share(g) * genes as f64).ln())?; // 1
         } else {
-            group(baseline.offset, &|m, g| m.sums[g] / m.cells as f64); // 1
+            group(baseline.offset, &|m, g| m.sums[g] / m.cells as f64)?; // 1
         }
         if let Some(dispersion) = baseline.dispersion {
-            group(dispersion, &|m, g| (-m.excess(g).max(0.02).ln()).clamp(-DISPERSION, DISPERSION)); // 2
+            group(dispersion, &|m, g| (-m.excess(g).max(0.02).ln()).clamp(-DISPERSION, DISPERSION))?; // 2
         }
+        Ok(())
     }
 
     /// New rows as those of the known condition, or the mean of all, under which the model explains `sample` best.
@@ -129,7 +130,7 @@ impl Model {
     fn copy_condition(&mut self, from: Option<usize>, to: usize) {
         for p in self.params.iter_mut().filter(|p| p.axes[0] == Axis::Condition && p.is_trainable()) {
             let (width, known) = (p.row_len(), p.new_rows.start);
-            let (old, rest) = p.values.split_at_mut(known * width);
+            let (old, rest) = p.write().split_at_mut(known * width);
             let row = &mut rest[(to - known) * width..][..width];
             match from {
                 Some(from) => row.copy_from_slice(&old[from * width..][..width]),
@@ -147,11 +148,12 @@ impl Model {
             .expression(sample, &ExpressionOptions { library: DecodedLibrary::Own, ..ExpressionOptions::default() })?;
         let genes = sample.n_genes();
         for row in new {
-            let cells = || (0..sample.n_cells()).filter(|&i| sample.condition.codes[i] as usize == row);
-            let found = Moments::of(sample, cells());
+            let of_row = |i: &usize| sample.condition.codes[*i] as usize == row;
+            let cells: Vec<usize> = (0..sample.n_cells()).filter(of_row).collect();
+            let found = Moments::of(sample, &cells)?;
             let mut expected = vec![0f64; genes];
-            cells().for_each(|i| expected.iter_mut().zip(decoded.row(i)).for_each(|(e, &m)| *e += f64::from(m)));
-            let offsets = &mut self.params.get_mut(baseline.offset).values[row * genes..][..genes];
+            cells.iter().for_each(|&i| expected.iter_mut().zip(decoded.row(i)).for_each(|(e, &m)| *e += f64::from(m)));
+            let offsets = &mut self.params.write(baseline.offset)[row * genes..][..genes];
             for ((offset, expected), found_sum) in offsets.iter_mut().zip(expected).zip(&found.sums) {
                 *offset += if baseline.log {
                     ((found_sum + 1.0) / (expected + 1.0)).ln() as f32 // 3
@@ -192,22 +194,27 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(data: &Prepared, rows: impl Iterator<Item = usize>) -> Self {
+    fn of(data: &Prepared, rows: &[usize]) -> Result<Self, ModelError> {
         let genes = data.n_genes();
-        let mut m =
-            Moments { cells: 0, sums: vec![0.0; genes], squares: vec![0.0; genes], library: 0.0, library_squares: 0.0 };
-        for i in rows {
-            m.cells += 1;
+        let mut m = Moments {
+            cells: rows.len(),
+            sums: vec![0.0; genes],
+            squares: vec![0.0; genes],
+            library: 0.0,
+            library_squares: 0.0,
+        };
+        for &i in rows {
             let library = f64::from(data.library[i]);
             m.library += library;
             m.library_squares += library * library;
-            let (columns, values) = data.expression.row(i);
+        }
+        for_rows(&*data.expression, rows, |_, columns, values| {
             for (&g, &v) in columns.iter().zip(values) {
                 m.sums[g as usize] += f64::from(v);
                 m.squares[g as usize] += f64::from(v) * f64::from(v);
             }
-        }
-        m
+        })?;
+        Ok(m)
     }
 
     /// p, the share of all counts that is this gene's.

@@ -1,9 +1,10 @@
 //! Surgery: grafting a query onto a reference.
 
-use scgraft_engine::{Axis, Key};
+use scgraft_cells::Prepared;
+use scgraft_engine::{Axis, Key, Param, ParamId};
 use serde_json::Value;
 
-use crate::{Membership, Model, ModelError, Origin, Program, Segment};
+use crate::{Input, Membership, Model, ModelError, Origin, Program, Segment};
 
 /// Which weights of a reference a query may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +28,11 @@ pub struct NewPrograms {
     pub n_free: usize,
 }
 
-/// A graft: what a query adds to a reference.
+/// A graft, as a user asks for it. What it adds besides is in the data ([`Newcomers`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surgery {
     /// The name of the graft; unique among the grafts of a reference.
     pub name: String,
-    /// The conditions that the reference does not know.
-    pub conditions: Vec<String>,
-    /// The cells that it does not know, for models that have a vector per cell; the others have no use for them.
-    pub cells: Vec<String>,
     /// What may change.
     pub granularity: Granularity,
     /// New programs, for models that have programs.
@@ -44,63 +41,108 @@ pub struct Surgery {
     pub settings: Value,
 }
 
+/// What a query has that the reference does not know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Newcomers {
+    /// Conditions.
+    pub conditions: Vec<String>,
+    /// Cells, for models that have a vector per cell; the others have no use for them.
+    pub cells: Vec<String>,
+}
+
+impl Newcomers {
+    /// These conditions, and no cells.
+    pub fn of<'n>(conditions: impl IntoIterator<Item = &'n str>) -> Newcomers {
+        Newcomers { conditions: conditions.into_iter().map(str::to_owned).collect(), cells: Vec::new() }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.conditions.is_empty() && self.cells.is_empty()
+    }
+}
+
 impl Model {
+    /// What cells prepared for this model bring that it does not know.
+    pub fn newcomers(&self, query: &Prepared) -> Newcomers {
+        let conditions = query.condition.levels[query.n_known_conditions..].to_vec();
+        if !self.has_cells() {
+            return Newcomers { conditions, cells: Vec::new() };
+        }
+        let known = self.header.cells.len();
+        let named = query.cell_identities().into_iter().zip(&query.cell_rows);
+        Newcomers { conditions, cells: named.filter(|(_, row)| **row as usize >= known).map(|(c, _)| c).collect() }
+    }
+
     /// Grafts a query on: new rows on the condition axis, new programs, everything else frozen
     /// according to the granularity. The result is to be trained on the query.
     ///
     /// # Errors
-    /// When a condition is known already, a name is taken, or the model has no programs to add to.
-    pub fn surgery(&self, plan: &Surgery, seed: u64) -> Result<Model, ModelError> {
-        if let Some(known) = plan.conditions.iter().find(|c| self.header.conditions.contains(c)) {
+    /// When a condition is known already, a name is taken, a setting would change the reference's tensors, or the model
+    /// has no programs to add to.
+    pub fn surgery(&self, plan: &Surgery, new: &Newcomers, seed: u64) -> Result<Model, ModelError> {
+        if let Some(known) = new.conditions.iter().find(|c| self.header.conditions.contains(c)) {
             return Err(ModelError::Surgery(format!("condition `{known}` is known to the reference already")));
         }
         if self.header.grafts.iter().any(|g| g.name == plan.name) {
             return Err(ModelError::Surgery(format!("the model already has a graft named `{}`", plan.name)));
         }
-        if let Some(obstacle) = self.network.adaptor_obstacle().filter(|_| plan.granularity == Granularity::Adaptor) {
+        let obstacle = self.network.facts().adaptor_obstacle;
+        if let Some(obstacle) = obstacle.filter(|_| plan.granularity == Granularity::Adaptor) {
             return Err(ModelError::Surgery(obstacle.into()));
         }
-        let key = Key::new(seed).fold(1);
-        let mut out = self.with_settings(&plan.settings)?;
-        out.network.without_dropout();
-        out.history.clear();
-        out.params.freeze();
-        out.params.grow(Axis::Condition, plan.conditions.len(), key);
-        out.header.conditions.extend_from_slice(&plan.conditions);
-        let cells = if self.has_cells() { plan.cells.clone() } else { Vec::new() };
-        out.params.grow(Axis::Cell, cells.len(), key);
-        out.header.cells.extend_from_slice(&cells);
-        let mut n_programs = 0;
-        for segment in plan.segments() {
-            if let Some(twice) = segment.programs.iter().find(|p| self.header.programs().any(|(_, q)| q.name == p.name))
-            {
-                return Err(ModelError::Surgery(format!(
-                    "a program named `{}` exists already; give the new one another name",
-                    twice.name
-                )));
-            }
-            out.network.add_segment(&mut out.params, &segment, self.header.genes.len(), key)?;
-            n_programs += segment.programs.len();
-            out.header.segments.push(segment);
+        let segments = plan.segments();
+        self.check_programs(&segments)?;
+        let cells = if self.has_cells() { new.cells.clone() } else { Vec::new() };
+        // How many rows each axis gains, one surgery's part after the other.
+        let added: Vec<usize> = segments.iter().map(|s| s.programs.len()).collect();
+        let gains = |axis: Axis| match axis {
+            Axis::Condition => vec![new.conditions.len()],
+            Axis::Cell => vec![cells.len()],
+            Axis::Latent => added.clone(),
+            _ => Vec::new(),
+        };
+        let mut header = self.header.clone();
+        header.known.conditions.extend_from_slice(&new.conditions);
+        header.known.cells.extend_from_slice(&cells);
+        header.segments.extend_from_slice(&segments);
+        header.grafts.push(Origin {
+            name: plan.name.clone(),
+            conditions: new.conditions.clone(),
+            n_programs: added.iter().sum(),
+            cells: cells.clone(),
+            onto: self.header.grafts.iter().filter(|g| g.n_programs > 0).map(|g| g.name.clone()).collect(),
+        });
+        let mut config = self.network.config();
+        if let (Value::Object(old), Value::Object(new)) = (&mut config, &plan.settings) {
+            old.extend(new.clone());
         }
-        let (name, conditions) = (plan.name.clone(), plan.conditions.clone());
-        let onto = self.header.grafts.iter().filter(|g| g.n_programs > 0).map(|g| g.name.clone()).collect();
-        out.header.grafts.push(Origin { name, conditions, n_programs, cells, onto });
+        let mut out = Model::declare(self.entry, &config, header)?;
+        out.provenance = self.provenance.clone();
+        // Where shared layers train, the reference's cells move.
+        out.cells = self.cells.clone().filter(|_| plan.granularity == Granularity::Adaptor);
+        out.params.freeze();
+        let key = Key::new(seed).fold(1);
+        for p in out.params.iter_mut() {
+            match self.params.id(&p.name) {
+                Some(id) => self.grow(p, id, &gains(p.axes[0]), key)?,
+                None => {
+                    p.draw(key);
+                    p.new_rows = 0..p.rows();
+                }
+            }
+        }
+        if let Some(programs) = out.network.programs().filter(|_| !segments.is_empty()) {
+            programs.join(&mut out.params);
+        }
         out.params.train_only_new();
         match plan.granularity {
             Granularity::Adaptor => {}
-            Granularity::FirstLayers => {
-                for id in out.network.first_layers() {
-                    let param = out.params.get_mut(id);
-                    param.trainable = std::iter::once(0..param.rows()).collect();
-                }
-            }
+            Granularity::FirstLayers => out.params.train_first_layers(),
             Granularity::All => out.params.train_all(),
         }
-        for id in out.network.stays_frozen() {
-            out.params.get_mut(id).trainable.clear();
-        }
-        for (id, rows) in out.network.frozen_rows(&out.params) {
+        let pruned = out.network.programs().map(|p| p.pruned(&out.params)).unwrap_or_default();
+        for (id, rows) in pruned {
             let trainable = &mut out.params.get_mut(id).trainable;
             let left = trainable.iter().flat_map(|r| [r.start..r.end.min(rows.start), r.start.max(rows.end)..r.end]);
             *trainable = left.filter(|r| r.start < r.end).collect();
@@ -112,19 +154,46 @@ impl Model {
         }
         Ok(out)
     }
+
+    /// Whether programs can be added.
+    fn check_programs(&self, segments: &[Segment]) -> Result<(), ModelError> {
+        let Some(first) = segments.first() else { return Ok(()) };
+        if !self.entry.reads(Input::Programs) {
+            return Err(ModelError::Surgery(format!(
+                "new programs (`{}`) need a model whose latent dimensions are programs; this one's are not",
+                first.programs.first().map_or("", |p| &p.name)
+            )));
+        }
+        let taken = |p: &&Program| self.header.programs().any(|(_, q)| q.name == p.name);
+        match segments.iter().flat_map(|s| &s.programs).find(taken) {
+            None => Ok(()),
+            Some(twice) => Err(ModelError::Surgery(format!(
+                "a program named `{}` exists already; give the new one another name",
+                twice.name
+            ))),
+        }
+    }
+
+    /// A tensor as it is here, with new rows: `declared` says how many there are to be.
+    fn grow(&self, declared: &mut Param, id: ParamId, gains: &[usize], key: Key) -> Result<(), ModelError> {
+        let mut grown = self.params.get(id).clone();
+        (grown.role, grown.trainable, grown.new_rows) = (declared.role, Vec::new(), 0..0);
+        gains.iter().for_each(|&rows| grown.grow(rows, key));
+        if grown.shape != declared.shape {
+            return Err(ModelError::Surgery(format!(
+                "the settings call for `{}` of shape {:?}, the reference has {:?}: a graft cannot change its layers",
+                grown.name, declared.shape, grown.shape
+            )));
+        }
+        *declared = grown;
+        Ok(())
+    }
 }
 
 impl Surgery {
-    /// A graft of new conditions only, adaptors trained.
-    pub fn adaptor(name: &str, conditions: Vec<String>) -> Self {
-        Surgery {
-            name: name.to_owned(),
-            conditions,
-            cells: Vec::new(),
-            granularity: Granularity::Adaptor,
-            programs: None,
-            settings: Value::Null,
-        }
+    /// New conditions only, adaptors trained.
+    pub fn adaptor(name: &str) -> Self {
+        Surgery { name: name.to_owned(), granularity: Granularity::Adaptor, programs: None, settings: Value::Null }
     }
 
     /// The segments it adds: constrained programs first, free ones last.

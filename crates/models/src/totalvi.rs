@@ -5,8 +5,7 @@
 //! Biotechnology 2022. Equations as scvi-tools 1.4 computes them.
 //!
 //! Use it for CITE-seq, and to impute proteins for cells that have RNA only. It needs raw counts of both. A condition
-//! may lack some proteins or all: what all its cells have 0 of counts as not measured. The published code then also
-//! trains a classifier of conditions against the encoder, which this one does not have.
+//! may lack some proteins or all: what all its cells have 0 of counts as not measured.
 //!
 //! Inference
 //! 1. h = NN([ln(1 + x/(1 + x̄)), ln(1 + y/(1 + ȳ))], s, c),   x̄, ȳ the means over a cell's genes and proteins (0 in
@@ -42,16 +41,17 @@
 use std::ops::Range;
 
 use scgraft_cells::{Kind, Prepared};
-use scgraft_engine::{Axis, Init, InputScale, Key, Layout, Link, ParamId, Params, ProteinMixture, Shape, Tape, Var};
+use scgraft_engine::{Axis, Init, InputScale, Layout, Link, Ops, ParamId, Params, ProteinMixture, Role, Shape, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
-use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm};
+use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm, small};
 use crate::{
-    Anneal, Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Header, Input,
-    LibrarySize, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term, Training, VARIANCE_FLOOR, protein_prior,
+    Anneal, Batch, Decoded, DecodedProteins, DispersionBy, Distribution, EarlyStopping, Epochs, Facts, Header,
+    InferredLibrary, Input, LibrarySize, Loss, ModelEntry, ModelError, Network, Posterior, Proteins, Statistics, Step,
+    Term, Training, VARIANCE_FLOOR, protein_prior,
 };
 
 /// Those of scvi-tools; 192 epochs of batches of 256 are its 0.75 steps a cell.
@@ -77,6 +77,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     mapping_settings: no_settings,
     published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), weight_decay: 0.0, ..TRAINING }),
     published_settings: published_norm,
+    small,
     build,
 };
 
@@ -186,16 +187,10 @@ struct Totalvi {
     covariates: (usize, Vec<usize>),
     encoder: Gaussian,
     library: Option<Library>,
-    expression: Stack,
-    scale: ByCondition,
-    background: Stack,
-    background_mean: ByCondition,
-    background_deviation: ByCondition,
-    foreground: Stack,
-    foreground_scale: ByCondition,
-    mixture: Stack,
-    mixing: ByCondition,
-    dropout: Option<ByCondition>,
+    expression: Expression,
+    background: Background,
+    foreground: Foreground,
+    mixture: Mixture,
     prior_mean: ParamId,
     prior_log_deviation: ParamId,
     efficiency: ParamId,
@@ -204,79 +199,137 @@ struct Totalvi {
     measured: ParamId,
 }
 
-fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
+/// The decoder of equation 4.
+#[derive(Debug)]
+struct Expression {
+    layers: Stack,
+    scale: ByCondition,
+}
+
+/// The decoder of equation 5.
+#[derive(Debug)]
+struct Background {
+    layers: Stack,
+    mean: ByCondition,
+    deviation: ByCondition,
+}
+
+/// The decoder of equation 6.
+#[derive(Debug)]
+struct Foreground {
+    layers: Stack,
+    scale: ByCondition,
+}
+
+/// The decoder of equation 7, and of the dropout of equation 4.
+#[derive(Debug)]
+struct Mixture {
+    layers: Stack,
+    background: ByCondition,
+    dropout: Option<ByCondition>,
+}
+
+/// What the four decoders read.
+#[derive(Clone, Copy, Debug)]
+struct Latent {
+    /// z, [latent × cell]
+    z: Var,
+    /// What heads read beside their decoder's last layer: z and covariates, [cell × …].
+    skip: Var,
+}
+
+fn build(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError> {
     let config: TotalviConfig = parse(ENTRY.name, config)?;
     check_hidden(ENTRY.name, "hidden", &config.hidden)?;
     check_hidden(ENTRY.name, "decoder_hidden", &config.decoder_hidden)?;
     check_latent(ENTRY.name, config.latent)?;
     check_dropout(ENTRY.name, config.dropout)?;
     let mut params = Params::new();
-    let network = Totalvi::new(&mut params, config, header, key);
+    let network = Totalvi::new(&mut params, config, header);
     Ok((params, Box::new(network)))
 }
 
-impl Totalvi {
-    fn new(p: &mut Params, config: TotalviConfig, header: &Header, key: Key) -> Totalvi {
-        let c = &config;
-        let (genes, proteins) = ((Axis::Gene, header.genes.len()), (Axis::Protein, header.proteins.len()));
-        let (latent, condition) = ((Axis::Latent, c.latent), (Axis::Condition, header.conditions.len()));
-        let levels: Vec<usize> = header.covariates.iter().map(|(_, l)| l.len()).collect();
-        let last = c.decoder_hidden[c.decoder_hidden.len() - 1];
-        let inputs = last + c.latent + header.continuous.len() + levels.iter().sum::<usize>();
-        let encoder = |prefix, hidden| StackPlan {
+impl TotalviConfig {
+    /// Hidden layers that read genes and proteins.
+    fn encoder<'p>(&self, prefix: &'p str, hidden: &'p [usize], header: &Header) -> StackPlan<'p> {
+        StackPlan {
             prefix,
-            input: genes,
+            input: (Axis::Gene, header.genes.len()),
             hidden,
-            norm: NormPlan::scvi(c.norm, c.frozen_norm_by_batch),
-            dropout: c.dropout as f32,
+            norm: NormPlan::scvi(self.norm, self.frozen_norm_by_batch),
+            dropout: self.dropout as f32,
             inject: Inject::Every,
             labels: false,
-            proteins: proteins.1,
-        };
-        let stack = |p: &mut Params, name| {
-            Stack::new(p, &StackPlan { input: latent, proteins: 0, ..encoder(name, &c.decoder_hidden) }, header, key)
-        };
-        // Of a decoder's last layer, z and the covariates.
-        let head = |p: &mut Params, name, out| {
-            ByCondition::new(p, name, (out, (Axis::Hidden, inputs)), true, condition.1, key)
-        };
-        let theta = |p: &mut Params, name: &str, by_condition, of| {
-            let by = if by_condition { DispersionBy::GeneCondition } else { DispersionBy::Gene };
-            LogDispersion::new(p, name, by, of, header, key)
-        };
+            proteins: header.proteins.len(),
+            first: Role::FirstLayer,
+        }
+    }
+
+    /// Hidden layers that read z.
+    fn decoder(&self, p: &mut Params, name: &str, header: &Header) -> Stack {
+        let plan = self.encoder(name, &self.decoder_hidden, header);
+        Stack::new(p, &StackPlan { input: (Axis::Latent, self.latent), proteins: 0, ..plan }, header)
+    }
+
+    /// A head, which reads a decoder's last layer, z and the covariates.
+    fn head(&self, p: &mut Params, name: &str, out: (Axis, usize), header: &Header) -> ByCondition {
+        let last = self.decoder_hidden[self.decoder_hidden.len() - 1];
+        let levels: usize = header.covariates.iter().map(|(_, levels)| levels.len()).sum();
+        let inputs = last + self.latent + header.continuous.len() + levels;
+        ByCondition::new(p, name, (out, (Axis::Hidden, inputs)), true, header.conditions.len())
+    }
+}
+
+impl Totalvi {
+    fn new(p: &mut Params, config: TotalviConfig, header: &Header) -> Totalvi {
+        let c = &config;
+        let (genes, proteins) = ((Axis::Gene, header.genes.len()), (Axis::Protein, header.proteins.len()));
+        let by_protein = [(Axis::Condition, header.conditions.len()), proteins];
+        let groups = |by_condition| if by_condition { DispersionBy::GeneCondition } else { DispersionBy::Gene };
+        let (of_genes, of_proteins) = ((genes, Init::Normal(1.0)), (proteins, Init::Constant(1.0)));
         Totalvi {
             n_proteins: proteins.1,
-            covariates: (header.continuous.len(), levels),
-            encoder: Gaussian::new(p, &encoder("encoder", &c.hidden), latent, header, key),
+            covariates: (header.continuous.len(), header.covariates.iter().map(|(_, l)| l.len()).collect()),
+            encoder: Gaussian::new(p, &c.encoder("encoder", &c.hidden, header), (Axis::Latent, c.latent), header),
             library: (c.library == LibrarySize::Learned)
-                .then(|| Library::new(p, &encoder("library", &c.hidden[..1]), header, key)),
-            expression: stack(p, "decoder.expression"),
-            scale: head(p, "decoder.expression.scale", genes),
-            background: stack(p, "decoder.background"),
-            background_mean: head(p, "decoder.background.mean", proteins),
-            background_deviation: head(p, "decoder.background.deviation", proteins),
-            foreground: stack(p, "decoder.foreground"),
-            foreground_scale: head(p, "decoder.foreground.scale", proteins),
-            mixture: stack(p, "decoder.mixture"),
-            mixing: head(p, "decoder.mixture.background", proteins),
-            dropout: (c.likelihood == GeneLikelihood::Zinb).then(|| head(p, "decoder.mixture.dropout", genes)),
-            prior_mean: p.add("background.mean", &[condition, proteins], Init::Constant(PRIOR_MEAN), key),
-            prior_log_deviation: p.add("background.log_deviation", &[condition, proteins], Init::Constant(0.0), key),
-            efficiency: p.add("proteins.efficiency", &[condition, proteins], Init::Constant(0.0), key),
-            dispersion: theta(p, "dispersion", c.dispersion_by_condition, (genes, Init::Normal(1.0))),
-            protein_dispersion: theta(
+                .then(|| Library::new(p, &c.encoder("library", &c.hidden[..1], header), header)),
+            expression: Expression {
+                layers: c.decoder(p, "decoder.expression", header),
+                scale: c.head(p, "decoder.expression.scale", genes, header),
+            },
+            background: Background {
+                layers: c.decoder(p, "decoder.background", header),
+                mean: c.head(p, "decoder.background.mean", proteins, header),
+                deviation: c.head(p, "decoder.background.deviation", proteins, header),
+            },
+            foreground: Foreground {
+                layers: c.decoder(p, "decoder.foreground", header),
+                scale: c.head(p, "decoder.foreground.scale", proteins, header),
+            },
+            mixture: Mixture {
+                layers: c.decoder(p, "decoder.mixture", header),
+                background: c.head(p, "decoder.mixture.background", proteins, header),
+                dropout: (c.likelihood == GeneLikelihood::Zinb)
+                    .then(|| c.head(p, "decoder.mixture.dropout", genes, header)),
+            },
+            prior_mean: p.declare("background.mean", &by_protein, Init::Constant(PRIOR_MEAN)),
+            prior_log_deviation: p.declare("background.log_deviation", &by_protein, Init::Constant(0.0)),
+            efficiency: p.declare("proteins.efficiency", &by_protein, Init::Constant(0.0)),
+            dispersion: LogDispersion::new(p, "dispersion", groups(c.dispersion_by_condition), of_genes, header),
+            protein_dispersion: LogDispersion::new(
                 p,
                 "proteins.dispersion",
-                c.protein_dispersion_by_condition,
-                (proteins, Init::Constant(1.0)),
+                groups(c.protein_dispersion_by_condition),
+                of_proteins,
+                header,
             ),
-            measured: p.add_statistic("proteins.measured", &[condition, proteins], 1.0),
+            measured: p.declare_statistic("proteins.measured", &by_protein, 1.0),
             config,
         }
     }
 
     /// ln(1 + y/(1 + ȳ)), or ln(1 + y), [cell × protein].
-    fn proteins_read(&self, t: &mut Tape<'_>, batch: &Batch) -> Var {
+    fn proteins_read(&self, t: &mut dyn Ops<'_>, batch: &Batch) -> Var {
         let n = self.n_proteins;
         let mut read = Vec::with_capacity(batch.n_cells() * n);
         for counts in batch.proteins.chunks_exact(n) {
@@ -287,13 +340,13 @@ impl Totalvi {
         t.constant(Shape::by_cell(batch.n_cells(), n), &read)
     }
 
-    /// What heads read beside a decoder's last layer: z and covariates, [cell × …].
-    fn beside(&self, t: &mut Tape<'_>, batch: &Batch, z: Var) -> Var {
-        let z = t.to_layout(z, Layout::ByCell);
+    /// z with what heads read of it, and of the covariates.
+    fn latent(&self, t: &mut dyn Ops<'_>, batch: &Batch, z: Var) -> Latent {
+        let by_cell = t.to_layout(z, Layout::ByCell);
         let (n_continuous, levels) = &self.covariates;
         let width = n_continuous + levels.iter().sum::<usize>();
         if width == 0 {
-            return z;
+            return Latent { z, skip: by_cell };
         }
         let mut values = vec![0.0; batch.n_cells() * width];
         for (cell, row) in values.chunks_exact_mut(width).enumerate() {
@@ -305,54 +358,50 @@ impl Totalvi {
             }
         }
         let covariates = t.constant(Shape::by_cell(batch.n_cells(), width), &values);
-        t.concat(z, covariates)
-    }
-
-    /// What a stack's heads read.
-    fn skip<'a>(&self, t: &mut Tape<'a>, batch: &'a Batch, stack: &Stack, z: Var, beside: Var) -> Var {
-        let h = stack.of(t, batch, z);
-        t.concat(h, beside)
+        Latent { z, skip: t.concat(by_cell, covariates) }
     }
 
     /// Equation 4; `mixture` is what the mixture's heads read.
     fn genes<'a>(
         &'a self,
-        t: &mut Tape<'a>,
+        t: &mut dyn Ops<'a>,
         batch: &'a Batch,
-        (z, beside, mixture): (Var, Var, Option<Var>),
+        latent: Latent,
+        mixture: Option<Var>,
         log_library: Option<Var>,
     ) -> Decoded<'a> {
-        let h = self.skip(t, batch, &self.expression, z, beside);
-        let scale = self.scale.genes(t, batch, h);
+        let h = hidden(t, batch, &self.expression.layers, latent);
+        let scale = self.expression.scale.genes(t, batch, h);
         let rate = counts::rate(t, batch, scale, log_library, MOST_LOG_LIBRARY);
-        let dropout = self.dropout.as_ref().zip(mixture).map(|(head, h)| head.genes(t, batch, h));
+        let dropout = self.mixture.dropout.as_ref().zip(mixture).map(|(head, h)| head.genes(t, batch, h));
         let distribution = Distribution::of_counts(Some(self.dispersion.of(batch)), dropout);
         Decoded { rate, distribution, normalised: true }
     }
 
-    /// Equations 5 to 7.
-    fn proteins<'a>(
+    /// Equations 5 to 7; `mixture` is what the mixture's heads read.
+    fn decode_proteins<'a>(
         &'a self,
-        t: &mut Tape<'a>,
+        t: &mut dyn Ops<'a>,
         batch: &'a Batch,
-        (z, beside, mixture): (Var, Var, Var),
+        latent: Latent,
+        mixture: Var,
     ) -> DecodedProteins {
-        let h = self.skip(t, batch, &self.background, z, beside);
-        let mean = self.background_mean.apply(t, batch, h); // 5
-        let deviation = self.background_deviation.apply(t, batch, h);
+        let h = hidden(t, batch, &self.background.layers, latent);
+        let mean = self.background.mean.apply(t, batch, h); // 5
+        let deviation = self.background.deviation.apply(t, batch, h);
         let link = match self.config.background_deviation {
             Positive::Softplus => Link::Softplus,
             Positive::Exp => Link::Exp,
         };
         let deviation = t.deviation(deviation, link, DEVIATION_FLOOR); // 5
-        let h = self.skip(t, batch, &self.foreground, z, beside);
-        let foreground = self.foreground_scale.apply(t, batch, h); // 6
-        let mixing = self.mixing.apply(t, batch, mixture); // 7
+        let h = hidden(t, batch, &self.foreground.layers, latent);
+        let foreground = self.foreground.scale.apply(t, batch, h); // 6
+        let mixing = self.mixture.background.apply(t, batch, mixture); // 7
         DecodedProteins { log_background: (mean, deviation), foreground, mixing }
     }
 
     /// The second and third term of the loss that proteins bring: −ln p(y | z, b), and that of the background.
-    fn protein_terms<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, decoded: &DecodedProteins) -> (Var, Var) {
+    fn protein_terms<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, decoded: &DecodedProteins) -> (Var, Var) {
         let (mean, deviation) = decoded.log_background;
         let log_background = t.normal_sample(mean, deviation); // 5
         let measured = t.params().values(self.measured);
@@ -374,58 +423,52 @@ impl Totalvi {
     }
 }
 
+/// What a decoder's heads read, [cell × (hidden + latent + covariates)].
+fn hidden<'a>(t: &mut dyn Ops<'a>, batch: &'a Batch, layers: &Stack, latent: Latent) -> Var {
+    let h = layers.of(t, batch, latent.z);
+    t.concat(h, latent.skip)
+}
+
 impl Network for Totalvi {
     fn config(&self) -> Value {
         serde_json::to_value(&self.config).unwrap_or_default()
     }
 
-    fn input_scale(&self) -> InputScale {
-        match self.config.input {
+    fn facts(&self) -> Facts {
+        let input_scale = match self.config.input {
             CountInput::Shares => InputScale::Log1pOfShare,
             CountInput::Counts => InputScale::Log1p,
-        }
+        };
+        Facts { input_scale, kl_weight: self.config.kl_weight as f32, standard_prior: false, ..Facts::default() }
     }
 
-    fn input_weights(&self) -> Vec<ParamId> {
-        let library = self.library.iter().map(|l| l.encoder.stack.input_weight());
-        [self.encoder.stack.input_weight()].into_iter().chain(library).collect()
-    }
-
-    fn kl_weight(&self) -> f32 {
-        self.config.kl_weight as f32
-    }
-
-    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         let proteins = Some(self.proteins_read(t, batch)); // 1
         let (mean, log_variance) = self.encoder.of_expression(t, batch, proteins); // 1, 2
         let library = self.library.as_ref().map(|l| l.encoder.of_expression(t, batch, proteins)); // 3
         Posterior { mean, log_variance, library }
     }
 
-    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, log_library: Option<Var>) -> Decoded<'a> {
-        let beside = self.beside(t, batch, z);
-        let mixture = self.dropout.is_some().then(|| self.skip(t, batch, &self.mixture, z, beside));
-        self.genes(t, batch, (z, beside, mixture), log_library)
+    fn generative<'a>(
+        &'a self,
+        t: &mut dyn Ops<'a>,
+        batch: &'a Batch,
+        z: Var,
+        log_library: Option<Var>,
+    ) -> Decoded<'a> {
+        let latent = self.latent(t, batch, z);
+        let mixture = self.mixture.dropout.is_some().then(|| hidden(t, batch, &self.mixture.layers, latent));
+        self.genes(t, batch, latent, mixture, log_library)
     }
 
-    fn generate_proteins<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<DecodedProteins> {
-        let beside = self.beside(t, batch, z);
-        let mixture = self.skip(t, batch, &self.mixture, z, beside);
-        Some(self.proteins(t, batch, (z, beside, mixture)))
-    }
-
-    fn measured_proteins(&self) -> Option<ParamId> {
-        Some(self.measured)
-    }
-
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let kl_weight = self.kl_weight() * step.annealed;
+    fn loss<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.config.kl_weight as f32 * step.annealed;
         let q = self.inference(t, batch);
         let (z, log_library) = q.sample(t); // 2, 3
-        let beside = self.beside(t, batch, z);
-        let mixture = self.skip(t, batch, &self.mixture, z, beside);
-        let genes = self.genes(t, batch, (z, beside, Some(mixture)), log_library);
-        let proteins = self.proteins(t, batch, (z, beside, mixture));
+        let latent = self.latent(t, batch, z);
+        let mixture = hidden(t, batch, &self.mixture.layers, latent);
+        let genes = self.genes(t, batch, latent, Some(mixture), log_library);
+        let proteins = self.decode_proteins(t, batch, latent, mixture);
         let of_genes = genes.reconstruction(t, batch); // 8
         let (of_proteins, of_background) = self.protein_terms(t, batch, &proteins); // 8
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 8
@@ -442,20 +485,34 @@ impl Network for Totalvi {
         terms
     }
 
-    fn has_standard_prior(&self) -> bool {
-        false
+    fn proteins(&self) -> Option<&dyn Proteins> {
+        Some(self)
     }
 
-    fn accepts(&self, data: &Prepared) -> Result<(), ModelError> {
-        if data.proteins.is_some() {
-            return Ok(());
-        }
-        let remedy = "prepare the cells for this model: proteins that they lack are then 0";
-        Err(ModelError::Data { what: "proteins:", found: "none".into(), expected: "has proteins".into(), remedy })
+    fn library(&self) -> Option<&dyn InferredLibrary> {
+        self.library.as_ref().map(|l| l as &dyn InferredLibrary)
     }
 
-    fn read_data(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
-        let Some(proteins) = &data.proteins else { return self.accepts(data) };
+    fn statistics(&self) -> Option<&dyn Statistics> {
+        Some(self)
+    }
+}
+
+impl Proteins for Totalvi {
+    fn decode<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var) -> DecodedProteins {
+        let latent = self.latent(t, batch, z);
+        let mixture = hidden(t, batch, &self.mixture.layers, latent);
+        self.decode_proteins(t, batch, latent, mixture)
+    }
+
+    fn measured(&self) -> ParamId {
+        self.measured
+    }
+}
+
+impl Statistics for Totalvi {
+    fn read(&self, params: &mut Params, data: &Prepared, conditions: Range<usize>) -> Result<(), ModelError> {
+        let Some(proteins) = &data.proteins else { return Ok(()) };
         let nothing = proteins.present.iter().flatten().all(|p| !p);
         if nothing && conditions.start == 0 {
             return Err(ModelError::Needs {
@@ -472,30 +529,17 @@ impl Network for Totalvi {
             let row = s * n..(s + 1) * n;
             let measured = &proteins.present[s];
             let flags = measured.iter().map(|&m| if m { 1.0 } else { 0.0 });
-            params.get_mut(self.measured).values[row.clone()].iter_mut().zip(flags).for_each(|(o, m)| *o = m);
+            params.write(self.measured)[row.clone()].iter_mut().zip(flags).for_each(|(o, m)| *o = m);
             if empirical {
                 let counts: Vec<&[f32]> = own.iter().map(|&i| proteins.counts.row(i)).collect();
                 let prior = protein_prior::of_condition(&counts, measured);
-                params.get_mut(self.prior_mean).values[row.clone()].fill(prior.mean as f32);
-                params.get_mut(self.prior_log_deviation).values[row].fill(prior.deviation.ln() as f32);
+                params.write(self.prior_mean)[row.clone()].fill(prior.mean as f32);
+                params.write(self.prior_log_deviation)[row].fill(prior.deviation.ln() as f32);
             }
             if let Some(library) = &self.library {
                 library.read_prior(params, data, s);
             }
         }
         Ok(())
-    }
-
-    fn first_layers(&self) -> Vec<ParamId> {
-        let stacks = [&self.expression, &self.background, &self.foreground, &self.mixture];
-        let library = self.library.iter().map(|l| &l.encoder.stack);
-        stacks.into_iter().chain([&self.encoder.stack]).chain(library).flat_map(Stack::first_layer).collect()
-    }
-
-    fn without_dropout(&mut self) {
-        self.config.dropout = 0.0;
-        let decoders = [&mut self.expression, &mut self.background, &mut self.foreground, &mut self.mixture];
-        let library = self.library.iter_mut().map(|l| &mut l.encoder.stack);
-        decoders.into_iter().chain([&mut self.encoder.stack]).chain(library).for_each(|s| s.dropout = 0.0);
     }
 }

@@ -33,16 +33,16 @@
 //! | P, b_π | dropout logits | `decoder.dropout.weight`, `.bias` | gene × hidden, gene | `decoder.dropout_decoder` |
 //! | Θ | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 
-use scgraft_engine::{Axis, Dispersion, Init, InputScale, Key, Layout, Link, ParamId, Params, Tape, Var};
+use scgraft_engine::{Axis, Dispersion, Init, InputScale, Layout, Link, Ops, ParamId, Params, Role, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::encoder::{Activation, Encoder, Hidden, scarches_values};
-use crate::layers::{Dense, Norm};
-use crate::settings::{check_latent, check_weight, no_settings, parse, published_norm};
+use crate::encoder::{Encoder, Hidden, Nonlinearity, scarches_values};
+use crate::layers::{Affine, Norm};
+use crate::settings::{check_latent, check_weight, no_settings, parse, published_norm, small};
 use crate::{
-    Anneal, Batch, Decoded, Distribution, Epochs, Header, Loss, ModelEntry, ModelError, Network, Posterior, Step, Term,
-    Training, VARIANCE_FLOOR,
+    Anneal, Batch, Decoded, Distribution, Epochs, Facts, Header, Loss, ModelEntry, ModelError, Network, Posterior,
+    Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const CVAE: ModelEntry = ModelEntry {
@@ -59,7 +59,8 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
     mapping_settings: no_settings,
     published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), ..TRAINING }),
     published_settings: published_norm,
-    build: |config, header, key| build(&CVAE, 0.0, config, header, key),
+    small,
+    build: |config, header| build(CVAE.name, 0.0, config, header),
 };
 
 pub(crate) const TRVAE: ModelEntry = ModelEntry {
@@ -76,7 +77,8 @@ pub(crate) const TRVAE: ModelEntry = ModelEntry {
     mapping_settings: no_settings,
     published_training: (TRAINING, Training { epochs: Epochs::Fixed(200), ..TRAINING }),
     published_settings: published_norm,
-    build: |config, header, key| build(&TRVAE, 1.0, config, header, key),
+    small,
+    build: |config, header| build(TRVAE.name, 1.0, config, header),
 };
 
 /// Without annealing: scArches' default for these two.
@@ -165,75 +167,85 @@ struct Trvae {
     first: ParamId,
     condition: ParamId,
     layers: Vec<ParamId>,
-    activation: Activation,
-    output: Dense,
-    zero_inflation: Option<Dense>,
+    nonlinearity: Nonlinearity,
+    output: Affine,
+    zero_inflation: Option<Affine>,
     dispersion: Option<ParamId>,
 }
 
 fn build(
-    entry: &'static ModelEntry,
+    model: &'static str,
     mmd_weight: f32,
     config: &Value,
     header: &Header,
-    key: Key,
 ) -> Result<(Params, Box<dyn Network>), ModelError> {
-    let config: TrvaeConfig = parse(entry.name, config)?;
-    config.layers(&config.hidden).check(entry.name)?;
-    check_latent(entry.name, config.latent)?;
+    let config: TrvaeConfig = parse(model, config)?;
+    config.layers(&config.hidden).check(model)?;
+    check_latent(model, config.latent)?;
     let mmd_weight = config.mmd_weight.unwrap_or(mmd_weight);
-    check_weight(entry.name, "mmd_weight", mmd_weight)?;
-    if entry.name == CVAE.name && mmd_weight > 0.0 {
+    check_weight(model, "mmd_weight", mmd_weight)?;
+    if model == CVAE.name && mmd_weight > 0.0 {
         let expected = "0: a CVAE does not compare conditions; trvae does";
-        return Err(ModelError::setting(entry.name, "mmd_weight", expected, mmd_weight));
+        return Err(ModelError::setting(model, "mmd_weight", expected, mmd_weight));
     }
 
     let mut p = Params::new();
     let (genes, conditions, latent) = (header.genes.len(), header.conditions.len(), config.latent);
-    let encoder = Encoder::add(&mut p, (genes, conditions, latent), &config.layers(&config.hidden), key);
+    let encoder = Encoder::add(&mut p, (genes, conditions, latent), &config.layers(&config.hidden));
     let sizes: Vec<usize> = config.hidden.iter().rev().copied().collect();
     let weight = |p: &mut Params, name: &str, units: usize, from: (Axis, usize)| {
-        p.add(&format!("decoder.{name}.weight"), &[(Axis::Hidden, units), from], Init::FanIn(from.1), key)
+        p.declare(&format!("decoder.{name}.weight"), &[(Axis::Hidden, units), from], Init::FanIn(from.1))
     };
     let (by_condition, by_gene) = ((Axis::Condition, conditions), (Axis::Gene, genes));
     let first = weight(&mut p, "input", sizes[0], (Axis::Latent, latent));
     let axes = [by_condition, (Axis::Hidden, sizes[0])];
-    let condition = p.add("decoder.input.condition", &axes, Init::FanIn(conditions), key);
+    let condition = p.declare("decoder.input.condition", &axes, Init::FanIn(conditions));
     let hidden = sizes.windows(2).enumerate();
     let layers = hidden.map(|(i, w)| weight(&mut p, &(i + 1).to_string(), w[1], (Axis::Hidden, w[0]))).collect();
-    let activation = config.layers(&sizes).activation(&mut p, "decoder", key);
+    let nonlinearity = config.layers(&sizes).nonlinearity(&mut p, "decoder");
     let last = sizes[sizes.len() - 1];
-    let output = Dense::new(&mut p, "decoder.mean", by_gene, last, key);
+    let output = Affine::new(&mut p, "decoder.mean", by_gene, last);
     let likelihood = config.likelihood;
     let zero_inflation =
-        (likelihood == TrvaeLikelihood::Zinb).then(|| Dense::new(&mut p, "decoder.dropout", by_gene, last, key));
+        (likelihood == TrvaeLikelihood::Zinb).then(|| Affine::new(&mut p, "decoder.dropout", by_gene, last));
     let dispersion = (likelihood != TrvaeLikelihood::Mse)
-        .then(|| p.add("dispersion", &[by_condition, by_gene], Init::Normal(1.0), key));
-    let network =
-        Trvae { config, mmd_weight, encoder, first, condition, layers, activation, output, zero_inflation, dispersion };
+        .then(|| p.declare("dispersion", &[by_condition, by_gene], Init::Normal(1.0)));
+    p.set_role(Role::FirstLayer, [first, condition].into_iter().chain(dispersion));
+    let network = Trvae {
+        config,
+        mmd_weight,
+        encoder,
+        first,
+        condition,
+        layers,
+        nonlinearity,
+        output,
+        zero_inflation,
+        dispersion,
+    };
     Ok((p, Box::new(network)))
 }
 
 impl Trvae {
     /// y, equation 2.
-    fn first_layer<'a>(&'a self, t: &mut Tape<'a>, z: Var, batch: &'a Batch) -> Var {
+    fn first_layer<'a>(&'a self, t: &mut dyn Ops<'a>, z: Var, batch: &'a Batch) -> Var {
         let a = t.linear(z, self.first, None, Layout::ByCell);
         let a = t.add_rows(a, self.condition, &batch.condition);
-        self.activation.apply(t, 0, a)
+        self.nonlinearity.apply(t, 0, a)
     }
 
     /// The input of the output layer, equation 3.
-    fn further_layers(&self, t: &mut Tape<'_>, y: Var) -> Var {
+    fn further_layers(&self, t: &mut dyn Ops<'_>, y: Var) -> Var {
         let mut h = y;
         for (i, &weight) in self.layers.iter().enumerate() {
             let a = t.linear(h, weight, None, Layout::ByCell);
-            h = self.activation.apply(t, i + 1, a);
+            h = self.nonlinearity.apply(t, i + 1, a);
         }
         h
     }
 
     /// Equations 4 and 5.
-    fn output<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, h: Var) -> Decoded<'a> {
+    fn output<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, h: Var) -> Decoded<'a> {
         let link = if self.dispersion.is_some() { Link::Softmax } else { Link::Relu };
         let a = self.output.genes(t, h); // 4
         let rate = t.mean_of(a, link, &batch.library); // 4
@@ -251,33 +263,26 @@ impl Network for Trvae {
         serde_json::to_value(&self.config).unwrap_or_default()
     }
 
-    fn input_scale(&self) -> InputScale {
-        match self.config.likelihood {
+    fn facts(&self) -> Facts {
+        let input_scale = match self.config.likelihood {
             TrvaeLikelihood::Nb | TrvaeLikelihood::Zinb => InputScale::Log1p,
             TrvaeLikelihood::Mse => InputScale::Identity,
-        }
+        };
+        Facts { input_scale, kl_weight: self.config.kl_weight, ..Facts::default() }
     }
 
-    fn input_weights(&self) -> Vec<ParamId> {
-        vec![self.encoder.input.weight]
-    }
-
-    fn kl_weight(&self) -> f32 {
-        self.config.kl_weight
-    }
-
-    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         self.encoder.inference(t, batch) // 1
     }
 
-    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
+    fn generative<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
         let y = self.first_layer(t, z, batch); // 2
         let h = self.further_layers(t, y); // 3
         self.output(t, batch, h)
     }
 
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let kl_weight = self.kl_weight() * step.annealed;
+    fn loss<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.config.kl_weight * step.annealed;
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 1
         let y = self.first_layer(t, z, batch); // 2
@@ -295,16 +300,5 @@ impl Network for Trvae {
             terms.push(Term::of_batch("mmd", value, self.mmd_weight));
         }
         terms
-    }
-
-    fn first_layers(&self) -> Vec<ParamId> {
-        let decoder = [self.first, self.condition].into_iter().chain(self.activation.first_norm());
-        self.encoder.first_layer().chain(decoder).chain(self.dispersion).collect()
-    }
-
-    fn without_dropout(&mut self) {
-        self.config.dropout = 0.0;
-        self.encoder.without_dropout();
-        self.activation.without_dropout();
     }
 }

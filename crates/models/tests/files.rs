@@ -1,7 +1,7 @@
 //! Files that were changed, or made to harm: refused before anything is built of them.
 #![allow(missing_docs)]
 
-use scgraft_models::{Adaptor, Header, Membership, Model, Program, Segment, Surgery};
+use scgraft_models::{Adaptor, Header, Known, Membership, Model, Newcomers, Program, Segment, Surgery};
 use serde_json::{Value, json};
 
 fn model() -> Model {
@@ -9,8 +9,7 @@ fn model() -> Model {
     let program = |j: u32| Program { name: format!("program{j}"), members: vec![j, j + 1, j + 4] };
     let programs = (0..4).map(program).collect();
     let header = Header {
-        genes: names("gene", 12),
-        conditions: names("study", 2),
+        known: Known { genes: names("gene", 12), conditions: names("study", 2), ..Known::default() },
         segments: vec![Segment { origin: None, membership: Membership::Hard, programs }],
         ..Header::default()
     };
@@ -19,7 +18,7 @@ fn model() -> Model {
 
 fn adaptor() -> Adaptor {
     let reference = model();
-    let grafted = reference.surgery(&Surgery::adaptor("new", vec!["site".into()]), 2).unwrap();
+    let grafted = reference.surgery(&Surgery::adaptor("new"), &Newcomers::of(["site"]), 2).unwrap();
     grafted.adaptors(&reference.reference_hash()).unwrap().remove(0)
 }
 
@@ -187,7 +186,29 @@ fn what_does_not_fit_together_is_not_built() {
 #[test]
 fn what_is_no_number_is_refused() {
     let mut model = model();
-    model.params.iter_mut().next().unwrap().values[0] = f32::NAN;
+    model.params.iter_mut().next().unwrap().write()[0] = f32::NAN;
     let error = Model::from_bytes(&model.to_bytes().unwrap()).unwrap_err().to_string();
     assert!(error.contains("NaN"), "{error}");
+}
+
+/// Files written before dropout was a flag of the pass: their graft says dropout 0, its reference 0.05.
+#[test]
+fn grafts_from_before_dropout_was_of_the_pass_mean_the_same() {
+    let old = |name: &str| format!("{}/tests/golden/old/{name}", env!("CARGO_MANIFEST_DIR"));
+    let [reference, graft] = ["reference.scgraft", "graft.scgraft"].map(|name| Model::load(old(name)).unwrap());
+    let adaptor = Adaptor::load(old("graft.adaptor")).unwrap();
+    let rate = |model: &Model| model.network.config()["dropout"].as_f64().unwrap();
+    assert!(rate(&graft) == 0.0 && rate(&reference) > 0.0);
+    assert_eq!(reference.reference_hash(), graft.reference_hash());
+    let attached = reference.attach(&[adaptor]).unwrap();
+    let again = graft.duplicate().unwrap();
+    for p in graft.params.iter() {
+        for other in [&attached, &again] {
+            assert_eq!(other.params.values(other.params.id(&p.name).unwrap()), p.values(), "{}", p.name);
+        }
+    }
+    // A graft of today keeps the rate of its reference, and drops nothing.
+    let today = reference.surgery(&Surgery::adaptor("today"), &Newcomers::of(["elsewhere"]), 1).unwrap();
+    assert_eq!(rate(&today), rate(&reference));
+    assert_eq!(Model::from_bytes(&today.to_bytes().unwrap()).unwrap().reference_hash(), reference.reference_hash());
 }

@@ -5,7 +5,9 @@
 mod scarches;
 mod support;
 
-use scgraft_models::{Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
+use scgraft_models::{
+    Granularity, Header, Known, Membership, Model, NewPrograms, Newcomers, Program, Segment, Surgery,
+};
 use serde_json::{Value, json};
 use support::Golden;
 
@@ -41,8 +43,11 @@ fn model(g: &Golden) -> Model {
     let n_reference = s["conditions"].as_u64().unwrap() as usize;
     let membership = if soft { Membership::Soft } else { Membership::Hard };
     let header = Header {
-        genes: (0..n_genes).map(|i| format!("gene{i}")).collect(),
-        conditions: names[..n_reference].to_vec(),
+        known: Known {
+            genes: (0..n_genes).map(|i| format!("gene{i}")).collect(),
+            conditions: names[..n_reference].to_vec(),
+            ..Known::default()
+        },
         segments: vec![Segment { origin: None, membership, programs: programs(g, "mask") }],
         ..Header::default()
     };
@@ -60,13 +65,12 @@ fn model(g: &Golden) -> Model {
         let soft = query["new_soft_ext_mask"] == json!(true);
         let plan = Surgery {
             name: "query".into(),
-            conditions: names[n_reference..].to_vec(),
-            cells: Vec::new(),
             granularity,
             programs: with_programs.then_some(NewPrograms { constrained, soft, n_free: new }),
             settings: Value::Null,
         };
-        model = model.surgery(&plan, 3).unwrap();
+        let new = Newcomers { conditions: names[n_reference..].to_vec(), cells: Vec::new() };
+        model = model.surgery(&plan, &new, 3).unwrap();
     }
     model
 }

@@ -7,7 +7,7 @@ mod support;
 
 use scgraft_cells::Prepared;
 use scgraft_engine::{Grads, Noise};
-use scgraft_models::{Model, Step};
+use scgraft_models::{Granularity, Known, Model, Newcomers, Step, Surgery};
 use scvitools::{batch, noise, pass, relative, rows};
 use serde_json::json;
 use support::Golden;
@@ -103,11 +103,11 @@ scenarios!(
 
 #[test]
 fn an_encoder_without_covariates_cannot_be_grafted_on() {
-    let header = scgraft_models::Header { genes: vec!["a".into()], conditions: vec!["x".into()], ..Default::default() };
-    let model = Model::new("scvi", &json!({ "encode_covariates": false }), header, 1).unwrap();
-    let plan = scgraft_models::Surgery::adaptor("query", vec!["y".into()]);
-    let error = model.surgery(&plan, 1).unwrap_err().to_string();
+    let known = Known { genes: vec!["a".into()], conditions: vec!["x".into()], ..Known::default() };
+    let model = Model::new("scvi", &json!({ "encode_covariates": false }), known.into(), 1).unwrap();
+    let plan = Surgery::adaptor("query");
+    let error = model.surgery(&plan, &Newcomers::of(["y"]), 1).unwrap_err().to_string();
     assert!(error.contains("encode_covariates") && error.contains("first-layers"), "{error}");
-    let plan = scgraft_models::Surgery { granularity: scgraft_models::Granularity::FirstLayers, ..plan };
-    assert!(model.surgery(&plan, 1).is_ok());
+    let plan = Surgery { granularity: Granularity::FirstLayers, ..plan };
+    assert!(model.surgery(&plan, &Newcomers::of(["y"]), 1).is_ok());
 }

@@ -10,8 +10,8 @@ mod support;
 use scgraft_cells::{
     Array, Cells, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
-use scgraft_engine::{Codes, Grads, Noise, Tape, Workspace};
-use scgraft_models::{DecodeAs, Header, Model, Step};
+use scgraft_engine::{Codes, Grads, Noise, Workspace};
+use scgraft_models::{DecodeAs, Known, Model, Step};
 use scvitools::{batch, pass, relative, rows, settings};
 use serde_json::json;
 use support::{Golden, assert_close, single, transpose};
@@ -85,9 +85,9 @@ fn decoded(g: &Golden, model: &Model, one: &scgraft_models::Batch) {
     let mut workspace = Workspace::new();
     for s in 0..model.header.conditions.len() {
         let as_batch = scgraft_models::Batch { condition: Codes::new(vec![s as u32; one.n_cells()]), ..one.clone() };
-        let mut tape = Tape::new(&model.params, &mut workspace, Noise::Zero, false);
+        let mut tape = model.tape(&mut workspace, Noise::Zero, false);
         let q = model.network.inference(&mut tape, one);
-        let p = model.network.generate_proteins(&mut tape, &as_batch, q.mean).unwrap();
+        let p = model.network.proteins().unwrap().decode(&mut tape, &as_batch, q.mean);
         let logits = tape.value(p.mixing);
         let probability: Vec<f32> = logits.iter().map(|m| 1.0 / (1.0 + m.exp())).collect();
         let rate = tape.value(p.log_background.0).iter().zip(tape.value(p.foreground));
@@ -131,9 +131,7 @@ fn the_prior_of_the_background() {
     };
     let data = Prepared::reference(&cells, None, &options).unwrap();
     let known = data.known();
-    let header =
-        Header { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Header::default() };
-    let mut model = Model::new("totalvi", &json!({}), header, 1).unwrap();
+    let mut model = Model::new("totalvi", &json!({}), Known { cells: Vec::new(), ..known }.into(), 1).unwrap();
     model.read_data(&data).unwrap();
     let values = |name: &str| model.params.values(model.params.id(name).unwrap()).to_vec();
     let want = vec![g.scalar("converged.prior_mean"); proteins];
@@ -144,8 +142,8 @@ fn the_prior_of_the_background() {
 
 #[test]
 fn a_reference_without_proteins_is_refused() {
-    let header = Header { genes: vec!["a".into()], conditions: vec!["x".into()], ..Header::default() };
-    let error = Model::new("totalvi", &json!({}), header, 1).unwrap_err().to_string();
+    let known = Known { genes: vec!["a".into()], conditions: vec!["x".into()], ..Known::default() };
+    let error = Model::new("totalvi", &json!({}), known.into(), 1).unwrap_err().to_string();
     assert!(error.contains("protein counts"), "{error}");
 }
 

@@ -6,7 +6,7 @@ mod scarches;
 mod support;
 
 use scgraft_models::import::scarches::settings;
-use scgraft_models::{Header, Model, Surgery};
+use scgraft_models::{Known, Model, Newcomers, Surgery};
 use serde_json::json;
 use support::Golden;
 
@@ -18,14 +18,14 @@ fn model(g: &Golden) -> Model {
     config["kl_weight"] = s["alpha_kl"].clone();
     let names: Vec<String> = serde_json::from_value(s["condition_names"].clone()).unwrap();
     let n_reference = s["conditions"].as_u64().unwrap() as usize;
-    let header = Header {
+    let known = Known {
         genes: (0..g.shape("data.x")[1]).map(|i| format!("gene{i}")).collect(),
         conditions: names[..n_reference].to_vec(),
-        ..Header::default()
+        ..Known::default()
     };
-    let model = Model::new(if compared { "trvae" } else { "cvae" }, &config, header, 1).unwrap();
-    let new = names[n_reference..].to_vec();
-    if new.is_empty() { model } else { model.surgery(&Surgery::adaptor("query", new), 3).unwrap() }
+    let model = Model::new(if compared { "trvae" } else { "cvae" }, &config, known.into(), 1).unwrap();
+    let new = Newcomers { conditions: names[n_reference..].to_vec(), cells: Vec::new() };
+    if new.is_empty() { model } else { model.surgery(&Surgery::adaptor("query"), &new, 3).unwrap() }
 }
 
 fn check(name: &str) {
@@ -53,7 +53,7 @@ scenarios!(
 
 #[test]
 fn a_cvae_compares_no_conditions() {
-    let header = Header { genes: vec!["a".into()], conditions: vec!["x".into()], ..Header::default() };
-    let error = Model::new("cvae", &json!({ "mmd_weight": 1.0 }), header, 1).unwrap_err().to_string();
+    let known = Known { genes: vec!["a".into()], conditions: vec!["x".into()], ..Known::default() };
+    let error = Model::new("cvae", &json!({ "mmd_weight": 1.0 }), known.into(), 1).unwrap_err().to_string();
     assert!(error.contains("trvae"), "{error}");
 }

@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use scgraft_cells::{Cells, Column, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared};
-use scgraft_engine::{Key, Noise, Shape, Tape, Workspace};
-use scgraft_models::{Batch, DecodedLibrary, ExpressionOptions, Header, Model};
+use scgraft_engine::{Key, Noise, Shape, Workspace};
+use scgraft_models::{Batch, DecodedLibrary, ExpressionOptions, Known, Model};
 use serde_json::{Value, json};
 
 const GENES: usize = 12;
@@ -40,8 +40,8 @@ fn model(name: &str, more: &Value, data: &Prepared) -> Model {
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let known = data.known();
     let labels = if name == "scanvi" { known.labels } else { Vec::new() };
-    let header = Header { genes: known.genes, conditions: known.conditions, labels, ..Header::default() };
-    let mut model = Model::new(name, &settings, header, 5).unwrap();
+    let known = Known { genes: known.genes, conditions: known.conditions, labels, ..Known::default() };
+    let mut model = Model::new(name, &settings, known.into(), 5).unwrap();
     model.read_data(data).unwrap();
     model
 }
@@ -104,12 +104,12 @@ fn draws_do_not_depend_on_threads() {
 fn integrated(model: &Model, data: &Prepared) -> Vec<f64> {
     let rows: Vec<usize> = (0..data.n_cells()).collect();
     let mut batch = Batch::default();
-    batch.fill(data, &rows, model.network.input_scale());
+    batch.fill(data, &rows, model.input_scale()).unwrap();
     let (step, mut sums) = (0.02, vec![Vec::new(); data.n_cells()]);
     for i in -400..=400 {
         let z = f64::from(i) * step;
         let mut workspace = Workspace::new();
-        let mut t = Tape::new(&model.params, &mut workspace, Noise::Zero, false);
+        let mut t = model.tape(&mut workspace, Noise::Zero, false);
         let given = t.constant(Shape::by_feature(1, data.n_cells()), &vec![z as f32; data.n_cells()]);
         let x = model.network.generative(&mut t, &batch, given, None).reconstruction(&mut t, &batch);
         let prior = -0.5 * (z * z + (2.0 * std::f64::consts::PI).ln());
@@ -130,7 +130,7 @@ fn the_marginal_likelihood_is_the_integral_and_lies_above_the_bound() {
         // Draws must be wider than the posterior, or the variance of their weights is infinite: q = N(m, 2).
         for (name, value) in [("encoder.log_variance.weight", 0.0), ("encoder.log_variance.bias", 2f32.ln())] {
             let id = model.params.id(name).unwrap();
-            model.params.get_mut(id).values.fill(value);
+            model.params.write(id).fill(value);
         }
         let want = integrated(&model, &data);
         let got = model.marginal_log_likelihood(&data, 3000, 1).unwrap();
@@ -152,7 +152,7 @@ fn draws_of_the_data_have_the_mean_that_the_model_says() {
         let mut model = model("scvi", &json!({ "likelihood": likelihood }), &data);
         if let Some(id) = model.params.id("decoder.dropout.bias") {
             // Hardly any dropout: the mean is the rate.
-            model.params.get_mut(id).values.fill(-9.0);
+            model.params.write(id).fill(-9.0);
         }
         let options = ExpressionOptions { samples: 200, library: DecodedLibrary::Own, ..Default::default() };
         let rates = model.expression(&data, &options).unwrap();
@@ -202,12 +202,12 @@ fn a_scanvi_starts_from_a_scvi() {
     let data = data();
     let scvi = model("scvi", &json!({}), &data);
     let mut scanvi = model("scanvi", &json!({}), &data);
-    scanvi.params.iter_mut().filter(|p| !p.statistic).for_each(|p| p.values.fill(0.5));
+    scanvi.params.iter_mut().filter(|p| !p.statistic).for_each(|p| p.write().fill(0.5));
     assert_eq!(scanvi.adopt(&scvi).unwrap(), scvi.params.iter().count());
     assert_eq!(scanvi.latent(&data).unwrap(), scvi.latent(&data).unwrap());
     let other = data.select_cells(&[0, 1, 2]);
     let mut header = scvi.header.clone();
-    header.conditions.push("c".into());
+    header.known.conditions.push("c".into());
     let mut wider = Model::new("scvi", &scvi.network.config(), header, 1).unwrap();
     assert!(wider.adopt(&scvi).unwrap_err().to_string().contains("conditions a, b, c"));
     assert!(scvi.latent(&other).is_ok());

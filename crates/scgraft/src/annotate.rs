@@ -7,6 +7,7 @@ use scgraft_analysis::transfer::{
     transfer_labels, transfer_values,
 };
 use scgraft_cells::{Cells, Coded, Dense};
+use scgraft_models::mean_on_grid;
 
 use crate::columns::{coded, find, joined, narrow, wrong};
 use crate::embedding::shared;
@@ -87,8 +88,8 @@ pub struct Annotation {
     pub distance: OutOfDistribution,
     /// The finest certain labels, of nested columns.
     pub nested: Option<HierarchicalTransfer>,
-    /// The numbers carried over, by the names of their columns.
-    pub numbers: Option<(Vec<String>, TransferredValues)>,
+    /// The numbers carried over, by the names of their columns; columns filled in the same cells together.
+    pub numbers: Vec<(Vec<String>, TransferredValues)>,
     /// Share of the true neighbours that the search found.
     pub recall: f64,
     /// The columns that novelty and coverage were learned across.
@@ -169,6 +170,9 @@ pub fn annotate(
     plan: &AnnotatePlan,
     ask: &mut Ask<'_>,
 ) -> Result<Annotation, Error> {
+    // As a model carries them, so that a reference annotates alike from its file and from its model.
+    let on_grid = Embedding { mean: mean_on_grid(&reference.embedding.mean), ..reference.embedding.clone() };
+    let reference = &Placed { embedding: &on_grid, ..*reference };
     let shared = shared(reference.embedding, query.embedding)?.mean;
     let across = if plan.across.is_empty() { slots::condition_columns(query.cells) } else { plan.across.clone() };
     let (studies, batches) = (joined(reference.cells, &across), joined(query.cells, &across));
@@ -233,13 +237,18 @@ pub fn annotate(
     }
     let (distance, recall) = (out_of_distribution(&near.reference, &near.query)?, near.recall);
     let nested = plan.nested.then(|| HierarchicalTransfer::of(labels.iter().map(|l| l.transfer.clone()).collect()));
-    let values = match numbers {
-        None => None,
-        Some(values) => {
-            let near = if gaps.is_none() { near } else { Near::of(&reference.embedding.mean, &shared, plan)? };
-            Some((plan.numbers.clone(), transfer_values(&near.query, &values, plan.transfer.kernel)?))
-        }
+    let carried = |group: Numbers| -> Result<(Vec<String>, TransferredValues), Error> {
+        goes_on(ask)?;
+        let values = group.values(reference.cells);
+        let mean = &reference.embedding.mean;
+        let own = match group.rows.len() < all.len() {
+            true => Some(plan.search.between(&mean.select_rows(&group.rows), &shared, plan.k)?.neighbours),
+            false if gaps.is_some() => Some(plan.search.between(mean, &shared, plan.k)?.neighbours),
+            false => None,
+        };
+        Ok((group.names, transfer_values(own.as_ref().unwrap_or(&near.query), &values, plan.transfer.kernel)?))
     };
+    let values = numbers.into_iter().map(carried).collect::<Result<_, _>>()?;
     Ok(Annotation { labels, distance, nested, numbers: values, recall, across, n_studies: studies.levels.len() })
 }
 
@@ -275,20 +284,46 @@ fn in_other_studies(
     Ok(knn_across(x, (column, &here), k)?)
 }
 
-/// Numeric columns of the reference side by side, cells × columns; `None` of no column.
-fn numbers(reference: &Placed<'_>, names: &[String]) -> Result<Option<Dense>, Error> {
-    let mut out = Dense::zeros(reference.cells.n_cells(), names.len());
-    for (j, name) in names.iter().enumerate() {
+/// Numeric columns of the reference that have a number in the same cells.
+struct Numbers {
+    names: Vec<String>,
+    /// Those cells.
+    rows: Vec<usize>,
+}
+
+/// Numeric columns, those of the same cells together.
+fn numbers(reference: &Placed<'_>, names: &[String]) -> Result<Vec<Numbers>, Error> {
+    let mut groups: Vec<Numbers> = Vec::new();
+    for name in names {
         let column = find(reference.cells, reference.name, name)?;
-        for i in 0..out.n_rows {
-            let Some(value) = column.number(i) else {
-                let cell = &reference.cells.obs.index[i];
-                return Err(wrong(reference.name, name, format!("has no number for cell `{cell}`")));
-            };
-            out.row_mut(i)[j] = value as f32;
+        let n = reference.cells.n_cells();
+        let rows: Vec<usize> = (0..n).filter(|&i| column.number(i).is_some_and(f64::is_finite)).collect();
+        if rows.is_empty() {
+            return Err(wrong(reference.name, name, "has no number in any cell; choose one with numbers"));
+        }
+        if rows.len() < n {
+            let of = reference.name;
+            tracing::warn!("{of}: {} cells have no finite number in `{name}` and are left out", n - rows.len());
+        }
+        match groups.iter_mut().find(|g| g.rows == rows) {
+            Some(group) => group.names.push(name.clone()),
+            None => groups.push(Numbers { names: vec![name.clone()], rows }),
         }
     }
-    Ok((!names.is_empty()).then_some(out))
+    Ok(groups)
+}
+
+impl Numbers {
+    /// Side by side, cells × columns.
+    fn values(&self, cells: &Cells) -> Dense {
+        let mut out = Dense::zeros(self.rows.len(), self.names.len());
+        for (j, column) in self.names.iter().filter_map(|name| cells.obs.column(name)).enumerate() {
+            for (at, &i) in self.rows.iter().enumerate() {
+                out.row_mut(at)[j] = column.number(i).unwrap_or(f64::NAN) as f32;
+            }
+        }
+        out
+    }
 }
 
 /// How labels agree with those that the query has; `None` where it has none.

@@ -1,6 +1,6 @@
 //! Columns of obs as analyses take them.
 
-use scgraft_cells::{Cells, Coded, Column};
+use scgraft_cells::{Cells, Coded, Column, missing_words_told};
 
 use crate::Error;
 
@@ -21,7 +21,10 @@ pub fn coded(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usiz
     if rows.is_empty() {
         return Err(wrong("is empty"));
     }
-    tracing::warn!("{name}: {} cells have no `{column}` and are left out", values.len() - rows.len());
+    let words = values.missing_words();
+    let words =
+        if words.is_empty() { String::new() } else { format!(" ({} count as none)", missing_words_told(&words)) };
+    tracing::warn!("{name}: {} cells have no `{column}` and are left out{words}", values.len() - rows.len());
     let coded = values.select(&rows).coded().map_err(|_| wrong("cannot be read"))?;
     Ok((coded, rows))
 }

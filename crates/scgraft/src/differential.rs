@@ -1,7 +1,7 @@
 //! Which genes differ between groups of cells, by the model.
 
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
-use scgraft_cells::{Cells, Coded, Column, Frame, Prepared};
+use scgraft_cells::{Cells, Coded, Column, Frame, Prepared, for_rows};
 use scgraft_models::Model;
 
 use crate::columns::{coded, level, wrong};
@@ -77,7 +77,7 @@ pub fn differential(
         let name = |k: u32| groups.levels[k as usize].clone();
         tracing::info!("{} ({} cells) against {} cells", name(a), in_a.len(), in_b.len());
         let (of_a, of_b) = (draws(&in_a, seed_a)?, draws(&in_b, seed_b)?);
-        let [silent_a, silent_b] = [&in_a, &in_b].map(|rows| silent(data, rows));
+        let (silent_a, silent_b) = (silent(data, &in_a)?, silent(data, &in_b)?);
         let one = GroupDraws { expression: &of_a, silent: &silent_a };
         let other = GroupDraws { expression: &of_b, silent: &silent_b };
         let found = differential_expression(one, other, &plan.mode)?;
@@ -100,13 +100,12 @@ fn pairs(groups: &Coded, name: &str, plan: &DifferentialPlan) -> Result<Vec<(u32
     Ok(tested.into_iter().map(|k| (k, versus)).collect())
 }
 
-fn silent(data: &Prepared, rows: &[usize]) -> Vec<bool> {
+fn silent(data: &Prepared, rows: &[usize]) -> Result<Vec<bool>, Error> {
     let mut sums = vec![0f64; data.n_genes()];
-    for &r in rows {
-        let (genes, values) = data.expression.row(r);
+    for_rows(&*data.expression, rows, |_, genes, values| {
         genes.iter().zip(values).for_each(|(&g, &v)| sums[g as usize] += f64::from(v));
-    }
-    sums.into_iter().map(|s| s < SILENT * rows.len() as f64).collect()
+    })?;
+    Ok(sums.into_iter().map(|s| s < SILENT * rows.len() as f64).collect())
 }
 
 /// The columns of a table of differential expression.

@@ -178,8 +178,8 @@ impl<'a> Compared<'a> {
         let (mut batch, mut labels) = (Vec::new(), Vec::new());
         for part in first.parts() {
             let own = || vec![Some(part.batch.to_owned()); part.cells.n_cells()];
-            batch.extend(part.cells.obs.column(&plan.batch).map_or_else(own, Column::texts));
-            labels.extend(columns::find(part.cells, part.name, &plan.labels)?.texts());
+            batch.extend(part.cells.obs.column(&plan.batch).map_or_else(own, Column::labels));
+            labels.extend(columns::find(part.cells, part.name, &plan.labels)?.labels());
         }
         let kept: Vec<usize> = (0..batch.len()).filter(|&i| batch[i].is_some() && labels[i].is_some()).collect();
         if kept.len() < batch.len() {

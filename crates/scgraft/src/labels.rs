@@ -17,12 +17,12 @@ impl Renamed {
     /// The labels of a column with the names of the reference; `None` where a cell has none.
     pub fn texts(&self, column: &Column) -> Vec<Option<String>> {
         let new = |label: String| self.0.get(&label).cloned().unwrap_or(label);
-        column.texts().into_iter().map(|label| label.map(new)).collect()
+        column.labels().into_iter().map(|label| label.map(new)).collect()
     }
 
     /// The old names that no cell has: a misspelt one would change nothing.
     pub fn unused(&self, column: &Column) -> Vec<&str> {
-        let there: BTreeSet<String> = column.texts().into_iter().flatten().collect();
+        let there: BTreeSet<String> = column.labels().into_iter().flatten().collect();
         self.0.keys().filter(|old| !there.contains(*old)).map(String::as_str).collect()
     }
 }

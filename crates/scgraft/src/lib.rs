@@ -27,6 +27,7 @@
 use std::ops::ControlFlow;
 
 pub mod annotate;
+pub mod bundle;
 pub mod cluster;
 pub mod columns;
 pub mod decode;
@@ -74,6 +75,7 @@ pub fn instruction_set() -> String {
 
 pub use scgraft_analysis as analysis;
 pub use scgraft_cells as cells;
+pub use scgraft_engine as engine;
 pub use scgraft_hub as hub;
 pub use scgraft_io as io;
 pub use scgraft_models as models;

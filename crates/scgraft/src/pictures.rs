@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use scgraft_analysis::auroc::auroc;
 use scgraft_analysis::metrics::scores::Category;
 use scgraft_analysis::transfer;
-use scgraft_cells::{Array, Cells, Coded, Column, Dense, Frame};
+use scgraft_cells::{Cells, Coded, Column, Dense, Frame};
 use scgraft_models::EpochRecord;
 use scgraft_report::{
     BayesFactors, ColorValues, Coloring, Confusion, DotPlot, GeneWeight, Heatmap, LossCurve, Metric, MetricGroup,
@@ -14,7 +14,7 @@ use scgraft_report::{
 
 use crate::evaluate::{ColumnKind, Evaluated, ScoreColumn};
 use crate::programs::ProgramSummary;
-use crate::{Embedding, Error};
+use crate::{Embedding, Error, slots};
 
 /// Bins of a reliability curve.
 pub(crate) const RELIABILITY_BINS: usize = 10;
@@ -113,10 +113,10 @@ pub fn confusion(cells: &Cells, label: &str, given: &Column) -> Option<Confusion
 fn known_labels(cells: &Cells, label: &str) -> HashSet<String> {
     let best = cells.obs.column(&format!("{label}_best")).map(Column::texts);
     let mut known: HashSet<String> = best.into_iter().flatten().flatten().collect();
-    if let Some(Array::Frame(table)) = cells.obsm.get(&format!("{label}_probabilities")) {
-        // In the names of columns `/` is replaced.
-        let plain = |name: &&str| !known.iter().any(|k| k.replace('/', "_") == **name);
-        let more: Vec<String> = table.names().into_iter().filter(plain).map(str::to_owned).collect();
+    if let Some(names) = slots::table_names(cells, &slots::probabilities_key(label)) {
+        // Older versions replaced `/` in the names of columns.
+        let plain = |name: &String| !known.iter().any(|k| k.replace('/', "_") == *name);
+        let more: Vec<String> = names.into_iter().filter(plain).collect();
         known.extend(more);
     }
     known
@@ -134,7 +134,7 @@ pub fn reliability(cells: &Cells, label: &str, (truth, given): (&str, &Column)) 
         return Ok(None);
     };
     let known = known_labels(cells, label);
-    let given = given.texts();
+    let given = given.labels();
     let is_known = |given: &str| known.contains(given) || known.contains(&given.replace('/', "_"));
     let (mut confidence, mut right) = (Vec::new(), Vec::new());
     for i in 0..cells.n_cells() {

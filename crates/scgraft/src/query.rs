@@ -1,14 +1,16 @@
 //! A query: cells are prepared as the reference takes them, grafted onto it, and encoded.
 
+use std::collections::HashSet;
+
 use scgraft_cells::{
-    Cells, ConditionSource, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions, ProteinSource,
+    Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions, ProteinSource,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
 use serde_json::Value;
 
-use crate::reference::CONDITION_COLUMNS;
+use crate::reference::condition_columns;
 use crate::settings::complete;
 use crate::{Embedding, Error};
 
@@ -26,7 +28,7 @@ pub struct QueryPlan {
 impl QueryPlan {
     /// New conditions only, adaptors trained, with the model's defaults for so many cells.
     pub fn new(reference: &Model, name: &str, condition: ConditionSource, n_cells: usize) -> Self {
-        QueryPlan::by(reference, Surgery::adaptor(name, Vec::new()), condition, n_cells)
+        QueryPlan::by(reference, Surgery::adaptor(name), condition, n_cells)
     }
 
     /// A surgery, with the model's defaults for it and for so many cells.
@@ -77,17 +79,77 @@ pub fn map_query(
     plan: &QueryPlan,
     progress: &mut dyn Progress,
 ) -> Result<Mapped, Error> {
-    let options = usual_proteins(&plan.prepare, reference.entry, cells);
-    let prepared = Prepared::query(cells, &reference.header.known(), &options)?;
+    let options = usual_proteins(&remembered(&plan.prepare, reference), reference.entry, cells);
+    let prepared = Prepared::query(cells, &reference.header.known, &options)?;
+    say(&prepared);
+    say_thin_programs(reference, &prepared);
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = Embedding::of(&grafted.model, &prepared)?;
     let mut mapped = Mapped { grafted, prepared, embedding };
-    describe(&mut mapped, plan);
+    describe(&mut mapped, plan, &options);
     Ok(mapped)
 }
 
-fn describe(mapped: &mut Mapped, plan: &QueryPlan) {
+/// Passes on what preparation wants the user to know.
+pub(crate) fn say(prepared: &Prepared) {
+    prepared.report.told().iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
+/// Says which programs lack most of their genes: their scores say little of these cells.
+fn say_thin_programs(reference: &Model, prepared: &Prepared) {
+    const SHOWN: usize = 5;
+    let missing: HashSet<&str> = prepared.report.missing_genes.iter().map(String::as_str).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let lacks = |members: &[u32]| {
+        members
+            .iter()
+            .filter(|&&g| reference.header.genes.get(g as usize).is_some_and(|g| missing.contains(g.as_str())))
+            .count()
+    };
+    let thin: Vec<&str> = (reference.header.programs())
+        .filter(|(_, p)| !p.members.is_empty() && 2 * lacks(&p.members) > p.members.len())
+        .map(|(_, p)| p.name.as_str())
+        .collect();
+    if !thin.is_empty() {
+        let shown = thin.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        let more = if thin.len() > SHOWN { format!(" and {} more", thin.len() - SHOWN) } else { String::new() };
+        tracing::warn!(
+            "{} programs have more than half of their genes missing in the query; their scores say little of it: {shown}{more}",
+            thin.len()
+        );
+    }
+}
+
+/// Provenance: what is looked past in names of genes, in the reference and in the query; the least overlap accepted.
+pub(crate) const GENE_NAMES: &str = "gene_names";
+const QUERY_GENE_NAMES: &str = "query_gene_names";
+const MIN_OVERLAP: &str = "min_overlap";
+
+/// What is looked past in the names of genes, as a model remembers it of its last query or its reference.
+pub fn gene_names(model: &Model) -> GeneNames {
+    let noted = |key: &str| model.provenance.get(key).and_then(Value::as_str).and_then(|rules| rules.parse().ok());
+    noted(QUERY_GENE_NAMES).or_else(|| noted(GENE_NAMES)).unwrap_or_default()
+}
+
+/// The options with what the model remembers where they say nothing.
+fn remembered(options: &PrepareOptions, model: &Model) -> PrepareOptions {
+    let mut options = options.clone();
+    if options.gene_names.is_empty() {
+        options.gene_names = gene_names(model);
+    }
+    options
+}
+
+fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     let p = &mut mapped.grafted.model.provenance;
+    if !options.gene_names.is_empty() {
+        p.insert(QUERY_GENE_NAMES.into(), options.gene_names.to_string().into());
+    }
+    if options.min_overlap < PrepareOptions::default().min_overlap {
+        p.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    }
     p.insert("graft".into(), plan.surgery.name.clone().into());
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());
     p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
@@ -104,8 +166,13 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan) {
 /// # Errors
 /// A condition that it does not know; of [`Prepared::query`].
 pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> Result<Prepared, Error> {
-    let options = usual_proteins(options, model.entry, cells);
-    let prepared = Prepared::query(cells, &model.header.known(), &options)?;
+    let mut options = usual_proteins(&remembered(options, model), model.entry, cells);
+    if let Some(accepted) = model.provenance.get(MIN_OVERLAP).and_then(Value::as_f64) {
+        // What was accepted when these cells were mapped is accepted now.
+        options.min_overlap = options.min_overlap.min(accepted);
+    }
+    let prepared = Prepared::query(cells, &model.header.known, &options)?;
+    say(&prepared);
     match &prepared.condition.levels[prepared.n_known_conditions..] {
         [] => Ok(prepared),
         new => Err(Error::NewConditions { new: new.to_vec(), known: model.header.conditions.clone() }),
@@ -117,8 +184,7 @@ pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> 
 /// # Errors
 /// When the reference had no column, or the cells lack one.
 pub fn condition_of_reference(model: &Model, cells: &Cells) -> Result<ConditionSource, Error> {
-    let columns = model.provenance.get(CONDITION_COLUMNS).and_then(Value::as_array).cloned().unwrap_or_default();
-    let columns: Vec<String> = columns.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let columns = condition_columns(model);
     if !columns.is_empty() && columns.iter().all(|c| cells.obs.column(c).is_some()) {
         tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
         return Ok(ConditionSource::Columns(columns));

@@ -9,7 +9,7 @@ use scgraft_train::{FitReport, Progress, TrainConfig, fit};
 use serde_json::Value;
 
 use crate::Error;
-use crate::query::usual_proteins;
+use crate::query::{GENE_NAMES, say, usual_proteins};
 use crate::settings::complete;
 
 /// How a reference is trained. The defaults are those of the expiMap paper.
@@ -99,6 +99,7 @@ pub fn train_reference(
     progress: &mut dyn Progress,
 ) -> Result<Reference, Error> {
     let (prepared, programs) = prepare_reference(cells, sets, plan)?;
+    say(&prepared);
     let of_programs = match (&programs, sets.len()) {
         (Some(programs), given) if given > 0 => format!(", {} of {given} programs", programs.names.len()),
         _ => String::new(),
@@ -127,6 +128,9 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
         ConditionSource::Constant(_) => Vec::new(),
     };
     p.insert(CONDITION_COLUMNS.into(), columns.into());
+    if !plan.prepare.gene_names.is_empty() {
+        p.insert(GENE_NAMES.into(), plan.prepare.gene_names.to_string().into());
+    }
     if let Some(column) = &plan.prepare.label {
         p.insert(LABEL_COLUMN.into(), column.clone().into());
     }
@@ -138,6 +142,12 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
 
 /// Provenance: the columns of obs that the reference's conditions are from.
 pub(crate) const CONDITION_COLUMNS: &str = "condition_columns";
+/// The columns of obs that the conditions of a model's reference are from; none where all cells were given one condition.
+pub fn condition_columns(model: &Model) -> Vec<String> {
+    let columns = model.provenance.get(CONDITION_COLUMNS).and_then(Value::as_array);
+    columns.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// Provenance: the column of obs that the reference's labels are from.
 pub(crate) const LABEL_COLUMN: &str = "label_column";
 
@@ -153,7 +163,10 @@ pub fn prepare_reference(
     let plan = &ReferencePlan { prepare: usual_proteins(&plan.prepare, find(&plan.model)?, cells), ..plan.clone() };
     let (genes, programs) = match &plan.genes {
         Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
-        Genes::Listed(genes, sizes) => (Some(genes.clone()), Some(GenePrograms::new(sets, genes, sizes)?)),
+        Genes::Listed(genes, sizes) => {
+            let sets = plan.prepare.gene_names.of_sets(sets);
+            (Some(genes.clone()), Some(GenePrograms::new(&sets, genes, sizes)?))
+        }
         Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
         Genes::Chosen(choice) => {
             let (genes, programs) = choose_genes(cells, sets, &plan.prepare, choice)?;
@@ -169,30 +182,20 @@ fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> R
     let all = Prepared::reference(cells, None, &plan.prepare)?;
     let on_counts = matches!(options.flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
     let batches = (all.condition.levels.len() > 1).then_some(&all.condition);
+    let expression = all.expression.whole()?;
     let chosen = if on_counts || all.kind == Kind::LogNormalised {
-        highly_variable(&all.expression, batches, options)?.chosen
+        highly_variable(&expression, batches, options)?.chosen
     } else {
-        highly_variable(&log1p(&normalize_total(&all.expression, Some(1e4))), batches, options)?.chosen
+        highly_variable(&log1p(&normalize_total(&expression, Some(1e4))), batches, options)?.chosen
     };
     Ok(Some(chosen.into_iter().map(|g| all.genes[g as usize].clone()).collect()))
 }
 
 /// What a model of these cells and programs knows.
 pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership) -> Header {
-    let known = prepared.known();
     let segment = programs.map(|p| {
         let programs = p.names.into_iter().zip(p.members).map(|(name, members)| Program { name, members }).collect();
         Segment { origin: None, membership, programs }
     });
-    Header {
-        genes: known.genes,
-        conditions: known.conditions,
-        labels: known.labels,
-        proteins: known.proteins,
-        covariates: known.covariates,
-        continuous: known.continuous,
-        cells: known.cells,
-        segments: segment.into_iter().collect(),
-        grafts: Vec::new(),
-    }
+    Header { known: prepared.known(), segments: segment.into_iter().collect(), grafts: Vec::new() }
 }

@@ -13,6 +13,7 @@
 //! | `obs["<label>_novelty"]` | above 1: of a type that the reference does not have |
 //! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
+//! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
 //! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Uns};
+use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
@@ -31,8 +33,8 @@ use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
+use crate::query::gene_names;
 use crate::reference::CONDITION_COLUMNS;
-
 use crate::{Embedding, Error};
 
 /// `obsm`: posterior means.
@@ -61,7 +63,11 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
             Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
             None => cells.var.index.clone(),
         };
-        let at: HashMap<&str, usize> = model.header.genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+        // Names are matched as the cells were prepared.
+        let rules = gene_names(model);
+        let names: Vec<String> = names.iter().map(|name| rules.apply(name)).collect();
+        let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
+        let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
         let mut out = Dense::zeros(names.len(), weights.n_cols);
         for (row, name) in names.iter().enumerate() {
             if let Some(&gene) = at.get(name.as_str()) {
@@ -156,8 +162,8 @@ pub fn to_uns(value: &Value) -> Uns {
         }
         Value::Object(map) => {
             let entries = map.iter().filter(|(_, v)| !v.is_null());
-            // `/` would be a folder in HDF5.
-            Uns::Map(entries.map(|(k, v)| (k.replace('/', "_"), to_uns(v))).collect())
+            let (names, values): (Vec<&String>, Vec<Uns>) = entries.map(|(k, v)| (k, to_uns(v))).unzip();
+            Uns::Map(hdf5_names(&names).into_iter().zip(values).collect())
         }
     }
 }
@@ -304,7 +310,7 @@ pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
     if let Some(nested) = &found.nested {
         put_nested(cells, nested);
     }
-    if let Some((names, values)) = &found.numbers {
+    for (names, values) in &found.numbers {
         let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
         for (j, name) in names.iter().enumerate() {
             cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
@@ -318,32 +324,54 @@ pub fn put_prediction(cells: &mut Cells, name: &str, prediction: &Prediction, wi
     cells.obs.set(&format!("{name}_pred"), Column::categorical(&prediction.names()));
     cells.obs.set(&format!("{name}_uncertainty"), Column::Real(prediction.uncertainty.clone()));
     if with_probabilities {
-        let table = probability_table(cells, &prediction.levels, &prediction.probabilities);
-        cells.obsm.insert(format!("{name}_probabilities"), Array::Frame(table));
+        put_table(cells, &probabilities_key(name), &prediction.levels, &prediction.probabilities);
     }
 }
 
-/// Probabilities as a table with a column for each label.
-fn probability_table(cells: &Cells, levels: &[String], p: &Dense) -> Frame {
+/// The entry of `obsm` with the probabilities of the labels of a column.
+pub fn probabilities_key(column: &str) -> String {
+    hdf5_names(&[format!("{column}_probabilities")]).swap_remove(0)
+}
+
+/// Puts values into `obsm` as a table with named columns. Where HDF5 cannot hold a name (`T/x`), the column is stored
+/// under one like it (`T_x`), and `uns["scgraft"]["columns"][key]` has the names as they are.
+fn put_table(cells: &mut Cells, key: &str, names: &[String], values: &Dense) {
     let mut table = Frame::new(cells.obs.index.clone());
-    for (j, level) in levels.iter().enumerate() {
-        // `/` would be a folder in HDF5.
-        table.set(&level.replace('/', "_"), Column::Real(p.column(j).into_iter().map(f64::from).collect()));
+    let stored = hdf5_names(names);
+    for (j, name) in stored.iter().enumerate() {
+        table.columns.push((name.clone(), Column::Real(values.column(j).into_iter().map(f64::from).collect())));
     }
-    table
+    let mut renamed = match note(cells, "columns") {
+        Some(Uns::Map(renamed)) => renamed.clone(),
+        _ => BTreeMap::new(),
+    };
+    let changed = match stored == names {
+        true => renamed.remove(key).is_some(),
+        false => renamed.insert(key.to_owned(), Uns::Texts(names.to_vec())).is_none(),
+    };
+    if changed || stored != names {
+        put_note(cells, "columns", Uns::Map(renamed));
+    }
+    cells.obsm.insert(key.to_owned(), Array::Frame(table));
+}
+
+/// The names of the columns of a table in `obsm`, as they are meant where they could not be stored so.
+pub fn table_names(cells: &Cells, key: &str) -> Option<Vec<String>> {
+    let Some(Array::Frame(table)) = cells.obsm.get(key) else { return None };
+    if let Some(Uns::Map(renamed)) = note(cells, "columns")
+        && let Some(Uns::Texts(names)) = renamed.get(key)
+        && names.len() == table.columns.len()
+    {
+        return Some(names.clone());
+    }
+    Some(table.names().into_iter().map(str::to_owned).collect())
 }
 
 /// Puts proteins into `cells`: without background, with background, and how probable it is that they are foreground.
 pub fn put_proteins(cells: &mut Cells, names: &[String], estimates: &ProteinEstimates) {
     let slots = [("", &estimates.foreground), ("_total", &estimates.total), ("_foreground", &estimates.probability)];
     for (ending, values) in slots {
-        let mut table = Frame::new(cells.obs.index.clone());
-        for (j, name) in names.iter().enumerate() {
-            let column = values.column(j).into_iter().map(f64::from).collect();
-            // `/` would be a folder in HDF5.
-            table.set(&name.replace('/', "_"), Column::Real(column));
-        }
-        cells.obsm.insert(format!("{PROTEINS}{ending}"), Array::Frame(table));
+        put_table(cells, &format!("{PROTEINS}{ending}"), names, values);
     }
 }
 
@@ -353,8 +381,7 @@ fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
     cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
     cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
     if let Some(p) = &t.probabilities {
-        let table = probability_table(cells, &t.levels, p);
-        cells.obsm.insert(format!("{}_probabilities", t.column), Array::Frame(table));
+        put_table(cells, &probabilities_key(&t.column), &t.levels, p);
     }
 }
 
@@ -450,7 +477,7 @@ pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
         Some(Uns::Map(tests)) => tests.clone(),
         _ => BTreeMap::new(),
     };
-    tests.insert(name.replace('/', "_"), Uns::Frame(found.table()));
+    tests.insert(hdf5_names(&[name]).swap_remove(0), Uns::Frame(found.table()));
     put_note(cells, "tests", Uns::Map(tests));
 }
 

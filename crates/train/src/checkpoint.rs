@@ -4,7 +4,7 @@
 //! that change, moments and starts of the optimiser, the best state), and the SHA-256 of all before. It belongs to one model,
 //! one set of cells and one configuration; their digest is in it.
 
-use scgraft_cells::Prepared;
+use scgraft_cells::{Prepared, for_rows};
 use scgraft_engine::{Adam, Params};
 use scgraft_models::{EpochRecord, Model};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub(crate) fn to_bytes(now: &Progressed, params: &Params, adam: &Adam, best: &Be
     let mut out = MAGIC.to_vec();
     out.extend((text.len() as u64).to_le_bytes());
     out.extend(text);
-    let weights = params.iter().flat_map(|p| changing(p).into_iter().map(|s| &p.values[s]));
+    let weights = params.iter().flat_map(|p| changing(p).into_iter().map(|s| &p.values()[s]));
     let best = best.values.iter().map(Vec::as_slice);
     for values in weights.chain(adam.arrays()).chain(best) {
         out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
@@ -83,7 +83,7 @@ pub(crate) fn from_bytes(
     for p in params.iter_mut() {
         for span in changing(p) {
             kept.push(vec![0.0; span.len()]);
-            whole = whole.and_then(|()| fill(&mut p.values[span]));
+            whole = whole.and_then(|()| fill(&mut p.write()[span]));
         }
     }
     for array in adam.arrays_mut() {
@@ -103,7 +103,7 @@ pub(crate) fn from_bytes(
 pub(crate) fn start_of(model: &Model) -> Sha256 {
     let mut hash = Sha256::new();
     for p in model.params.iter() {
-        let bytes: Vec<u8> = p.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = p.values().iter().flat_map(|v| v.to_le_bytes()).collect();
         hash.update(bytes);
     }
     hash
@@ -115,12 +115,13 @@ pub(crate) fn digest(start: &Sha256, model: &Model, data: &Prepared, config: &Tr
     let named = (model.entry.name, model.network.config(), &model.header, config);
     hash.update(serde_json::to_vec(&named).map_err(|e| e.to_string())?);
     data.condition.codes.iter().for_each(|c| hash.update(c.to_le_bytes()));
-    for i in 0..data.n_cells() {
-        let (genes, values) = data.expression.row(i);
+    let all: Vec<usize> = (0..data.n_cells()).collect();
+    let read = for_rows(&*data.expression, &all, |_, genes, values| {
         let genes = genes.iter().flat_map(|g| g.to_le_bytes());
         let row: Vec<u8> = genes.chain(values.iter().flat_map(|v| v.to_le_bytes())).collect();
         hash.update((row.len() as u64).to_le_bytes());
         hash.update(row);
-    }
+    });
+    read.map_err(|e| e.to_string())?;
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, EpochRecord, Model, Step};
+use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Step, reading};
 
 use crate::checkpoint::{self, Progressed};
 use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
@@ -42,6 +42,9 @@ impl FitReport {
 /// The share of the loss that the last fifth of a run that has arrived gains at most.
 const ARRIVED: f64 = 1e-3;
 
+/// Most bytes that products of cells with frozen weights are kept in: 1 GiB, a million cells of 256 hidden units.
+const MOST_PRODUCTS: usize = 1 << 30;
+
 /// Keys of independent draws.
 const NOISE: u64 = 1;
 const VALIDATION: u64 = 2;
@@ -49,7 +52,7 @@ const THINNING: u64 = 4;
 /// Apart from the seed of the order of all cells.
 const LABELLED: u64 = 3;
 
-/// Runs `work` with so many threads (0: one a core). Results do not depend on the number. In WebAssembly there is one.
+/// Runs `work` with so many threads (0: one per core). Results do not depend on the number. In WebAssembly there is one.
 ///
 /// # Errors
 /// When the threads cannot be started.
@@ -95,7 +98,7 @@ pub fn fit(
     let mut run = Run {
         layout: Layout {
             data,
-            products: model.frozen_products(data),
+            products: model.frozen_products(data, MOST_PRODUCTS)?,
             thinning: config.thinning.filter(|_| data.kind == Kind::Counts),
         },
         labelled,
@@ -119,7 +122,7 @@ pub fn fit(
         Some(Compat::Scarches) => Stopper::scarches(rule),
         None => Stopper::new(rule),
     });
-    let whole_from = model.network.whole_from(&model.params, config.epochs);
+    let whole_from = model.network.programs().map_or(0, |p| p.all_from(&model.params, config.epochs));
     // A state on the way to the full weights is not judged by them: the lowest loss could be that of having learned nothing.
     let judged_from = match config.anneal {
         Anneal::Share { share, most } => whole_from.max(((share * config.epochs as f64).ceil() as usize).min(most)),
@@ -176,7 +179,7 @@ pub fn fit(
         let record = EpochRecord {
             epoch,
             learning_rate: step.learning_rate,
-            kl_weight: model.network.kl_weight() * step.annealed,
+            kl_weight: model.network.facts().kl_weight * step.annealed,
             train: named(&train),
             validation_loss: (!validation.is_empty())
                 .then(|| validation.iter().map(|t| if unweighted { t.value } else { t.weight * t.value }).sum()),
@@ -289,15 +292,19 @@ fn labelled(
     config: &TrainConfig,
 ) -> Result<Option<Minibatches>, TrainError> {
     let labels = data.labels.as_ref().filter(|l| train.iter().any(|&r| l.codes[r].is_some()));
-    let labels = labels.filter(|_| model.network.wants_labelled());
+    let labels = labels.filter(|_| model.network.classifier().is_some_and(|c| c.wants_labelled()));
     let (most, seed) = (config.samples_per_label, config.seed ^ (LABELLED << 60));
     match (labels, most) {
         (Some(labels), _) => Ok(Some(Minibatches::labelled(train, labels, most, config.batch_size, seed)?)),
         (None, None) => Ok(None),
         (None, Some(n)) => Err(TrainError::Config {
             what: "samples per label",
-            expected: "a model that learns from labels, such as scanvi, and cells that have some",
-            found: format!("{n} for {} without labels", model.entry.name),
+            expected: "a model that learns from labels, and cells that have some",
+            found: format!(
+                "{n} for {} without labels; models that learn from them: {}",
+                model.entry.name,
+                reading(Input::Labels)
+            ),
         }),
     }
 }
@@ -351,7 +358,7 @@ impl Run<'_> {
                 first.0,
                 first.1,
                 Some(self.key.fold(THINNING).fold(self.steps as u64)),
-            );
+            )?;
         }
         loop {
             let upcoming = chunks.next();
@@ -362,15 +369,17 @@ impl Run<'_> {
             step = step_of(self.steps);
             let thin = self.key.fold(THINNING).fold(self.steps as u64 + 1);
             // The next batch is laid out while this one is computed.
-            let (terms, ()) = rayon::join(
+            let (terms, filled) = rayon::join(
                 || gradient(model_now, batch, &step, noise, workspace, grads),
                 || {
                     if let Some((rows, labelled)) = upcoming {
-                        layout.fill(next, model_now, rows, labelled, Some(thin));
+                        layout.fill(next, model_now, rows, labelled, Some(thin))?;
                     }
+                    Ok::<(), ModelError>(())
                 },
             );
             means.add(&terms?, self.batch.n_cells());
+            filled?;
             self.adam.step(&mut model.params, &self.grads, step.learning_rate);
             model.params.apply_updates(self.grads.updates());
             model.network.after_step(&mut model.params, &step);
@@ -392,9 +401,9 @@ impl Run<'_> {
                 }
                 _ => Vec::new(),
             };
-            self.layout.fill(&mut self.batch, model, chunk, &labelled, None);
+            self.layout.fill(&mut self.batch, model, chunk, &labelled, None)?;
             let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
-            let mut tape = Tape::new(&model.params, &mut self.workspace, noise, false);
+            let mut tape = model.tape(&mut self.workspace, noise, false);
             let loss = model.network.loss(&mut tape, &self.batch, &step);
             let terms = read(&tape, &loss, step.epoch)?;
             tape.finish();
@@ -413,7 +422,7 @@ fn gradient(
     workspace: &mut Workspace,
     grads: &mut Grads,
 ) -> Result<Terms, TrainError> {
-    let mut tape = Tape::new(&model.params, workspace, noise, true);
+    let mut tape = model.tape(workspace, noise, true);
     let loss = model.network.loss(&mut tape, batch, step);
     let terms = read(&tape, &loss, step.epoch)?;
     let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
@@ -443,26 +452,35 @@ struct Layout<'d> {
 impl Layout<'_> {
     /// A batch of these rows, with a second one of labelled rows where there are any; what encoders read is thinned by
     /// the key, where there is one.
-    fn fill(&self, batch: &mut Batch, model: &Model, rows: &[usize], labelled: &[usize], thin: Option<Key>) {
-        self.fill_one(batch, model, rows, thin);
+    fn fill(
+        &self,
+        batch: &mut Batch,
+        model: &Model,
+        rows: &[usize],
+        labelled: &[usize],
+        thin: Option<Key>,
+    ) -> Result<(), ModelError> {
+        self.fill_one(batch, model, rows, thin)?;
         if labelled.is_empty() {
             batch.labelled = None;
-        } else {
-            self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin);
+            return Ok(());
         }
+        self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin)
     }
 
-    /// Cells of a condition stand together, so that its weights are read once.
-    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) {
+    /// Cells of a condition stand together, so that its weights are read once. A frozen encoder is shown all counts, whether
+    /// its products are kept or not.
+    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) -> Result<(), ModelError> {
         let mut rows = rows.to_vec();
         rows.sort_by_key(|&r| self.data.condition.codes[r]);
         let mut kept = batch.x.take_products();
-        if self.products.len() == model.network.input_weights().len() {
-            batch.fill_values(self.data, &rows);
-        } else if let (Some(least), Some(key)) = (self.thinning, thin) {
-            batch.fill_thinned(self.data, &rows, model.network.input_scale(), least, key);
+        let thinning = self.thinning.zip(thin).filter(|_| !model.reads_frozen());
+        if self.products.len() == model.params.reading_expression().count() {
+            batch.fill_values(self.data, &rows)?;
+        } else if let Some((least, key)) = thinning {
+            batch.fill_thinned(self.data, &rows, model.input_scale(), least, key)?;
         } else {
-            batch.fill(self.data, &rows, model.network.input_scale());
+            batch.fill(self.data, &rows, model.input_scale())?;
         }
         for (weight, product) in &self.products {
             let mut own = kept.pop().unwrap_or_default();
@@ -470,6 +488,7 @@ impl Layout<'_> {
             rows.iter().for_each(|&r| own.extend_from_slice(product.row(r)));
             batch.x.set_product(*weight, own);
         }
+        Ok(())
     }
 }
 
@@ -507,7 +526,7 @@ impl Best {
     fn keep(&mut self, params: &Params) {
         self.values.clear();
         for p in params.iter() {
-            self.values.extend(changing(p).into_iter().map(|s| p.values[s].to_vec()));
+            self.values.extend(changing(p).into_iter().map(|s| p.values()[s].to_vec()));
         }
     }
 
@@ -515,7 +534,7 @@ impl Best {
         let mut kept = self.values.into_iter();
         for p in params.iter_mut() {
             for (span, values) in changing(p).into_iter().zip(&mut kept) {
-                p.values[span].copy_from_slice(&values);
+                p.write()[span].copy_from_slice(&values);
             }
         }
     }
@@ -523,5 +542,5 @@ impl Best {
 
 /// The spans of a tensor that training changes: trainable rows, or all of a running statistic.
 pub(crate) fn changing(p: &Param) -> Vec<Range<usize>> {
-    if p.statistic { std::iter::once(0..p.values.len()).collect() } else { p.trainable_spans().collect() }
+    if p.statistic { std::iter::once(0..p.n_values()).collect() } else { p.trainable_spans().collect() }
 }

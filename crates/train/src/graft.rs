@@ -17,8 +17,8 @@ pub struct Grafted {
     pub report: Option<FitReport>,
 }
 
-/// Surgery on `reference` for the query's new conditions and the plan's new programs, then training of
-/// what the plan's granularity allows. The plan's conditions and cells are replaced by those that are new.
+/// Surgery on `reference` for what the query has that it does not know, and for the plan's new programs; then training of
+/// what the plan's granularity allows.
 ///
 /// A query whose conditions the reference already knows needs no training and gets none, unless the plan
 /// adds programs or trains shared layers.
@@ -28,23 +28,16 @@ pub struct Grafted {
 pub fn graft(
     reference: &Model,
     query: &Prepared,
-    mut plan: Surgery,
+    plan: Surgery,
     config: &TrainConfig,
     progress: &mut dyn Progress,
 ) -> Result<Grafted, TrainError> {
-    plan.conditions = query.condition.levels[query.n_known_conditions..].to_vec();
-    plan.cells.clear();
-    if reference.has_cells() {
-        let known = reference.header.cells.len();
-        let new = query.cell_rows.iter().map(|&r| r as usize >= known);
-        plan.cells.extend(query.cell_identities().into_iter().zip(new).filter(|(_, new)| *new).map(|(c, _)| c));
-    }
-    let nothing = plan.conditions.is_empty() && plan.cells.is_empty() && plan.programs.is_none();
-    if nothing && plan.granularity == Granularity::Adaptor {
+    let new = reference.newcomers(query);
+    if new.is_empty() && plan.programs.is_none() && plan.granularity == Granularity::Adaptor {
         return Ok(Grafted { model: reference.duplicate()?, adaptor: None, report: None });
     }
     let hash = reference.reference_hash();
-    let mut model = reference.surgery(&plan, config.seed)?;
+    let mut model = reference.surgery(&plan, &new, config.seed)?;
     let report = match sample(query, config).filter(|_| !reference.has_cells()) {
         Some(rows) => fit(&mut model, &query.select_cells(&rows), config, progress)?,
         None => fit(&mut model, query, config, progress)?,

@@ -1,6 +1,6 @@
 //! What a fit promises: it starts near, keeps its best state, says whether it arrived, and grafts large queries on a sample.
 
-use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared, SimulateOptions, simulate};
+use scgraft_cells::{Cells, ConditionSource, Known, PrepareOptions, Prepared, SimulateOptions, simulate};
 use scgraft_models::{Header, Membership, Model, Program, Segment, Surgery};
 use scgraft_train::{Anneal, EarlyStopping, FitReport, Quiet, Schedule, TrainConfig, TrainError, fit, graft};
 use serde_json::json;
@@ -27,8 +27,7 @@ fn options() -> PrepareOptions {
 fn model(data: &Prepared) -> Model {
     let program = |p: u32| Program { name: format!("p{p}"), members: (p * 12..(p + 1) * 12).collect() };
     let header = Header {
-        genes: data.genes.clone(),
-        conditions: data.condition.levels.clone(),
+        known: Known { genes: data.genes.clone(), conditions: data.condition.levels.clone(), ..Known::default() },
         segments: vec![Segment { origin: None, membership: Membership::Hard, programs: (0..6).map(program).collect() }],
         ..Header::default()
     };
@@ -63,11 +62,11 @@ fn a_start_read_off_the_data_is_nearer_than_a_random_one() {
 
     // The same of a graft: new rows start as known ones, offsets in closed form.
     run(&mut trained, &data, &config(&data, 40));
-    let asked = Prepared::query(&query, &trained.header.known(), &options()).unwrap();
+    let asked = Prepared::query(&query, &trained.header.known, &options()).unwrap();
     let mapping = TrainConfig::of(&trained.entry.mapping, asked.n_cells());
     let mapped = |start_from_data: bool| {
         let config = TrainConfig { epochs: 1, start_from_data, ..mapping.clone() };
-        let grafted = graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), &config, &mut Quiet);
+        let grafted = graft(&trained, &asked, Surgery::adaptor("q"), &config, &mut Quiet);
         validation(&grafted.unwrap().model)[0]
     };
     assert!(mapped(true) < mapped(false), "{} {}", mapped(true), mapped(false));
@@ -145,10 +144,9 @@ fn a_large_query_is_fitted_on_a_sample_and_leaves_the_reference_as_it_was() {
     let data = Prepared::reference(&reference, None, &options()).unwrap();
     let mut trained = model(&data);
     run(&mut trained, &data, &config(&data, 20));
-    let asked = Prepared::query(&query, &trained.header.known(), &options()).unwrap();
+    let asked = Prepared::query(&query, &trained.header.known, &options()).unwrap();
     let config = TrainConfig { most_cells: Some(30), ..TrainConfig::of(&trained.entry.mapping, asked.n_cells()) };
-    let go =
-        |config: &TrainConfig| graft(&trained, &asked, Surgery::adaptor("q", Vec::new()), config, &mut Quiet).unwrap();
+    let go = |config: &TrainConfig| graft(&trained, &asked, Surgery::adaptor("q"), config, &mut Quiet).unwrap();
     let grafted = go(&config);
     let n_new = asked.condition.levels.len() - asked.n_known_conditions;
     assert_eq!(grafted.report.as_ref().unwrap().n_cells, 30 * n_new);

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use scgraft_cells::{ConditionSource, PrepareOptions, Prepared, SimulateOptions, simulate};
+use scgraft_cells::{ConditionSource, Known, PrepareOptions, Prepared, SimulateOptions, simulate};
 use scgraft_models::{EpochRecord, Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
 use scgraft_train::{Progress, Quiet, TrainConfig, TrainError, fit, graft};
 use serde_json::json;
@@ -73,9 +73,12 @@ fn model(name: &str, data: &Prepared) -> Model {
     let program = |p: u32| Program { name: format!("p{p}"), members: (p * 12..(p + 1) * 12).collect() };
     let programs = Segment { origin: None, membership: Membership::Soft, programs: (0..6).map(program).collect() };
     let header = Header {
-        genes: data.genes.clone(),
-        conditions: data.condition.levels.clone(),
-        labels: if name == "scanvi" { data.known().labels } else { Vec::new() },
+        known: Known {
+            genes: data.genes.clone(),
+            conditions: data.condition.levels.clone(),
+            labels: if name == "scanvi" { data.known().labels } else { Vec::new() },
+            ..Known::default()
+        },
         segments: if name == "expimap" { vec![programs] } else { Vec::new() },
         ..Header::default()
     };
@@ -114,10 +117,9 @@ fn a_graft_goes_on_to_the_same_bits() {
     let (data, query) = data();
     let mut reference = model("expimap", &data);
     fit(&mut reference, &data, &config("expimap", &data), &mut Quiet).unwrap();
-    let asked =
-        Prepared::query(&query, &reference.header.known(), &PrepareOptions { label: None, ..options() }).unwrap();
+    let asked = Prepared::query(&query, &reference.header.known, &PrepareOptions { label: None, ..options() }).unwrap();
     let programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: 2 });
-    let surgery = Surgery { programs, granularity: Granularity::Adaptor, ..Surgery::adaptor("q", Vec::new()) };
+    let surgery = Surgery { programs, granularity: Granularity::Adaptor, ..Surgery::adaptor("q") };
     let entry = scgraft_models::find("expimap").unwrap();
     let own = TrainConfig { epochs: 8, batch_size: 32, ..TrainConfig::of(&entry.mapping, asked.n_cells()) };
     let whole = graft(&reference, &asked, surgery.clone(), &own, &mut Quiet).unwrap();

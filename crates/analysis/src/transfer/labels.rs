@@ -98,10 +98,11 @@ pub fn transfer_labels(
     options: &TransferOptions,
 ) -> Result<Vec<LabelTransfer>> {
     options.check()?;
-    for (name, labels) in columns {
+    for (at, (name, labels)) in columns.iter().enumerate() {
         check_neighbours(neighbours, labels.codes.len(), &format!("labels `{name}`"))?;
         check_labels(name, labels, labels.codes.len())?;
-        check_levels(name, labels, 2)?;
+        // Columns after the first may be the top of a hierarchy, which has one level.
+        check_levels(name, labels, if at == 0 { 2 } else { 1 })?;
     }
     let blocks = neighbours.n_rows().div_ceil(BLOCK);
     // All columns of a block of cells while its weights are at hand.

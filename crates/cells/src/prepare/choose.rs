@@ -40,8 +40,10 @@ pub fn choose_genes(
     choice: &GeneChoice,
 ) -> Result<(Vec<String>, GenePrograms), CellsError> {
     let (matrix, var, slot) = options.slot.find(cells)?;
-    let names = genes::all(&genes::names(var, &slot, options.gene_column.as_deref())?, &slot)?;
-    let all = GenePrograms::new(sets, &names, &choice.programs)?;
+    let written = genes::names(var, &slot, options.gene_column.as_deref())?;
+    let names = genes::all(&genes::plain(&written, options), &slot)?;
+    let sets: &[GeneSet] = &options.gene_names.of_sets(sets);
+    let all = GenePrograms::new(sets, &names, &choice.programs).map_err(|e| with_way_out(e, cells, sets, options))?;
     let within = |programs: &GenePrograms| -> Vec<u32> {
         if choice.keep_outside_programs {
             (0..programs.genes.len() as u32).collect()
@@ -74,7 +76,8 @@ pub fn choose_genes(
         kept = chosen.into_iter().map(|g| kept[g as usize]).collect();
     }
     let genes = pick(&names, &kept);
-    let programs = GenePrograms::new(sets, &genes, &choice.programs)?;
+    let programs =
+        GenePrograms::new(sets, &genes, &choice.programs).map_err(|e| with_way_out(e, cells, sets, options))?;
     let left = within(&programs);
     if left.len() == genes.len() {
         return Ok((genes, programs));
@@ -82,6 +85,17 @@ pub fn choose_genes(
     let genes = pick(&genes, &left);
     let programs = GenePrograms::new(sets, &genes, &choice.programs)?;
     Ok((genes, programs))
+}
+
+/// Says where the genes of the sets are, when the slot in use has too few of them.
+fn with_way_out(mut error: CellsError, cells: &Cells, sets: &[GeneSet], options: &PrepareOptions) -> CellsError {
+    if let CellsError::NoPrograms { hint, .. } = &mut error {
+        let mut wanted: Vec<String> = sets.iter().flat_map(|set| set.genes.iter().cloned()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        *hint = genes::way_out(&wanted, cells, options);
+    }
+    error
 }
 
 fn pick(names: &[String], positions: &[u32]) -> Vec<String> {

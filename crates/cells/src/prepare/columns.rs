@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use scgraft_numeric::names::nearest_first;
 
 use super::{CONDITION_SEPARATOR, ConditionSource, Known, Labels, PrepareOptions, PrepareReport, Warning};
-use crate::{CellsError, Coded, Column, Frame};
+use crate::{CellsError, Coded, Column, Frame, is_missing};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -76,7 +76,11 @@ impl Context<'_> {
     }
 
     /// Cell labels, where the data or the model has any.
-    pub(super) fn labels(&self, options: &PrepareOptions) -> Result<Option<Labels>, CellsError> {
+    pub(super) fn labels(
+        &self,
+        options: &PrepareOptions,
+        report: &mut PrepareReport,
+    ) -> Result<Option<Labels>, CellsError> {
         let Some(name) = &options.label else {
             // A query without labels, for a model with: every cell is unlabelled.
             return Ok((!self.known.labels.is_empty()).then(|| Labels {
@@ -85,12 +89,26 @@ impl Context<'_> {
                 unlabelled: options.unlabelled.clone(),
             }));
         };
-        let texts: Vec<Option<String>> = self
-            .column(name)?
-            .texts()
-            .into_iter()
-            .map(|t| t.filter(|t| !t.trim().is_empty() && Some(t) != options.unlabelled.as_ref()))
-            .collect();
+        let column = self.column(name)?;
+        let given = |t: &String| Some(t) == options.unlabelled.as_ref();
+        // What a model knows as a label is one.
+        let missing = |t: &String| is_missing(t) && !self.known.labels.contains(t);
+        let texts: Vec<Option<String>> =
+            column.texts().into_iter().map(|t| t.filter(|t| !missing(t) && !given(t))).collect();
+        let mut words = column.missing_words();
+        words.retain(|(word, _)| missing(word) && !given(word) && !word.trim().is_empty());
+        if !words.is_empty() {
+            report.warnings.push(Warning::MissingWords { column: name.clone(), words });
+        }
+        if options.unlabelled.is_none() {
+            for label in texts.iter().flatten().filter(|t| means_unlabelled(t)).collect::<BTreeSet<_>>() {
+                if !self.known.labels.contains(label) {
+                    let n = texts.iter().flatten().filter(|t| *t == label).count();
+                    let (column, label) = (name.clone(), label.clone());
+                    report.warnings.push(Warning::LooksUnlabelled { column, label, n });
+                }
+            }
+        }
         let levels: Vec<String> = if self.known.labels.is_empty() {
             texts.iter().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect()
         } else {
@@ -157,7 +175,9 @@ impl Context<'_> {
     /// A column with a value for every cell.
     fn filled(&self, name: &str) -> Result<Vec<String>, CellsError> {
         let texts = self.column(name)?.texts();
-        let is_empty = |t: &Option<String>| t.as_ref().is_none_or(|t| t.trim().is_empty());
+        let known = &self.known;
+        let is_known = |t: &String| known.conditions.contains(t) || known.covariates.iter().any(|c| c.1.contains(t));
+        let is_empty = |t: &Option<String>| t.as_ref().is_none_or(|t| is_missing(t) && !is_known(t));
         let empty: Vec<usize> = (0..texts.len()).filter(|&i| is_empty(&texts[i])).collect();
         if !empty.is_empty() {
             return Err(self.missing(name, &empty));
@@ -188,10 +208,18 @@ impl Context<'_> {
     fn missing(&self, column: &str, rows: &[usize]) -> CellsError {
         CellsError::MissingValues {
             column: column.into(),
+            words: self.obs.column(column).map(Column::missing_words).unwrap_or_default(),
             n: rows.len(),
             cells: rows.iter().take(SHOWN).map(|&i| self.obs.index[i].clone()).collect(),
         }
     }
+}
+
+/// Whether a label is one that people give to cells without a label.
+fn means_unlabelled(label: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["unknown", "unassigned", "unlabelled", "unlabeled", "unannotated", "undefined", "not assigned"];
+    WORDS.contains(&label.trim().to_lowercase().as_str())
 }
 
 fn positions(levels: &[String]) -> HashMap<&str, u32> {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use scgraft_numeric::names::nearest_first;
 
-use super::{PrepareOptions, PrepareReport, Warning};
-use crate::{CellsError, Csr, Frame, Matrix};
+use super::{PrepareOptions, PrepareReport, Warning, gene_names, values};
+use crate::{Cells, CellsError, Column, Csr, Frame, Matrix};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -21,6 +21,11 @@ pub(super) fn names(var: &Frame, slot: &str, column: Option<&str>) -> Result<Vec
         available: nearest_first(name, &var.names()),
     })?;
     Ok(column.texts().into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// Names without what is looked past: how a model trained on them calls its genes.
+pub(super) fn plain(names: &[String], options: &PrepareOptions) -> Vec<String> {
+    names.iter().map(|name| options.gene_names.apply(name)).collect()
 }
 
 /// Every gene of the data, as the genes of a model.
@@ -67,6 +72,7 @@ pub(super) fn align(
     names: &[String],
     var: &Frame,
     slot: &str,
+    cells: &Cells,
     options: &PrepareOptions,
     report: &mut PrepareReport,
 ) -> Result<Vec<Option<usize>>, CellsError> {
@@ -75,14 +81,33 @@ pub(super) fn align(
         let n = genes.iter().filter(|g| g.trim().is_empty()).count();
         return Err(CellsError::EmptyGeneNames { slot: "the genes of the model".into(), n, first });
     }
-    let wanted: HashSet<&str> = genes.iter().map(String::as_str).collect();
+    // Genes are matched as written first, then past what is looked past.
+    let keys: Vec<String> = genes.iter().map(|g| options.gene_names.apply(g)).collect();
+    if !options.gene_names.is_empty() {
+        unique(&keys, &format!("the genes of the model, with --gene-names {}", options.gene_names))?;
+    }
+    let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
+    let as_written: HashSet<&str> = genes.iter().map(String::as_str).collect();
+    let written = names;
+    let names: &[String] = &written.iter().map(|name| options.gene_names.apply(name)).collect::<Vec<_>>();
     let mut position: HashMap<&str, usize> = HashMap::with_capacity(genes.len());
     let mut used_twice = false;
     let mut useless: HashSet<&str> = HashSet::new();
     let mut others: HashSet<&str> = HashSet::new();
     for (i, name) in names.iter().enumerate() {
         if wanted.contains(name.as_str()) {
-            used_twice |= position.insert(name, i).is_some();
+            let exact = |i: usize| as_written.contains(written[i].as_str());
+            match position.get(name.as_str()) {
+                // Of two names that become one, the one that is written as the model has it.
+                Some(&before) if exact(before) && !exact(i) => {}
+                Some(&before) if exact(i) && !exact(before) => {
+                    position.insert(name, i);
+                }
+                Some(_) => used_twice = true,
+                None => {
+                    position.insert(name, i);
+                }
+            }
         } else if name.trim().is_empty() || !others.insert(name) {
             useless.insert(name);
         }
@@ -94,7 +119,7 @@ pub(super) fn align(
     if !useless.is_empty() {
         report.warnings.push(Warning::UnusedGeneNames { n: useless.len(), slot: slot.into() });
     }
-    let sources: Vec<Option<usize>> = genes.iter().map(|g| position.get(g.as_str()).copied()).collect();
+    let sources: Vec<Option<usize>> = keys.iter().map(|g| position.get(g.as_str()).copied()).collect();
     let missing: Vec<String> =
         genes.iter().zip(&sources).filter(|(_, s)| s.is_none()).map(|(g, _)| g.clone()).collect();
     report.n_model_genes = genes.len();
@@ -102,13 +127,19 @@ pub(super) fn align(
     report.missing_genes = missing;
     let overlap = report.overlap();
     let none_found = report.missing_genes.len() == genes.len();
-    if overlap < options.min_overlap || (none_found && options.min_overlap > 0.0) {
+    let found = genes.len() - report.missing_genes.len();
+    let ways_out = || hint(&as_written, written, var, found, cells, options, genes);
+    if overlap < options.min_overlap || none_found {
         return Err(CellsError::LowOverlap {
-            found: genes.len() - report.missing_genes.len(),
+            found,
             n_model: genes.len(),
             required: options.min_overlap,
             missing: report.missing_genes.iter().take(SHOWN).cloned().collect(),
-            hint: hint(&wanted, names, var, genes.len() - report.missing_genes.len()),
+            hint: ways_out().unwrap_or_else(|| {
+                let example = written.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
+                let accept = if none_found { "" } else { ", or accept this overlap (--min-overlap)" };
+                format!("The data writes genes as `{example}`: give genes the model's kind of names{accept}.")
+            }),
         });
     }
     if overlap < PrepareOptions::GOOD_OVERLAP {
@@ -116,43 +147,63 @@ pub(super) fn align(
             n: report.missing_genes.len(),
             n_model: genes.len(),
             names: report.missing_genes.iter().take(SHOWN).cloned().collect(),
+            hint: ways_out().unwrap_or_default(),
         });
     }
     Ok(sources)
 }
 
-/// What would find more genes: another column of `var`, names without their version, another case.
-fn hint(wanted: &HashSet<&str>, names: &[String], var: &Frame, found: usize) -> String {
-    let count = |names: &mut dyn Iterator<Item = String>| {
-        names.collect::<HashSet<String>>().iter().filter(|n| wanted.contains(n.as_str())).count()
+/// What would find more of the genes of gene sets; empty where nothing would.
+pub(super) fn way_out(wanted: &[String], cells: &Cells, options: &PrepareOptions) -> String {
+    let Ok((_, var, slot)) = options.slot.find(cells) else { return String::new() };
+    let Ok(written) = names(var, &slot, options.gene_column.as_deref()) else { return String::new() };
+    let there: HashSet<String> = plain(&written, options).into_iter().collect();
+    let found = wanted.iter().filter(|g| there.contains(&options.gene_names.apply(g))).count();
+    let as_written: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+    hint(&as_written, &written, var, found, cells, options, wanted).unwrap_or_default()
+}
+
+/// What would find more genes: another column of `var`, names without some trifle, another slot.
+fn hint(
+    wanted: &HashSet<&str>,
+    names: &[String],
+    var: &Frame,
+    found: usize,
+    cells: &Cells,
+    options: &PrepareOptions,
+    genes: &[String],
+) -> Option<String> {
+    let count = |names: &[String]| {
+        names.iter().map(String::as_str).collect::<HashSet<&str>>().iter().filter(|n| wanted.contains(*n)).count()
     };
     let mut offers: Vec<(usize, String)> = Vec::new();
-    let index = ("the row names of `var`".to_owned(), var.index.clone());
-    let columns = var.columns.iter().map(|(name, column)| {
-        (format!("column `{name}` of `var` (--gene-column {name})"), column.texts().into_iter().flatten().collect())
-    });
-    for (what, values) in std::iter::once(index).chain(columns) {
-        offers.push((count(&mut values.iter().cloned()), format!("{what} would match {{}} of them")));
+    let columns = var.columns.iter().filter(|(_, c)| matches!(c, Column::Text(_) | Column::Categorical { .. }));
+    let mut sources = vec![("the row names of `var`".to_owned(), String::new(), var.index.clone())];
+    for (name, column) in columns {
+        let texts = column.texts().into_iter().flatten().collect();
+        sources.push((format!("column `{name}` of `var`"), format!("--gene-column {name}"), texts));
     }
-    let unversioned = |n: &String| n.split('.').next().unwrap_or_default().to_owned();
-    offers.push((
-        count(&mut names.iter().map(unversioned)),
-        "without the version after the dot, {} of them would match".into(),
-    ));
-    offers.push((
-        count(&mut names.iter().map(|n| n.to_uppercase())),
-        "in upper case {} of them would match (is this another species?)".into(),
-    ));
-    match offers.into_iter().rev().max_by_key(|(n, _)| *n) {
-        Some((n, offer)) if n > found => format!("But {}.", offer.replace("{}", &n.to_string())),
-        _ => {
-            let example = names.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
-            format!(
-                "The data writes genes as `{example}`: give genes the model's kind of names, or accept this overlap \
-                 (--min-overlap)."
-            )
+    for (what, option, texts) in &sources {
+        let option = if option.is_empty() { String::new() } else { format!(" ({option})") };
+        offers.push((count(texts), format!("{what}{option} would match {{}} of them")));
+    }
+    if let Some(other) = values::counts_elsewhere(cells, &options.slot, Some((genes, options))) {
+        offers.push((other.matched, other.told));
+    }
+    if let Some((rules, n)) = gene_names::best(wanted, names) {
+        let species = if rules.to_string() == "upper" { " (is this another species?)" } else { "" };
+        offers.push((n, format!("with --gene-names {rules} {{}} of them would match{species}")));
+    }
+    if offers.iter().all(|(n, _)| *n <= found) {
+        for (what, option, texts) in sources.iter().skip(1) {
+            if let Some((rules, n)) = gene_names::best(wanted, texts) {
+                offers.push((n, format!("{what} ({option} --gene-names {rules}) would match {{}} of them")));
+            }
         }
     }
+    // Of two that find as many, the first.
+    let (n, offer) = offers.into_iter().rev().max_by_key(|(n, _)| *n)?;
+    (n > found).then(|| format!("But {}.", offer.replace("{}", &n.to_string())))
 }
 
 /// The columns named, as compressed rows without zeros.

@@ -10,6 +10,7 @@
 mod batches;
 mod choose;
 mod columns;
+mod gene_names;
 mod genes;
 mod identities;
 mod options;
@@ -18,11 +19,17 @@ mod report;
 mod split;
 mod values;
 
-use crate::{Cells, CellsError, Coded, Csr, Dense};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rows::Selected;
+use crate::{Cells, CellsError, Coded, Dense, Rows};
 
 pub use batches::Minibatches;
 pub use choose::{GeneChoice, choose_genes};
-pub use options::{ConditionSource, Kind, PrepareOptions, ProteinSource, Slot};
+pub use gene_names::{GeneNames, NameRule};
+pub use options::{ConditionSource, Fractions, Kind, PrepareOptions, ProteinSource, Slot};
 pub use report::{PrepareReport, Warning};
 pub use split::{Split, split};
 
@@ -30,11 +37,12 @@ pub use split::{Split, split};
 pub const CONDITION_SEPARATOR: &str = " | ";
 
 /// Cells as a model takes them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Prepared {
-    /// Cells × genes of the model, without stored zeros: raw counts, or log-normalised values ([`Prepared::kind`]).
-    pub expression: Csr,
+    /// Cells × genes of the model, without stored zeros: raw counts, or log-normalised values ([`Prepared::kind`]). It is
+    /// read row by row, and need not be in memory.
+    pub expression: Arc<dyn Rows>,
     /// What `expression` holds.
     pub kind: Kind,
     /// ℓ, the library size: the sum of `expression` over the genes of the model, one a cell. 0 for an empty cell.
@@ -87,21 +95,26 @@ pub struct Proteins {
 }
 
 /// What a trained model knows, which a query is prepared against.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Known {
     /// Genes, in the model's order.
     pub genes: Vec<String>,
     /// Conditions, in the model's order.
     pub conditions: Vec<String>,
     /// Labels; empty for a model without.
+    #[serde(default)]
     pub labels: Vec<String>,
+    /// Proteins; empty for a model without.
+    #[serde(default)]
+    pub proteins: Vec<String>,
     /// Categorical covariates with their levels.
+    #[serde(default)]
     pub covariates: Vec<(String, Vec<String>)>,
     /// Continuous covariates.
+    #[serde(default)]
     pub continuous: Vec<String>,
-    /// Proteins; empty for a model without.
-    pub proteins: Vec<String>,
     /// Cells, as [`Prepared::cell_identities`] names them; empty for a model without a vector per cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<String>,
 }
 
@@ -145,7 +158,7 @@ impl Prepared {
     pub fn select_cells(&self, rows: &[usize]) -> Prepared {
         let coded = |c: &Coded| Coded { codes: rows.iter().map(|&r| c.codes[r]).collect(), levels: c.levels.clone() };
         Prepared {
-            expression: self.expression.select_rows(rows),
+            expression: Arc::new(Selected { of: self.expression.clone(), rows: rows.to_vec() }),
             kind: self.kind,
             library: rows.iter().map(|&r| self.library[r]).collect(),
             genes: self.genes.clone(),
@@ -207,14 +220,17 @@ fn prepare(
     let names = genes::names(var, &slot, options.gene_column.as_deref())?;
     let genes = match genes {
         Some(genes) => genes.to_vec(),
-        None => genes::all(&names, &slot)?,
+        None => genes::all(&genes::plain(&names, options), &slot)?,
     };
     if genes.is_empty() {
         return Err(CellsError::Nothing { what: "genes" });
     }
-    let sources = genes::align(&genes, &names, var, &slot, options, &mut report)?;
-    let expression = genes::take(matrix, &sources);
+    let sources = genes::align(&genes, &names, var, &slot, cells, options, &mut report)?;
+    let mut expression = genes::take(matrix, &sources);
     values::check(&expression, &genes, cells, options, &slot, &mut report)?;
+    if options.kind == Kind::Counts && options.fractions == Fractions::Round {
+        values::round(&mut expression);
+    }
     values::note_repeated_cells(&cells.obs.index, &mut report);
     let library = expression.row_sums();
     values::note_empty_cells(&library, &expression, &cells.obs.index, &mut report);
@@ -227,6 +243,7 @@ fn prepare(
         few_cells: options.few_cells,
     };
     let condition = context.condition(&options.condition, &mut report)?;
+    let labels = context.labels(options, &mut report)?;
     let proteins = proteins::prepare(cells, known, &condition, options.proteins.as_ref(), &mut report)?;
     Ok(Prepared {
         kind: options.kind,
@@ -235,10 +252,10 @@ fn prepare(
         cell_rows: identities::rows(&cells.obs.index, &condition, &context.known.cells),
         cells: cells.obs.index.clone(),
         n_known_conditions: context.known.conditions.len(),
-        labels: context.labels(options)?,
+        labels,
         covariates: context.covariates(&options.covariates)?,
         continuous: context.continuous(&options.continuous)?,
-        expression,
+        expression: Arc::new(expression),
         condition,
         proteins,
         report,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::gene_names::GeneNames;
+use super::values;
 use crate::{Cells, CellsError, Frame, Matrix};
 
 /// What the expression values are.
@@ -12,6 +14,21 @@ pub enum Kind {
     Counts,
     /// Log-normalised values, used as given. For MSE models.
     LogNormalised,
+}
+
+/// What to do about counts that are not whole, as programs leave them that take ambient RNA off or share reads among
+/// genes. Likelihoods of counts take real values too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Fractions {
+    /// Accept them with a warning when they look like corrected counts, and refuse what looks normalised.
+    #[default]
+    Judge,
+    /// Accept them with a warning.
+    Accept,
+    /// Round them to whole counts.
+    Round,
+    /// Refuse them.
+    Refuse,
 }
 
 /// Where the expression values stand.
@@ -56,7 +73,8 @@ impl Slot {
         };
         let Some((matrix, var)) = found else {
             let available = Slot::all(cells).iter().map(ToString::to_string).collect();
-            return Err(CellsError::MissingSlot { slot: self.to_string(), available });
+            let hint = values::counts_elsewhere(cells, self, None).map(|found| found.told).unwrap_or_default();
+            return Err(CellsError::MissingSlot { slot: self.to_string(), available, hint });
         };
         let expected = (cells.n_cells(), var.len());
         if matrix.shape() != expected {
@@ -104,6 +122,10 @@ pub struct PrepareOptions {
     pub kind: Kind,
     /// The column of `var` with the gene names; `None` takes the row names of `var`.
     pub gene_column: Option<String>,
+    /// What is looked past when names of genes are matched. For a reference the model's genes are named so.
+    pub gene_names: GeneNames,
+    /// What to do about counts that are not whole, as corrected ones are.
+    pub fractions: Fractions,
     /// Where the condition comes from.
     pub condition: ConditionSource,
     /// The column of `obs` with cell labels.
@@ -117,7 +139,7 @@ pub struct PrepareOptions {
     /// Protein counts.
     pub proteins: Option<ProteinSource>,
     /// The least share of the model's genes that the data must have, 0 to 1. Below it the data is refused, below
-    /// [`PrepareOptions::GOOD_OVERLAP`] there is a warning. 0 allows everything.
+    /// [`PrepareOptions::GOOD_OVERLAP`] there is a warning. Data without any of the genes is refused always.
     pub min_overlap: f64,
     /// A condition with fewer cells than this gives a warning.
     pub few_cells: usize,
@@ -134,6 +156,8 @@ impl Default for PrepareOptions {
             slot: Slot::X,
             kind: Kind::Counts,
             gene_column: None,
+            gene_names: GeneNames::default(),
+            fractions: Fractions::default(),
             condition: ConditionSource::Constant("all".into()),
             label: None,
             unlabelled: None,

@@ -1,6 +1,6 @@
 //! Protein counts, aligned with the model's proteins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use scgraft_numeric::names::nearest_first;
 
@@ -20,8 +20,10 @@ pub(super) fn prepare(
     let (names, counts) = match found {
         None if model.is_empty() => return Ok(None),
         None => (model.to_vec(), Dense::zeros(cells.n_cells(), model.len())),
-        Some(found) if model.is_empty() => found,
-        Some((names, counts)) => (model.to_vec(), align(model, &names, &counts, report)),
+        Some((names, mut counts)) => {
+            not_measured(&mut counts, &names, cells, condition, source)?;
+            if model.is_empty() { (names, counts) } else { (model.to_vec(), align(model, &names, &counts, report)) }
+        }
     };
     let mut present = vec![vec![false; names.len()]; condition.levels.len()];
     for (i, &c) in condition.codes.iter().enumerate() {
@@ -32,12 +34,52 @@ pub(super) fn prepare(
     Ok(Some(Proteins { names, counts, present }))
 }
 
+/// A protein without a value in any cell of a condition was not measured there, and is 0. One that some cells of a
+/// condition have and others lack is refused.
+fn not_measured(
+    counts: &mut Dense,
+    names: &[String],
+    cells: &Cells,
+    condition: &Coded,
+    source: Option<&ProteinSource>,
+) -> Result<(), CellsError> {
+    if !counts.values.iter().any(|v| v.is_nan()) {
+        return Ok(());
+    }
+    let mut measured = vec![vec![false; names.len()]; condition.levels.len()];
+    for (i, &c) in condition.codes.iter().enumerate() {
+        for (seen, count) in measured[c as usize].iter_mut().zip(counts.row(i)) {
+            *seen |= !count.is_nan();
+        }
+    }
+    let n_cols = counts.n_cols;
+    for (at, value) in counts.values.iter_mut().enumerate().filter(|(_, v)| v.is_nan()) {
+        let (i, j) = (at / n_cols, at % n_cols);
+        let c = condition.codes[i] as usize;
+        if measured[c][j] {
+            return Err(CellsError::PartlyMeasured {
+                slot: source.map(|s| format!("obsm `{}`", s.obsm)).unwrap_or_default(),
+                protein: names[j].clone(),
+                condition: condition.levels[c].clone(),
+                cell: cells.obs.index[i].clone(),
+            });
+        }
+        *value = 0.0;
+    }
+    Ok(())
+}
+
 /// The proteins of the model among those found; 0 where one is not.
 fn align(model: &[String], names: &[String], counts: &Dense, report: &mut PrepareReport) -> Dense {
     let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let missing: Vec<String> = model.iter().filter(|n| !position.contains_key(n.as_str())).cloned().collect();
     if !missing.is_empty() {
         report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing });
+    }
+    let known: HashSet<&str> = model.iter().map(String::as_str).collect();
+    let extra: Vec<String> = names.iter().filter(|n| !known.contains(n.as_str())).cloned().collect();
+    if !extra.is_empty() {
+        report.warnings.push(Warning::ExtraProteins { n: extra.len(), names: extra });
     }
     let mut out = Dense::zeros(counts.n_rows, model.len());
     for (j, source) in model.iter().enumerate().filter_map(|(j, n)| position.get(n.as_str()).map(|&s| (j, s))) {
@@ -78,7 +120,8 @@ fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), C
             Some(Uns::Texts(texts)) => texts.clone(),
             _ => {
                 let available = cells.uns.keys().cloned().collect();
-                return Err(CellsError::MissingSlot { slot: format!("list of protein names uns `{key}`"), available });
+                let slot = format!("list of protein names uns `{key}`");
+                return Err(CellsError::MissingSlot { slot, available, hint: String::new() });
             }
         });
     }
@@ -87,7 +130,8 @@ fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), C
     if (counts.n_rows, counts.n_cols) != expected {
         return Err(CellsError::Shape { slot, expected, found: (counts.n_rows, counts.n_cols) });
     }
-    let bad = |v: &f32| !v.is_finite() || *v < 0.0 || v.fract() != 0.0;
+    // NaN says that nothing was measured.
+    let bad = |v: &f32| v.is_infinite() || *v < 0.0 || (!v.is_nan() && v.fract() != 0.0);
     if let Some(first) = counts.values.iter().position(bad) {
         let value = counts.values[first];
         let cell = cells.obs.index[first / counts.n_cols].clone();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::shortened;
+use crate::frame::missing_words_told;
 
 /// What was filled in, what is new, and what a user should know.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -29,6 +30,30 @@ impl PrepareReport {
     }
 }
 
+/// Conditions of few cells that are told one by one.
+const FEW_TOLD: usize = 3;
+
+impl PrepareReport {
+    /// The warnings in words, one line a kind: many conditions of few cells are one.
+    pub fn told(&self) -> Vec<String> {
+        let few: Vec<&str> = (self.warnings.iter())
+            .filter_map(|w| if let Warning::FewCells { condition, .. } = w { Some(condition.as_str()) } else { None })
+            .collect();
+        let many = few.len() > FEW_TOLD;
+        let one_by_one = |w: &&Warning| !(many && matches!(w, Warning::FewCells { .. }));
+        let mut out: Vec<String> = self.warnings.iter().filter(one_by_one).map(ToString::to_string).collect();
+        if many {
+            out.push(format!(
+                "{} conditions have only a few cells each: {}; what is learnt for them will be uncertain (is this the column \
+                 of the batch?)",
+                few.len(),
+                shortened(&few, few.len())
+            ));
+        }
+        out
+    }
+}
+
 /// Something allowed but seldom meant. Names are those of the first few; `n` counts all.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -39,6 +64,35 @@ pub enum Warning {
         n: usize,
         /// Of how many genes of the model.
         n_model: usize,
+        /// Some of them.
+        names: Vec<String>,
+        /// What would find more of them; empty where nothing would.
+        hint: String,
+    },
+    /// Counts that are not whole.
+    NotWhole {
+        /// Which matrix.
+        slot: String,
+        /// How many values.
+        n: usize,
+        /// Of how many that are stored.
+        n_stored: usize,
+        /// Whether they were rounded.
+        rounded: bool,
+    },
+    /// A label that often means that there is none.
+    LooksUnlabelled {
+        /// The column.
+        column: String,
+        /// The label.
+        label: String,
+        /// How many cells have it.
+        n: usize,
+    },
+    /// Proteins of the data that the model does not know.
+    ExtraProteins {
+        /// How many.
+        n: usize,
         /// Some of them.
         names: Vec<String>,
     },
@@ -86,6 +140,13 @@ pub enum Warning {
         /// The smallest.
         min: f32,
     },
+    /// Texts in a column that count as missing.
+    MissingWords {
+        /// The column.
+        column: String,
+        /// The texts, and in how many cells each stands.
+        words: Vec<(String, usize)>,
+    },
     /// Proteins of the model that the data lacks.
     MissingProteins {
         /// How many.
@@ -98,12 +159,34 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::MissingGenes { n, n_model, names } => write!(
+            Warning::MissingGenes { n, n_model, names, hint } => {
+                write!(
+                    f,
+                    "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0: {}",
+                    100.0 * *n as f64 / (*n_model).max(1) as f64,
+                    shortened(names, *n)
+                )?;
+                if hint.is_empty() { Ok(()) } else { write!(f, ". {hint}") }
+            }
+            Warning::NotWhole { slot, n, n_stored, rounded } => {
+                write!(f, "{slot}: {n} of {n_stored} counts are not whole, as after a correction; ")?;
+                f.write_str(match rounded {
+                    true => "they are rounded",
+                    false => "they are taken as they are (--fractions round rounds them)",
+                })
+            }
+            Warning::LooksUnlabelled { column, label, n } => write!(
                 f,
-                "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0: {}",
-                100.0 * *n as f64 / (*n_model).max(1) as f64,
-                shortened(names, *n)
+                "column `{column}` of obs: the label `{label}` ({n} cells) is taken for a cell type; if it means that a \
+                 cell has none, say so (--unlabelled '{label}')"
             ),
+            Warning::ExtraProteins { n, names } => {
+                write!(
+                    f,
+                    "{n} protein(s) of the data are not used, the model does not know them: {}",
+                    shortened(names, *n)
+                )
+            }
             Warning::EmptyCells { n, names } => {
                 write!(
                     f,
@@ -129,6 +212,9 @@ impl fmt::Display for Warning {
                 f,
                 "{slot} was to hold log-normalised values but {n} of them are negative (down to {min}), as after scaling"
             ),
+            Warning::MissingWords { column, words } => {
+                write!(f, "column `{column}` of obs: these words count as missing: {}", missing_words_told(words))
+            }
             Warning::MissingProteins { n, names } => {
                 write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))
             }

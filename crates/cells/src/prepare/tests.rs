@@ -53,9 +53,9 @@ fn a_reference_has_counts_conditions_and_labels() {
 fn genes_are_put_in_the_models_order_and_filled_in() {
     // The same genes in another order, then fewer with none extra: both were read in file order by scArches.
     let same = Prepared::query(&four_cells(), &known(&["G2", "G0", "G1"]), &by_batch()).unwrap();
-    assert_eq!(same.expression.to_dense().row(2), [6.0, 4.0, 5.0]);
+    assert_eq!(same.expression.whole().unwrap().to_dense().row(2), [6.0, 4.0, 5.0]);
     let fewer = Prepared::query(&four_cells(), &known(&["G2", "new", "G0", "G1"]), &by_batch()).unwrap();
-    assert_eq!(fewer.expression.to_dense().row(2), [6.0, 0.0, 4.0, 5.0]);
+    assert_eq!(fewer.expression.whole().unwrap().to_dense().row(2), [6.0, 0.0, 4.0, 5.0]);
     assert_eq!(fewer.report.missing_genes, ["new"]);
     assert_eq!(fewer.report.overlap(), 0.75);
     assert!(matches!(&fewer.report.warnings[0], Warning::MissingGenes { n: 1, n_model: 4, .. }));
@@ -132,7 +132,10 @@ fn what_is_no_count_is_named_with_the_remedy() {
     assert_eq!(Prepared::reference(&cells, None, &counts).unwrap().library[2], 15.0);
     // As given, for a model of log-normalised values.
     let log = PrepareOptions { kind: Kind::LogNormalised, ..by_batch() };
-    assert_eq!(Prepared::reference(&cells, None, &log).unwrap().expression.to_dense().row(1), [1.5, 2.0, 2.5]);
+    assert_eq!(
+        Prepared::reference(&cells, None, &log).unwrap().expression.whole().unwrap().to_dense().row(1),
+        [1.5, 2.0, 2.5]
+    );
 }
 
 #[test]
@@ -177,9 +180,11 @@ fn a_small_overlap_is_refused_with_a_way_out() {
     assert!(error.contains("0 of the model's 3 genes") && error.contains("--gene-column symbol"), "{error}");
     let options = PrepareOptions { gene_column: Some("symbol".into()), ..by_batch() };
     let p = Prepared::query(&cells, &model, &options).unwrap();
-    assert_eq!(p.expression.to_dense().row(1), [0.0, 3.0, 0.0]);
+    assert_eq!(p.expression.whole().unwrap().to_dense().row(1), [0.0, 3.0, 0.0]);
+    // Nothing in common is never accepted.
     let allowed = PrepareOptions { min_overlap: 0.0, ..by_batch() };
-    assert_eq!(Prepared::query(&cells, &model, &allowed).unwrap().expression.nnz(), 0);
+    let error = Prepared::query(&cells, &model, &allowed).unwrap_err();
+    assert!(matches!(error, CellsError::LowOverlap { found: 0, .. }), "{error}");
 }
 
 #[test]
@@ -190,7 +195,11 @@ fn raw_has_genes_of_its_own() {
     let options = PrepareOptions { slot: Slot::Raw, ..by_batch() };
     assert_eq!(Prepared::reference(&cells, None, &options).unwrap().genes, ["R0", "R1"]);
     let error = Prepared::reference(&cells, None, &PrepareOptions { slot: Slot::Layer("l".into()), ..by_batch() });
-    assert_eq!(error.unwrap_err().to_string(), "the data has no layer `l`; it has: `X`, `raw.X`");
+    let told = error.unwrap_err().to_string();
+    assert!(
+        told.starts_with("the data has no layer `l`; it has: `X`, `raw.X`; X holds whole numbers, 3 genes"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -228,12 +237,11 @@ fn proteins_are_aligned_and_absent_ones_known_per_condition() {
 #[test]
 fn nothing_to_work_with_is_an_error() {
     let none = four_cells().select_cells(&[]);
-    assert_eq!(Prepared::reference(&none, None, &by_batch()), Err(CellsError::Nothing { what: "cells" }));
+    let error = Prepared::reference(&none, None, &by_batch()).unwrap_err();
+    assert_eq!(error, CellsError::Nothing { what: "cells" });
     let genes: [String; 0] = [];
-    assert_eq!(
-        Prepared::reference(&four_cells(), Some(&genes), &by_batch()),
-        Err(CellsError::Nothing { what: "genes" })
-    );
+    let error = Prepared::reference(&four_cells(), Some(&genes), &by_batch()).unwrap_err();
+    assert_eq!(error, CellsError::Nothing { what: "genes" });
 }
 
 fn prepared(codes: &[u32], n_levels: u32) -> Prepared {
@@ -261,8 +269,9 @@ proptest! {
         let options = PrepareOptions::default();
         let known = Known { genes: names[2..9].to_vec(), ..Known::default() };
         let expected = Prepared::query(&plain, &known, &options).unwrap();
-        prop_assert_eq!(&Prepared::query(&shuffled, &known, &options).unwrap().expression, &expected.expression);
-        let dense = expected.expression.to_dense();
+        let shuffled = Prepared::query(&shuffled, &known, &options).unwrap();
+        prop_assert_eq!(shuffled.expression.whole().unwrap(), expected.expression.whole().unwrap());
+        let dense = expected.expression.whole().unwrap().to_dense();
         prop_assert_eq!(dense.row(1), &x.row(1)[2..9]);
     }
 
@@ -377,4 +386,96 @@ fn chosen_genes_are_variable_and_in_programs_that_stay_large_enough() {
         let logged = PrepareOptions { kind: Kind::LogNormalised, ..options.clone() };
         assert_eq!(choose_genes(cells, sets, &logged, &choice).is_err(), flavor == crate::HvgFlavor::SeuratV3);
     }
+}
+
+#[test]
+fn names_that_differ_by_a_trifle_are_told_and_matched_when_asked() {
+    let mut cells = four_cells();
+    cells.var =
+        Frame::new(texts(&["GRCh38_ENSG00000000001.4", "GRCh38_ENSG00000000002.1", "GRCh38_ENSG00000000009.9"]));
+    let model = known(&["ENSG00000000002.7", "ENSG00000000001", "ENSG00000000003"]);
+    for min_overlap in [0.5, 0.0] {
+        let options = PrepareOptions { min_overlap, ..by_batch() };
+        let error = Prepared::query(&cells, &model, &options).unwrap_err().to_string();
+        assert!(error.contains("with --gene-names strip-prefix,strip-version 2 of them would match"), "{error}");
+    }
+    let options = PrepareOptions { gene_names: "strip-prefix,strip-version".parse().unwrap(), ..by_batch() };
+    let p = Prepared::query(&cells, &model, &options).unwrap();
+    assert_eq!(p.genes, model.genes);
+    assert_eq!(p.expression.whole().unwrap().to_dense().row(2), [5.0, 4.0, 0.0]);
+    let reference = Prepared::reference(&cells, None, &options).unwrap();
+    assert_eq!(reference.genes, ["ENSG00000000001", "ENSG00000000002", "ENSG00000000009"]);
+    // Two names that become one: the one that is written as the model has it, or none.
+    cells.var = Frame::new(texts(&["G0", "g0", "G2"]));
+    let upper = PrepareOptions { gene_names: "upper".parse().unwrap(), ..by_batch() };
+    let p = Prepared::query(&cells, &known(&["G0", "G2"]), &upper).unwrap();
+    assert_eq!(p.expression.whole().unwrap().to_dense().row(2), [4.0, 6.0]);
+    let error = Prepared::reference(&cells, None, &upper).unwrap_err();
+    assert!(matches!(error, CellsError::DuplicateGenes { .. }), "{error}");
+}
+
+#[test]
+fn the_slot_that_holds_counts_is_named_with_its_genes() {
+    let mut cells = four_cells();
+    let counts = cells.x.take().unwrap();
+    cells.layers.insert("counts".into(), counts.clone());
+    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
+    assert!(error.contains("no X") && error.contains("--layer counts") && error.contains("3 genes"), "{error}");
+    let zeros = Matrix::Dense(Dense::zeros(4, 3));
+    cells.x = Some(zeros);
+    let error = Prepared::query(&cells, &known(&["G0", "G2", "other"]), &by_batch()).unwrap_err();
+    assert!(matches!(error, CellsError::AllZero { .. }), "{error}");
+    assert!(error.to_string().contains("2 of the 3 genes") && error.to_string().contains("--layer counts"), "{error}");
+    // Few genes in X, all of them in raw.
+    let var = cells.var.clone();
+    cells = Cells::new(Matrix::Dense(Dense::new(4, 1, vec![0.5, 0.0, 1.5, 2.5])), cells.obs, var.select(&[0]));
+    cells.raw = Some(Raw { x: counts, var, varm: Default::default() });
+    let error = Prepared::query(&cells, &known(&["G0", "G1", "G2"]), &by_batch()).unwrap_err().to_string();
+    assert!(
+        error.contains("1 of the model's 3") && error.contains("3 of the 3 genes") && error.contains("--raw"),
+        "{error}"
+    );
+}
+
+#[test]
+fn counts_that_are_not_whole_are_judged() {
+    let with = |values: Vec<f32>, fractions| {
+        let mut cells = four_cells();
+        cells.x = Some(Matrix::Dense(Dense::new(4, 3, values)));
+        Prepared::reference(&cells, None, &PrepareOptions { fractions, ..by_batch() })
+    };
+    let corrected = vec![1.0, 0.0, 20.4, 0.0, 2.7, 0.0, 4.2, 5.0, 6.0, 0.4, 0.0, 0.0];
+    let p = with(corrected.clone(), Fractions::Judge).unwrap();
+    assert!(p.report.warnings.iter().any(|w| matches!(w, Warning::NotWhole { n: 4, n_stored: 7, rounded: false, .. })));
+    assert_eq!(p.expression.whole().unwrap().to_dense().row(1), [0.0, 2.7, 0.0]);
+    let p = with(corrected.clone(), Fractions::Round).unwrap();
+    assert_eq!(p.expression.whole().unwrap().to_dense().row(0), [1.0, 0.0, 20.0]);
+    assert_eq!(p.expression.whole().unwrap().nnz(), 6);
+    assert!(matches!(with(corrected, Fractions::Refuse), Err(CellsError::NotCounts { .. })));
+    // Logarithms, and sums that are all the same, are normalised values.
+    let logs: Vec<f32> = (0..12).map(|i| i as f32 / 2.0).collect();
+    let error = with(logs.clone(), Fractions::Judge).unwrap_err();
+    assert!(error.to_string().contains("--fractions"), "{error}");
+    assert!(with(logs, Fractions::Accept).is_ok());
+    let scaled = vec![99.5, 0.25, 0.25, 50.5, 49.5, 0.0, 100.0, 0.0, 0.0, 33.3, 33.3, 33.4];
+    assert!(matches!(with(scaled, Fractions::Judge), Err(CellsError::NotCounts { .. })));
+    let negative = vec![-1.5; 12];
+    assert!(matches!(with(negative, Fractions::Accept), Err(CellsError::NotCounts { .. })));
+}
+
+#[test]
+fn words_for_no_label_are_no_labels() {
+    let mut cells = four_cells();
+    let labels = ["T", "NA", "Unknown", ""].map(|l| Some(l.to_owned()));
+    cells.obs.set("cell_type", Column::Text(labels.to_vec()));
+    let options = PrepareOptions { label: Some("cell_type".into()), ..by_batch() };
+    let p = Prepared::reference(&cells, None, &options).unwrap();
+    assert_eq!(p.labels.unwrap().codes, [Some(0), None, Some(1), None]);
+    let words = vec![("NA".to_owned(), 1)];
+    assert!(p.report.warnings.contains(&Warning::MissingWords { column: "cell_type".into(), words }));
+    let unlabelled = Warning::LooksUnlabelled { column: "cell_type".into(), label: "Unknown".into(), n: 1 };
+    assert!(p.report.warnings.contains(&unlabelled) && unlabelled.to_string().contains("--unlabelled"));
+    cells.obs.set("batch", Column::categorical(&["b", "nan", "b", "a"]));
+    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
+    assert!(error.contains("empty for 1 cell") && error.contains("`nan` (1)"), "{error}");
 }

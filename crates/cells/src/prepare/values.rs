@@ -1,9 +1,9 @@
 //! Checking that values are what the model takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::{Kind, PrepareOptions, PrepareReport, Slot, Warning};
-use crate::{Cells, CellsError, Csr};
+use super::{Fractions, Kind, PrepareOptions, PrepareReport, Slot, Warning};
+use crate::{Cells, CellsError, Csr, Matrix};
 
 /// Stored values looked at to see whether another slot holds counts.
 const SAMPLE: usize = 200_000;
@@ -61,7 +61,17 @@ pub(super) fn check(
         let (cell, gene, value) = place(first);
         return Err(CellsError::NotFinite { slot: slot.into(), cell, gene, value, n });
     }
+    if survey.max == 0.0 && survey.min == 0.0 && cells.n_cells() > 0 {
+        let remedy = counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told);
+        let remedy = remedy.unwrap_or_else(|| "choose the slot with the values, or the cells that have some".into());
+        let (n_cells, n_genes) = (cells.n_cells(), genes.len());
+        return Err(CellsError::AllZero { slot: slot.into(), n_cells, n_genes, remedy });
+    }
     match (options.kind, survey.not_count) {
+        (Kind::Counts, (Some(_), n)) if survey.n_negative == 0 && allowed(cells, options) => {
+            let rounded = options.fractions == Fractions::Round;
+            report.warnings.push(Warning::NotWhole { slot: slot.into(), n, n_stored: expression.nnz(), rounded });
+        }
         (Kind::Counts, (Some(first), n)) => {
             let (cell, gene, value) = place(first);
             return Err(CellsError::NotCounts {
@@ -71,7 +81,7 @@ pub(super) fn check(
                 value,
                 n,
                 n_stored: expression.nnz(),
-                remedy: remedy(cells, &options.slot),
+                remedy: remedy(cells, genes, options),
             });
         }
         (Kind::LogNormalised, (Some(_), _)) if survey.n_negative > 0 => {
@@ -86,23 +96,108 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Names a slot that holds counts, where there is one.
-fn remedy(cells: &Cells, used: &Slot) -> String {
-    let looks_like_counts = |slot: &Slot| {
-        slot.find(cells).is_ok_and(|(matrix, _, _)| {
-            let values = matrix.stored();
-            let survey = Survey::of(&values[..values.len().min(SAMPLE)]);
-            survey.not_finite.1 == 0 && survey.not_count.1 == 0 && survey.max > 1.0
-        })
-    };
-    match Slot::all(cells).iter().find(|slot| *slot != used && looks_like_counts(slot)) {
-        Some(Slot::X) => "X holds whole numbers: leave the choice of a layer out to use it".into(),
-        Some(Slot::Layer(name)) => format!("layer `{name}` holds whole numbers: use it (--layer {name})"),
-        Some(Slot::Raw) => "raw.X holds whole numbers: use it (--raw)".into(),
-        None => "no other slot holds whole numbers either: go back to the raw counts, or train a model for \
-                 log-normalised values (MSE)"
-            .into(),
+/// Rounds counts; those that become 0 are not stored.
+pub(super) fn round(x: &mut Csr) {
+    let mut out = Csr { n_rows: x.n_rows, n_cols: x.n_cols, indptr: vec![0], ..Csr::default() };
+    for i in 0..x.n_rows {
+        let (columns, values) = x.row(i);
+        for (&column, value) in columns.iter().zip(values.iter().map(|v| v.round())).filter(|(_, v)| *v != 0.0) {
+            out.indices.push(column);
+            out.values.push(value);
+        }
+        out.indptr.push(out.indices.len());
     }
+    *x = out;
+}
+
+/// Whether counts that are not whole are accepted.
+fn allowed(cells: &Cells, options: &PrepareOptions) -> bool {
+    match options.fractions {
+        Fractions::Accept | Fractions::Round => true,
+        Fractions::Refuse => false,
+        Fractions::Judge => {
+            counts_elsewhere(cells, &options.slot, None).is_none()
+                && options.slot.find(cells).is_ok_and(|(matrix, _, _)| looks_corrected(matrix))
+        }
+    }
+}
+
+/// Whether values that are not whole look like corrected counts rather than normalised ones: larger than logarithms are,
+/// and cells do not all have the same sum.
+fn looks_corrected(matrix: &Matrix) -> bool {
+    // ln(10⁶ + 1) is 13.8.
+    const LOGARITHMS: f32 = 14.0;
+    let max = matrix.stored().iter().fold(0f32, |max, &v| max.max(v));
+    if max.is_nan() || max < LOGARITHMS {
+        return false;
+    }
+    let sums: Vec<f64> = match matrix {
+        Matrix::Sparse(m) => (0..m.n_rows).map(|i| m.row(i).1.iter().map(|&v| f64::from(v)).sum()).collect(),
+        Matrix::Dense(m) => (0..m.n_rows).map(|i| m.row(i).iter().map(|&v| f64::from(v)).sum()).collect(),
+    };
+    let n = sums.len() as f64;
+    let mean = sums.iter().sum::<f64>() / n;
+    let sd = (sums.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n).sqrt();
+    sums.len() == 1 || sd > 0.01 * mean
+}
+
+/// Another slot that holds counts.
+pub(super) struct Elsewhere {
+    /// What to do, in words.
+    pub told: String,
+    /// How many of the genes asked for it has.
+    pub matched: usize,
+}
+
+/// The slot beside `used` that holds counts, where there is one; of several the one with most of the genes asked for.
+pub(super) fn counts_elsewhere(
+    cells: &Cells,
+    used: &Slot,
+    wanted: Option<(&[String], &PrepareOptions)>,
+) -> Option<Elsewhere> {
+    let holds_counts = |matrix: &Matrix| {
+        let values = matrix.stored();
+        let survey = Survey::of(&values[..values.len().min(SAMPLE)]);
+        survey.not_finite.1 == 0 && survey.not_count.1 == 0 && survey.max > 1.0
+    };
+    let mut best: Option<Elsewhere> = None;
+    for slot in Slot::all(cells).into_iter().filter(|slot| slot != used) {
+        let Ok((matrix, var, _)) = slot.find(cells) else { continue };
+        if !holds_counts(matrix) {
+            continue;
+        }
+        let (n, of) = match wanted {
+            None => (var.len(), "genes".to_owned()),
+            Some((genes, options)) => {
+                let column = options.gene_column.as_deref().filter(|c| var.column(c).is_some());
+                let names = super::genes::names(var, "", column).unwrap_or_default();
+                let names: HashSet<String> = names.iter().map(|n| options.gene_names.apply(n)).collect();
+                let n = genes.iter().filter(|g| names.contains(&options.gene_names.apply(g))).count();
+                (n, format!("of the {} genes to work with", genes.len()))
+            }
+        };
+        let told = match &slot {
+            Slot::X => format!("X holds whole numbers, {n} {of}: leave the choice of a slot out to use it"),
+            Slot::Layer(name) => {
+                let quoted = if name.contains(char::is_whitespace) { format!("'{name}'") } else { name.clone() };
+                format!("layer `{name}` holds whole numbers, {n} {of}: use it (--layer {quoted})")
+            }
+            Slot::Raw => format!("raw.X holds whole numbers, {n} {of}: use it (--raw)"),
+        };
+        if best.as_ref().is_none_or(|b| n > b.matched) {
+            best = Some(Elsewhere { told, matched: n });
+        }
+    }
+    best
+}
+
+/// Names a slot that holds counts, where there is one.
+fn remedy(cells: &Cells, genes: &[String], options: &PrepareOptions) -> String {
+    counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told).unwrap_or_else(|| {
+        "no other slot holds whole numbers either: go back to the raw counts, or train a model for log-normalised values \
+         (MSE); counts that are corrected and not whole are taken with --fractions accept or round"
+            .into()
+    })
 }
 
 /// Warns of cells without a value in any gene of the model.

@@ -5,10 +5,12 @@
 mod analysis;
 mod bad_days;
 mod bits;
+mod bundle;
 mod evaluate;
 mod import;
 mod killed;
 mod models;
+mod odd_data;
 mod outputs;
 mod proteins;
 mod real_data;

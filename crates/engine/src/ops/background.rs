@@ -221,7 +221,7 @@ impl Backward for LogNormal<'_> {
         for row in param.trainable.iter().cloned().flatten() {
             let span = row * width..(row + 1) * width;
             let out = &mut back.tensor(self.log)[span.clone()];
-            out.iter_mut().zip(&param.values[span]).for_each(|(o, &c)| *o += by_row[row] * (1.0 + c));
+            out.iter_mut().zip(&param.values()[span]).for_each(|(o, &c)| *o += by_row[row] * (1.0 + c));
         }
         back.recycle(gy);
     }

@@ -94,11 +94,11 @@ impl Check {
     }
 
     pub(crate) fn set_param(&mut self, p: Pr, values: &[f32]) {
-        self.params.get_mut(self.param_ids[p.0]).values.copy_from_slice(values);
+        self.params.write(self.param_ids[p.0]).copy_from_slice(values);
     }
 
     pub(crate) fn set_input(&mut self, i: In, values: &[f32]) {
-        self.params.get_mut(self.input_ids[i.0].0).values.copy_from_slice(values);
+        self.params.write(self.input_ids[i.0].0).copy_from_slice(values);
     }
 
     pub(crate) fn twin(&mut self, twin: impl Fn(&Doubles) -> Vec<f64> + 'static) {
@@ -144,7 +144,7 @@ impl Check {
         let objective = |d: &Doubles| twin(d).iter().zip(&weights).map(|(v, &r)| v * f64::from(r)).sum::<f64>();
         for id in self.input_ids.iter().map(|i| i.0).chain(self.param_ids.iter().copied()) {
             let param = self.params.get(id);
-            let mut differences = vec![0.0; param.values.len()];
+            let mut differences = vec![0.0; param.n_values()];
             for span in param.trainable_spans() {
                 for at in span {
                     let up = objective(&doubles(Some((id, at, self.step))));

@@ -29,7 +29,7 @@ impl Tape<'_> {
     ///
     /// `mean` and `log_var` may have a multiple of the cells of `x`: column k·n + i is then the
     /// density of cell i under label k.
-    pub fn normal_density(&mut self, x: Var, mean: Var, log_var: Var, epsilon: f32) -> Var {
+    pub fn negative_log_normal(&mut self, x: Var, mean: Var, log_var: Var, epsilon: f32) -> Var {
         let shape = self.shape(mean);
         debug_assert_eq!((shape.layout, self.shape(x).layout), (Layout::ByFeature, Layout::ByFeature));
         debug_assert_eq!(shape.cells % self.shape(x).cells, 0);
@@ -210,7 +210,7 @@ mod tests {
             };
             (0..cells).map(|c| (0..d).map(|f| term(f, c)).sum()).collect()
         });
-        check.run(|t, v| t.normal_density(v.input(x), v.input(m), v.input(l), 1e-4));
+        check.run(|t, v| t.negative_log_normal(v.input(x), v.input(m), v.input(l), 1e-4));
     }
 
     #[test]

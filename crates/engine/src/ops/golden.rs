@@ -51,8 +51,7 @@ impl Cases {
         let mut params = Params::new();
         let mut add = |name: &str, values: Vec<f64>, fill: f32| {
             let id = params.add(name, &[(Axis::Cell, shape.len())], Init::Constant(fill), Key::new(0));
-            let to = &mut params.get_mut(id).values;
-            to.iter_mut().zip(values).for_each(|(o, v)| *o = v as f32);
+            params.write(id).iter_mut().zip(values).for_each(|(o, v)| *o = v as f32);
             id
         };
         let mu = add("mu", read("mu"), 1.0);
@@ -174,7 +173,7 @@ fn proteins_as_published() {
         let mut add = |name: &str, n: usize, values: Vec<f32>| {
             let id =
                 params.add(name, &[(Axis::Condition, n), (Axis::Protein, width)], Init::Constant(0.0), Key::new(0));
-            params.get_mut(id).values = values;
+            params.get_mut(id).put(values);
             id
         };
         let theta = add("theta", 1, theta);

@@ -44,7 +44,7 @@ impl Tape<'_> {
             layout == Layout::ByFeature,
             bias.is_some(),
             cells_by_features(self.value(x), from),
-            by_rows(&w.values, n_out, n_in).transpose(),
+            by_rows(w.values(), n_out, n_in).transpose(),
         );
         let needs = self.needs(x) || self.trains(weight) || bias.is_some_and(|b| self.trains(b));
         let y = self.push(shape, out, needs);

@@ -40,7 +40,7 @@ impl<'a> Tape<'a> {
         let b = bias.map(|b| self.params().values(b));
         let offsets = groups.map(|(l, codes)| (self.params().values(l), codes));
         start(n_genes, from.cells, b, offsets, &mut out);
-        product(&mut out, by_rows(&w.values, n_genes, n_in), cells_by_features(self.value(x), from));
+        product(&mut out, by_rows(w.values(), n_genes, n_in), cells_by_features(self.value(x), from));
         let needs = self.needs(x)
             || self.trains(weight)
             || bias.is_some_and(|b| self.trains(b))

@@ -23,6 +23,7 @@ mod mmd;
 mod mse;
 mod nb;
 mod normal;
+mod operations;
 mod poisson;
 mod protein;
 mod relayout;
@@ -33,6 +34,7 @@ pub use batch_norm::BatchNorm;
 pub use dispersion::Dispersion;
 pub use link::Link;
 pub use masked_linear::{Mask, ProgramWeights};
+pub use operations::Ops;
 pub use protein::ProteinMixture;
 pub use sparse_linear::product;
 

@@ -37,7 +37,7 @@ impl<'a> Tape<'a> {
             Some(product) => out.copy_from_slice(product),
             None => {
                 let mut strips = self.buffer(strips_len(x.n_cells(), hidden));
-                product_by(x, &w.values, hidden, &mut strips, &mut out);
+                product_by(x, w.values(), hidden, &mut strips, &mut out);
                 self.recycle(strips);
             }
         }

@@ -42,7 +42,7 @@ impl Plan<'_> {
         let names: Vec<String> = model.params.iter().map(|p| p.name.clone()).collect();
         for name in names {
             let Some(id) = model.params.id(&name) else { continue };
-            let (shape, length) = (model.params.get(id).shape.clone(), model.params.get(id).values.len());
+            let (shape, length) = (model.params.get(id).shape.clone(), model.params.get(id).n_values());
             let values = match self.given.get(name.as_str()) {
                 Some(values) => values.clone(),
                 None => {
@@ -63,7 +63,7 @@ impl Plan<'_> {
                      its tensors"
                 )));
             }
-            model.params.get_mut(id).values.copy_from_slice(&values);
+            model.params.get_mut(id).put(values);
         }
         let dropped = self.left(&used)?;
         Ok((model, dropped))

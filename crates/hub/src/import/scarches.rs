@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use scgraft_models::import::scarches::{DROPPED, settings, source};
-use scgraft_models::{Header, Membership, Program, Segment};
+use scgraft_models::{Header, Known, Membership, Program, Segment};
 use serde_json::{Map, Value};
 
 use super::assemble::Plan;
@@ -57,7 +57,8 @@ pub(super) fn import(
     }
     let conditions = conditions(saved)?;
     let mut notes = Vec::new();
-    let mut header = Header { genes: saved.genes.clone(), conditions, ..Header::default() };
+    let known = Known { genes: saved.genes.clone(), conditions, ..Known::default() };
+    let mut header = Header::from(known);
     if model == "expimap" {
         header.segments = vec![programs(saved, latent, options, &mut notes)?];
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use scgraft_io::PROTEIN_SLOT;
-use scgraft_models::Header;
 use scgraft_models::import::scvi_tools::{COUNTERS, DROPPED, Version, settings, source};
+use scgraft_models::{Header, Known};
 use serde_json::{Map, Value as Json};
 
 use super::assemble::Plan;
@@ -223,7 +223,7 @@ fn header(
     };
     // A covariate of one level says nothing and has no weights.
     let covariates = registry.covariates.iter().filter(|c| c.1.len() > 1).cloned().collect();
-    Ok(Header {
+    let known = Known {
         genes,
         conditions,
         labels,
@@ -231,8 +231,9 @@ fn header(
         continuous: registry.continuous.clone(),
         // Registered with the data, and read by this model alone.
         proteins: if class == "TOTALVI" { registry.proteins.clone() } else { Vec::new() },
-        ..Header::default()
-    })
+        ..Known::default()
+    };
+    Ok(known.into())
 }
 
 /// Labels are equally likely here.

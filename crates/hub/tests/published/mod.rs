@@ -81,7 +81,7 @@ impl Expected {
                 .then(|| ProteinSource { obsm: "protein".into(), names: None }),
             ..PrepareOptions::default()
         };
-        Prepared::query(&self.cells(), &model.header.known(), &options).unwrap()
+        Prepared::query(&self.cells(), &model.header.known, &options).unwrap()
     }
 }
 

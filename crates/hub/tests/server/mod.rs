@@ -303,6 +303,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// A small model.
 pub fn model() -> scgraft_models::Model {
     let names = |stem: &str, n: usize| (0..n).map(|i| format!("{stem}{i}")).collect();
-    let header = scgraft_models::Header { genes: names("G", 30), conditions: names("study_", 3), ..Default::default() };
+    let known = scgraft_cells::Known { genes: names("G", 30), conditions: names("study_", 3), ..Default::default() };
+    let header = scgraft_models::Header { known, ..Default::default() };
     scgraft_models::Model::new("scvi", &serde_json::json!({}), header, 7).unwrap()
 }

@@ -1,5 +1,6 @@
 //! Tables: `obs`, `var`, and data frames in other slots.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use scgraft_cells::{Column, Frame};
@@ -7,6 +8,7 @@ use scgraft_cells::{Column, Frame};
 use super::options::Select;
 use crate::error::{Error, Result};
 use crate::hdf5::{Attr, Data, Field, Kind, Reader, Values, Writer};
+use crate::names::{hdf5_names, is_hdf5_name};
 
 /// Reads a table: a data frame of anndata 0.7 and later, or a dataset of records as before.
 pub(crate) fn read_frame(r: &dyn Reader, at: &str, columns: &Select, rows: Option<Range<usize>>) -> Result<Frame> {
@@ -17,15 +19,28 @@ pub(crate) fn read_frame(r: &dyn Reader, at: &str, columns: &Select, rows: Optio
     }
 }
 
+/// The attribute with the names of the columns, where HDF5 cannot hold some of them.
+const MEANT: &str = "column-names";
+
+/// The columns of a data frame: what they are called, and the name each is stored under.
+pub(crate) struct Columns {
+    pub index: String,
+    pub stored: Vec<String>,
+    pub names: Vec<String>,
+}
+
 /// The name of the index and the columns of a data frame, without their values.
-pub(crate) fn frame_names(r: &dyn Reader, at: &str) -> Result<(String, Vec<String>)> {
+pub(crate) fn frame_names(r: &dyn Reader, at: &str) -> Result<Columns> {
     let attrs = r.attrs(at)?;
     let index = attrs.text("_index").unwrap_or("_index").to_owned();
     let columns = match attrs.texts("column-order") {
         Some(columns) => columns,
         None => r.children(at)?.into_iter().filter(|name| *name != index && name != "__categories").collect(),
     };
-    Ok((index, columns))
+    // Another program that changed the columns knows nothing of this attribute.
+    let meant = attrs.texts(MEANT).filter(|meant| hdf5_names(meant) == hdf5_names(&columns));
+    let names = meant.unwrap_or_else(|| columns.clone());
+    Ok(Columns { index, stored: columns, names })
 }
 
 /// The columns to read, in the table's order.
@@ -43,7 +58,7 @@ pub(crate) fn chosen(r: &dyn Reader, at: &str, select: &Select, names: &[String]
 }
 
 fn read_group(r: &dyn Reader, at: &str, select: &Select, rows: Option<Range<usize>>) -> Result<Frame> {
-    let (index_name, names) = frame_names(r, at)?;
+    let Columns { index: index_name, stored, names } = frame_names(r, at)?;
     let index_at = format!("{at}/{index_name}");
     let index = match read_column(r, &index_at, rows.clone())? {
         Some(column) => index_of(r, &index_at, &column)?,
@@ -51,9 +66,10 @@ fn read_group(r: &dyn Reader, at: &str, select: &Select, rows: Option<Range<usiz
     };
     let mut frame = Frame::new(index);
     frame.index_name = (index_name != "_index").then_some(index_name);
-    for name in chosen(r, at, select, &names)? {
-        let column_at = format!("{at}/{name}");
-        let old_categories = format!("{at}/__categories/{name}");
+    let wanted = chosen(r, at, select, &names)?;
+    for (stored, name) in stored.into_iter().zip(names).filter(|(_, name)| wanted.contains(name)) {
+        let column_at = format!("{at}/{stored}");
+        let old_categories = format!("{at}/__categories/{stored}");
         let column = if r.kind(&column_at)? == Some(Kind::Dataset) && r.kind(&old_categories)?.is_some() {
             Some(coded(r, &column_at, &old_categories, r.attrs(&old_categories)?.truth("ordered"), rows.clone())?)
         } else {
@@ -83,15 +99,15 @@ pub(crate) fn read_column(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
         None => Err(Error::content(r.path(), at, "a column, as `column-order` says", "nothing")),
         Some(Kind::Dataset) => match r.values(at, rows) {
             Ok(values) if values.len() == 0 && r.info(at)?.shape.is_empty() => {
-                tracing::warn!(file = %r.path().display(), slot = at, "left out: a column without values");
+                r.leave_out(at, "a column without values");
                 Ok(None)
             }
             Ok(values) => Ok(plain(values).or_else(|| {
-                tracing::warn!(file = %r.path().display(), slot = at, "left out: a column of records");
+                r.leave_out(at, "a column of records");
                 None
             })),
             Err(error @ Error::Content { .. }) => {
-                tracing::warn!(%error, "left out: a column of this type cannot be represented");
+                r.leave_out(at, &format!("a column of a type that is not understood ({})", what_was_found(&error)));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -103,11 +119,19 @@ pub(crate) fn read_column(r: &dyn Reader, at: &str, rows: Option<Range<usize>>) 
             }
             Some("nullable-integer" | "nullable-boolean" | "nullable-string-array") => nullable(r, at, rows).map(Some),
             other => {
-                let encoding = other.unwrap_or("none").to_owned();
-                tracing::warn!(file = %r.path().display(), slot = at, encoding, "left out: a column of unknown encoding");
+                let encoding = other.unwrap_or("none");
+                r.leave_out(at, &format!("a column of an encoding that is not known ({encoding})"));
                 Ok(None)
             }
         },
+    }
+}
+
+/// What an error says was found.
+pub(crate) fn what_was_found(error: &Error) -> String {
+    match error {
+        Error::Content { found, .. } => found.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -196,7 +220,7 @@ fn read_records(r: &dyn Reader, at: &str, select: &Select, rows: Option<Range<us
     for (i, Field { name, shape, values }) in fields.into_iter().enumerate() {
         let slot = format!("{at}/{name}");
         let Some(column) = plain(values).filter(|_| shape.is_empty()) else {
-            tracing::warn!(file = %r.path().display(), slot, "left out: a column of arrays");
+            r.leave_out(&slot, "a column of arrays");
             continue;
         };
         if i == index_at {
@@ -221,23 +245,63 @@ fn read_records(r: &dyn Reader, at: &str, select: &Select, rows: Option<Range<us
     Ok(frame)
 }
 
+/// The names under which the index and the columns of a table are stored. A name with a `/` stands in a folder, as
+/// anndata has it; what HDF5 cannot hold, or would take for the folder of another, gets a name of its own.
+pub(crate) fn stored_names(frame: &Frame) -> (String, Vec<String>) {
+    let names = frame.names();
+    let plain = hdf5_names(&names);
+    // A column may bear the name of the index: then the index takes another.
+    let free = |name: &&str| {
+        let taken = names.iter().zip(&plain).any(|(n, plain)| n.split('/').next() == Some(*name) || plain == name);
+        is_hdf5_name(name) && !taken
+    };
+    let index = frame.index_name.as_deref().filter(free).unwrap_or("_index").to_owned();
+    let folders: HashSet<&str> = names.iter().flat_map(|n| n.match_indices('/').map(|(end, _)| &n[..end])).collect();
+    let whole: HashSet<&str> = names.iter().copied().collect();
+    let fits = |name: &str| {
+        let outside = name.match_indices('/').all(|(end, _)| !whole.contains(&name[..end]));
+        outside && !folders.contains(name) && name.split('/').all(is_hdf5_name)
+    };
+    let mut taken: HashSet<&str> = HashSet::new();
+    let stored = names.iter().zip(&plain).map(|(name, plain)| {
+        let nested = name.contains('/') && fits(name) && taken.insert(name);
+        if nested { (*name).to_owned() } else { plain.clone() }
+    });
+    (index, stored.collect())
+}
+
 /// Writes a table in the encoding of anndata 0.8 and later.
 pub(crate) fn write_frame<'a>(w: &mut impl Writer<'a>, at: &str, frame: &'a Frame) -> Result<()> {
-    // A column may bear the name of the index: then the index takes the plain one.
-    let named = frame.index_name.as_deref().filter(|name| frame.column(name).is_none() && !name.contains('/'));
-    let index = named.unwrap_or("_index");
+    let (index, stored) = stored_names(frame);
+    let names: Vec<String> = frame.names().into_iter().map(str::to_owned).collect();
+    w.group(at, frame_attrs(at, &names, &index, &stored))?;
+    write_index(w, at, &index, frame)?;
+    let columns = frame.columns.iter().zip(&stored);
+    columns.into_iter().try_for_each(|((_, column), stored)| write_column(w, &format!("{at}/{stored}"), column))
+}
+
+/// The attributes of a table; says which columns are stored under other names.
+pub(crate) fn frame_attrs(at: &str, names: &[String], index: &str, stored: &[String]) -> Vec<(&'static str, Attr)> {
     let mut attrs = super::encoding("dataframe", "0.2.0");
     attrs.push(("_index", Attr::Text(index.to_owned())));
-    attrs.push(("column-order", Attr::Texts(frame.columns.iter().map(|(name, _)| name.clone()).collect())));
-    w.group(at, attrs)?;
+    attrs.push(("column-order", Attr::Texts(stored.to_vec())));
+    let renamed: Vec<String> = (names.iter().zip(stored))
+        .filter(|(name, stored)| name != stored)
+        .map(|(name, stored)| format!("`{name}` as `{stored}`"))
+        .collect();
+    if !renamed.is_empty() {
+        attrs.push((MEANT, Attr::Texts(names.to_vec())));
+        let shown = renamed.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        tracing::warn!(slot = at, count = renamed.len(), "columns whose names HDF5 cannot hold: {shown}");
+    }
+    attrs
+}
+
+/// Writes the names of the rows.
+pub(crate) fn write_index<'a>(w: &mut impl Writer<'a>, at: &str, index: &str, frame: &'a Frame) -> Result<()> {
     let names = frame.index.iter().map(String::as_str).collect();
-    w.dataset(
-        &format!("{at}/{index}"),
-        vec![frame.len()],
-        Data::Text(names),
-        super::encoding("string-array", "0.2.0"),
-    )?;
-    frame.columns.iter().try_for_each(|(name, column)| write_column(w, &format!("{at}/{name}"), column))
+    let encoding = super::encoding("string-array", "0.2.0");
+    w.dataset(&format!("{at}/{index}"), vec![frame.len()], Data::Text(names), encoding)
 }
 
 /// Writes a column. Text of which some is missing becomes categorical, since anndata before 0.12

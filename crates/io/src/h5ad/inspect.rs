@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::frame::{frame_names, old_categories};
+use super::frame::{Columns, frame_names, old_categories};
 use super::matrix::{Stored, describe};
 use crate::error::{Error, Result};
 use crate::hdf5::{self, Kind, Reader, Type};
@@ -133,13 +133,13 @@ fn table(r: &dyn Reader, at: &str) -> Result<(usize, Vec<ColumnInfo>)> {
     match r.kind(at)? {
         None => Err(Error::missing(r.path(), "slot", at, &r.children("")?)),
         Some(Kind::Group) => {
-            let (index, columns) = frame_names(r, at)?;
+            let Columns { index, stored, names } = frame_names(r, at)?;
             let index_at = format!("{at}/{index}");
             let values_at =
                 if r.kind(&index_at)? == Some(Kind::Group) { format!("{index_at}/values") } else { index_at };
             let n = r.info(&values_at)?.shape.first().copied().unwrap_or(0);
-            let columns = columns.into_iter().map(|name| column(r, at, name)).collect::<Result<_>>()?;
-            Ok((n, columns))
+            let columns = stored.iter().zip(names).map(|(stored, name)| column(r, at, stored, name));
+            Ok((n, columns.collect::<Result<_>>()?))
         }
         Some(Kind::Dataset) => {
             let info = r.info(at)?;
@@ -162,15 +162,15 @@ fn length(r: &dyn Reader, at: &str) -> Result<Option<usize>> {
     Ok(if r.kind(&at)? == Some(Kind::Dataset) { r.info(&at)?.shape.first().copied() } else { None })
 }
 
-fn column(r: &dyn Reader, table: &str, name: String) -> Result<ColumnInfo> {
-    let at = format!("{table}/{name}");
+fn column(r: &dyn Reader, table: &str, stored: &str, name: String) -> Result<ColumnInfo> {
+    let at = format!("{table}/{stored}");
     let (dtype, levels) = match r.kind(&at)? {
         None => ("missing".to_owned(), None),
         Some(Kind::Group) => {
             let encoding = r.attrs(&at)?.text("encoding-type").unwrap_or("group").to_owned();
             (encoding, length(r, &format!("{at}/categories"))?)
         }
-        Some(Kind::Dataset) => match length(r, &format!("{table}/__categories/{name}"))? {
+        Some(Kind::Dataset) => match length(r, &format!("{table}/__categories/{stored}"))? {
             Some(levels) => ("categorical".to_owned(), Some(levels)),
             None => (r.info(&at)?.kind.to_string(), None),
         },

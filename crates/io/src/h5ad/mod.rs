@@ -7,6 +7,7 @@
 
 mod frame;
 mod inspect;
+mod keep;
 mod matrix;
 mod options;
 mod read;
@@ -17,8 +18,8 @@ pub(crate) use frame::read_frame;
 pub use inspect::{ArrayInfo, ColumnInfo, Inspection, MatrixInfo, inspect_h5ad};
 pub(crate) use matrix::{read_compressed, sorted};
 pub use options::{ReadOptions, Select, WriteOptions};
-pub(crate) use read::read_anndata;
 pub use read::read_h5ad;
+pub(crate) use read::{read_anndata, read_file};
 pub use write::write_h5ad;
 
 use crate::error::{Error, Result};

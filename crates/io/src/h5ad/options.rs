@@ -110,10 +110,12 @@ pub struct WriteOptions {
     /// Whether `None` in `uns` is written. anndata 0.12 reads it; 0.10 refuses the whole file because of
     /// it, so turn this off to write for old versions (a warning names what is left out).
     pub nulls: bool,
+    /// Whether slots of the input that cannot be kept are left out with a warning; otherwise they are an error.
+    pub drop_unreadable: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        WriteOptions { compression: Some(4), nulls: true }
+        WriteOptions { compression: Some(4), nulls: true, drop_unreadable: false }
     }
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
-use scgraft_cells::{Array, Cells, Csr, Dense, Matrix, Raw, Uns};
+use scgraft_cells::{Array, Cells, Csr, Dense, Matrix, Origin, Raw, Uns};
 
 use super::frame::{chosen, old_categories, read_frame};
 use super::matrix::{describe, read_matrix};
 use super::options::{ReadOptions, Select};
 use super::uns::read_uns;
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Kind, Reader, Values};
+use crate::hdf5::{self, Kind, Reader, Type, Values};
 
 /// Everything this reader knows at the top of a file.
 const SLOTS: [&str; 13] =
@@ -37,7 +38,42 @@ const SLOTS: [&str; 13] =
 /// ```
 pub fn read_h5ad(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells> {
     let reader = hdf5::open(path.as_ref())?;
-    read_anndata(&reader, "", options)
+    read_file(&reader, options)
+}
+
+/// Reads an open h5ad file; cells of a whole file know where they come from.
+pub(crate) fn read_file(r: &dyn Reader, options: &ReadOptions) -> Result<Cells> {
+    let mut cells = read_anndata(r, "", options)?;
+    r.tell_left_out();
+    if *options == ReadOptions::default() {
+        let path = std::path::absolute(r.path()).map_err(Error::io(r.path(), "find"))?;
+        cells.origin = Origin { stamp: Some(stamp(&path)?), path: Some(path), left_out: r.left_out(), lost: r.lost() };
+    }
+    Ok(cells)
+}
+
+/// What changes when a file does.
+pub(crate) fn stamp(path: &Path) -> Result<(u64, SystemTime)> {
+    let about = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
+    Ok((about.len(), about.modified().map_err(Error::io(path, "open"))?))
+}
+
+/// Whether a slot holds numbers, so that a matrix can be made of it.
+fn is_numeric(r: &dyn Reader, at: &str) -> Result<bool> {
+    let at = if r.kind(at)? == Some(Kind::Group) { format!("{at}/data") } else { at.to_owned() };
+    if r.kind(&at)? != Some(Kind::Dataset) {
+        return Ok(true);
+    }
+    Ok(matches!(r.info(&at)?.kind, Type::Float(2 | 4 | 8) | Type::Int(_) | Type::Uint(_) | Type::Bool))
+}
+
+/// Whether an entry can be read as a matrix; one that was not asked for by name is left out where it cannot.
+fn readable(r: &dyn Reader, at: &str, select: &Select) -> Result<bool> {
+    if *select == Select::All && !(describe(r, at)?.is_some() && is_numeric(r, at)?) {
+        r.leave_out(at, "not a matrix of numbers");
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Reads the AnnData at `at`, which is the whole file for h5ad and a modality for h5mu.
@@ -55,7 +91,7 @@ pub(crate) fn read_anndata(r: &dyn Reader, at: &str, options: &ReadOptions) -> R
         }
     }
     for unknown in names.iter().filter(|n| !SLOTS.contains(&n.as_str())) {
-        tracing::warn!(file = %r.path().display(), slot = slot(unknown), "left out: not a slot of AnnData");
+        r.leave_out(&slot(unknown), "not a slot of AnnData");
     }
     let var = read_frame(r, &slot("var"), &options.var, None)?;
     let (obs, rows) = match &options.rows {
@@ -76,6 +112,9 @@ pub(crate) fn read_anndata(r: &dyn Reader, at: &str, options: &ReadOptions) -> R
         cells.x = Some(matrix_of(r, &x_at, n_cells, Some(n_genes), rows.clone())?);
     }
     for name in entries(r, &slot("layers"), &options.layers)? {
+        if !readable(r, &format!("{}/{name}", slot("layers")), &options.layers)? {
+            continue;
+        }
         let layer = matrix_of(r, &format!("{}/{name}", slot("layers")), n_cells, Some(n_genes), rows.clone())?;
         cells.layers.insert(name, layer);
     }
@@ -115,7 +154,7 @@ fn matrix_of(
     Ok(matrix)
 }
 
-fn arrays(
+pub(crate) fn arrays(
     r: &dyn Reader,
     at: &str,
     select: &Select,
@@ -131,13 +170,13 @@ fn arrays(
         let is_frame = r.attrs(&entry)?.text("encoding-type") == Some("dataframe");
         let array = if is_frame {
             Array::Frame(read_frame(r, &entry, &Select::All, rows.clone())?)
-        } else if describe(r, &entry)?.is_some() {
+        } else if describe(r, &entry)?.is_some() && (*select != Select::All || is_numeric(r, &entry)?) {
             match read_matrix(r, &entry, rows.clone())? {
                 Matrix::Dense(m) => Array::Dense(m),
                 Matrix::Sparse(m) => Array::Sparse(m),
             }
         } else {
-            tracing::warn!(file = %r.path().display(), slot = entry, "left out: not a matrix or a table");
+            r.leave_out(&entry, "not a matrix or a table");
             continue;
         };
         if array.n_rows() != n_rows {
@@ -168,7 +207,7 @@ fn old_arrays(
             Values::Int(v) => v.into_iter().map(|v| v as f32).collect(),
             other => {
                 let (slot, what) = (format!("{at}/{}", field.name), other.describe());
-                tracing::warn!(file = %r.path().display(), slot, "left out: an array of {what}");
+                r.leave_out(&slot, &format!("an array of {what}"));
                 continue;
             }
         };
@@ -182,7 +221,7 @@ fn old_arrays(
     Ok(out)
 }
 
-fn squares(
+pub(crate) fn squares(
     r: &dyn Reader,
     at: &str,
     select: &Select,
@@ -191,6 +230,9 @@ fn squares(
 ) -> Result<BTreeMap<String, Csr>> {
     let mut out = BTreeMap::new();
     for name in entries(r, at, select)? {
+        if !readable(r, &format!("{at}/{name}"), select)? {
+            continue;
+        }
         let matrix = matrix_of(r, &format!("{at}/{name}"), n, None, rows.clone())?.to_csr();
         let matrix = match &rows {
             Some(rows) => matrix.select_columns(&rows.clone().map(Some).collect::<Vec<_>>()),
@@ -201,7 +243,7 @@ fn squares(
     Ok(out)
 }
 
-fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Result<BTreeMap<String, Uns>> {
+pub(crate) fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Result<BTreeMap<String, Uns>> {
     let mut out = BTreeMap::new();
     let mut count = 0;
     let old = matches!(r.kind("obs")?, Some(Kind::Dataset));
@@ -219,7 +261,7 @@ fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Res
     Ok(out)
 }
 
-fn read_raw(r: &dyn Reader, at: &str, n_cells: usize, rows: Option<Range<usize>>) -> Result<Option<Raw>> {
+pub(crate) fn read_raw(r: &dyn Reader, at: &str, n_cells: usize, rows: Option<Range<usize>>) -> Result<Option<Raw>> {
     let prefix = if at.is_empty() { String::new() } else { format!("{at}/") };
     // `raw/X` since anndata 0.7, `raw.X` before.
     for base in [format!("{prefix}raw/"), format!("{prefix}raw.")] {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use scgraft_cells::{Column, Uns};
 
-use super::frame::{plain, read_column, read_frame, write_column, write_frame};
+use super::frame::{plain, read_column, read_frame, what_was_found, write_column, write_frame};
 use super::matrix::{describe, read_matrix, write_csr};
 use super::options::{Select, WriteOptions};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str, entries: &mut usize) -> Result<
     let attrs = r.attrs(at)?;
     let encoding = attrs.text("encoding-type").unwrap_or("");
     let left_out = |why: &str| {
-        tracing::warn!(file = %r.path().display(), slot = at, encoding, "left out: {why}");
+        r.leave_out(at, why);
         Ok(None)
     };
     if encoding == "null" {
@@ -51,15 +51,14 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str, entries: &mut usize) -> Result<
                 }
                 Ok(Some(Uns::Map(map)))
             }
-            _ => left_out("an encoding that is not known"),
+            _ => left_out(&format!("an encoding that is not known ({encoding})")),
         },
         Some(Kind::Dataset) => {
             let shape = r.info(at)?.shape;
             let values = match r.values(at, None) {
                 Ok(values) => values,
                 Err(error @ Error::Content { .. }) => {
-                    tracing::warn!(%error, "left out: a value of this type cannot be represented");
-                    return Ok(None);
+                    return left_out(&format!("a value of a type that is not understood ({})", what_was_found(&error)));
                 }
                 Err(error) => return Err(error),
             };

@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use scgraft_cells::{Array, Cells};
+use scgraft_cells::{Array, Cells, Raw};
 
 use super::frame::write_frame;
+use super::keep::{Kept, write_kept};
 use super::matrix::{write_csr, write_dense, write_matrix};
 use super::options::WriteOptions;
 use super::uns::write_uns;
 use super::{child, encoding};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Writer};
+use crate::hdf5::{self, Reader, Writer};
 
 /// Numbers that are written at once.
-const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 1 << 20;
 
 /// Writes an `.h5ad` file that anndata 0.8 and later reads, whole or not at all.
 ///
-/// Every slot is written as it is in memory; sparse matrices as CSR, numbers of matrices as
+/// Cells that [`read_h5ad`](crate::read_h5ad) read as a whole are written over a copy of their file: what did not change
+/// stays as it stands there, with its types and packing, and so does what this program does not read. What cannot be kept
+/// so is an error, unless [`WriteOptions::drop_unreadable`] asks for less.
+///
+/// Every other slot is written as it is in memory; sparse matrices as CSR, numbers of matrices as
 /// `float32`; a column of texts of which some are missing becomes categorical, since anndata before 0.12 has
 /// no other way to write a missing text. The file appears under its name only when it is complete ([`AtomicFile`]); large
 /// matrices are written in blocks, so little memory is needed beyond that of `cells`.
@@ -39,9 +44,49 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     let path = path.as_ref();
     check(path, cells)?;
     let file = AtomicFile::create(path)?;
-    let mut writer = hdf5::create(file.temporary_path(), options.compression.filter(|&l| l > 0), BLOCK);
+    let temporary = file.temporary_path();
+    if cells.origin.path.is_some() {
+        match write_kept(temporary, cells, options).map_err(|e| file.name(e))? {
+            Kept::Whole => {
+                let r = hdf5::open_again(temporary).map_err(|e| file.name(e))?;
+                let gone = |slot: &&String| !matches!(r.kind(slot), Ok(Some(_)));
+                let lost: Vec<&str> = cells.origin.left_out.iter().filter(gone).map(String::as_str).collect();
+                unkept(path, cells, &lost, "they are links that lead nowhere or into other files", options)?;
+                drop(r);
+                return file.commit();
+            }
+            Kept::Not(reason) => {
+                let lost: Vec<&str> = cells.origin.left_out.iter().map(String::as_str).collect();
+                unkept(path, cells, &lost, &format!("the file they stand in cannot be copied: {reason}"), options)?;
+                tracing::warn!(
+                    "{}: all slots are written anew, matrices as float32 and numbers of tables as float64 and int64: {reason}",
+                    path.display()
+                );
+            }
+        }
+    }
+    let mut writer = hdf5::create(temporary, options.compression.filter(|&l| l > 0), BLOCK);
     write_anndata(&mut writer, cells, options).and_then(|()| writer.finish()).map_err(|e| file.name(e))?;
     file.commit()
+}
+
+/// Refuses to lose slots, or says which are lost where that was asked for.
+fn unkept(path: &Path, cells: &Cells, lost: &[&str], reason: &str, options: &WriteOptions) -> Result<()> {
+    const SHOWN: usize = 8;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let n = lost.len();
+    let mut slots = lost.iter().take(SHOWN).map(|slot| format!("`{slot}`")).collect::<Vec<_>>().join(", ");
+    if n > SHOWN {
+        slots.push_str(&format!(" and {} more", n - SHOWN));
+    }
+    if options.drop_unreadable {
+        tracing::warn!("{}: {n} slot(s) of the input are dropped: {slots}; {reason}", path.display());
+        return Ok(());
+    }
+    let input = cells.origin.path.clone().unwrap_or_default();
+    Err(Error::Unkept { path: path.to_owned(), input, n, slots, reason: reason.to_owned() })
 }
 
 fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells, options: &WriteOptions) -> Result<()> {
@@ -67,26 +112,27 @@ fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells, options: &WriteO
     for (name, value) in &cells.uns {
         write_uns(w, &child("uns", name)?, value, options)?;
     }
-    if let Some(raw) = &cells.raw {
-        w.group("raw", encoding("raw", "0.1.0"))?;
-        write_matrix(w, "raw/X", &raw.x)?;
-        write_frame(w, "raw/var", &raw.var)?;
-        write_arrays(w, "raw/varm", &raw.varm)?;
-    }
-    Ok(())
+    cells.raw.as_ref().map_or(Ok(()), |raw| write_raw(w, raw))
+}
+
+pub(crate) fn write_raw<'a>(w: &mut impl Writer<'a>, raw: &'a Raw) -> Result<()> {
+    w.group("raw", encoding("raw", "0.1.0"))?;
+    write_matrix(w, "raw/X", &raw.x)?;
+    write_frame(w, "raw/var", &raw.var)?;
+    write_arrays(w, "raw/varm", &raw.varm)
 }
 
 fn write_arrays<'a>(w: &mut impl Writer<'a>, at: &str, arrays: &'a BTreeMap<String, Array>) -> Result<()> {
     w.group(at, encoding("dict", "0.1.0"))?;
-    for (name, array) in arrays {
-        let at = child(at, name)?;
-        match array {
-            Array::Dense(m) => write_dense(w, &at, m)?,
-            Array::Sparse(m) => write_csr(w, &at, m)?,
-            Array::Frame(f) => write_frame(w, &at, f)?,
-        }
+    arrays.iter().try_for_each(|(name, array)| write_array(w, &child(at, name)?, array))
+}
+
+pub(crate) fn write_array<'a>(w: &mut impl Writer<'a>, at: &str, array: &'a Array) -> Result<()> {
+    match array {
+        Array::Dense(m) => write_dense(w, at, m),
+        Array::Sparse(m) => write_csr(w, at, m),
+        Array::Frame(f) => write_frame(w, at, f),
     }
-    Ok(())
 }
 
 /// Every slot has to have the rows and columns that `obs` and `var` say.

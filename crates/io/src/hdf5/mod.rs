@@ -32,6 +32,46 @@ pub(crate) fn open(path: &Path) -> Result<impl Reader + use<>> {
     read::PureReader::open(path)
 }
 
+/// Opens a file that was read before, to look again: without telling again what is left out.
+pub(crate) fn open_again(path: &Path) -> Result<impl Reader + use<>> {
+    read::PureReader::open_quietly(path)
+}
+
+/// Starts a new file from an older one: everything in that one stays as it stands there, bytes and types, but what is
+/// removed ([`Update::remove`]) or written anew.
+pub(crate) fn update<'a>(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> Update<'a> {
+    Update(write::PureWriter::on(base, path, compression, block))
+}
+
+/// A file that is being made from an older one.
+pub(crate) struct Update<'a>(write::PureWriter<'a>);
+
+impl<'a> Update<'a> {
+    /// Leaves an object of the older file out, with all that is in it.
+    pub fn remove(&mut self, at: &str) {
+        self.0.remove(at);
+    }
+
+    /// Writes the file. `Some` says why the older file cannot be taken over, and nothing was written then.
+    pub fn finish_update(self) -> Result<Option<String>> {
+        self.0.finish_update()
+    }
+}
+
+impl<'a> Writer<'a> for Update<'a> {
+    fn group(&mut self, at: &str, attrs: Vec<(&str, Attr)>) -> Result<()> {
+        self.0.group(at, attrs)
+    }
+
+    fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()> {
+        self.0.dataset(at, shape, data, attrs)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.finish()
+    }
+}
+
 /// Starts a new file, compressed with deflate at that level (1–9), or not. Numeric datasets of more elements
 /// than `block` are written in blocks of as many.
 pub(crate) fn create<'a>(path: &Path, compression: Option<u32>, block: usize) -> impl Writer<'a> + use<'a> {
@@ -49,6 +89,16 @@ pub(crate) trait Reader: Sync {
     fn kind(&self, at: &str) -> Result<Option<Kind>>;
     /// The names in a group.
     fn children(&self, at: &str) -> Result<Vec<String>>;
+    /// Notes that a slot is left out of what is read, and why.
+    fn leave_out(&self, slot: &str, why: &str);
+    /// The slots left out so far.
+    fn left_out(&self) -> Vec<String>;
+    /// Says what was left out: one line a reason.
+    fn tell_left_out(&self);
+    /// Whether a path goes through a soft link.
+    fn is_link(&self, at: &str) -> bool;
+    /// Links that lead nowhere or into other files.
+    fn lost(&self) -> Vec<String>;
     /// The attributes of a group or dataset.
     fn attrs(&self, at: &str) -> Result<Attrs>;
     /// Counts memory that a slot asks for beside its values against what a file of this size may have in all.

@@ -27,6 +27,8 @@ const MOST_COMPRESSED: u64 = 1100;
 /// Datasets up to this size are read whatever their file's size says about them.
 const SMALL: u64 = 64 << 20;
 const WHOLE: &str = "/";
+/// Slots named in a message.
+const SHOWN: usize = 8;
 
 /// An open HDF5 file.
 pub(super) struct PureReader {
@@ -40,6 +42,10 @@ pub(super) struct PureReader {
     /// What stands in the groups that were looked into. Opening one object by its path walks through all
     /// links of its group, so that a table of many columns would take a time that grows with their square.
     folders: Mutex<HashMap<String, Arc<Folder>>>,
+    /// Slots left out, each with the reason.
+    left_out: Mutex<Vec<(String, String)>>,
+    /// Whether nothing is told.
+    quiet: bool,
 }
 
 type Folder = BTreeMap<String, Object>;
@@ -52,6 +58,26 @@ enum Object {
 
 impl PureReader {
     pub fn open(path: &Path) -> Result<PureReader> {
+        let reader = PureReader::open_quietly(path)?;
+        for slot in &reader.links.unread {
+            let file = path.display();
+            tracing::warn!(
+                "{file}: `/{slot}` has more entries than can be looked through for links: some may be left out"
+            );
+        }
+        for slot in reader.lost() {
+            match &reader.links.targets[&slot] {
+                Target::External { file: other, path } => {
+                    reader.leave_out(&slot, &format!("a link to `{path}` in another file, {other}"));
+                }
+                Target::Soft(to) => reader.leave_out(&slot, &format!("a link to `{to}`, which is not there")),
+            }
+        }
+        Ok(PureReader { quiet: false, ..reader })
+    }
+
+    /// The same without a word.
+    pub fn open_quietly(path: &Path) -> Result<PureReader> {
         let metadata = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
         if metadata.is_dir() {
             return Err(not_hdf5(path, "a folder".to_owned()));
@@ -77,40 +103,16 @@ impl PureReader {
             file = hdf5_pure::File::from_source_with_options(patched, access).map_err(fail)?;
         }
         let budget = AtomicU64::new(2 * most_of(&file));
-        let reader = PureReader {
+        Ok(PureReader {
             path: path.to_owned(),
             file,
             budget,
             links,
             checked: Mutex::default(),
             folders: Mutex::default(),
-        };
-        reader.tell_left_out()?;
-        Ok(reader)
-    }
-
-    /// Names the links that lead nowhere or into other files.
-    fn tell_left_out(&self) -> Result<()> {
-        let file = self.path.display();
-        for (slot, target) in &self.links.targets {
-            match target {
-                Target::External { file: other, path } => {
-                    tracing::warn!(
-                        "{file}: slot `{slot}` is left out: it is a link to `{path}` in another file, {other}"
-                    );
-                }
-                Target::Soft(to) if self.find(slot)?.is_none() => {
-                    tracing::warn!("{file}: slot `{slot}` is left out: it is a link to `{to}`, which is not there");
-                }
-                Target::Soft(_) => {}
-            }
-        }
-        for slot in &self.links.unread {
-            tracing::warn!(
-                "{file}: `/{slot}` has more entries than can be looked through for links: some may be left out"
-            );
-        }
-        Ok(())
+            left_out: Mutex::default(),
+            quiet: true,
+        })
     }
 
     /// What stands in a group, read once.
@@ -317,6 +319,44 @@ impl super::Reader for PureReader {
         &self.path
     }
 
+    fn leave_out(&self, slot: &str, why: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.push((slot.to_owned(), why.to_owned()));
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        left_out.iter().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    fn tell_left_out(&self) {
+        if self.quiet {
+            return;
+        }
+        let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (slot, why) in self.left_out.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            by_reason.entry(why.clone()).or_default().push(slot.clone());
+        }
+        let file = self.path.display();
+        for (why, slots) in by_reason {
+            let shown = slots.iter().take(SHOWN).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ");
+            let more = if slots.len() > SHOWN { format!(" and {} more", slots.len() - SHOWN) } else { String::new() };
+            tracing::warn!("{file}: left out on reading, {why}: {shown}{more}");
+        }
+    }
+
+    fn is_link(&self, at: &str) -> bool {
+        !self.links.targets.is_empty() && self.links.resolve(at).as_deref() != Some(at)
+    }
+
+    fn lost(&self) -> Vec<String> {
+        let leads_nowhere = |(slot, target): (&String, &Target)| match target {
+            Target::External { .. } => Some(slot.clone()),
+            Target::Soft(_) => matches!(self.find(slot), Ok(None) | Err(_)).then(|| slot.clone()),
+        };
+        self.links.targets.iter().filter_map(leads_nowhere).collect()
+    }
+
     fn kind(&self, at: &str) -> Result<Option<Kind>> {
         Ok(self.find(at)?.map(|object| match object {
             Object::Group(_) => Kind::Group,
@@ -416,7 +456,7 @@ impl super::Reader for PureReader {
                     }
                     Ok(values.into_iter().map(|v| v as f32).collect())
                 })?;
-                if rounded.into_inner() {
+                if rounded.into_inner() && !self.quiet {
                     tracing::warn!(file = %self.path.display(), slot = at, "whole numbers above 2^24 are rounded to f32");
                 }
                 Ok(out)

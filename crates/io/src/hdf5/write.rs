@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5_pure::{
     AttrValue, DatasetBuilder, File, FileAccessProperties, FileBuilder, FileLocking, GroupBuilder, MaxExtent,
-    SyncPolicy,
+    RepackOptions, SyncPolicy,
 };
 
 use super::blocks::{blocks, bool_type, records};
@@ -32,12 +32,46 @@ pub(super) struct PureWriter<'a> {
     /// Numeric datasets of more elements than this are written after the others, in blocks of as many.
     block: usize,
     root: Node<'a>,
+    /// The older file that this one is made from, and the objects of it that are left out.
+    base: Option<PathBuf>,
+    removed: Vec<String>,
 }
 
 impl<'a> PureWriter<'a> {
     pub fn new(path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
         let root = Node::Group { attrs: Vec::new(), children: BTreeMap::new() };
-        PureWriter { path: path.to_owned(), compression, block: block.max(1), root }
+        PureWriter { path: path.to_owned(), compression, block: block.max(1), root, base: None, removed: Vec::new() }
+    }
+
+    /// A file that is made from an older one.
+    pub fn on(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
+        PureWriter { base: Some(base.to_owned()), ..PureWriter::new(path, compression, block) }
+    }
+
+    /// Leaves an object of the older file out.
+    pub fn remove(&mut self, at: &str) {
+        self.removed.push(at.to_owned());
+    }
+
+    /// Copies the older file, chunks as they are packed, then adds what is new. `Some` says why it cannot be copied.
+    pub fn finish_update(self) -> Result<Option<String>> {
+        let PureWriter { path, compression, block, root, base, removed } = self;
+        let plan = Plan { path: &path, compression, block };
+        let Some(base) = base else { return Ok(Some("there is no older file".to_owned())) };
+        let options = removed.iter().fold(RepackOptions::new(), |options, at| options.drop_path(at));
+        match hdf5_pure::repack(&base, &path, &options) {
+            Ok(()) => {}
+            Err(hdf5_pure::Error::Io(source)) => {
+                return Err(Error::Io { path: path.clone(), action: "write", source });
+            }
+            Err(other) => return Ok(Some(other.to_string())),
+        }
+        match plan.add_all(root) {
+            Ok(()) => Ok(None),
+            // What the library cannot edit, it can write anew.
+            Err(Error::Damaged { slot, reason, .. }) => Ok(Some(format!("`{slot}`: {reason}"))),
+            Err(other) => Err(other),
+        }
     }
 
     fn place(&mut self, at: &str, node: Node<'a>) -> Result<()> {
@@ -90,7 +124,7 @@ impl<'a> super::Writer<'a> for PureWriter<'a> {
     }
 
     fn finish(self) -> Result<()> {
-        let PureWriter { path, compression, block, root } = self;
+        let PureWriter { path, compression, block, root, .. } = self;
         let plan = Plan { path: &path, compression, block };
         let Node::Group { attrs, children } = root else { return Ok(()) };
         let mut later = Vec::new();
@@ -252,6 +286,54 @@ impl Plan<'_> {
         Ok(())
     }
 
+    /// Adds a tree to a file that is there.
+    fn add_all(&self, root: Node) -> Result<()> {
+        let access =
+            FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose).with_locking(FileLocking::Disabled);
+        let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
+        let (mut groups, mut datasets) = (Vec::new(), Vec::new());
+        flatten(String::new(), root, &mut groups, &mut datasets);
+        // Groups first: attributes can be set on what is there.
+        for (at, _) in groups.iter().filter(|(at, _)| !at.is_empty() && file.group(at).is_err()) {
+            file.root().create_group(at).map_err(|e| self.fail(at, e))?;
+        }
+        let mut later = Vec::new();
+        for (at, shape, data, attrs) in datasets {
+            if self.is_later(&shape, &data) {
+                if self.appends(&shape) {
+                    file.root()
+                        .create_dataset(&at, |dataset| self.empty(dataset, &data, &attrs))
+                        .map_err(|e| self.fail(&at, e))?;
+                }
+                later.push((at, shape, data, attrs));
+            } else {
+                self.add(&file, &(at, shape, data, attrs))?;
+            }
+        }
+        file.commit().map_err(|e| self.fail("/", e))?;
+        for (at, attrs) in groups.iter().filter(|(_, attrs)| !attrs.is_empty()) {
+            let group = if at.is_empty() { file.root() } else { file.group(at).map_err(|e| self.fail(at, e))? };
+            for (name, value) in attrs {
+                group.set_attr(name, attr_value(value)).map_err(|e| self.fail(at, e))?;
+            }
+        }
+        file.commit().map_err(|e| self.fail("/", e))?;
+        file.close().map_err(|e| self.fail("/", e))?;
+        if !later.is_empty() {
+            self.write_later(later)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a dataset to an open file, to be there with the next commit.
+    fn add(&self, file: &File, (at, shape, data, attrs): &Later) -> Result<()> {
+        let mut result = Ok(());
+        file.root()
+            .create_dataset(at, |dataset| result = self.whole(dataset, at, shape, data, attrs))
+            .map_err(|e| self.fail(at, e))?;
+        result
+    }
+
     fn write_later(&self, later: Vec<Later>) -> Result<()> {
         let access = FileAccessProperties::new()
             .with_sync_policy(SyncPolicy::OnClose)
@@ -270,15 +352,30 @@ impl Plan<'_> {
                     start = end;
                 }
             } else {
-                let mut result = Ok(());
-                file.root()
-                    .create_dataset(at, |dataset| result = self.whole(dataset, at, shape, data, attrs))
-                    .map_err(|e| self.fail(at, e))?;
-                result?;
+                self.add(&file, &(at.clone(), shape.clone(), data.clone(), attrs.clone()))?;
                 file.commit().map_err(|e| self.fail(at, e))?;
             }
         }
         file.close().map_err(|e| self.fail("/", e))
+    }
+}
+
+/// The groups of a tree, each before those in it, and its datasets.
+fn flatten<'a>(
+    at: String,
+    node: Node<'a>,
+    groups: &mut Vec<(String, Vec<(String, Attr)>)>,
+    datasets: &mut Vec<Later<'a>>,
+) {
+    match node {
+        Node::Dataset { shape, data, attrs } => datasets.push((at, shape, data, attrs)),
+        Node::Group { attrs, children } => {
+            groups.push((at.clone(), attrs));
+            for (name, child) in children {
+                let at = if at.is_empty() { name } else { format!("{at}/{name}") };
+                flatten(at, child, groups, datasets);
+            }
+        }
     }
 }
 

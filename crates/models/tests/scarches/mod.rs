@@ -1,7 +1,7 @@
 //! What the golden tests of scArches' models share: names of the encoder, a batch, and the comparison of loss
 //! terms, gradients and ten training steps.
 
-use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Workspace};
 use scgraft_models::import::scarches::source;
 use scgraft_models::{Batch, Model, Step};
 use serde_json::json;
@@ -22,8 +22,8 @@ fn with_weights(g: &Golden, mut model: Model, ours: &Ours<'_>) -> Model {
     let values: Vec<_> = model.params.iter().map(|p| ours(&model, "param", &p.name)).collect();
     for (p, v) in model.params.iter_mut().zip(values) {
         let v = v.unwrap_or_else(|| panic!("{}: no weights for `{}`", g.name, p.name));
-        assert_eq!(v.len(), p.values.len(), "{}: `{}`", g.name, p.name);
-        p.values = single(&v);
+        assert_eq!(v.len(), p.n_values(), "{}: `{}`", g.name, p.name);
+        p.put(single(&v));
     }
     model
 }
@@ -38,7 +38,7 @@ fn batch(g: &Golden, model: &Model, rows: &[f64]) -> Batch {
         })
         .collect();
     let mut batch = Batch { rows: rows.iter().map(|&r| r as usize).collect(), ..Batch::default() };
-    let scale = model.network.input_scale();
+    let scale = model.input_scale();
     assert!(scale == InputScale::Log1p || g.settings["recon_loss"] == json!("mse"));
     batch.x.fill(n_genes, scale, sparse.iter().map(|r| (&r.0[..], &r.1[..])));
     batch.library = sparse.iter().map(|r| r.1.iter().sum()).collect();
@@ -51,7 +51,7 @@ fn pass(model: &Model, batch: &Batch, eps: &[f64], step: &Step, grads: &mut Grad
     let mut workspace = Workspace::new();
     // Ours is [latent × cell].
     let noise = single(&transpose(eps, batch.n_cells(), eps.len() / batch.n_cells()));
-    let mut tape = Tape::new(&model.params, &mut workspace, Noise::Given(vec![noise]), true);
+    let mut tape = model.tape(&mut workspace, Noise::Given(vec![noise]), true);
     let loss = model.network.loss(&mut tape, batch, step);
     let terms = loss.iter().map(|t| (t.name, f64::from(tape.scalar(t.value)), f64::from(t.weight))).collect();
     let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
@@ -130,13 +130,13 @@ fn curve(g: &Golden, mut model: Model, ours: &Ours<'_>, prefix: &str) {
         model.network.after_step(&mut model.params, &step);
     }
     for (p, b) in model.params.iter().zip(before.iter()) {
-        if let Some(want) = ours(&model, &format!("{prefix}.final"), &p.name).filter(|w| w.len() == p.values.len()) {
-            assert_close(&format!("{name}: {prefix} final {}", p.name), &p.values, &want, 1e-3);
+        if let Some(want) = ours(&model, &format!("{prefix}.final"), &p.name).filter(|w| w.len() == p.n_values()) {
+            assert_close(&format!("{name}: {prefix} final {}", p.name), p.values(), &want, 1e-3);
             // What upstream's proximal operators set to zero is zero.
-            let (ours, theirs) = (zeros(p.values.iter().map(|&v| f64::from(v))), zeros(want.into_iter()));
-            assert!(ours.abs_diff(theirs) <= p.values.len() / 100, "{name}: {} has {ours} zeros, {theirs}", p.name);
+            let (ours, theirs) = (zeros(p.values().iter().map(|&v| f64::from(v))), zeros(want.into_iter()));
+            assert!(ours.abs_diff(theirs) <= p.n_values() / 100, "{name}: {} has {ours} zeros, {theirs}", p.name);
         } else {
-            let frozen = p.values.iter().zip(&b.values).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+            let frozen = p.values().iter().zip(b.values()).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
             assert!(p.is_trainable() || frozen == 0, "{name}: `{}` is frozen and moved", p.name);
         }
     }

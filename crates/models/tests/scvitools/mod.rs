@@ -4,9 +4,9 @@
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Kind, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
-use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Tape, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Workspace};
 use scgraft_models::import::scvi_tools;
-use scgraft_models::{Batch, Header, Model, Step, Surgery};
+use scgraft_models::{Batch, Known, Model, Newcomers, Step, Surgery};
 use serde_json::{Value, json};
 
 use crate::support::{Golden, assert_close, read_source, single, transpose};
@@ -61,7 +61,7 @@ pub fn prepared(g: &Golden, reference: Option<&Model>) -> Prepared {
             if model.header.labels.is_empty() {
                 options.label = None;
             }
-            Prepared::query(&cells, &model.header.known(), &options).unwrap()
+            Prepared::query(&cells, &model.header.known, &options).unwrap()
         }
         None => Prepared::reference(&cells, None, &options).unwrap(),
     }
@@ -86,33 +86,31 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
     let n_reference = g.settings["n_batch"].as_u64().unwrap() as usize;
     let n_total = g.settings["n_batch_total"].as_u64().map_or(n_reference, |n| n as usize);
     let (mut model, data) = if n_total > n_reference {
-        let header = Header {
+        let known = Known {
             genes: (0..g.shape("data.x")[1]).map(|i| format!("gene{i}")).collect(),
             conditions: (0..n_reference).map(|i| i.to_string()).collect(),
             labels: if with_labels { (0..3).map(|i| i.to_string()).collect() } else { Vec::new() },
             proteins: (0..g.settings["n_input_proteins"].as_u64().unwrap_or(0))
                 .map(|i| format!("protein_{i}"))
                 .collect(),
-            ..Header::default()
+            ..Known::default()
         };
-        let reference = Model::new(name, config, header, 1).unwrap();
+        let reference = Model::new(name, config, known.into(), 1).unwrap();
         let data = prepared(g, Some(&reference));
-        let new = (n_reference..n_total).map(|i| i.to_string()).collect();
-        (reference.surgery(&Surgery::adaptor("query", new), 3).unwrap(), data)
+        let conditions = (n_reference..n_total).map(|i| i.to_string()).collect();
+        let new = Newcomers { conditions, cells: Vec::new() };
+        (reference.surgery(&Surgery::adaptor("query"), &new, 3).unwrap(), data)
     } else {
         let data = prepared(g, None);
         let known = data.known();
         let labels = if with_labels { known.labels } else { Vec::new() };
-        let (genes, conditions, covariates) = (known.genes, known.conditions, known.covariates);
-        let (continuous, proteins) = (known.continuous, known.proteins);
-        let header = Header { genes, conditions, labels, covariates, continuous, proteins, ..Header::default() };
-        (Model::new(name, config, header, 1).unwrap(), data)
+        (Model::new(name, config, Known { labels, ..known }.into(), 1).unwrap(), data)
     };
     let values: Vec<_> = model.params.iter().map(|p| ours(&model, "param", &p.name)).collect();
     for (p, v) in model.params.iter_mut().zip(values) {
         let v = v.unwrap_or_else(|| panic!("{}: no weights for `{}`", g.name, p.name));
-        assert_eq!(v.len(), p.values.len(), "{}: `{}`", g.name, p.name);
-        p.values = single(&v);
+        assert_eq!(v.len(), p.n_values(), "{}: `{}`", g.name, p.name);
+        p.put(single(&v));
     }
     (model, data)
 }
@@ -128,9 +126,9 @@ pub fn rows(values: &[f64]) -> Vec<usize> {
 /// A minibatch, and the labelled one beside it where there is one.
 pub fn batch(model: &Model, data: &Prepared, rows: &[usize], labelled: Option<&[usize]>) -> Batch {
     let mut batch = Batch::default();
-    batch.fill(data, rows, model.network.input_scale());
+    batch.fill(data, rows, model.input_scale()).unwrap();
     if let Some(rows) = labelled {
-        batch.labelled.get_or_insert_default().fill(data, rows, model.network.input_scale());
+        batch.labelled.get_or_insert_default().fill(data, rows, model.input_scale()).unwrap();
     }
     batch
 }
@@ -149,7 +147,7 @@ pub fn pass(
     grads: Option<&mut Grads>,
 ) -> Vec<(&'static str, f64, f64)> {
     let mut workspace = Workspace::new();
-    let mut tape = Tape::new(&model.params, &mut workspace, noise, grads.is_some());
+    let mut tape = model.tape(&mut workspace, noise, grads.is_some());
     let loss = model.network.loss(&mut tape, batch, step);
     let terms = loss.iter().map(|t| (t.name, f64::from(tape.scalar(t.value)), f64::from(t.weight))).collect();
     let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
@@ -208,8 +206,8 @@ pub fn curve(
         model.params.apply_updates(grads.updates());
     }
     for p in model.params.iter() {
-        if let Some(want) = ours(&model, "curve.final", &p.name).filter(|w| w.len() == p.values.len()) {
-            assert_close(&format!("{}: final {}", g.name, p.name), &p.values, &want, 1e-3);
+        if let Some(want) = ours(&model, "curve.final", &p.name).filter(|w| w.len() == p.n_values()) {
+            assert_close(&format!("{}: final {}", g.name, p.name), p.values(), &want, 1e-3);
         }
     }
 }

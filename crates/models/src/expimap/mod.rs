@@ -8,13 +8,13 @@
 //! interactions between programs are not modelled.
 //!
 //! Inference
-//! 1. a₁ = log(1 + X) Uᵀ + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
+//! 1. a₁ = log(1 + x) U + b + A[s],   aᵢ = hᵢ₋₁ Vᵢᵀ + bᵢ
 //! 2. hᵢ = dropout(relu(norm(aᵢ)))
 //! 3. m = h Mᵀ + b_m,   λ = h Λᵀ + b_λ,   q(z) = N(m, exp(λ) + 10⁻⁴)
 //!
 //! Generation
-//! 4. h = W z + L[s]
-//! 5. μ = ℓ softmax(h)   (or exp, softplus, relu of h; identity for squared error)
+//! 4. f = W z + L[s]
+//! 5. μ = ℓ softmax(f)   (or exp, softplus, relu of f; identity for squared error)
 //! 6. x ~ NB(μ, θ),  θ = exp(Θ[s])   (or squared error)
 //!
 //! Loss
@@ -26,46 +26,35 @@
 //! 9. p(y | z) = softmax(C z + c);   the loss gains w_class times −ln p(y | z), mean over the labelled cells. C starts at 0,
 //!    and no surgery trains it: new programs do not enter.
 //!
-//! Programs start apart from the published code, where they start with random signs under the whole lasso: within twenty
-//! epochs most are pruned, and of gene sets that contain each other, such as those of interferon signalling, chance
-//! picks the one that stays. Here each starts as its gene set, all genes in one direction, so that the set that fits a
-//! variation best has the start of it; and w_lasso is annealed as w_kl is, so that it prunes what programs have come to
-//! explain and not how they started.
-//!
-//! New programs in surgery: in the published code they start as the only columns of a layer of their own, with weights of
-//! up to 1/√(their number), many times those of the reference: they shake all genes, and some never recover. And a
-//! query's baseline is in L[s] alone, which starts at random and learns slowly, so that new programs stand in for it.
-//! Here they start as columns of one layer with all others, with weights of up to 1/√(number of programs); L[s] starts
-//! as the mean of those known, and trains alone for `new_wait` epochs before they join.
-//!
 //! | paper | meaning | tensor | shape | upstream name |
 //! |---|---|---|---|---|
-//! | – | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
-//! | – | condition in the encoder | `encoder.input.condition` | condition × hidden | `encoder.FC.L0.cond_L` |
-//! | – | further layers | `encoder.<i>.weight`, `.bias` | hidden × hidden | `encoder.FC.L<i>` |
+//! | U, b | first layer | `encoder.input.weight`, `.bias` | gene × hidden, hidden | `encoder.FC.L0.expr_L` |
+//! | A | condition in the encoder | `encoder.input.condition` | condition × hidden | `encoder.FC.L0.cond_L` |
+//! | Vᵢ, bᵢ | further layers | `encoder.<i>.weight`, `.bias` | hidden × hidden | `encoder.FC.L<i>` |
 //! | – | batch norm, where chosen | `encoder.<i>.norm…` | hidden | `encoder.FC.N<i>` |
-//! | – | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden | `encoder.mean_encoder`, `expand_mean_encoder` |
-//! | – | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden | `encoder.log_var_encoder`, `expand_var_encoder` |
+//! | M, b_m | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden | `encoder.mean_encoder`, `expand_mean_encoder` |
+//! | Λ, b_λ | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden | `encoder.log_var_encoder`, `expand_var_encoder` |
 //! | W | program weights | `decoder.programs…` | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
 //! | L | condition in the decoder | `decoder.condition` | condition × gene | `decoder.L0.cond_L` |
-//! | D | log inverse dispersion | `dispersion` | condition × gene | `theta` |
-//! | – | classifier of labels, where there are any | `classifier.weight`, `.bias` | latent × label, label | none |
+//! | Θ | log inverse dispersion | `dispersion` | condition × gene | `theta` |
+//! | C, c | classifier of labels, where there are any | `classifier.weight`, `.bias` | latent × label, label | none |
 
-use std::ops::Range;
+mod classifier;
+mod programs;
+mod start;
 
-use scgraft_engine::{
-    Axis, Dispersion, Init, InputScale, Key, Layout, Link, Mask, Param, ParamId, Params, ProgramWeights, Tape, Var,
-    group_lasso, soft_threshold, soft_threshold_outside,
-};
+use scgraft_engine::{Axis, Dispersion, Init, InputScale, Link, Ops, ParamId, Params, Role, Var};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::classifier::LinearClassifier;
+use self::programs::SegmentWeights;
 use crate::encoder::{Encoder, Hidden, scarches_values};
 use crate::layers::Norm;
 use crate::settings::parse;
 use crate::{
-    Anneal, Baseline, Batch, Decoded, Distribution, EarlyStopping, Epochs, Header, Input, Loss, Membership, ModelEntry,
-    ModelError, Network, Posterior, Schedule, Segment, Step, Term, Training, VARIANCE_FLOOR,
+    Anneal, Baseline, Batch, Classifier, Decoded, Distribution, EarlyStopping, Epochs, Facts, Header, Input, Loss,
+    ModelEntry, ModelError, Network, Posterior, Programs, Schedule, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
@@ -82,6 +71,7 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     mapping_settings: || json!({ "kl_weight": 0.1, "lasso_anneal": false }),
     published_training: (Training::SCARCHES, Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES }),
     published_settings: || json!({ "gene_set_start": false, "lasso_anneal": false, "new_wait": 0, "frozen_norm_by_batch": true }),
+    small: || json!({ "hidden": [10, 8], "dropout": 0.0 }),
     build,
 };
 
@@ -218,53 +208,18 @@ impl Output {
     }
 }
 
-/// Epochs between changes of the annealed L1 weight.
-const ANNEAL_EVERY: usize = 5;
-
 #[derive(Debug)]
 struct Expimap {
     config: ExpimapConfig,
     n_genes: usize,
     encoder: Encoder,
-    programs: Vec<Programs>,
+    programs: Vec<SegmentWeights>,
     decoder_condition: ParamId,
     dispersion: Option<ParamId>,
-    classifier: Option<Classifier>,
+    classifier: Option<LinearClassifier>,
 }
 
-/// Labels told by program scores: equation 9.
-#[derive(Debug)]
-struct Classifier {
-    /// C, program × label.
-    weight: ParamId,
-    /// c
-    bias: ParamId,
-    n_labels: usize,
-}
-
-impl Classifier {
-    /// Logits of the labels, [cell × label], for z, [latent × cell].
-    fn logits<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Var {
-        let logits = t.decode_programs(
-            z,
-            self.n_labels,
-            vec![ProgramWeights::Dense(self.weight)],
-            Some((self.bias, &batch.one)),
-        );
-        t.to_layout(logits, Layout::ByCell) // 9
-    }
-}
-
-/// A segment of the decoder: its weights, its gene sets, how these bind.
-#[derive(Debug)]
-struct Programs {
-    weight: ParamId,
-    mask: Mask,
-    membership: Membership,
-    of_reference: bool,
-}
-
-fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn Network>), ModelError> {
+fn build(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError> {
     let config: ExpimapConfig = parse(ENTRY.name, config)?;
     config.layers().check(ENTRY.name)?;
     let wrong = |expected, found| Err(ModelError::setting(ENTRY.name, "output", expected, found));
@@ -277,69 +232,21 @@ fn build(config: &Value, header: &Header, key: Key) -> Result<(Params, Box<dyn N
 
     let mut p = Params::new();
     let (genes, conditions) = (header.genes.len(), header.conditions.len());
-    let encoder = Encoder::add(&mut p, (genes, conditions, header.n_programs()), &config.layers(), key);
-    let by_condition = Init::FanIn(conditions);
-    let condition = (Axis::Condition, conditions);
-    let decoder_condition = p.add("decoder.condition", &[condition, (Axis::Gene, genes)], by_condition, key);
-    let dispersion = (config.likelihood == Likelihood::Nb)
-        .then(|| p.add("dispersion", &[condition, (Axis::Gene, genes)], Init::Normal(1.0), key));
-    let add = |s: &Segment| add_programs(&mut p, s, genes, s.programs.len(), config.gene_set_start, key);
-    let programs = header.segments.iter().map(add).collect();
-    let classifier = (!header.labels.is_empty()).then(|| {
-        let labels = (Axis::Label, header.labels.len());
-        let weight =
-            p.add("classifier.weight", &[(Axis::Latent, header.n_programs()), labels], Init::Constant(0.0), key);
-        let bias = p.add("classifier.bias", &[(Axis::One, 1), labels], Init::Constant(0.0), key);
-        Classifier { weight, bias, n_labels: labels.1 }
-    });
+    let encoder = Encoder::add(&mut p, (genes, conditions, header.n_programs()), &config.layers());
+    let by_gene = [(Axis::Condition, conditions), (Axis::Gene, genes)];
+    let decoder_condition = p.declare("decoder.condition", &by_gene, Init::FanIn(conditions));
+    let counts = config.likelihood == Likelihood::Nb;
+    let dispersion = counts.then(|| p.declare("dispersion", &by_gene, Init::Normal(1.0)));
+    p.set_role(Role::FirstLayer, [decoder_condition].into_iter().chain(dispersion));
+    let mut programs = Vec::with_capacity(header.segments.len());
+    let mut before = 0;
+    for segment in &header.segments {
+        programs.push(SegmentWeights::new(&mut p, &config, segment, before, genes));
+        before += segment.programs.len();
+    }
+    let classifier = LinearClassifier::new(&mut p, header);
     let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion, classifier };
     Ok((p, Box::new(network)))
-}
-
-/// The weights of a segment, started as columns of a layer of so many.
-fn add_programs(
-    p: &mut Params,
-    segment: &Segment,
-    genes: usize,
-    columns: usize,
-    gene_set_start: bool,
-    key: Key,
-) -> Programs {
-    let (mask, count) = (segment.mask(genes), segment.programs.len());
-    let axes: &[(Axis, usize)] = match segment.membership {
-        Membership::Hard => &[(Axis::Entry, mask.n_entries())],
-        Membership::Soft | Membership::Free => &[(Axis::Program, count), (Axis::Gene, genes)],
-    };
-    let weight = p.add(&segment.tensor(), axes, Init::FanIn(columns), key);
-    let values = &mut p.get_mut(weight).values;
-    if gene_set_start && segment.membership == Membership::Soft {
-        soft_threshold_outside(values, &mask, genes, f32::INFINITY);
-    }
-    if gene_set_start && segment.membership != Membership::Free {
-        values.iter_mut().for_each(|w| *w = w.abs());
-    }
-    Programs { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
-}
-
-/// New conditions start as the mean of those known: where there is no bias, their rows hold the genes' baseline.
-fn start_as_known(rows: &mut Param) {
-    if rows.new_rows.is_empty() {
-        return;
-    }
-    let (known, width) = (rows.new_rows.start, rows.row_len());
-    let (old, new) = rows.values.split_at_mut(known * width);
-    for (g, start) in (0..width).cycle().zip(new) {
-        *start = old.iter().skip(g).step_by(width).sum::<f32>() / known as f32;
-    }
-}
-
-impl Programs {
-    fn weights(&self) -> ProgramWeights<'_> {
-        match self.membership {
-            Membership::Hard => ProgramWeights::Masked(self.weight, &self.mask),
-            Membership::Soft | Membership::Free => ProgramWeights::Dense(self.weight),
-        }
-    }
 }
 
 impl Expimap {
@@ -353,48 +260,27 @@ impl Expimap {
 
     /// Number of free programs, the last latent dimensions that are.
     fn n_free(&self) -> usize {
-        self.programs.last().filter(|p| p.membership == Membership::Free).map_or(0, |p| p.mask.n_programs())
-    }
-
-    /// The epoch from which programs are decoded. Those that the latest surgery added wait for the new conditions'
-    /// baseline, which they would learn instead of variation.
-    fn joins(&self, programs: &Programs, params: &Params, epochs: usize) -> usize {
-        if programs.of_reference || params.get(programs.weight).new_rows.is_empty() {
-            return 0;
-        }
-        self.config.new_wait.min(epochs / 4)
+        self.programs.last().map_or(0, SegmentWeights::n_free)
     }
 
     /// 4, 5 and 6 with the programs that have joined.
     fn decode<'a>(
         &'a self,
-        t: &mut Tape<'a>,
+        t: &mut dyn Ops<'a>,
         batch: &'a Batch,
         z: Var,
-        joined: impl Fn(&Programs) -> bool,
+        joined: impl Fn(&SegmentWeights) -> bool,
     ) -> Decoded<'a> {
-        let weights =
-            |p: &'a Programs| if joined(p) { p.weights() } else { ProgramWeights::Absent(p.mask.n_programs()) };
+        let weights = |s: &'a SegmentWeights| if joined(s) { s.weights() } else { s.absent() };
         let segments = self.programs.iter().map(weights).collect();
         let condition = Some((self.decoder_condition, &batch.condition));
-        let h = t.decode_programs(z, self.n_genes, segments, condition); // 4
-        let rate = t.mean_of(h, self.link(), &batch.library); // 5
+        let f = t.decode_programs(z, self.n_genes, segments, condition); // 4
+        let rate = t.mean_of(f, self.link(), &batch.library); // 5
         let distribution = match self.dispersion {
             Some(theta) => Distribution::NegativeBinomial(Dispersion::Grouped(theta, &batch.condition)), // 6
             None => Distribution::SquaredError,                                                          // 6
         };
         Decoded { rate, distribution, normalised: self.link() == Link::Softmax }
-    }
-
-    /// The factor on the L1 weight of free programs: a staircase from 1/n to 1 over n epochs.
-    fn new_l1_factor(&self, epoch: usize) -> f32 {
-        let n = self.config.new_l1_anneal;
-        if n == 0 {
-            return 1.0;
-        }
-        // The change at the end of epoch e, a multiple of 5, acts from the next epoch on.
-        let last_change = epoch.saturating_sub(1) / ANNEAL_EVERY * ANNEAL_EVERY;
-        if last_change == 0 { 1.0 / n as f32 } else { (last_change as f32 / n as f32).min(1.0) }
     }
 }
 
@@ -403,35 +289,35 @@ impl Network for Expimap {
         serde_json::to_value(&self.config).unwrap_or_default()
     }
 
-    fn input_scale(&self) -> InputScale {
-        match self.config.likelihood {
+    fn facts(&self) -> Facts {
+        let input_scale = match self.config.likelihood {
             Likelihood::Nb => InputScale::Log1p,
             Likelihood::Mse => InputScale::Identity,
-        }
+        };
+        let log = match self.link() {
+            Link::Softmax | Link::Exp => Some(true),
+            Link::Identity => Some(false),
+            Link::Softplus | Link::Relu => None,
+        };
+        let (offset, dispersion) = (self.decoder_condition, self.dispersion);
+        let baseline = log.map(|log| Baseline { offset, log, dispersion });
+        Facts { input_scale, kl_weight: self.config.kl_weight, baseline, ..Facts::default() }
     }
 
-    fn input_weights(&self) -> Vec<ParamId> {
-        vec![self.encoder.input.weight]
-    }
-
-    fn kl_weight(&self) -> f32 {
-        self.config.kl_weight
-    }
-
-    fn inference<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch) -> Posterior {
+    fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
         self.encoder.inference(t, batch) // 1, 2, 3
     }
 
-    fn generative<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
+    fn generative<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var, _: Option<Var>) -> Decoded<'a> {
         self.decode(t, batch, z, |_| true)
     }
 
-    fn loss<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, step: &Step) -> Loss {
-        let kl_weight = self.kl_weight() * step.annealed;
+    fn loss<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, step: &Step) -> Loss {
+        let kl_weight = self.config.kl_weight * step.annealed;
         let q = self.inference(t, batch);
         let z = t.gaussian_sample(q.mean, q.log_variance, VARIANCE_FLOOR); // 3
         let params = t.params();
-        let joined = |p: &Programs| step.epoch >= self.joins(p, params, step.epochs);
+        let joined = |s: &SegmentWeights| step.epoch >= self.joins(s, params, step.epochs);
         let reconstruction = self.decode(t, batch, z, joined).reconstruction(t, batch); // 6
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
         let mut terms =
@@ -448,132 +334,25 @@ impl Network for Expimap {
         terms
     }
 
-    fn classify<'a>(&'a self, t: &mut Tape<'a>, batch: &'a Batch, z: Var) -> Option<Var> {
-        self.classifier.as_ref().map(|c| c.logits(t, batch, z)) // 9
-    }
-
-    fn stays_frozen(&self) -> Vec<ParamId> {
-        self.classifier.iter().flat_map(|c| [c.weight, c.bias]).collect()
-    }
-
-    fn whole_from(&self, params: &Params, epochs: usize) -> usize {
-        self.programs.iter().map(|p| self.joins(p, params, epochs)).max().unwrap_or(0)
-    }
-
     fn after_step(&self, params: &mut Params, step: &Step) {
-        let (rate, c) = (step.learning_rate, &self.config);
-        for programs in &self.programs {
-            let joins = self.joins(programs, params, step.epochs);
-            let tensor = params.get_mut(programs.weight);
-            if !tensor.is_trainable() || step.epoch < joins {
-                continue;
-            }
-            let values = &mut tensor.values;
-            match programs.membership {
-                Membership::Soft => soft_threshold_outside(values, &programs.mask, self.n_genes, c.l1_weight * rate), // 8
-                Membership::Free => {
-                    let factor = self.new_l1_factor(step.epoch - joins);
-                    soft_threshold(values, c.new_l1_weight * rate * factor); // 8
-                }
-                Membership::Hard => {}
-            }
-            if programs.of_reference {
-                let weight = c.lasso_weight * if c.lasso_anneal { step.annealed } else { 1.0 };
-                for j in 0..programs.mask.n_programs() {
-                    let span = match programs.membership {
-                        Membership::Hard => programs.mask.entries(j),
-                        Membership::Soft | Membership::Free => j * self.n_genes..(j + 1) * self.n_genes,
-                    };
-                    group_lasso(&mut values[span], weight * rate); // 8
-                }
-            }
-        }
+        self.hold_down(params, step); // 8
     }
 
-    fn first_layers(&self) -> Vec<ParamId> {
-        let decoder = self.programs.iter().map(|p| p.weight);
-        self.encoder.first_layer().chain([self.decoder_condition]).chain(self.dispersion).chain(decoder).collect()
+    fn programs(&self) -> Option<&dyn Programs> {
+        Some(self)
     }
 
-    fn add_segment(
-        &mut self,
-        params: &mut Params,
-        segment: &Segment,
-        n_genes: usize,
-        key: Key,
-    ) -> Result<(), ModelError> {
-        let own = segment.programs.len();
-        let known: usize = self.programs.iter().map(|p| p.mask.n_programs()).sum();
-        let columns = if self.config.gene_set_start { known + own } else { own };
-        let added = add_programs(params, segment, n_genes, columns, self.config.gene_set_start, key);
-        let tensor = params.get_mut(added.weight);
-        tensor.new_rows = 0..tensor.rows();
-        if self.config.new_wait > 0 {
-            start_as_known(params.get_mut(self.decoder_condition));
-        }
-        self.programs.push(added);
-        params.grow(Axis::Latent, own, key);
-        Ok(())
-    }
-
-    fn baseline(&self) -> Option<Baseline> {
-        let log = match self.link() {
-            Link::Softmax | Link::Exp => true,
-            Link::Identity => false,
-            Link::Softplus | Link::Relu => return None,
-        };
-        Some(Baseline { offset: self.decoder_condition, log, dispersion: self.dispersion })
-    }
-
-    /// What the reference pruned stays pruned, whatever else a query may change.
-    fn frozen_rows(&self, params: &Params) -> Vec<(ParamId, Range<usize>)> {
-        let mut out = Vec::new();
-        for programs in self.programs.iter().filter(|p| p.of_reference) {
-            let values = params.values(programs.weight);
-            for j in 0..programs.mask.n_programs() {
-                let (rows, span) = match programs.membership {
-                    Membership::Hard => (programs.mask.entries(j), programs.mask.entries(j)),
-                    Membership::Soft | Membership::Free => (j..j + 1, j * self.n_genes..(j + 1) * self.n_genes),
-                };
-                if values[span].iter().all(|&w| w == 0.0) {
-                    out.push((programs.weight, rows));
-                }
-            }
-        }
-        out
-    }
-
-    fn without_dropout(&mut self) {
-        self.config.dropout = 0.0;
-        self.encoder.without_dropout();
-    }
-
-    fn program_weights(&self, params: &Params, _header: &Header) -> Option<Vec<f32>> {
-        let mut out = Vec::new();
-        for programs in &self.programs {
-            let values = params.values(programs.weight);
-            match programs.membership {
-                Membership::Soft | Membership::Free => out.extend_from_slice(values),
-                Membership::Hard => {
-                    for j in 0..programs.mask.n_programs() {
-                        let first = out.len();
-                        out.resize(first + self.n_genes, 0.0);
-                        for (&g, &w) in programs.mask.genes(j).iter().zip(&values[programs.mask.entries(j)]) {
-                            out[first + g as usize] = w;
-                        }
-                    }
-                }
-            }
-        }
-        Some(out)
+    fn classifier(&self) -> Option<&dyn Classifier> {
+        self.classifier.as_ref().map(|c| c as &dyn Classifier)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use scgraft_cells::Known;
     use serde_json::{Value, json};
 
-    use crate::{Granularity, Header, Membership, Model, NewPrograms, Program, Segment, Surgery};
+    use crate::{Granularity, Header, Membership, Model, NewPrograms, Newcomers, Program, Segment, Surgery};
 
     fn program(name: &str, members: &[u32]) -> Program {
         Program { name: name.into(), members: members.to_vec() }
@@ -585,9 +364,9 @@ mod tests {
     }
 
     fn graft_of(mut settings: Value, n_free: usize) -> Model {
+        let genes = (0..5).map(|g| format!("g{g}")).collect();
         let header = Header {
-            genes: (0..5).map(|g| format!("g{g}")).collect(),
-            conditions: vec!["a".into(), "b".into()],
+            known: Known { genes, conditions: vec!["a".into(), "b".into()], ..Known::default() },
             segments: vec![Segment {
                 origin: None,
                 membership: Membership::Hard,
@@ -596,11 +375,9 @@ mod tests {
             ..Header::default()
         };
         settings["hidden"] = json!([4]);
-        let plan = Surgery {
-            programs: Some(NewPrograms { constrained: vec![program("q", &[1, 3])], soft: true, n_free }),
-            ..Surgery::adaptor("c", vec!["c".into()])
-        };
-        Model::new("expimap", &settings, header, 1).unwrap().surgery(&plan, 2).unwrap()
+        let new = NewPrograms { constrained: vec![program("q", &[1, 3])], soft: true, n_free };
+        let plan = Surgery { programs: Some(new), ..Surgery::adaptor("c") };
+        Model::new("expimap", &settings, header, 1).unwrap().surgery(&plan, &Newcomers::of(["c"]), 2).unwrap()
     }
 
     fn values(model: &Model, name: &str) -> Vec<f32> {
@@ -609,7 +386,7 @@ mod tests {
 
     #[test]
     fn new_programs_wait_for_the_baseline() {
-        let whole_from = |model: &Model, epochs| model.network.whole_from(&model.params, epochs);
+        let whole_from = |model: &Model, epochs| model.network.programs().unwrap().all_from(&model.params, epochs);
         assert_eq!([400, 40].map(|n| whole_from(&graft(20, 2), n)), [20, 10]);
         assert_eq!(whole_from(&graft(0, 2), 400), 0);
     }
@@ -630,11 +407,12 @@ mod tests {
     fn an_adaptor_trained_onto_new_programs_needs_them() {
         let first = graft(0, 2);
         let reference = first.reference_hash();
-        let second = first.surgery(&Surgery::adaptor("d", vec!["d".into()]), 3).unwrap();
+        let second = first.surgery(&Surgery::adaptor("d"), &Newcomers::of(["d"]), 3).unwrap();
         let adaptors = second.adaptors(&reference).unwrap();
         assert_eq!(adaptors[1].origin.onto, ["c"]);
         let header = Header { segments: vec![first.header.segments[0].clone()], ..first.header.clone() };
-        let header = Header { conditions: header.conditions[..2].to_vec(), grafts: Vec::new(), ..header };
+        let known = Known { conditions: header.conditions[..2].to_vec(), ..header.known };
+        let header = Header { known, grafts: Vec::new(), segments: header.segments };
         let bare = Model::new("expimap", &first.network.config(), header, 1).unwrap();
         assert_eq!(bare.reference_hash(), reference);
         let refused = bare.attach(&adaptors[1..]).unwrap_err().to_string();
@@ -649,9 +427,9 @@ mod tests {
         let header = Header { segments: vec![reference.header.segments[0].clone()], ..reference.header.clone() };
         let mut pruned = Model::new("expimap", &json!({ "hidden": [4] }), header, 1).unwrap();
         let id = pruned.params.id("decoder.programs").unwrap();
-        pruned.params.get_mut(id).values.fill(0.0);
-        let plan = Surgery { granularity: Granularity::All, ..Surgery::adaptor("e", vec!["e".into()]) };
-        let all = pruned.surgery(&plan, 2).unwrap();
+        pruned.params.write(id).fill(0.0);
+        let plan = Surgery { granularity: Granularity::All, ..Surgery::adaptor("e") };
+        let all = pruned.surgery(&plan, &Newcomers::of(["e"]), 2).unwrap();
         assert!(!all.params.get(id).is_trainable());
         assert!(all.params.iter().filter(|p| p.name != "decoder.programs").all(|p| p.is_trainable()));
     }

@@ -1,0 +1,154 @@
+//! Data as people have it: labels that say "none" in words, names that differ by a trifle, counts in another slot.
+
+use scgraft::cells::{Array, Cells, Column, Matrix, Raw, log1p, normalize_total};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+
+use super::{folder_with, scgraft, train};
+
+fn read(folder: &tempfile::TempDir, name: &str) -> Cells {
+    read_h5ad(folder.path().join(name), &ReadOptions::default()).unwrap()
+}
+
+fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
+    write_h5ad(folder.path().join(name), cells, &WriteOptions::default()).unwrap();
+}
+
+/// The labels of the reference, every fourth replaced.
+fn with_labels(cells: &Cells, replacement: Option<&str>) -> Cells {
+    let mut cells = cells.clone();
+    let mut labels = cells.obs.column("cell_type").unwrap().texts();
+    labels.iter_mut().step_by(4).for_each(|label| *label = replacement.map(str::to_owned));
+    cells.obs.set("cell_type", Column::Text(labels));
+    cells
+}
+
+#[test]
+fn a_word_for_no_label_is_no_label() {
+    let folder = folder_with(&["reference_out.h5ad", "query.h5ad", "reference.scgraft"]);
+    let reference = read(&folder, "reference_out.h5ad");
+    write(&folder, "none.h5ad", &with_labels(&reference, None));
+    let evaluate = |file: &str| {
+        scgraft(folder.path(), &["evaluate", file, "--batch", "batch", "--labels", "cell_type", "--json"]).good()
+    };
+    let wanted = evaluate("none.h5ad").json();
+    for word in ["", "  ", "NA", "nan", "None"] {
+        write(&folder, "word.h5ad", &with_labels(&reference, Some(word)));
+        let mut found = evaluate("word.h5ad");
+        found.stdout = found.stdout.replace("word.h5ad", "none.h5ad");
+        assert_eq!(found.json(), wanted, "{word:?}");
+    }
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--epochs", "1", "-o", "mapped.h5ad"];
+    scgraft(folder.path(), &map).good();
+    let annotate = ["annotate", "word.h5ad", "mapped.h5ad", "--labels", "cell_type", "-o", "labelled.h5ad"];
+    assert!(scgraft(folder.path(), &annotate).good().stderr.contains("`None` ("));
+}
+
+#[test]
+fn labels_that_hdf5_cannot_hold_keep_their_columns() {
+    let folder = folder_with(&["reference_out.h5ad", "query.h5ad", "reference.scgraft"]);
+    let mut reference = read(&folder, "reference_out.h5ad");
+    let labels = reference.obs.column("cell_type").unwrap().labels();
+    let mut kinds: Vec<String> = labels.iter().flatten().cloned().collect();
+    kinds.sort();
+    kinds.dedup();
+    let odd = ["T/x", "T_x", "."];
+    let renamed: Vec<&str> =
+        labels.iter().flatten().map(|l| odd[kinds.iter().position(|k| k == l).unwrap() % 3]).collect();
+    reference.obs.set("cell_type", Column::categorical(&renamed));
+    write(&folder, "odd.h5ad", &reference);
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--epochs", "1", "-o", "mapped.h5ad"];
+    scgraft(folder.path(), &map).good();
+    scgraft(folder.path(), &["annotate", "odd.h5ad", "mapped.h5ad", "--labels", "cell_type"]).good();
+    let mapped = read(&folder, "mapped.h5ad");
+    let Some(Array::Frame(table)) = mapped.obsm.get("cell_type_probabilities") else { panic!() };
+    assert_eq!(table.names(), ["dot", "T_x (2)", "T_x"]);
+    for i in 0..table.len() {
+        let sum: f64 = table.columns.iter().filter_map(|(_, c)| c.number(i)).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+    }
+    let names = scgraft::slots::table_names(&mapped, "cell_type_probabilities").unwrap();
+    assert_eq!(names, [".", "T/x", "T_x"]);
+}
+
+#[test]
+fn the_slot_with_counts_is_named() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"]);
+    let at = folder.path();
+    let mut cells = read(&folder, "reference.h5ad");
+    let counts = cells.x.take().unwrap();
+    cells.layers.insert("counts".into(), counts.clone());
+    write(&folder, "none.h5ad", &cells);
+    scgraft(at, &train("none.h5ad", &["-o", "out"])).says(&["has no X", "--layer counts", "500 genes"]);
+    cells.x = Some(Matrix::Sparse(log1p(&normalize_total(&counts.to_csr(), Some(1e4)))));
+    write(&folder, "layer.h5ad", &cells);
+    scgraft(at, &train("layer.h5ad", &["-o", "out"])).says(&["--layer counts"]);
+    cells.layers.clear();
+    cells.raw = Some(Raw { x: counts, var: cells.var.clone(), varm: Default::default() });
+    let few: Vec<usize> = (0..100).collect();
+    let columns: Vec<Option<usize>> = few.iter().map(|&g| Some(g)).collect();
+    cells.x = cells.x.map(|x| Matrix::Sparse(x.to_csr().select_columns(&columns)));
+    cells.var = cells.var.select(&few);
+    cells.varm.clear();
+    write(&folder, "raw.h5ad", &cells);
+    scgraft(at, &train("raw.h5ad", &["-o", "out"])).says(&["raw.X holds whole numbers", "--raw"]);
+    scgraft(at, &["map", "reference.scgraft", "raw.h5ad", "--condition", "batch", "-o", "out"]).says(&["--raw"]);
+    assert!(!at.join("out").exists());
+}
+
+#[test]
+fn trifles_in_names_are_told_looked_past_and_remembered() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
+    let at = folder.path();
+    let mut query = read(&folder, "query.h5ad");
+    query.var.index.iter_mut().for_each(|name| *name = format!("GRCh38_{name}.3"));
+    write(&folder, "trifles.h5ad", &query);
+    let map = |more: &[&'static str]| {
+        let fixed =
+            ["map", "reference.scgraft", "trifles.h5ad", "--condition", "batch", "--epochs", "1", "-o", "m.h5ad"];
+        scgraft(at, &[&fixed[..], more].concat())
+    };
+    map(&[]).says(&["--gene-names strip-prefix,strip-version"]);
+    map(&["--min-overlap", "0"]).says(&["0 of the model's", "--gene-names"]);
+    map(&["--gene-names", "strip-prefix,strip-version", "--save-model", "m.scgraft"]).good();
+    let mapped = read(&folder, "m.h5ad");
+    let Some(Array::Dense(weights)) = mapped.varm.get("scgraft_weights") else { panic!() };
+    assert!(weights.values.iter().any(|w| *w != 0.0));
+    // The model knows how the query's genes are named.
+    scgraft(at, &["likelihood", "m.scgraft", "m.h5ad", "--condition", "batch"]).good();
+}
+
+#[test]
+fn what_could_only_go_wrong_is_refused() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"]);
+    let at = folder.path();
+    for (option, value) in [
+        ("--epochs", "0"),
+        ("--batch-size", "0"),
+        ("--learning-rate", "-1"),
+        ("--kl-weight", "nan"),
+        ("--lasso-weight", "-0.5"),
+        ("--train-fraction", "NaN"),
+    ] {
+        let option = format!("{option}={value}");
+        let fixed = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "batch", "-o", "out"];
+        scgraft(at, &[&fixed[..], &[&option]].concat()).says(&["expected"]);
+    }
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "out", "--min-overlap=nan"];
+    scgraft(at, &map).says(&["--min-overlap"]);
+    assert!(!at.join("out").exists());
+}
+
+#[test]
+fn many_conditions_of_few_cells_are_one_line_and_escapes_are_not_sent() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
+    let mut query = read(&folder, "query.h5ad");
+    let names: Vec<String> = (0..query.n_cells()).map(|i| format!("\u{1b}]0;cell{i}")).collect();
+    query.obs.set("barcode", Column::categorical(&names));
+    write(&folder, "barcodes.h5ad", &query);
+    let map =
+        ["map", "reference.scgraft", "barcodes.h5ad", "--condition", "barcode", "--epochs", "1", "-o", "out.h5ad"];
+    let run = scgraft(folder.path(), &map).good();
+    assert!(run.stderr.contains("100 conditions have only a few cells"), "{}", run.stderr);
+    assert!(!run.stderr.contains('\u{1b}') && !run.stdout.contains('\u{1b}'), "{:?}", run.stderr);
+    assert!(run.stderr.lines().filter(|l| l.contains("WARN")).count() < 6, "{}", run.stderr);
+}

@@ -1,0 +1,122 @@
+//! Every reader against damaged files: so many cases each as `SCGRAFT_FUZZ` says, or a few hundred.
+
+#![allow(clippy::print_stderr)]
+
+use std::path::{Path, PathBuf};
+
+use scgraft_fuzz::{Target, run};
+use scgraft_io::{
+    GmtOptions, ReadOptions, TableOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list,
+    read_table, write_h5ad,
+};
+use scgraft_models::{Adaptor, Model};
+
+/// Cases of each reader when nothing else is asked for.
+const FEW: u64 = 300;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../io/tests/fixtures")
+}
+
+/// The fixtures with these endings.
+fn files(endings: &[&str]) -> Vec<(String, Vec<u8>)> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(fixtures()).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let name = |p: &Path| p.file_name().unwrap().to_string_lossy().into_owned();
+    let fits = |p: &&PathBuf| p.is_file() && endings.iter().any(|e| name(p).ends_with(e));
+    paths.iter().filter(fits).map(|p| (name(p), std::fs::read(p).unwrap())).collect()
+}
+
+fn texts(list: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+    list.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+}
+
+fn hold(name: &str, seeds: Vec<(String, Vec<u8>)>, read: &dyn Fn(&Path)) {
+    assert!(!seeds.is_empty(), "{name}: no sound file to change");
+    let cases = std::env::var("SCGRAFT_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(FEW);
+    let folder = tempfile::tempdir().unwrap();
+    let found = run(&Target { name, seeds, read }, 0..cases, folder.path()).unwrap();
+    eprintln!("{name}: {} cases, {} failures, slowest {:?}", found.cases, found.failures.len(), found.slowest);
+    assert!(found.failures.is_empty(), "{name}: {:?}", &found.failures[..found.failures.len().min(10)]);
+}
+
+#[test]
+fn cells() {
+    let few = ReadOptions { rows: Some(1..3), ..ReadOptions::default() };
+    hold("h5ad", files(&[".h5ad"]), &|path| {
+        let _ = read_h5ad(path, &few);
+        let _ = inspect_h5ad(path);
+        // What can be read can be written over a copy, or is refused.
+        if let Ok(cells) = read_h5ad(path, &ReadOptions::default()) {
+            let _ = write_h5ad(path.with_extension("copy"), &cells, &WriteOptions::default());
+        }
+    });
+    hold("other containers", files(&[".h5", ".loom", ".h5mu"]), &|path| {
+        let _ = read_cells(path, &ReadOptions::default());
+    });
+}
+
+#[test]
+fn matrix_market() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["barcodes.tsv", "genes.tsv"] {
+        std::fs::copy(fixtures().join("tenx_mtx_v2").join(name), folder.path().join(name)).unwrap();
+    }
+    let seed = std::fs::read(fixtures().join("tenx_mtx_v2/matrix.mtx")).unwrap();
+    hold("matrix.mtx", vec![("matrix.mtx".into(), seed)], &|path| {
+        std::fs::copy(path, folder.path().join("matrix.mtx")).unwrap();
+        let _ = read_cells(folder.path(), &ReadOptions::default());
+    });
+}
+
+#[test]
+fn gene_sets() {
+    let seeds = texts(&[
+        ("a.gmt", "S1\tna\tA\tB\tC\nS2\thttp://x\tB\tD\n"),
+        ("weights.gmt", "S1\t\tA,1.0\tB,0.5\nS2\t\tB,1.0\tD,3\n"),
+        ("a.gmx", "S1\tS2\nna\tna\nA\tB\nB\tD\nC\t\n"),
+        ("a.grp", "S1\n> http://x\nA\nB\n"),
+        ("table.csv", "gene,S1,S2\nA,1,0\nB,1,1\n"),
+        ("long.tsv", "S1\tA\nS1\tB\nS2\tB\n"),
+        ("a.json", r#"{"S1": {"geneSymbols": ["A","B"], "exactSource": "x"}, "S2": ["B"]}"#),
+        ("a.xml", "<MSIGDB><GENESET STANDARD_NAME=\"S1\" MEMBERS_SYMBOLIZED=\"A,B&amp;C\"/></MSIGDB>"),
+    ]);
+    hold("gene sets", seeds, &|path| {
+        let _ = read_gmt(&[path], &GmtOptions::default());
+    });
+}
+
+#[test]
+fn tables() {
+    let seeds = texts(&[
+        ("a.csv", "cell,type,n,ok\nc1,\"T, \"\"x\"\"\",1,TRUE\nc2,B,,FALSE\n"),
+        ("a.tsv", "type\tn\nc1\tT\t1.5\nc2\tB\tNA\n"),
+        ("semicolon.csv", "a;b\n1;2\n"),
+    ]);
+    hold("tables", seeds, &|path| {
+        let _ = read_table(path, &TableOptions::default());
+        let _ = read_list(path);
+    });
+}
+
+#[test]
+fn models() {
+    let safe = |json: &str, values: usize| {
+        let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(json.as_bytes());
+        bytes.extend(std::iter::repeat_n(0u8, values));
+        bytes
+    };
+    let json = r#"{"__metadata__":{"scgraft":"{\"format\":1,\"model\":\"expimap\"}"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#;
+    let mut seeds = vec![("a.scgraft".to_owned(), safe(json, 24))];
+    if let Some(folder) = std::env::var_os("SCGRAFT_MODELS") {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            seeds.push(("real.scgraft".to_owned(), std::fs::read(path).unwrap()));
+        }
+    }
+    hold("models and adaptors", seeds, &|path| {
+        let _ = Model::load(path);
+        let _ = Adaptor::load(path);
+    });
+}
