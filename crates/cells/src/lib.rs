@@ -10,6 +10,7 @@ mod prepare;
 mod programs;
 mod rows;
 mod simulate;
+mod view;
 
 pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::CellsError;
@@ -24,3 +25,4 @@ pub use prepare::{
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
 pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
+pub use view::{Number, Place, SparseView, ViewError};

@@ -1,0 +1,259 @@
+//! Cells on their way between AnnData and the library.
+
+use std::sync::{Arc, Mutex};
+
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use scgraft::cells::{Array, Cells, Frame, GeneSet, Matrix, Raw, Role, SimulateOptions, TrueProgram};
+use serde_json::json;
+
+use crate::counts::Counts;
+use crate::error::refuse;
+use crate::frame::{column, frame, frame_out};
+use crate::json::to_python;
+use crate::output::Written;
+use crate::run::run;
+use crate::uns::{array, csr_out, map, map_out};
+
+/// Cells with what a call needs of them.
+#[pyclass(frozen, name = "Cells", module = "scgraft._native")]
+pub struct PyCells {
+    inner: Mutex<Arc<Cells>>,
+}
+
+impl PyCells {
+    /// Cells for Python to hold.
+    pub fn of(cells: Cells) -> Self {
+        PyCells { inner: Mutex::new(Arc::new(cells)) }
+    }
+
+    /// The cells, shared.
+    pub fn get(&self) -> PyResult<Arc<Cells>> {
+        Ok(self.inner.lock().map_err(|_| broken())?.clone())
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Cells) -> PyResult<T>) -> PyResult<T> {
+        let mut inner = self.inner.lock().map_err(|_| broken())?;
+        change(Arc::get_mut(&mut inner).ok_or_else(|| refuse("these cells are in use"))?)
+    }
+}
+
+fn broken() -> PyErr {
+    refuse("these cells were given up after an error; make them again")
+}
+
+#[pymethods]
+impl PyCells {
+    /// Cells and genes by name, nothing else.
+    #[new]
+    fn new(cells: Vec<String>, genes: Vec<String>) -> Self {
+        PyCells::of(Cells::empty(Frame::new(cells), Frame::new(genes)))
+    }
+
+    /// Puts expression into X (`slot` "X"), a layer of that name, or `raw`, which has genes of its own.
+    #[pyo3(signature = (slot, counts, layer = None, raw_var = None))]
+    fn set_expression(
+        &self,
+        slot: &str,
+        counts: &Counts,
+        layer: Option<String>,
+        raw_var: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let var = raw_var.map(frame).transpose()?;
+        let x = Matrix::Sparse(counts.take()?);
+        self.change(|cells| {
+            match (slot, layer, var) {
+                ("layer", Some(name), _) => drop(cells.layers.insert(name, x)),
+                ("raw", _, Some(var)) => cells.raw = Some(Raw { x, var, varm: Default::default() }),
+                _ => cells.x = Some(x),
+            }
+            Ok(())
+        })
+    }
+
+    /// A column of obs.
+    fn set_obs(&self, name: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = column(values)?;
+        self.change(|cells| {
+            if values.len() != cells.n_cells() {
+                return Err(refuse(format!(
+                    "column `{name}` of obs has {} rows for {} cells",
+                    values.len(),
+                    cells.n_cells()
+                )));
+            }
+            cells.obs.set(name, values);
+            Ok(())
+        })
+    }
+
+    /// A column of var.
+    fn set_var(&self, name: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = column(values)?;
+        self.change(|cells| {
+            if values.len() != cells.n_genes() {
+                return Err(refuse(format!(
+                    "column `{name}` of var has {} rows for {} genes",
+                    values.len(),
+                    cells.n_genes()
+                )));
+            }
+            cells.var.set(name, values);
+            Ok(())
+        })
+    }
+
+    /// An entry of obsm: a float32 array, or a table.
+    fn set_obsm(&self, name: String, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = array(values)?;
+        self.change(|cells| {
+            if values.n_rows() != cells.n_cells() {
+                let (n, m) = (values.n_rows(), cells.n_cells());
+                return Err(refuse(format!("obsm[\"{name}\"] has {n} rows for {m} cells")));
+            }
+            cells.obsm.insert(name, values);
+            Ok(())
+        })
+    }
+
+    /// An entry of varm.
+    fn set_varm(&self, name: String, values: &Bound<'_, PyAny>) -> PyResult<()> {
+        let values = array(values)?;
+        self.change(|cells| {
+            cells.varm.insert(name, values);
+            Ok(())
+        })
+    }
+
+    /// Everything of uns that can be read.
+    fn set_uns(&self, values: &Bound<'_, PyDict>) -> PyResult<()> {
+        let values = map(values)?;
+        self.change(|cells| {
+            cells.uns = values;
+            Ok(())
+        })
+    }
+
+    /// How many cells and genes.
+    #[getter]
+    fn shape(&self) -> PyResult<(usize, usize)> {
+        let cells = self.get()?;
+        Ok((cells.n_cells(), cells.n_genes()))
+    }
+}
+
+/// Simulated cells: `{"reference": …, "query": …, "gene_sets": {name: genes}, "truth": …}`; options as JSON.
+#[pyfunction]
+pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<PyAny>> {
+    let options = sizes(options)?;
+    let found = run(py, threads, None, move |_| Ok(scgraft::cells::simulate(&options)?))?;
+    let genes = found.reference.var.index.clone();
+    let truth = json!({
+        "novel_type": found.truth.novel_type,
+        "programs": found.truth.programs.iter().map(|p| program(p, &genes)).collect::<Vec<_>>(),
+        "hidden": program(&found.truth.hidden, &genes),
+    });
+    let out = PyDict::new(py);
+    let activity = [found.truth.reference_activity, found.truth.query_activity];
+    for ((name, mut cells), activity) in
+        [("reference", found.reference), ("query", found.query)].into_iter().zip(activity)
+    {
+        cells.obsm.insert("true_activity".into(), Array::Dense(activity));
+        out.set_item(name, whole(py, cells)?)?;
+    }
+    let sets = PyDict::new(py);
+    for GeneSet { name, genes, .. } in found.gene_sets {
+        sets.set_item(name, genes)?;
+    }
+    out.set_item("gene_sets", sets)?;
+    out.set_item("truth", to_python(py, &truth)?)?;
+    out.into_py_any(py)
+}
+
+/// Sizes of a simulation.
+#[derive(serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Sizes {
+    n_reference: usize,
+    n_query: usize,
+    n_genes: usize,
+    n_programs: usize,
+    n_cell_types: usize,
+    n_reference_batches: usize,
+    n_query_batches: usize,
+    batch_effect: f64,
+    seed: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        let o = SimulateOptions::default();
+        Sizes {
+            n_reference: o.n_reference,
+            n_query: o.n_query,
+            n_genes: o.n_genes,
+            n_programs: o.n_programs,
+            n_cell_types: o.n_cell_types,
+            n_reference_batches: o.n_reference_batches,
+            n_query_batches: o.n_query_batches,
+            batch_effect: o.batch_effect,
+            seed: o.seed,
+        }
+    }
+}
+
+fn sizes(options: &str) -> PyResult<SimulateOptions> {
+    let s: Sizes = serde_json::from_str(options).map_err(|e| refuse(e.to_string()))?;
+    Ok(SimulateOptions {
+        n_reference: s.n_reference,
+        n_query: s.n_query,
+        n_genes: s.n_genes,
+        n_programs: s.n_programs,
+        n_cell_types: s.n_cell_types,
+        n_reference_batches: s.n_reference_batches,
+        n_query_batches: s.n_query_batches,
+        batch_effect: s.batch_effect,
+        seed: s.seed,
+        ..SimulateOptions::default()
+    })
+}
+
+fn program(p: &TrueProgram, genes: &[String]) -> serde_json::Value {
+    let (role, types) = match &p.role {
+        Role::CellType(t) => ("cell type", vec![t.clone()]),
+        Role::Lineage(t) => ("lineage", t.clone()),
+        Role::StimulationUp => ("stimulation, up", Vec::new()),
+        Role::StimulationDown => ("stimulation, down", Vec::new()),
+        Role::Background => ("background", Vec::new()),
+        Role::Decoy => ("decoy", Vec::new()),
+    };
+    let loadings: Vec<_> = p.loadings.iter().map(|&(g, w)| json!([genes[g as usize], w])).collect();
+    json!({"name": p.name, "role": role, "cell_types": types, "loadings": loadings})
+}
+
+/// Cells as the parts of an AnnData.
+fn whole(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
+    let out = PyDict::new(py);
+    let x = match cells.x {
+        Some(Matrix::Sparse(m)) => m,
+        Some(Matrix::Dense(m)) => m.to_csr(),
+        None => return Err(refuse("cells without a matrix")),
+    };
+    out.set_item("x", csr_out(py, x)?)?;
+    out.set_item("obs", frame_out(py, cells.obs)?)?;
+    out.set_item("var", frame_out(py, cells.var)?)?;
+    let obsm = PyDict::new(py);
+    for (name, values) in cells.obsm {
+        obsm.set_item(name, crate::uns::array_out(py, values)?)?;
+    }
+    out.set_item("obsm", obsm)?;
+    out.set_item("uns", map_out(py, cells.uns)?)?;
+    out.into_py_any(py)
+}
+
+/// The tables that a function of the library wrote into cells that had none of their own, for the package to put into an
+/// AnnData.
+pub fn written(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
+    Written::of(cells).into_python(py)
+}

@@ -1,0 +1,651 @@
+//! Models, adaptors and cells as a model takes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use numpy::IntoPyArray;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyFileNotFoundError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use scgraft::analysis::programs::DirectionMethod;
+use scgraft::cells::{Cells, Frame, GeneSet, Prepared};
+use scgraft::decode::{Decode, decode};
+use scgraft::expression::predict;
+use scgraft::hub::{Address, Hub, ImportOptions, Settings};
+use scgraft::io::{DuplicateSets, GmtOptions};
+use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
+use scgraft::pipeline::program_weights;
+use scgraft::query::{map_query, prepare_known};
+use scgraft::reference::train_reference;
+use scgraft::train::{FitReport, TrainConfig};
+use scgraft::{Embedding, Error, slots};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::cells::{PyCells, written};
+use crate::error::{raise, refuse, spoken};
+use crate::frame::frame_out;
+use crate::json::to_python;
+use crate::plan::{Data, MapOptions, TrainOptions};
+use crate::run::{Checkpoints, briefly, run};
+use crate::uns::{csr_out, dense_out};
+
+/// A trained model. It does not change: what trains gives a new one.
+#[pyclass(frozen, name = "Model", module = "scgraft._native")]
+pub struct PyModel {
+    /// The model.
+    pub inner: Arc<Model>,
+}
+
+/// What one graft added to a reference.
+#[pyclass(frozen, name = "Adaptor", module = "scgraft._native")]
+pub struct PyAdaptor {
+    inner: Arc<Adaptor>,
+}
+
+/// Cells as a model takes them.
+#[pyclass(frozen, name = "Prepared", module = "scgraft._native")]
+pub struct PyPrepared {
+    /// The cells.
+    pub inner: Arc<Prepared>,
+}
+
+impl PyModel {
+    fn of(model: Model) -> Self {
+        PyModel { inner: Arc::new(model) }
+    }
+}
+
+/// Options of a call, as JSON.
+pub fn options<T: for<'d> Deserialize<'d>>(json: &str) -> PyResult<T> {
+    serde_json::from_str(json).map_err(|e| refuse(e.to_string()))
+}
+
+fn file(path: &Path) -> PyResult<()> {
+    match path.exists() {
+        true => Ok(()),
+        false => Err(PyFileNotFoundError::new_err(format!("{}: there is no such file", path.display()))),
+    }
+}
+
+#[pymethods]
+impl PyModel {
+    /// Reads a model file.
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        file(&path)?;
+        Ok(PyModel::of(briefly(py, || Model::load(&path))?))
+    }
+
+    /// A model from the bytes of its file.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        Ok(PyModel::of(briefly(py, || Model::from_bytes(bytes))?))
+    }
+
+    /// The bytes of its file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.inner.to_bytes().map_err(raise)?))
+    }
+
+    /// Writes the model, whole or not at all.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        briefly(py, || scgraft::save::model(&path, &self.inner))
+    }
+
+    /// The model with adaptors of its reference.
+    fn attach(&self, py: Python<'_>, adaptors: Vec<Bound<'_, PyAdaptor>>) -> PyResult<PyModel> {
+        let adaptors: Vec<Adaptor> = adaptors.iter().map(|a| (*a.get().inner).clone()).collect();
+        Ok(PyModel::of(briefly(py, || self.inner.attach(&adaptors))?))
+    }
+
+    /// The base model's name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.entry.name
+    }
+
+    /// The genes, in order.
+    #[getter]
+    fn genes(&self) -> Vec<String> {
+        self.inner.header.genes.clone()
+    }
+
+    /// The conditions, in order.
+    #[getter]
+    fn conditions(&self) -> Vec<String> {
+        self.inner.header.conditions.clone()
+    }
+
+    /// The labels that it predicts.
+    #[getter]
+    fn labels(&self) -> Vec<String> {
+        self.inner.header.labels.clone()
+    }
+
+    /// The proteins.
+    #[getter]
+    fn proteins(&self) -> Vec<String> {
+        self.inner.header.proteins.clone()
+    }
+
+    /// Categorical covariates with their levels.
+    #[getter]
+    fn covariates(&self) -> Vec<(String, Vec<String>)> {
+        self.inner.header.covariates.clone()
+    }
+
+    /// Continuous covariates.
+    #[getter]
+    fn continuous(&self) -> Vec<String> {
+        self.inner.header.continuous.clone()
+    }
+
+    /// The names of the grafts.
+    #[getter]
+    fn grafts(&self) -> Vec<String> {
+        self.inner.header.grafts.iter().map(|g| g.name.clone()).collect()
+    }
+
+    /// The names of the latent dimensions.
+    #[getter]
+    fn latent_names(&self) -> Vec<String> {
+        self.inner.latent_names()
+    }
+
+    /// How many of them are gene programs.
+    #[getter]
+    fn n_programs(&self) -> usize {
+        self.inner.header.n_programs()
+    }
+
+    /// What names the reference under all grafts.
+    #[getter]
+    fn reference_hash(&self) -> String {
+        self.inner.reference_hash()
+    }
+
+    /// Its settings.
+    #[getter]
+    fn settings(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        to_python(py, &self.inner.network.config())
+    }
+
+    /// How it came about.
+    #[getter]
+    fn provenance(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        to_python(py, &Value::Object(self.inner.provenance.clone()))
+    }
+
+    /// Training history, a table: one row an epoch.
+    #[getter]
+    fn history(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        frame_out(py, slots::history(&self.inner))
+    }
+
+    /// Names and shapes of the tensors.
+    #[getter]
+    fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        self.inner.params.iter().map(|p| (p.name.clone(), p.shape.clone())).collect()
+    }
+
+    /// A tensor, copied.
+    fn parameter(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyAny>> {
+        let Some(id) = self.inner.params.id(name) else {
+            return Err(refuse(format!("the model has no tensor {name:?}")));
+        };
+        let p = self.inner.params.get(id);
+        let array = numpy::ndarray::ArrayD::from_shape_vec(numpy::ndarray::IxDyn(&p.shape), p.values.clone());
+        array.map_err(|e| refuse(e.to_string()))?.into_pyarray(py).into_py_any(py)
+    }
+
+    /// The decoder's weights, genes × programs; None for a model without programs.
+    fn program_weights(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let weights = briefly(py, || Ok::<_, Error>(program_weights(&self.inner)))?;
+        weights.map(|w| dense_out(py, w)).transpose()
+    }
+
+    /// The programs, one dictionary each; None for a model without.
+    fn programs(&self, py: Python<'_>, rule: &str) -> PyResult<Option<Py<PyAny>>> {
+        let Some(rule) = DirectionMethod::ALL.into_iter().find(|m| m.name() == rule) else {
+            let known: Vec<&str> = DirectionMethod::ALL.iter().map(|m| m.name()).collect();
+            return Err(refuse(format!("direction={rule:?}: expected one of {}", known.join(", "))));
+        };
+        let found = briefly(py, || scgraft::programs::programs(&self.inner, &[rule]))?;
+        let Some(found) = found else { return Ok(None) };
+        let list = PyList::empty(py);
+        for p in found {
+            let d = PyDict::new(py);
+            d.set_item("name", &p.name)?;
+            d.set_item("graft", &p.graft)?;
+            d.set_item("set_size", p.set_size)?;
+            d.set_item("active", p.is_active())?;
+            let (_, sign, confidence) = p.directions.first().map_or((rule, 0, f64::NAN), |d| *d);
+            d.set_item("direction", sign)?;
+            d.set_item("direction_confidence", confidence)?;
+            let genes: Vec<(&str, f32, f64, bool)> =
+                p.genes.iter().map(|g| (g.name.as_str(), g.weight, g.share, g.in_set)).collect();
+            d.set_item("genes", genes)?;
+            d.set_item("stand_in", p.stand_in.as_ref().map(|s| s.0.clone()))?;
+            d.set_item("stands_for", &p.stands_for)?;
+            list.append(d)?;
+        }
+        Ok(Some(list.into_py_any(py)?))
+    }
+
+    /// Posterior means and variances, cells × dimensions each.
+    fn latent(&self, py: Python<'_>, data: &PyPrepared, threads: usize) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let (mean, variance) = run(py, threads, None, move |_| Ok(model.latent(&data)?))?;
+        Ok((dense_out(py, mean)?, dense_out(py, variance)?))
+    }
+
+    /// The embedding in the slots where it stands in an AnnData; genes as the cells name them.
+    fn embed(&self, py: Python<'_>, data: &PyPrepared, genes: Vec<String>, threads: usize) -> PyResult<Py<PyAny>> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let cells = run(py, threads, None, move |_| embedded(&model, &data, genes))?;
+        written(py, cells)
+    }
+
+    /// Decoded expression, cells × genes.
+    #[pyo3(signature = (data, as_conditions, library, samples, genes, seed, threads))]
+    #[allow(clippy::too_many_arguments)]
+    fn expression(
+        &self,
+        py: Python<'_>,
+        data: &PyPrepared,
+        as_conditions: Vec<String>,
+        library: Option<f32>,
+        samples: usize,
+        genes: Vec<String>,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let library = library.map_or(DecodedLibrary::Own, DecodedLibrary::Size);
+        let what = Decode::Expression { as_conditions, library, samples, genes };
+        self.decoded(py, data, what, seed, threads)
+    }
+
+    /// Counts drawn from the posterior predictive distribution, as the parts of a sparse matrix.
+    fn draws(&self, py: Python<'_>, data: &PyPrepared, seed: u64, threads: usize) -> PyResult<Py<PyAny>> {
+        self.decoded(py, data, Decode::Draws, seed, threads)
+    }
+
+    /// Reconstruction error and evidence lower bound of each cell, and the marginal likelihood with so many draws.
+    fn likelihood(
+        &self,
+        py: Python<'_>,
+        data: &PyPrepared,
+        marginal: usize,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let (evidence, marginal) = run(py, threads, None, move |_| {
+            let evidence = model.evidence(&data, seed)?;
+            let marginal = (marginal > 0).then(|| model.marginal_log_likelihood(&data, marginal, seed)).transpose()?;
+            Ok((evidence, marginal))
+        })?;
+        let marginal = marginal.map(|m| m.into_pyarray(py));
+        (evidence.reconstruction.into_pyarray(py), evidence.elbo.into_pyarray(py), marginal).into_py_any(py)
+    }
+
+    /// Labels, their probabilities (cells × labels) and uncertainty; None for a model that predicts none.
+    fn predict(&self, py: Python<'_>, data: &PyPrepared, threads: usize) -> PyResult<Option<Py<PyAny>>> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let Some(found) = run(py, threads, None, move |_| predict(&model, &data))? else { return Ok(None) };
+        let label = found.label.into_pyarray(py);
+        let uncertainty = found.uncertainty.into_pyarray(py);
+        Ok(Some((found.levels, label, dense_out(py, found.probabilities)?, uncertainty).into_py_any(py)?))
+    }
+
+    /// Proteins without background, with background, and the probability that they are foreground.
+    fn protein_estimates(
+        &self,
+        py: Python<'_>,
+        data: &PyPrepared,
+        as_conditions: Vec<String>,
+        threads: usize,
+    ) -> PyResult<(Py<PyAny>, Py<PyAny>, Py<PyAny>)> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let as_what = if as_conditions.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(as_conditions) };
+        let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what)?))?;
+        Ok((dense_out(py, found.foreground)?, dense_out(py, found.total)?, dense_out(py, found.probability)?))
+    }
+}
+
+impl PyModel {
+    fn decoded(
+        &self,
+        py: Python<'_>,
+        data: &PyPrepared,
+        what: Decode,
+        seed: u64,
+        threads: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let (model, data) = (self.inner.clone(), data.inner.clone());
+        let decoded = run(py, threads, None, move |_| {
+            let cells = Cells::empty(Frame::new(data.cells.clone()), Frame::default());
+            decode(&model, cells, &data, &what, seed)
+        })?;
+        match decoded.x {
+            Some(scgraft::cells::Matrix::Dense(m)) => dense_out(py, m),
+            Some(scgraft::cells::Matrix::Sparse(m)) => csr_out(py, m),
+            None => Err(refuse("nothing was decoded")),
+        }
+    }
+}
+
+#[pymethods]
+impl PyAdaptor {
+    /// Reads an adaptor file.
+    #[staticmethod]
+    fn load(path: PathBuf) -> PyResult<Self> {
+        file(&path)?;
+        Ok(PyAdaptor { inner: Arc::new(Adaptor::load(&path).map_err(raise)?) })
+    }
+
+    /// An adaptor from the bytes of its file.
+    #[staticmethod]
+    fn from_bytes(bytes: &[u8]) -> PyResult<Self> {
+        Ok(PyAdaptor { inner: Arc::new(Adaptor::from_bytes(bytes).map_err(raise)?) })
+    }
+
+    /// The bytes of its file.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.inner.to_bytes().map_err(raise)?))
+    }
+
+    /// Writes the adaptor, whole or not at all.
+    fn save(&self, path: PathBuf) -> PyResult<()> {
+        scgraft::save::adaptor(path, &self.inner).map_err(raise)
+    }
+
+    /// The name of the graft.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.inner.origin.name
+    }
+
+    /// The conditions that it added.
+    #[getter]
+    fn conditions(&self) -> Vec<String> {
+        self.inner.origin.conditions.clone()
+    }
+
+    /// How many programs it added.
+    #[getter]
+    fn n_programs(&self) -> usize {
+        self.inner.origin.n_programs
+    }
+
+    /// The reference that it belongs to.
+    #[getter]
+    fn reference_hash(&self) -> &str {
+        &self.inner.reference
+    }
+
+    /// The base model's name.
+    #[getter]
+    fn model(&self) -> &str {
+        &self.inner.model
+    }
+
+    /// How many numbers it holds.
+    #[getter]
+    fn n_values(&self) -> usize {
+        self.inner.tensors.values().map(Vec::len).sum()
+    }
+}
+
+#[pymethods]
+impl PyPrepared {
+    /// How many cells.
+    #[getter]
+    fn n_cells(&self) -> usize {
+        self.inner.n_cells()
+    }
+
+    /// The condition of each cell, by name.
+    #[getter]
+    fn conditions(&self) -> Vec<String> {
+        let c = &self.inner.condition;
+        c.codes.iter().map(|&k| c.levels[k as usize].clone()).collect()
+    }
+
+    /// Genes of the model that the cells lack.
+    #[getter]
+    fn missing_genes(&self) -> Vec<String> {
+        self.inner.report.missing_genes.clone()
+    }
+
+    /// The cells named by their rows.
+    fn select(&self, rows: Vec<usize>) -> PyResult<PyPrepared> {
+        if let Some(row) = rows.iter().find(|&&r| r >= self.inner.n_cells()) {
+            return Err(refuse(format!("indices: row {row} of {} cells", self.inner.n_cells())));
+        }
+        Ok(PyPrepared { inner: Arc::new(self.inner.select_cells(&rows)) })
+    }
+}
+
+fn told(report: &FitReport) -> Value {
+    json!({
+        "epochs": report.epochs,
+        "best_epoch": report.best_epoch,
+        "stopped_early": report.stopped_early,
+        "arrived": report.arrived(),
+        "last_gain": report.last_gain,
+        "n_cells": report.n_cells,
+        "steps": report.steps,
+        "n_trained_values": report.n_trainable,
+    })
+}
+
+fn warn(prepared: &Prepared) {
+    prepared.report.warnings.iter().for_each(|w| tracing::warn!("{w}"));
+}
+
+/// Cells that are nothing but their names, with an embedding in its slots.
+fn embedded(model: &Model, data: &Prepared, genes: Vec<String>) -> Result<Cells, Error> {
+    let embedding = Embedding::of(model, data)?;
+    let mut cells = Cells::empty(Frame::new(data.cells.clone()), Frame::new(genes));
+    slots::put_embedding(&mut cells, model, &embedding, None);
+    Ok(cells)
+}
+
+/// Gene sets of Python's.
+pub fn gene_sets(sets: Vec<(String, Vec<String>)>) -> Vec<GeneSet> {
+    sets.into_iter().map(|(name, genes)| GeneSet { name, description: None, genes }).collect()
+}
+
+/// Where a fit keeps its state: the file, seconds between two, whether to go on from it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    file: PathBuf,
+    every: u64,
+    resume: bool,
+}
+
+fn checkpoints(kept: Option<&str>) -> PyResult<Option<Checkpoints>> {
+    let Some(kept) = kept else { return Ok(None) };
+    let kept: Kept = options(kept)?;
+    let resume = match kept.resume {
+        true => {
+            file(&kept.file)?;
+            Some(std::fs::read(&kept.file).map_err(|e| refuse(format!("{}: {e}", kept.file.display())))?)
+        }
+        false => None,
+    };
+    Ok(Some(Checkpoints::new(kept.file, Duration::from_secs(kept.every), resume)))
+}
+
+fn passes(callback: Option<&Bound<'_, PyAny>>, train: &TrainConfig) -> PyResult<()> {
+    // The bar has to know how far it goes.
+    match callback {
+        Some(callback) if callback.hasattr("total")? => callback.setattr("total", train.epochs),
+        _ => Ok(()),
+    }
+}
+
+/// Trains a reference: the model, and how the fit went.
+#[pyfunction]
+#[pyo3(signature = (cells, sets, start, options, threads, callback, checkpoint))]
+#[allow(clippy::too_many_arguments)]
+pub fn train(
+    py: Python<'_>,
+    cells: &PyCells,
+    sets: Vec<(String, Vec<String>)>,
+    start: Option<&PyModel>,
+    options: &str,
+    threads: usize,
+    callback: Option<&Bound<'_, PyAny>>,
+    checkpoint: Option<&str>,
+) -> PyResult<(PyModel, Py<PyAny>)> {
+    let asked: TrainOptions = self::options(options)?;
+    let (cells, sets, start) = (cells.get()?, gene_sets(sets), start.map(|s| s.inner.clone()));
+    let plan = asked.plan(cells.n_cells(), start.as_deref()).map_err(refuse)?;
+    passes(callback, &plan.train)?;
+    let kept = checkpoints(checkpoint)?;
+    let trained = run(py, threads, callback, move |teller| {
+        let mut watch = teller.keeping(kept);
+        let trained = train_reference(&cells, &sets, start.as_deref(), &plan, &mut watch)?;
+        warn(&trained.prepared);
+        watch.done();
+        Ok((trained.model, told(&trained.report)))
+    })?;
+    Ok((PyModel::of(trained.0), to_python(py, &trained.1)?))
+}
+
+/// Maps a query: the model with the graft, the adaptor if there is one, the cells as the model took them, the slots of an
+/// AnnData, and how the fit went.
+#[pyfunction]
+#[pyo3(signature = (reference, cells, sets, options, threads, callback, checkpoint))]
+#[allow(clippy::too_many_arguments, clippy::type_complexity)]
+pub fn map_cells(
+    py: Python<'_>,
+    reference: &PyModel,
+    cells: &PyCells,
+    sets: Vec<(String, Vec<String>)>,
+    options: &str,
+    threads: usize,
+    callback: Option<&Bound<'_, PyAny>>,
+    checkpoint: Option<&str>,
+) -> PyResult<(PyModel, Option<PyAdaptor>, PyPrepared, Py<PyAny>, Py<PyAny>)> {
+    let asked: MapOptions = self::options(options)?;
+    asked.check().map_err(refuse)?;
+    let (reference, cells, sets) = (reference.inner.clone(), cells.get()?, gene_sets(sets));
+    let plan = asked.plan(&reference, &cells, &sets).map_err(raise)?;
+    passes(callback, &plan.train)?;
+    let kept = checkpoints(checkpoint)?;
+    let (mapped, slots) = run(py, threads, callback, move |teller| {
+        let mut watch = teller.keeping(kept);
+        let mapped = map_query(&reference, &cells, &plan, &mut watch)?;
+        warn(&mapped.prepared);
+        watch.done();
+        let genes = match asked.data.gene_key.as_ref().and_then(|c| cells.var.column(c)) {
+            Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
+            None => cells.var.index.clone(),
+        };
+        let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::new(genes));
+        slots::put_embedding(&mut out, &mapped.grafted.model, &mapped.embedding, None);
+        Ok((mapped, out))
+    })?;
+    let report = &mapped.prepared.report;
+    let how = json!({
+        "cells": mapped.prepared.n_cells(),
+        "genes_found": report.n_model_genes - report.missing_genes.len(),
+        "genes_missing": report.missing_genes.len(),
+        "known_conditions": report.known_conditions,
+        "new_conditions": report.new_conditions,
+        "fit": mapped.grafted.report.as_ref().map(told),
+    });
+    let (model, adaptor) = (mapped.grafted.model, mapped.grafted.adaptor);
+    let adaptor = adaptor.map(|a| PyAdaptor { inner: Arc::new(a) });
+    let prepared = PyPrepared { inner: Arc::new(mapped.prepared) };
+    Ok((PyModel::of(model), adaptor, prepared, written(py, slots)?, to_python(py, &how)?))
+}
+
+/// Cells of conditions that a model knows, as it takes them.
+#[pyfunction]
+pub fn prepare(py: Python<'_>, model: &PyModel, cells: &PyCells, data: &str, threads: usize) -> PyResult<PyPrepared> {
+    let asked: Data = options(data)?;
+    let (model, cells) = (model.inner.clone(), cells.get()?);
+    let prepared = run(py, threads, None, move |_| {
+        let prepared = prepare_known(&model, &cells, &asked.prepare_for(&model, &cells)?)?;
+        warn(&prepared);
+        Ok(prepared)
+    })?;
+    Ok(PyPrepared { inner: Arc::new(prepared) })
+}
+
+/// A published model of another package, and what to know of it.
+#[pyfunction]
+#[pyo3(signature = (path, program_names = None))]
+pub fn import_model(
+    py: Python<'_>,
+    path: PathBuf,
+    program_names: Option<Vec<String>>,
+) -> PyResult<(PyModel, Py<PyAny>)> {
+    file(&path)?;
+    let imported = briefly(py, || Ok::<_, Error>(scgraft::hub::import(&path, &ImportOptions { program_names })))?;
+    let mut imported = imported.map_err(|e| refuse(spoken(&e.to_string())))?;
+    imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let name = path.canonicalize().unwrap_or_else(|_| path.clone());
+    let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let p = &mut imported.model.provenance;
+    p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
+    p.insert("reference".into(), name.into());
+    let about = json!({
+        "package": imported.package,
+        "version": imported.version,
+        "class": imported.class,
+        "notes": imported.notes,
+        "left_out": imported.dropped.iter().map(|(n, why)| json!({"tensor": n, "why": why})).collect::<Vec<_>>(),
+        "cells": imported.cells.as_ref().map(|c| json!({"cells": c.cells, "obsm": c.arrays, "obs": c.columns})),
+    });
+    crate::log::pass_on(py)?;
+    Ok((PyModel::of(imported.model), to_python(py, &about)?))
+}
+
+/// Gene sets of GMT files: names and genes.
+#[pyfunction]
+pub fn read_gmt(paths: Vec<PathBuf>) -> PyResult<Vec<(String, Vec<String>)>> {
+    paths.iter().try_for_each(|p| file(p))?;
+    let options = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
+    let sets = scgraft::io::read_gmt(&paths, &options).map_err(raise)?;
+    Ok(sets.into_iter().map(|s| (s.name, s.genes)).collect())
+}
+
+/// The base models.
+#[pyfunction]
+pub fn models(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let inputs = |list: &[Input]| list.iter().map(|i| i.name()).collect::<Vec<_>>();
+    let all: Vec<Value> = registry()
+        .iter()
+        .map(|e| {
+            json!({"name": e.name, "summary": e.summary, "needs": inputs(e.needs), "takes": inputs(e.takes),
+                   "gives": e.gives, "when": e.when, "cite": e.cite})
+        })
+        .collect();
+    to_python(py, &Value::Array(all))
+}
+
+/// The file that an address names, fetched (or kept from an earlier time); None for what is no address. `offline` looks among
+/// the kept ones alone.
+#[pyfunction]
+pub fn fetch(py: Python<'_>, address: &str, offline: bool) -> PyResult<Option<PathBuf>> {
+    let wrong = |e: scgraft::hub::HubError| refuse(spoken(&e.to_string()));
+    let Some(address) = Address::parse(address).map_err(wrong)? else { return Ok(None) };
+    let fetched = run(py, 1, None, move |teller| {
+        let fetch = || {
+            let mut settings = Settings::from_env()?;
+            settings.offline |= offline;
+            Hub::new(settings)?.fetch(&address, &mut |_: &scgraft::hub::Progress<'_>| teller.goes_on())
+        };
+        Ok(fetch())
+    })?;
+    Ok(Some(fetched.map_err(wrong)?.path))
+}

@@ -1,0 +1,441 @@
+//! Analyses: cells with their slots in; slots, tables and arrays out.
+
+use numpy::{IntoPyArray, PyReadonlyArray1};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use scgraft::analysis::graph::cluster::{Algorithm, sweep};
+use scgraft::analysis::graph::connectivities;
+use scgraft::analysis::metrics::scores::EvaluateOptions;
+use scgraft::analysis::metrics::{agreement, silhouette};
+use scgraft::analysis::neighbours::{ApproximateOptions, Search};
+use scgraft::cells::{Cells, Coded, Column, Csr, Frame, HvgFlavor, HvgOptions, Slot, highly_variable};
+use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
+use scgraft::layout::{Layout, LayoutPlan, lay_out, place};
+use scgraft::page::{PagePlan, Parts};
+use scgraft::report::Picture;
+use scgraft::{Error, LogExpression, columns, log_expression, pictures, plain_expression, principal_components, slots};
+use serde::Deserialize;
+
+use crate::cells::{PyCells, written};
+use crate::error::{raise, refuse};
+use crate::frame::{column, frame, frame_out};
+use crate::model::{PyModel, options};
+use crate::plan::flavor;
+use crate::run::run;
+use crate::uns::{csr_out, dense, dense_out};
+
+/// The instruction set that kernels use on this processor.
+#[pyfunction]
+pub fn instruction_set() -> String {
+    scgraft::instruction_set()
+}
+
+/// How neighbours are searched for: exactly, or approximately until this share of the true ones is found.
+pub fn search(approximate: Option<f64>, seed: u64) -> Search {
+    match approximate {
+        None => Search::Exact,
+        Some(recall) => Search::Approximate(ApproximateOptions { recall, seed, ..ApproximateOptions::default() }),
+    }
+}
+
+/// A slot by name: "X", "raw", or a layer.
+pub fn slot(name: &str, layer: Option<String>) -> Slot {
+    match (name, layer) {
+        (_, Some(layer)) => Slot::Layer(layer),
+        ("raw", None) => Slot::Raw,
+        _ => Slot::X,
+    }
+}
+
+/// The neighbours of every cell among the cells: distances and connectivities as parts of sparse matrices, and the share
+/// of the true neighbours found.
+#[pyfunction]
+#[pyo3(signature = (x, k, approximate, seed, threads))]
+pub fn neighbours(
+    py: Python<'_>,
+    x: &Bound<'_, PyAny>,
+    k: usize,
+    approximate: Option<f64>,
+    seed: u64,
+    threads: usize,
+) -> PyResult<(Py<PyAny>, Py<PyAny>, f64)> {
+    let x = dense(x)?;
+    let (distances, graph, recall) = run(py, threads, None, move |_| {
+        let found = search(approximate, seed).among(&x, k, true)?;
+        let graph = connectivities(&found.neighbours)?;
+        let near = &found.neighbours;
+        let n = near.n_rows();
+        let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
+        for i in 0..n {
+            let (indices, d) = near.row(i);
+            let others = indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i);
+            let mut row: Vec<(u32, f32)> = others.collect();
+            row.sort_unstable_by_key(|e| e.0);
+            distances.indices.extend(row.iter().map(|e| e.0));
+            distances.values.extend(row.iter().map(|e| e.1));
+            distances.indptr.push(distances.indices.len());
+        }
+        Ok((distances, graph, found.recall))
+    })?;
+    Ok((csr_out(py, distances)?, csr_out(py, graph)?, recall))
+}
+
+/// Clusters of a graph, at each resolution: codes by size, how many, modularity.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)]
+pub fn clusters(
+    py: Python<'_>,
+    starts: PyReadonlyArray1<'_, i64>,
+    indices: PyReadonlyArray1<'_, i32>,
+    weights: PyReadonlyArray1<'_, f32>,
+    resolutions: Vec<f64>,
+    louvain: bool,
+    seed: u64,
+    threads: usize,
+) -> PyResult<Py<PyAny>> {
+    let starts: Vec<usize> = starts.as_slice()?.iter().map(|&p| p.max(0) as usize).collect();
+    let n = starts.len().saturating_sub(1);
+    let indices: Vec<u32> = indices.as_slice()?.iter().map(|&i| i.max(0) as u32).collect();
+    let graph = Csr { n_rows: n, n_cols: n, indptr: starts, indices, values: weights.as_slice()?.to_vec() };
+    let algorithm = if louvain { Algorithm::Louvain } else { Algorithm::Leiden };
+    let found = run(py, threads, None, move |_| Ok(sweep(&graph, algorithm, &resolutions, seed)?))?;
+    let list = PyList::empty(py);
+    for c in found {
+        let codes: Vec<i32> = c.codes.iter().map(|&k| k as i32).collect();
+        list.append((codes.into_pyarray(py), c.n_clusters, c.modularity))?;
+    }
+    list.into_py_any(py)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UmapAsked {
+    key: String,
+    picture: String,
+    k: usize,
+    min_dist: Option<f64>,
+    spread: Option<f64>,
+    epochs: Option<usize>,
+    seed: u64,
+    approximate: Option<f64>,
+}
+
+/// Cells in the plane, or placed in the picture of a reference.
+#[pyfunction]
+#[pyo3(signature = (cells, reference, plan, threads))]
+pub fn umap(
+    py: Python<'_>,
+    cells: &PyCells,
+    reference: Option<&PyCells>,
+    plan: &str,
+    threads: usize,
+) -> PyResult<Py<PyAny>> {
+    let asked: UmapAsked = options(plan)?;
+    let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
+    let found = run(py, threads, None, move |_| {
+        let e = slots::embedding(&cells, &asked.key)?;
+        let plan = LayoutPlan {
+            k: asked.k,
+            min_dist: asked.min_dist,
+            spread: asked.spread,
+            epochs: asked.epochs,
+            seed: asked.seed,
+            search: search(asked.approximate, asked.seed),
+        };
+        let layout = match reference {
+            None => lay_out(&e, &plan.among(&e)?.neighbours, &plan)?,
+            Some(reference) => {
+                let known = slots::embedding(&reference, &asked.key)?;
+                let drawn: Layout = slots::layout(&reference, &asked.picture).ok_or_else(|| Error::Slot {
+                    slot: format!("reference: obsm[\"{}\"]", asked.picture),
+                    expected: "a picture of the reference".into(),
+                    found: "no such entry".into(),
+                    remedy: "lay the reference out with scgraft.tl.umap first".into(),
+                })?;
+                place(&drawn, &plan.between(&known, &e)?.neighbours, &plan)?
+            }
+        };
+        let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::default());
+        slots::put_layout(&mut out, &asked.picture, layout);
+        Ok(out)
+    })?;
+    written(py, found)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpressionAsked {
+    slot: String,
+    layer: Option<String>,
+    normalised: bool,
+    batch: Option<String>,
+    n_top: usize,
+    flavor: String,
+    components: usize,
+}
+
+impl ExpressionAsked {
+    fn slot(&self) -> Slot {
+        slot(&self.slot, self.layer.clone())
+    }
+
+    fn batch(&self, cells: &Cells) -> Result<Option<Coded>, Error> {
+        let Some(name) = &self.batch else { return Ok(None) };
+        let (coded, rows) = columns::coded(cells, "adata", name)?;
+        if rows.len() < cells.n_cells() {
+            return Err(Error::Slot {
+                slot: format!("obs[\"{name}\"]"),
+                expected: "a value for every cell".into(),
+                found: format!("{} cells without", cells.n_cells() - rows.len()),
+                remedy: "fill the column first".into(),
+            });
+        }
+        Ok(Some(coded))
+    }
+}
+
+/// The most variable genes: a table with `highly_variable`, `score`, `n_batches`, and `rank`, one row a gene.
+#[pyfunction]
+pub fn variable_genes(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> PyResult<Py<PyAny>> {
+    let asked: ExpressionAsked = options(plan)?;
+    let flavor = flavor(&asked.flavor).map_err(refuse)?;
+    let cells = cells.get()?;
+    let table = run(py, threads, None, move |_| {
+        let on_counts = matches!(flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
+        let LogExpression { x, genes } = match on_counts {
+            true => plain_expression(&cells, &asked.slot(), false)?,
+            false => log_expression(&cells, &asked.slot(), asked.normalised)?,
+        };
+        let plan = HvgOptions { flavor, n_top: asked.n_top.min(x.n_cols), ..HvgOptions::default() };
+        let found = highly_variable(&x, asked.batch(&cells)?.as_ref(), &plan)?;
+        let mut table = Frame::new(genes.index.clone());
+        let mut chosen = vec![Some(false); x.n_cols];
+        found.chosen.iter().for_each(|&g| chosen[g as usize] = Some(true));
+        table.set("highly_variable", Column::Boolean(chosen));
+        table.set("highly_variable_score", Column::Real(found.score));
+        let batches = found.n_batches.iter().map(|&n| Some(i64::from(n))).collect();
+        table.set("highly_variable_nbatches", Column::Integer(batches));
+        let rank = found.rank.iter().map(|r| r.unwrap_or(f64::NAN)).collect();
+        table.set("highly_variable_rank", Column::Real(rank));
+        Ok(table)
+    })?;
+    frame_out(py, table)
+}
+
+/// Principal components of log-normalised expression, in scanpy's slots, and the genes they are of.
+#[pyfunction]
+pub fn components(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+    let asked: ExpressionAsked = options(plan)?;
+    let cells = cells.get()?;
+    let (out, chosen) = run(py, threads, None, move |_| {
+        let expression = log_expression(&cells, &asked.slot(), asked.normalised)?;
+        let batch = asked.batch(&cells)?;
+        let (pca, chosen) = principal_components(&expression, batch.as_ref(), asked.n_top, asked.components)?;
+        let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::new(cells.var.index.clone()));
+        slots::put_components(&mut out, pca, &chosen, expression.genes.len());
+        Ok((out, chosen.chosen))
+    })?;
+    let chosen: Vec<i64> = chosen.into_iter().map(i64::from).collect();
+    Ok((written(py, out)?, chosen.into_pyarray(py).into_py_any(py)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvaluateAsked {
+    batch: String,
+    labels: String,
+    query: Vec<String>,
+    embeddings: Vec<String>,
+    before: Option<String>,
+    counts: bool,
+    slot: String,
+    layer: Option<String>,
+    normalised: bool,
+    components: usize,
+    resolutions: Vec<f64>,
+    louvain: bool,
+    k: usize,
+    kbet_k: usize,
+    lisi_k: usize,
+    seed: u64,
+    approximate: Option<f64>,
+}
+
+/// Metrics of embeddings, one row an embedding, what was left out and why, and a picture (SVG).
+#[pyfunction]
+#[pyo3(signature = (cells, reference, plan, threads))]
+pub fn evaluate(
+    py: Python<'_>,
+    cells: &PyCells,
+    reference: Option<&PyCells>,
+    plan: &str,
+    threads: usize,
+) -> PyResult<(Py<PyAny>, Vec<(String, String)>, Option<String>)> {
+    let asked: EvaluateAsked = options(plan)?;
+    let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
+    let (table, left_out, picture) = run(py, threads, None, move |_| {
+        let mut metrics = EvaluateOptions {
+            seed: asked.seed,
+            algorithm: if asked.louvain { Algorithm::Louvain } else { Algorithm::Leiden },
+            neighbours: asked.k,
+            kbet_neighbours: asked.kbet_k,
+            lisi_neighbours: asked.lisi_k,
+            search: search(asked.approximate, asked.seed),
+            ..EvaluateOptions::default()
+        };
+        if !asked.resolutions.is_empty() {
+            metrics.resolutions.clone_from(&asked.resolutions);
+        }
+        let (batch, labels, query) = (asked.batch.clone(), asked.labels.clone(), asked.query.clone());
+        let plan = EvaluatePlan { batch, labels, query, options: metrics };
+        let side = Side {
+            reference: reference.as_ref().map(|cells| Part { name: "reference", batch: "reference", cells }),
+            query: Part { name: "adata", batch: "query", cells: &cells },
+        };
+        let mut compared = Compared::new(side, &plan)?;
+        match &asked.before {
+            Some(key) => compared.before_is(key)?,
+            None if asked.counts => {
+                let rows = compared.rows();
+                let mut parts = Vec::new();
+                let mut reason = None;
+                for (part, rows) in side.parts().zip(rows) {
+                    match plain_expression(part.cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised) {
+                        Ok(LogExpression { x, genes }) => parts.push(LogExpression { x: x.select_rows(&rows), genes }),
+                        Err(error) => reason = Some(format!("no counts in {}: {error}", part.name)),
+                    }
+                }
+                match reason {
+                    Some(reason) => compared.before = Err(reason),
+                    None => compared.before_is_of(&parts, asked.normalised, asked.components),
+                }
+            }
+            None => compared.before = Err("not wanted".to_owned()),
+        }
+        for key in &asked.embeddings {
+            compared.add(&side, key, key.clone())?;
+        }
+        let scores = compared.scores(&plan)?;
+        let found = Evaluated { scores, query: compared.query_scores(&plan)? };
+        let left = found.scores.left_out.iter().chain(found.query.iter().flat_map(|q| &q.left_out));
+        let left = left.map(|(name, why)| ((*name).to_owned(), why.clone())).collect();
+        let picture = match pictures::metrics("", &found) {
+            Some(p) => Some(p.draw(p.natural_size())?.to_svg()?),
+            None => None,
+        };
+        Ok((found.table(), left, picture))
+    })?;
+    Ok((frame_out(py, table)?, left_out, picture))
+}
+
+/// Agreement of two partitions: normalised mutual information and adjusted Rand index.
+#[pyfunction]
+pub fn agreements(a: PyReadonlyArray1<'_, i32>, b: PyReadonlyArray1<'_, i32>) -> PyResult<(f64, f64)> {
+    let codes = |v: &PyReadonlyArray1<'_, i32>| -> PyResult<Vec<u32>> {
+        v.as_slice()?
+            .iter()
+            .map(|&c| u32::try_from(c).map_err(|_| refuse("a cell has no label; leave it out")))
+            .collect()
+    };
+    let (a, b) = (codes(&a)?, codes(&b)?);
+    let nmi = agreement::nmi(&a, &b).map_err(raise)?;
+    Ok((nmi, agreement::ari(&a, &b).map_err(raise)?))
+}
+
+/// Silhouette widths, scaled to 0 to 1: of labels, and of batches within labels where they are given.
+#[pyfunction]
+#[pyo3(signature = (x, labels, batches, threads))]
+pub fn silhouettes(
+    py: Python<'_>,
+    x: &Bound<'_, PyAny>,
+    labels: &Bound<'_, PyAny>,
+    batches: Option<&Bound<'_, PyAny>>,
+    threads: usize,
+) -> PyResult<f64> {
+    let x = dense(x)?;
+    let coded =
+        |c: &Bound<'_, PyAny>| column(c)?.coded().map_err(|_| refuse("some cells have no label; leave them out"));
+    let (labels, batches) = (coded(labels)?, batches.map(coded).transpose()?);
+    run(py, threads, None, move |_| {
+        Ok(match batches {
+            None => silhouette::cell_type_asw(&x, &labels)?,
+            Some(batches) => silhouette::batch_asw(&x, &labels, &batches)?,
+        })
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageAsked {
+    title: String,
+    key: String,
+    label: Option<String>,
+    truth: Option<String>,
+    groups: Option<String>,
+    color: Vec<String>,
+    seed: u64,
+}
+
+/// The report, an HTML page with an interactive map of the cells.
+#[pyfunction]
+#[pyo3(signature = (cells, reference, model, metrics, plan, threads))]
+pub fn report(
+    py: Python<'_>,
+    cells: &PyCells,
+    reference: Option<&PyCells>,
+    model: Option<&PyModel>,
+    metrics: Option<&Bound<'_, PyAny>>,
+    plan: &str,
+    threads: usize,
+) -> PyResult<String> {
+    let asked: PageAsked = options(plan)?;
+    let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
+    let (model, metrics) = (model.map(|m| m.inner.clone()), metrics.map(frame).transpose()?);
+    run(py, threads, None, move |_| {
+        let query = slots::embedding(&cells, &asked.key)?;
+        let known = reference.as_ref().map(|r| slots::embedding(r, &asked.key)).transpose()?;
+        let label = asked.label.or_else(|| scgraft::page::carried_over(&cells));
+        let truth = asked.truth.as_ref().or(label.as_ref());
+        let truth = truth.and_then(|t| cells.obs.column(t).map(|c| (t.clone(), c.clone())));
+        let (groups, color, seed) = (asked.groups, asked.color, asked.seed);
+        let plan = PagePlan { title: asked.title, label, truth, groups, color, seed, ..PagePlan::default() };
+        let parts = Parts {
+            cells: &cells,
+            query: &query,
+            reference: reference.as_deref().zip(known.as_ref()),
+            model: model.as_deref(),
+            metrics: metrics.and_then(|table| pictures::metrics("", &Evaluated::of_table(&table))),
+        };
+        Ok(scgraft::page::page(&parts, &plan)?.to_html()?)
+    })
+}
+
+/// Pictures (SVG) of a program test's comparisons, as many as there are.
+#[pyfunction]
+pub fn pictures_of_test(table: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let table = frame(table)?;
+    let draw = |p: &scgraft::report::BayesFactors| p.draw(p.natural_size()).and_then(|s| s.to_svg());
+    pictures::comparisons(&table).iter().map(|p| draw(p).map_err(raise)).collect()
+}
+
+/// A picture (SVG) of a model's fit; None for a model without history.
+#[pyfunction]
+pub fn picture_of_training(model: &PyModel, title: &str) -> PyResult<Option<String>> {
+    let Some(p) = pictures::training(title, &model.inner.history) else { return Ok(None) };
+    Ok(Some(p.draw(p.natural_size()).and_then(|s| s.to_svg()).map_err(raise)?))
+}
+
+/// Scores of an embedding turned to the directions of its programs, with their names and directions.
+#[pyfunction]
+pub fn scores(py: Python<'_>, cells: &PyCells, key: &str) -> PyResult<Py<PyAny>> {
+    let cells = cells.get()?;
+    let e = slots::embedding(&cells, key).map_err(raise)?;
+    let out = PyDict::new(py);
+    out.set_item("names", &e.names)?;
+    out.set_item("direction", e.direction.iter().map(|&d| i64::from(d)).collect::<Vec<_>>())?;
+    out.set_item("direction_confidence", e.confidence.clone())?;
+    out.set_item("active", &e.active)?;
+    out.set_item("scores", dense_out(py, e.scores())?)?;
+    out.into_py_any(py)
+}

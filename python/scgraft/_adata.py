@@ -1,0 +1,341 @@
+"""The way from an AnnData to the library: reads matrices where they stand, copies what the model's genes need."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from . import _native
+from ._frames import array_from, column, column_from, frame, names, uns_from
+from ._native import ScgraftError
+from ._settings import settings
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+BLOCK = 8192
+"""Cells read at a time from a file."""
+
+
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """Names in words, those most like one first."""
+    known = [str(k) for k in known]
+    if not known:
+        return "none"
+    like = difflib.get_close_matches(str(name), known, n=5, cutoff=0.4)
+    shown = (like + [k for k in known if k not in like])[:12]
+    more = len(known) - len(shown)
+    return ", ".join(map(repr, shown)) + (f" and {more} more" if more else "")
+
+
+def opened(data: Any) -> AnnData:
+    """An AnnData from what a user gives: one, a MuData's RNA, or the path of a file, which is read block by block."""
+    if isinstance(data, (str, Path)):
+        path = Path(data)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: there is no such file")
+        import anndata
+
+        return anndata.read_h5ad(path, backed="r")
+    if hasattr(data, "mod"):
+        return of_mudata(data)
+    if not (hasattr(data, "obs") and hasattr(data, "var") and hasattr(data, "obsm")):
+        raise ScgraftError(f"adata: expected an AnnData, a MuData or the path of a file, found {type(data).__name__}")
+    return data
+
+
+def of_mudata(mdata: Any) -> AnnData:
+    """The RNA of a MuData, its proteins as ``obsm["protein_expression"]``."""
+    import anndata
+
+    rna = next((mdata.mod[k] for k in ("rna", "gex", "RNA") if k in mdata.mod), None)
+    if rna is None:
+        raise ScgraftError(f"mdata: expected a modality 'rna', found {nearest('rna', mdata.mod)}; pass mdata.mod[...]")
+    protein = next((mdata.mod[k] for k in ("prot", "protein", "adt", "proteins") if k in mdata.mod), None)
+    obs = rna.obs.join(mdata.obs[[c for c in mdata.obs.columns if c not in rna.obs.columns]])
+    out = anndata.AnnData(X=rna.X, obs=obs, var=rna.var, layers=dict(rna.layers))
+    if protein is not None:
+        values = protein[rna.obs_names].X
+        values = values.toarray() if sparse.issparse(values) else np.asarray(values)
+        out.obsm["protein_expression"] = pd.DataFrame(values, index=out.obs_names, columns=protein.var_names)
+    return out
+
+
+def describe(x: Any) -> str:
+    """What a matrix is, in words.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scipy import sparse
+    >>> from scgraft._adata import describe
+    >>> describe(sparse.csr_matrix(np.eye(3, dtype="float32")))
+    'CSR, float32, indices int32'
+    >>> describe(np.eye(3))
+    'dense, float64'
+    """
+    if x is None:
+        return "nothing"
+    view = ", a view" if "View" in type(x).__name__ else ""
+    if sparse.issparse(x):
+        indices = f", indices {x.indices.dtype}" if hasattr(x, "indices") else ""
+        return f"{x.format.upper()}, {x.dtype}{indices}{view}"
+    if isinstance(x, np.ndarray):
+        return f"dense, {x.dtype}{view}"
+    if _is_dask(x):
+        return f"Dask array of {type(x._meta).__name__}, {x.dtype}, {len(x.chunks[0])} blocks"
+    if _is_backed_sparse(x):
+        return f"{x.format.upper()} on disk, {x.dtype}"
+    if _is_on_disk(x):
+        return f"dense on disk, {x.dtype}"
+    return type(x).__name__
+
+
+def _is_dask(x: Any) -> bool:
+    return type(x).__module__.startswith("dask.") and hasattr(x, "blocks")
+
+
+def _is_backed_sparse(x: Any) -> bool:
+    return not sparse.issparse(x) and hasattr(x, "to_memory") and hasattr(x, "format")
+
+
+def _is_on_disk(x: Any) -> bool:
+    return type(x).__module__.split(".")[0] in ("h5py", "zarr") and hasattr(x, "shape")
+
+
+def gather(x: Any, wanted: Sequence[bool], where: str) -> _native.Counts:
+    """The columns wanted of any matrix that an AnnData may hold.
+
+    CSR, CSC and dense arrays in memory are read where they stand; files and Dask arrays a block of cells at a time.
+    """
+    counts = _native.Counts(list(wanted), settings.threads)
+    _add(counts, x, where)
+    return counts
+
+
+def _add(counts: _native.Counts, x: Any, where: str) -> None:
+    if isinstance(x, np.matrix):
+        x = np.asarray(x)
+    if sparse.issparse(x):
+        if x.format not in ("csr", "csc"):
+            x = x.tocsr()
+        data = x.data.astype(np.float32) if x.dtype == np.float16 else x.data
+        parts = (np.ascontiguousarray(x.indptr), np.ascontiguousarray(x.indices), np.ascontiguousarray(data))
+        counts.add_sparse(x.shape[0], x.format == "csr", *parts)
+    elif isinstance(x, np.ma.MaskedArray):
+        raise ScgraftError(f"{where}: expected a plain or sparse matrix, found a masked array; fill it: x.filled(0)")
+    elif isinstance(x, np.ndarray):
+        if x.ndim != 2:
+            raise ScgraftError(f"{where}: expected cells × genes, found an array of shape {x.shape}")
+        counts.add_dense(np.asarray(x, dtype=np.float32) if x.dtype == np.float16 else np.asarray(x))
+    elif _is_dask(x):
+        if len(x.chunks[1]) > 1:
+            x = x.rechunk({1: -1})
+        for i in range(len(x.chunks[0])):
+            _add(counts, x.blocks[i].compute(), where)
+    elif _is_backed_sparse(x) and x.format == "csc":
+        _add(counts, x.to_memory(), where)
+    elif _is_backed_sparse(x) or _is_on_disk(x):
+        for first in range(0, x.shape[0], BLOCK):
+            _add(counts, x[first : first + BLOCK], where)
+    elif x is None:
+        raise ScgraftError(f"{where} is empty; expected raw counts, cells × genes")
+    else:
+        raise ScgraftError(
+            f"{where}: expected a CSR, CSC or dense matrix, in memory, on disk or as a Dask array, found "
+            f"{type(x).__name__}; convert it with scipy.sparse.csr_matrix"
+        )
+
+
+def matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, pd.DataFrame, str]:
+    """Expression, its table of genes, and what the slot is called."""
+    if layer is not None and use_raw:
+        raise ScgraftError("give layer= or use_raw=True, not both")
+    if use_raw:
+        if adata.raw is None:
+            raise ScgraftError("adata.raw is empty; leave use_raw out, or name a layer=")
+        return adata.raw.X, adata.raw.var, "raw.X"
+    if layer is not None:
+        if layer not in adata.layers:
+            raise ScgraftError(f"adata has no layer {layer!r}; there are: {nearest(layer, adata.layers)}")
+        return adata.layers[layer], adata.var, f"layer `{layer}`"
+    return adata.X, adata.var, "X"
+
+
+def check_names(index: pd.Index, what: str) -> None:
+    """Refuses rows without names."""
+    if len(index) and (index.isna().any() or any(str(v).strip() == "" for v in index)):
+        raise ScgraftError(f"{what}: some names are empty; set them, for instance adata.obs_names = ...")
+
+
+class Slots:
+    """Where things stand in the cells: what every call that takes an AnnData shares."""
+
+    def __init__(
+        self,
+        *,
+        layer: str | None = None,
+        use_raw: bool = False,
+        gene_key: str | None = None,
+        batch_key: str | Sequence[str] | None = None,
+        batch_name: str | None = None,
+        labels_key: str | None = None,
+        unlabeled_category: str | None = None,
+        protein_key: str | None = None,
+        protein_names_key: str | None = None,
+        covariates: Sequence[str] = (),
+        continuous: Sequence[str] = (),
+        min_overlap: float | None = None,
+    ):
+        if batch_key is not None and batch_name is not None:
+            raise ScgraftError("give batch_key=, a column of obs, or batch_name=, one name for all cells, not both")
+        self.layer = layer
+        self.use_raw = bool(use_raw)
+        self.gene_key = gene_key
+        self.batch_key = [batch_key] if isinstance(batch_key, str) else list(batch_key or ())
+        self.batch_name = batch_name
+        self.labels_key = labels_key
+        self.unlabeled_category = unlabeled_category
+        self.protein_key = protein_key
+        self.protein_names_key = protein_names_key
+        self.covariates = [covariates] if isinstance(covariates, str) else list(covariates or ())
+        self.continuous = [continuous] if isinstance(continuous, str) else list(continuous or ())
+        self.min_overlap = min_overlap
+
+    def options(self) -> dict[str, Any]:
+        """As the library takes them."""
+        return {
+            "layer": self.layer,
+            "raw": self.use_raw,
+            "gene_key": self.gene_key,
+            "batch_key": self.batch_key,
+            "batch_name": self.batch_name,
+            "labels_key": self.labels_key,
+            "unlabeled_category": self.unlabeled_category,
+            "protein_key": self.protein_key,
+            "protein_names_key": self.protein_names_key,
+            "covariates": self.covariates,
+            "continuous": self.continuous,
+            "min_overlap": self.min_overlap,
+        }
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Columns of obs, and which argument named each."""
+        asked = [("batch_key", k) for k in self.batch_key]
+        if self.labels_key is not None:
+            asked.append(("labels_key", self.labels_key))
+        asked += [("categorical_covariate_keys", k) for k in self.covariates]
+        return asked + [("continuous_covariate_keys", k) for k in self.continuous]
+
+
+def cells(
+    adata: AnnData, slots: Slots, wanted: Callable[[list[str]], Sequence[bool]], more: Sequence[str] = ()
+) -> _native.Cells:
+    """Cells with what a model reads of them; ``wanted`` says of a list of genes which are, ``more`` are columns of obs to
+    take where they are there."""
+    x, var, where = matrix(adata, slots.layer, slots.use_raw)
+    if slots.gene_key is not None and slots.gene_key not in var.columns:
+        table = "adata.raw.var" if slots.use_raw else "adata.var"
+        there = nearest(slots.gene_key, var.columns)
+        raise ScgraftError(f"gene_key={slots.gene_key!r}: {table} has no such column; its columns, nearest first: {there}")
+    check_names(adata.obs_names, "adata.obs_names")
+    if slots.gene_key is None:
+        check_names(var.index, "adata.var_names")
+    out = _native.Cells(names(adata.obs_names), names(adata.var_names))
+    for argument, key in slots.columns():
+        if key not in adata.obs.columns:
+            there = nearest(key, adata.obs.columns)
+            raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+        out.set_obs(key, column(adata.obs[key]))
+    taken = {key for _, key in slots.columns()}
+    for key in more:
+        if key in adata.obs.columns and key not in taken:
+            out.set_obs(key, column(adata.obs[key]))
+    if not slots.use_raw:
+        for key in adata.var.columns:
+            if key == slots.gene_key or adata.var[key].dtype.kind == "O":
+                out.set_var(str(key), column(adata.var[key]))
+    genes = names(var.index) if slots.gene_key is None else [str(v) for v in var[slots.gene_key]]
+    counts = gather(x, wanted(genes), where)
+    slot = "raw" if slots.use_raw else "layer" if slots.layer is not None else "X"
+    out.set_expression(slot, counts, slots.layer, frame(var) if slots.use_raw else None)
+    _proteins(adata, slots, out)
+    return out
+
+
+def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
+    key = slots.protein_key
+    if key is None and "protein_expression" in adata.obsm:
+        key = "protein_expression"
+    if key is None:
+        return
+    if key not in adata.obsm:
+        raise ScgraftError(f"protein_key={key!r}: obsm has no such entry; there are: {nearest(key, adata.obsm)}")
+    values = adata.obsm[key]
+    if isinstance(values, pd.DataFrame):
+        out.set_obsm(key, frame(values.astype(np.float64)))
+    else:
+        from ._frames import dense
+
+        out.set_obsm(key, dense(values, f'obsm["{key}"]'))
+    if slots.protein_names_key is not None:
+        if slots.protein_names_key not in adata.uns:
+            there = nearest(slots.protein_names_key, adata.uns)
+            raise ScgraftError(f"protein_names_key={slots.protein_names_key!r}: uns has no such entry; there are: {there}")
+        out.set_uns({slots.protein_names_key: [str(v) for v in adata.uns[slots.protein_names_key]]})
+
+
+NO_COUNTS = "no other slot holds whole numbers either"
+"""How the library's error begins its advice where it saw one slot only."""
+
+
+def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftError:
+    """An error about values that are no counts, with the slot that has them where there is one."""
+    message = str(error)
+    if NO_COUNTS not in message:
+        return error
+    others: list[tuple[str, Any]] = [(f"layer `{k}` holds whole numbers: use it (layer={k!r})", adata.layers[k])
+                                     for k in adata.layers if k != slots.layer]
+    if slots.layer is not None or slots.use_raw:
+        others.insert(0, ("X holds whole numbers: leave the choice of a layer out to use it", adata.X))
+    if adata.raw is not None and not slots.use_raw:
+        others.append(("raw.X holds whole numbers: use it (use_raw=True)", adata.raw.X))
+    for advice, x in others:
+        if _whole_numbers(x):
+            return ScgraftError(message[: message.index(NO_COUNTS)] + advice)
+    return error
+
+
+def _whole_numbers(x: Any) -> bool:
+    try:
+        rows = x[:200]
+        rows = rows.compute() if hasattr(rows, "compute") else rows
+        values = rows.data if sparse.issparse(rows) else np.asarray(rows).ravel()
+    except (TypeError, ValueError, IndexError):
+        return False
+    return bool(values.size and np.all(np.isfinite(values)) and np.all(values >= 0) and values.max() > 1
+                and np.all(values == np.round(values)))
+
+
+def put(adata: AnnData, written: dict[str, Any]) -> None:
+    """Puts what the library wrote into the slots of an AnnData; arrays are not copied."""
+    for name, parts in written["obs"].items():
+        adata.obs[name] = column_from(parts, adata.obs_names)
+    for name, value in written["obsm"].items():
+        adata.obsm[name] = array_from(value, adata.obs_names)
+    for name, value in written["varm"].items():
+        adata.varm[name] = array_from(value, adata.var_names)
+    for name, value in written["obsp"].items():
+        adata.obsp[name] = array_from(value, adata.obs_names)
+    for name, value in written["uns"].items():
+        value = uns_from(value)
+        if isinstance(value, dict) and isinstance(adata.uns.get(name), dict):
+            adata.uns[name] = {**adata.uns[name], **value}
+        else:
+            adata.uns[name] = value

@@ -1,0 +1,1134 @@
+"""Models as objects: trained on an atlas, grafted onto by queries, asked for what they know."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from . import _native
+from ._adata import Slots, cells, nearest, opened, put, with_remedy
+from ._frames import column, csr_from, frame_from, names
+from ._native import ScgraftError
+from ._programs import gene_sets
+from ._progress import Epochs
+from ._settings import settings as session
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy import sparse
+
+LATENT = "X_scgraft"
+NOTES = "scgraft"
+
+FIT = (
+    "max_epochs", "batch_size", "lr", "weight_decay", "kl_anneal", "kl_anneal_steps", "train_size", "patience",
+    "early_stopping", "stratified", "samples_per_label", "thinning", "published",
+)  # fmt: skip
+"""What a fit takes, by name."""
+
+
+def _fit(given: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    fit = {k: v for k, v in given.items() if k in FIT and v is not None}
+    fit["seed"] = session.seed if seed is None else int(seed)
+    return fit
+
+
+def _threads(threads: int | None) -> int:
+    return session.threads if threads is None else int(threads)
+
+
+def _checkpoint(checkpoint: str | Path | None, resume: bool, every: int) -> str | None:
+    if checkpoint is None:
+        if resume:
+            raise ScgraftError("resume=True: name the checkpoint to go on from: checkpoint=")
+        return None
+    return json.dumps({"file": str(checkpoint), "every": int(every), "resume": bool(resume)})
+
+
+def models() -> pd.DataFrame:
+    """The base models: what each is, what it needs besides counts, when to use it.
+
+    Returns
+    -------
+    One row a model, indexed by the name that ``train(model=...)`` takes.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sg.models().loc["expimap", "needs"]
+    'gene programs'
+    """
+    table = pd.DataFrame(_native.models()).set_index("name")
+    for name in ("needs", "takes"):
+        table[name] = [", ".join(v) for v in table[name]]
+    return table
+
+
+def train(
+    adata: AnnData | str | Path,
+    *,
+    model: str = "expimap",
+    batch_key: str | Sequence[str] | None = None,
+    batch_name: str | None = None,
+    labels_key: str | None = None,
+    unlabeled_category: str | None = None,
+    programs: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path] | None = None,
+    start: Model | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_key: str | None = None,
+    protein_key: str | None = None,
+    protein_names_key: str | None = None,
+    categorical_covariate_keys: Sequence[str] = (),
+    continuous_covariate_keys: Sequence[str] = (),
+    n_top_genes: int | None = 2000,
+    flavor: Literal["seurat", "cell_ranger", "seurat_v3", "seurat_v3_paper"] = "seurat",
+    genes: Sequence[str] | None = None,
+    min_genes: int | None = None,
+    max_genes: int | None = None,
+    exact_case: bool = False,
+    keep_outside_programs: bool = False,
+    soft: bool = False,
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    early_stopping: bool | None = None,
+    train_size: float | None = None,
+    published: bool = False,
+    seed: int | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+    callback: Callable[[dict[str, Any]], bool | None] | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 120,
+    resume: bool = False,
+    **settings: Any,
+) -> Model:
+    """Train a reference.
+
+    Parameters
+    ----------
+    adata
+        Cells of the reference, raw counts (log-normalised values for ``likelihood="mse"``); an AnnData in memory, backed
+        or with Dask arrays, a MuData, or the path of an h5ad file, of which only what the genes need is read.
+    model
+        The base model; :func:`models` lists them.
+    batch_key
+        Column of ``obs`` with the batch (study, condition) of each cell; several are joined.
+    batch_name
+        Instead: one name for all cells, for data that is one batch.
+    labels_key, unlabeled_category
+        Column of ``obs`` with cell labels, for models that learn them, and its value that means unlabelled.
+    programs
+        Gene programs, for models that have them: a dictionary of genes by name, GMT files, the name of a mask in
+        ``varm`` (genes × programs), or a long table with columns such as ``source`` and ``target``.
+    start
+        A trained model to start from: its genes, its settings and the tensors that both have (scANVI from scVI).
+    layer, use_raw, gene_key
+        Where the counts stand, instead of ``X``; the column of ``var`` with the gene names, instead of its row names.
+    protein_key, protein_names_key
+        Entry of ``obsm`` with protein counts, for models of proteins (``protein_expression`` is found by itself), and of
+        ``uns`` with their names.
+    categorical_covariate_keys, continuous_covariate_keys
+        Columns of ``obs`` with further covariates, which a query has to have as well.
+    n_top_genes, flavor
+        How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
+    genes
+        Exactly these genes instead.
+    min_genes, max_genes, exact_case, keep_outside_programs, soft
+        Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
+        in no program stay; whether gene sets bind softly.
+    max_epochs, batch_size, lr, early_stopping, train_size
+        The fit; what is left out is the model's own.
+    published
+        Reproduce the numerics of the published code.
+    seed, threads, progress
+        Instead of those of :data:`scgraft.settings`.
+    callback
+        Called after every epoch with ``{"epoch", "epochs", "train", "validation"}``; ``True`` stops the fit.
+    checkpoint, checkpoint_every, resume
+        A file where the fit keeps its state every so many seconds, and when it is stopped; whether to go on from it, to
+        the same bits as in one go.
+    settings
+        Any other setting of the model (``hidden``, ``latent``, ``likelihood``, ``kl_weight``, …) or of the fit
+        (``patience``, ``weight_decay``, ``kl_anneal``, ``stratified``, ``samples_per_label``, ``thinning``).
+
+    Returns
+    -------
+    The trained model.
+
+    Raises
+    ------
+    ScgraftError
+        Values that are no counts, names that are empty or stand twice, columns that are not there, settings that the
+        model does not have; the message says what was found and what to do.
+    FileNotFoundError
+        A file that is not there.
+    KeyboardInterrupt
+        The user stopped it, or ``callback`` did.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> model
+    Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
+    """
+    data = opened(adata)
+    slots = Slots(
+        layer=layer,
+        use_raw=use_raw,
+        gene_key=gene_key,
+        batch_key=batch_key,
+        batch_name=batch_name,
+        labels_key=labels_key,
+        unlabeled_category=unlabeled_category,
+        protein_key=protein_key,
+        protein_names_key=protein_names_key,
+        covariates=categorical_covariate_keys,
+        continuous=continuous_covariate_keys,
+    )
+    known = _native.models()
+    entry = next((m for m in known if m["name"] == model), None)
+    if entry is None:
+        raise ScgraftError(f"model={model!r}: there is no such model; there are: {nearest(model, [m['name'] for m in known])}")
+    for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
+        if needed in entry["needs"] and given is None:
+            raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
+    sets = gene_sets(programs, data, _gene_names(data, slots))
+    given = dict(
+        max_epochs=max_epochs, batch_size=batch_size, lr=lr, early_stopping=early_stopping, train_size=train_size,
+        published=published,
+    )  # fmt: skip
+    given |= {k: settings.pop(k) for k in FIT if k in settings}
+    options = {
+        "model": model,
+        "settings": settings,
+        "data": slots.options(),
+        "fit": _fit(given, seed),
+        "min_genes": min_genes,
+        "max_genes": max_genes,
+        "exact_case": exact_case,
+        "n_top_genes": n_top_genes,
+        "flavor": flavor,
+        "genes": None if genes is None else [str(g) for g in genes],
+        "keep_outside_programs": keep_outside_programs,
+        "soft": soft,
+    }
+
+    def wanted(of: list[str]) -> list[bool]:
+        if start is not None:
+            return _among(of, start._native.genes)
+        if genes is not None:
+            return _among(of, options["genes"])
+        if sets and not keep_outside_programs:
+            return _among(of, [g for _, some in sets for g in some], case=exact_case)
+        return [True] * len(of)
+
+    epochs = Epochs("training", progress, callback)
+    try:
+        native, report = _native.train(
+            cells(data, slots, wanted),
+            sets,
+            None if start is None else start._native,
+            _json(options),
+            _threads(threads),
+            epochs,
+            _checkpoint(checkpoint, resume, checkpoint_every),
+        )
+    except ScgraftError as error:
+        raise with_remedy(error, data, slots) from None
+    finally:
+        epochs.close()
+    return Model(native, adata=adata, slots=slots, report=report)
+
+
+def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
+    if slots.gene_key is None or slots.gene_key not in data.var.columns:
+        return None
+    return [str(v) for v in data.var[slots.gene_key]]
+
+
+def _among(of: Sequence[str], some: Sequence[str], case: bool = True) -> list[bool]:
+    if case:
+        among = set(some)
+        return [g in among for g in of]
+    among = {g.upper() for g in some} | set(some)
+    return [g in among or g.upper() in among for g in of]
+
+
+def _json(options: dict[str, Any]) -> str:
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, (np.ndarray, tuple, set)):
+            return list(value)
+        raise ScgraftError(f"a setting is a {type(value).__name__}; expected numbers, texts or lists of them")
+
+    return json.dumps(options, default=plain)
+
+
+def _fetched(path: str | Path, offline: bool = False) -> str:
+    """The file itself, or what an address names."""
+    return str(_native.fetch(str(path), offline) or path)
+
+
+def load(path: str | Path, *, offline: bool = False) -> Model:
+    """Read a model, from a file or by its address.
+
+    Parameters
+    ----------
+    path
+        A file that :meth:`Model.save` or the command line wrote, or an address: ``hf://owner/name``, ``zenodo:1234567``, a
+        DOI, ``https://…``. What was fetched once is kept.
+    offline
+        Of an address: look among what was kept, and do not ask the network.
+
+    Returns
+    -------
+    The model.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ScgraftError
+        The file is no model, or is damaged.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "atlas.scgraft")
+    >>> sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False).save(path)
+    >>> sg.load(path).name
+    'scvi'
+    """
+    return Model(_native.Model.load(_fetched(path, offline)))
+
+
+def import_model(path: str | Path, *, program_names: Sequence[str] | None = None) -> Model:
+    """Read a model that was published with scvi-tools or scArches.
+
+    Nothing in the files is executed, and neither torch nor scvi-tools is needed.
+
+    Parameters
+    ----------
+    path
+        The folder that the package saved, or its ``model.pt``.
+    program_names
+        Names of the gene programs in their order, for EXPIMAP, whose files have none.
+
+    Returns
+    -------
+    The model; what it was is in :attr:`Model.imported`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file or folder.
+    ScgraftError
+        The files are no model's, or the model has no equal here.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sg.import_model("nowhere")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: nowhere: there is no such file
+    """
+    native, about = _native.import_model(str(path), None if program_names is None else [str(n) for n in program_names])
+    model = Model(native)
+    model.imported = about
+    return model
+
+
+class Adaptor:
+    """What one query added to a reference: new rows of a few tensors, some kilobytes, no cells.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+    >>> mapped = model.map(sim.query, batch_key="batch", name="patients", max_epochs=1, progress=False)
+    >>> mapped.adaptor
+    Adaptor(patients: conditions query_1, query_2)
+    >>> model.attach(mapped.adaptor).grafts
+    ['patients']
+    """
+
+    def __init__(self, native: _native.Adaptor):
+        self._native = native
+
+    @classmethod
+    def load(cls, path: str | Path) -> Adaptor:
+        """Read an adaptor, from a file or by its address."""
+        return cls(_native.Adaptor.load(_fetched(path)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the adaptor, whole or not at all."""
+        self._native.save(str(path))
+
+    @property
+    def name(self) -> str:
+        """The name of the graft."""
+        return self._native.name
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions that it added."""
+        return self._native.conditions
+
+    @property
+    def reference_hash(self) -> str:
+        """The reference that it belongs to."""
+        return self._native.reference_hash
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_adaptor, (self._native.to_bytes(),))
+
+    def __repr__(self) -> str:
+        return f"Adaptor({self.name}: conditions {', '.join(self.conditions)})"
+
+
+def _adaptor(data: bytes) -> Adaptor:
+    return Adaptor(_native.Adaptor.from_bytes(data))
+
+
+def _model(data: bytes) -> Model:
+    return Model(_native.Model.from_bytes(data))
+
+
+class Model:
+    """A trained model.
+
+    It does not change: mapping a query gives a new one, with the query's graft. Made by :func:`train`, :func:`load`,
+    :func:`import_model` and :meth:`Model.map`.
+
+    Attributes
+    ----------
+    adata
+        The cells that it was trained on or mapped last, where this session has them; what methods take when they are
+        given no others.
+    adaptor
+        Of a mapped model: what the query added; ``None`` where nothing was, or shared layers were trained.
+    report
+        How the fit went: epochs, steps, whether it arrived.
+    imported
+        Of an imported model: package, version, class, notes.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> model.get_latent_representation().shape
+    (300, 40)
+    """
+
+    def __init__(
+        self,
+        native: _native.Model,
+        *,
+        adata: Any = None,
+        slots: Slots | None = None,
+        report: dict[str, Any] | None = None,
+        adaptor: Adaptor | None = None,
+    ):
+        self._native = native
+        self.adata = adata
+        self._slots = slots or Slots()
+        self._prepared: _native.Prepared | None = None
+        self.report = report
+        self.adaptor = adaptor
+        self.imported: dict[str, Any] | None = None
+
+    @staticmethod
+    def load(path: str | Path) -> Model:
+        """Read a model file; see :func:`scgraft.load`."""
+        return load(path)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the model: weights and names, no cells.
+
+        Parameters
+        ----------
+        path
+            The file; it appears whole or not at all.
+        overwrite
+            Whether a file of that name may be replaced.
+        """
+        if Path(path).exists() and not overwrite:
+            raise FileExistsError(f"{path}: the file is there already; give overwrite=True to replace it")
+        self._native.save(str(path))
+
+    # What it is.
+
+    @property
+    def name(self) -> str:
+        """The base model's name."""
+        return self._native.name
+
+    @property
+    def var_names(self) -> pd.Index:
+        """The genes, in order."""
+        return pd.Index(self._native.genes, dtype=object)
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions (batches, studies) that it knows."""
+        return self._native.conditions
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that it predicts; empty for a model that predicts none."""
+        return self._native.labels
+
+    @property
+    def proteins(self) -> list[str]:
+        """The proteins; empty for a model without."""
+        return self._native.proteins
+
+    @property
+    def grafts(self) -> list[str]:
+        """The names of the grafts."""
+        return self._native.grafts
+
+    @property
+    def latent_names(self) -> list[str]:
+        """The names of the latent dimensions: gene programs where they are programs."""
+        return self._native.latent_names
+
+    @property
+    def n_latent(self) -> int:
+        """How many latent dimensions."""
+        return len(self._native.latent_names)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the model."""
+        return self._native.settings
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How it came about."""
+        return self._native.provenance
+
+    @property
+    def reference_hash(self) -> str:
+        """What names the reference under all grafts: equal for models whose reference is the same to the bit."""
+        return self._native.reference_hash
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The fit, epoch by epoch: the terms of the loss (nats per cell) on training and validation cells."""
+        table = frame_from(self._native.history)
+        table.index = pd.RangeIndex(len(table), name="epoch")
+        return table
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Every tensor, copied, by its name."""
+        return {name: self._native.parameter(name) for name, _ in self._native.parameters}
+
+    # Programs.
+
+    def program_weights(self) -> pd.DataFrame:
+        """The decoder's weights of every gene in every program.
+
+        Returns
+        -------
+        Genes × programs, natural log of expression per unit of score.
+
+        Raises
+        ------
+        ScgraftError
+            The model has no programs.
+        """
+        weights = self._native.program_weights()
+        if weights is None:
+            raise ScgraftError(f"the model {self.name} has no gene programs; train one that has, such as expimap")
+        return pd.DataFrame(weights, index=self.var_names, columns=self.latent_names)
+
+    def programs(self, direction: str = "top") -> pd.DataFrame:
+        """The gene programs: their sizes, directions and heaviest genes.
+
+        Parameters
+        ----------
+        direction
+            The rule by which a program's direction is told: ``"top"``, ``"sum"`` or ``"counts"``.
+
+        Returns
+        -------
+        One row a program: ``graft``, ``active`` (the fit kept it), ``set_size``, ``n_genes`` with a weight, ``direction``
+        (1: a higher score means that its genes are up), ``direction_confidence`` (0 to 1), ``top_genes``, ``stand_in``.
+        """
+        found = self._native.programs(direction)
+        if found is None:
+            raise ScgraftError(f"the model {self.name} has no gene programs; train one that has, such as expimap")
+        rows = [
+            {
+                "graft": p["graft"],
+                "active": p["active"],
+                "set_size": p["set_size"],
+                "n_genes": len(p["genes"]),
+                "direction": p["direction"],
+                "direction_confidence": p["direction_confidence"],
+                "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
+                "stand_in": p["stand_in"],
+            }
+            for p in found
+        ]
+        return pd.DataFrame(rows, index=pd.Index([p["name"] for p in found], name="program", dtype=object))
+
+    def program_genes(self, program: str) -> pd.DataFrame:
+        """The genes of a program, the heaviest first: weight, share of all absolute weights, whether in its gene set."""
+        found = self._native.programs("top") or []
+        for p in found:
+            if p["name"] == program:
+                table = pd.DataFrame(p["genes"], columns=["gene", "weight", "share", "in_set"])
+                return table.set_index("gene")
+        raise ScgraftError(f"program={program!r}: the model has no such program; there are: "
+                           f"{nearest(program, [p['name'] for p in found])}")
+
+    # Grafting.
+
+    def attach(self, *adaptors: Adaptor | str | Path) -> Model:
+        """The model with adaptors of its reference; their order makes no difference.
+
+        Parameters
+        ----------
+        adaptors
+            Adaptors, or the paths of their files.
+        """
+        loaded = [a if isinstance(a, Adaptor) else Adaptor.load(a) for a in adaptors]
+        return Model(self._native.attach([a._native for a in loaded]), slots=self._slots)
+
+    def map(
+        self,
+        adata: AnnData | str | Path,
+        *,
+        name: str | None = None,
+        batch_key: str | Sequence[str] | None = None,
+        batch_name: str | None = None,
+        labels_key: str | None = None,
+        unlabeled_category: str | None = None,
+        layer: str | None = None,
+        use_raw: bool | None = None,
+        gene_key: str | None = None,
+        protein_key: str | None = None,
+        protein_names_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] = (),
+        continuous_covariate_keys: Sequence[str] = (),
+        min_overlap: float | None = None,
+        surgery: Literal["adaptor", "first_layers", "all"] = "adaptor",
+        new_programs: int | Mapping[str, Sequence[str]] | str | Path = 0,
+        n_free_programs: int = 0,
+        reactivate: Sequence[str] = (),
+        soft: bool = False,
+        min_genes: int | None = None,
+        fit_cells: int | None = None,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        lr: float | None = None,
+        early_stopping: bool | None = None,
+        published: bool = False,
+        seed: int | None = None,
+        threads: int | None = None,
+        progress: bool | None = None,
+        callback: Callable[[dict[str, Any]], bool | None] | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_every: int = 120,
+        resume: bool = False,
+        **settings: Any,
+    ) -> Model:
+        """Graft a query on.
+
+        Only the weights of the query's own batches train; the reference stays identical to the bit. A query whose batches
+        the model already knows is encoded without training.
+
+        Parameters
+        ----------
+        adata
+            Cells of the query, as :func:`train` takes them. Genes are aligned by name.
+        name
+            The name of the graft; ``batch_name`` or ``"query"`` unless told.
+        batch_key, batch_name
+            The batch of each cell, or one name for all; the columns that the reference's are from unless told.
+        layer, use_raw, gene_key, protein_key, protein_names_key, labels_key, unlabeled_category
+            As in :func:`train`; those of this model unless told.
+        min_overlap
+            The least share of the model's genes that the query must have, 0 to 1; 0.5 unless told.
+        surgery
+            What may change: the query's ``"adaptor"``, also the ``"first_layers"``, or ``"all"``.
+        new_programs
+            For models with programs: how many programs to learn from the query, or gene sets to add.
+        n_free_programs
+            How many to learn beside such gene sets.
+        reactivate
+            Pruned programs of the reference to bring back.
+        soft, min_genes
+            Whether added gene sets bind softly, and how few genes they may have (5).
+        fit_cells
+            Cells of each batch to fit on at most; all are encoded.
+
+        Other parameters are those of :func:`train`.
+
+        Returns
+        -------
+        The model with the graft; its :attr:`Model.adaptor` is what the query added, its
+        :meth:`Model.get_latent_representation` where the cells lie.
+
+        Examples
+        --------
+        >>> import scgraft as sg
+        >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+        >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+        >>> mapped = model.map(sim.query, max_epochs=1, progress=False)
+        >>> mapped.conditions
+        ['reference_1', 'reference_2', 'reference_3', 'query_1', 'query_2']
+        >>> mapped.reference_hash == model.reference_hash
+        True
+        """
+        data = opened(adata)
+        slots = self._slots_of(
+            layer=layer,
+            use_raw=use_raw,
+            gene_key=gene_key,
+            batch_key=batch_key,
+            batch_name=batch_name,
+            labels_key=labels_key,
+            unlabeled_category=unlabeled_category,
+            protein_key=protein_key,
+            protein_names_key=protein_names_key,
+            covariates=categorical_covariate_keys,
+            continuous=continuous_covariate_keys,
+            min_overlap=min_overlap,
+        )
+        if isinstance(new_programs, (int, np.integer)):
+            sets, free = [], int(new_programs) + int(n_free_programs)
+        else:
+            sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), int(n_free_programs)
+        given = dict(
+            max_epochs=max_epochs, batch_size=batch_size, lr=lr, early_stopping=early_stopping, published=published
+        )
+        given |= {k: settings.pop(k) for k in FIT if k in settings}
+        options = {
+            "name": name or batch_name or "query",
+            "settings": settings,
+            "data": slots.options(),
+            "fit": _fit(given, seed),
+            "surgery": surgery,
+            "fit_cells": fit_cells,
+            "new_programs": free,
+            "soft": soft,
+            "min_genes": min_genes,
+            "reactivate": [reactivate] if isinstance(reactivate, str) else list(reactivate),
+        }
+        epochs = Epochs(f"mapping {options['name']}", progress, callback)
+        try:
+            native, adaptor, prepared, written, report = _native.map_cells(
+                self._native,
+                self._cells(data, slots),
+                sets,
+                _json(options),
+                _threads(threads),
+                epochs,
+                _checkpoint(checkpoint, resume, checkpoint_every),
+            )
+        except ScgraftError as error:
+            raise with_remedy(error, data, slots) from None
+        finally:
+            epochs.close()
+        out = Model(
+            native, adata=adata, slots=slots, report=report, adaptor=None if adaptor is None else Adaptor(adaptor)
+        )
+        out._prepared = prepared
+        out._written = written
+        return out
+
+    def to_adata(self, adata: AnnData | None = None, *, key_added: str = LATENT, copy: bool = False) -> AnnData | None:
+        """Write where the cells lie, and what the dimensions mean, into the slots of an AnnData.
+
+        ``obsm[key_added]`` gets the posterior means (cells × dimensions), ``obsm[key_added + "_var"]`` the variances,
+        ``varm["scgraft_weights"]`` the decoder's weights of models with programs, ``uns["scgraft"]`` names, directions,
+        settings and history.
+
+        Parameters
+        ----------
+        adata
+            The cells; those that were mapped unless told.
+        key_added
+            The name of the embedding.
+        copy
+            Whether to write into a copy, and give it.
+        """
+        data = self._adata(adata)
+        target = data.copy() if copy else data
+        written = self.__dict__.pop("_written", None) if adata is None else None
+        if written is None:
+            genes = _gene_names(data, self._slots) or names(data.var_names)
+            written = self._native.embed(self._ready(adata), genes, _threads(None))
+        put(target, renamed(written, key_added))
+        return target if copy else None
+
+    # What it says of cells.
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        return_dist: bool = False,
+        **where: Any,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Where cells lie in the latent space: the posterior means.
+
+        Parameters
+        ----------
+        adata
+            Cells of batches that the model knows; those it was trained on or mapped last unless told.
+        indices
+            Rows of the cells wanted; all unless told.
+        return_dist
+            Give the variances of the posterior as well.
+        where
+            ``batch_key``, ``layer``, … as in :meth:`Model.map`, where they differ from this model's.
+
+        Returns
+        -------
+        Cells × dimensions, float32; with ``return_dist`` means and variances.
+        """
+        mean, variance = self._native.latent(self._ready(adata, indices, where), _threads(None))
+        return (mean, variance) if return_dist else mean
+
+    def get_normalized_expression(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        transform_batch: str | Sequence[str] | None = None,
+        gene_list: Sequence[str] | None = None,
+        library_size: float | Literal["latent"] = 1.0,
+        n_samples: int = 0,
+        seed: int = 0,
+        return_numpy: bool = False,
+        **where: Any,
+    ) -> pd.DataFrame | np.ndarray:
+        """Expression as the model sees it, free of noise.
+
+        Parameters
+        ----------
+        adata, indices, where
+            As in :meth:`Model.get_latent_representation`.
+        transform_batch
+            Decode as of this batch, or as of each of these and average; ``"all"`` takes every batch that the model knows;
+            each cell's own unless told.
+        gene_list
+            Only these genes.
+        library_size
+            What a cell's genes sum to; ``"latent"`` takes each cell's own.
+        n_samples
+            Draws from the posterior to average over; 0 decodes its mean.
+        seed
+            Seed of the draws.
+        return_numpy
+            Give the array instead of a table.
+
+        Returns
+        -------
+        Cells × genes.
+        """
+        data = self._ready(adata, indices, where)
+        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
+        genes = [] if gene_list is None else [str(g) for g in gene_list]
+        size = None if library_size == "latent" else float(library_size)
+        values = self._native.expression(data, batches, size, int(n_samples), genes, int(seed), _threads(None))
+        if return_numpy:
+            return values
+        return pd.DataFrame(values, index=self._rows(adata, indices), columns=genes or self.var_names, copy=False)
+
+    def posterior_predictive_sample(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        seed: int = 0,
+        **where: Any,
+    ) -> sparse.csr_matrix:
+        """Counts drawn from what the model expects of each cell.
+
+        Returns
+        -------
+        Cells × genes of the model, counts.
+        """
+        return csr_from(self._native.draws(self._ready(adata, indices, where), int(seed), _threads(None)))
+
+    def get_likelihood(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        n_marginal_samples: int = 0,
+        seed: int = 0,
+        **where: Any,
+    ) -> pd.DataFrame:
+        """How well the model explains each cell, in nats.
+
+        Parameters
+        ----------
+        n_marginal_samples
+            Draws of the estimate of the marginal likelihood; 0 leaves it out.
+
+        Returns
+        -------
+        Cells × ``reconstruction_error``, ``elbo`` and, where asked for, ``marginal_log_likelihood``.
+        """
+        data = self._ready(adata, indices, where)
+        error, elbo, marginal = self._native.likelihood(data, int(n_marginal_samples), int(seed), _threads(None))
+        table = pd.DataFrame({"reconstruction_error": error, "elbo": elbo}, index=self._rows(adata, indices))
+        if marginal is not None:
+            table["marginal_log_likelihood"] = marginal
+        return table
+
+    def predict(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        soft: bool = False,
+        **where: Any,
+    ) -> pd.Series | pd.DataFrame:
+        """Labels by the model's own classifier (scanvi).
+
+        Parameters
+        ----------
+        soft
+            Give the probability of every label.
+
+        Returns
+        -------
+        A label per cell; with ``soft`` cells × labels, rows that sum to 1.
+
+        Raises
+        ------
+        ScgraftError
+            The model has no classifier; :func:`scgraft.tl.annotate` carries labels over for any model.
+        """
+        found = self._native.predict(self._ready(adata, indices, where), _threads(None))
+        if found is None:
+            raise ScgraftError(
+                f"{self.name} has no classifier of its own; train scanvi, or carry labels over with scgraft.tl.annotate"
+            )
+        levels, codes, probabilities, _ = found
+        index = self._rows(adata, indices)
+        if soft:
+            return pd.DataFrame(probabilities, index=index, columns=levels, copy=False)
+        name = self.provenance.get("label_column", "label")
+        return pd.Series(pd.Categorical.from_codes(codes.astype(np.int32), levels), index=index, name=f"{name}_pred")
+
+    def get_proteins(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        indices: Sequence[int] | None = None,
+        transform_batch: str | Sequence[str] | None = None,
+        kind: Literal["denoised", "total", "foreground"] = "denoised",
+        **where: Any,
+    ) -> pd.DataFrame:
+        """Proteins of a model that has them (totalvi), those that a batch did not measure imputed.
+
+        Parameters
+        ----------
+        transform_batch
+            Decode as of these batches and average; unless told each cell's own, or those that measured the protein.
+        kind
+            ``"denoised"``: counts expected without background; ``"total"``: with it; ``"foreground"``: the probability
+            that a count is no background.
+
+        Returns
+        -------
+        Cells × proteins.
+        """
+        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
+        found = self._native.protein_estimates(self._ready(adata, indices, where), batches, _threads(None))
+        kinds = {"denoised": 0, "total": 1, "foreground": 2}
+        if kind not in kinds:
+            raise ScgraftError(f'kind={kind!r}: expected "denoised", "total" or "foreground"')
+        return pd.DataFrame(found[kinds[kind]], index=self._rows(adata, indices), columns=self.proteins, copy=False)
+
+    def differential_expression(
+        self,
+        adata: AnnData | str | Path | None = None,
+        *,
+        groupby: str,
+        group1: str | Sequence[str] | None = None,
+        group2: str | None = None,
+        mode: Literal["change", "vanilla"] = "change",
+        delta: float = 0.25,
+        fdr: float = 0.05,
+        pseudocount: float | None = None,
+        both_directions: bool = False,
+        n_samples: int = 5000,
+        transform_batch: str | Sequence[str] | None = None,
+        seed: int = 0,
+        **where: Any,
+    ) -> pd.DataFrame:
+        """Genes that differ between groups of cells, by the model.
+
+        Parameters
+        ----------
+        groupby
+            Column of ``obs`` with the groups; cells without a value are left out.
+        group1, group2
+            The groups to test (all unless told), and what they are compared with (all other cells unless told).
+        mode, delta, fdr, pseudocount, both_directions
+            ``"change"`` asks whether the log2 fold change passes ``delta`` and calls genes at this false discovery rate;
+            ``"vanilla"`` whether expression is larger.
+        n_samples
+            Draws of each group.
+        transform_batch
+            Decode both groups as of these batches in turn (``"all"``: every one), so that batches do not tell them apart.
+        seed
+            Seed of the draws.
+
+        Returns
+        -------
+        One row a gene and comparison: first the genes higher in the group, then those lower, ranked. ``probability``,
+        ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max`` (log2), ``mean_group``,
+        ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
+        """
+        data = self._adata(adata)
+        if groupby not in data.obs.columns:
+            there = nearest(groupby, data.obs.columns)
+            raise ScgraftError(f"groupby={groupby!r}: obs has no such column; its columns, nearest name first: {there}")
+        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
+        plan = {
+            "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
+            "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
+            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
+        }  # fmt: skip
+        groups = _native.Cells(names(data.obs_names), [])
+        groups.set_obs(groupby, column(data.obs[groupby]))
+        ready = self._ready(adata, None, where)
+        found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
+        return frame_from(found).reset_index(drop=True)
+
+    # Inside.
+
+    def _slots_of(self, **given: Any) -> Slots:
+        own = self._slots
+        for long, short in (("categorical_covariate_keys", "covariates"), ("continuous_covariate_keys", "continuous")):
+            if long in given:
+                given[short] = given.pop(long)
+        asked = {k: v for k, v in given.items() if v is not None and v != () and v != []}
+        usual: dict[str, Any] = {}
+        for key in ("layer", "use_raw", "gene_key", "protein_key", "protein_names_key"):
+            usual[key] = getattr(own, key)
+        if asked.get("use_raw"):
+            usual["layer"] = None
+        if asked.get("layer") is not None:
+            usual["use_raw"] = False
+        for key in ("covariates", "continuous"):
+            usual[key] = getattr(own, key)
+        if "batch_key" not in asked and "batch_name" not in asked:
+            usual["batch_key"], usual["batch_name"] = own.batch_key or None, own.batch_name
+        return Slots(**{**usual, **asked})
+
+    def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
+        genes = self._native.genes
+        more = self.provenance.get("condition_columns", [])
+        return cells(data, slots, lambda of: _among(of, genes), more if isinstance(more, list) else [])
+
+    def _adata(self, adata: Any) -> AnnData:
+        if adata is None:
+            if self.adata is None:
+                raise ScgraftError("the model has no cells in this session; give adata=")
+            return opened(self.adata)
+        return opened(adata)
+
+    def _rows(self, adata: Any, indices: Sequence[int] | None) -> pd.Index:
+        index = self._adata(adata).obs_names
+        return index if indices is None else index[_rows_of(indices, len(index))]
+
+    def _ready(
+        self, adata: Any, indices: Sequence[int] | None = None, where: dict[str, Any] | None = None
+    ) -> _native.Prepared:
+        if adata is None and not where and self._prepared is not None:
+            prepared = self._prepared
+        else:
+            data = self._adata(adata)
+            slots = self._slots_of(**(where or {}))
+            if not slots.batch_key or any(k not in data.obs.columns for k in slots.batch_key):
+                asked = (where or {}).get("batch_key")
+                if asked is None and slots.batch_name is None:
+                    slots.batch_key = []
+            try:
+                options = json.dumps(slots.options())
+                prepared = _native.prepare(self._native, self._cells(data, slots), options, _threads(None))
+            except ScgraftError as error:
+                raise with_remedy(error, data, slots) from None
+        if indices is None:
+            return prepared
+        return prepared.select(_rows_of(indices, prepared.n_cells).tolist())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_model, (self._native.to_bytes(),))
+
+    def _what(self) -> str:
+        n = self._native.n_programs
+        return f"{n} programs" if n else f"{self.n_latent} latent dimensions"
+
+    def __repr__(self) -> str:
+        shown = self.conditions[:6] + (["…"] if len(self.conditions) > 6 else [])
+        grafts = f", grafts {', '.join(self.grafts)}" if self.grafts else ""
+        return (
+            f"Model({self.name}: {len(self._native.genes)} genes, {self._what()}, conditions {', '.join(shown)}{grafts})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("model", self.name),
+            ("genes", f"{len(self._native.genes):,}"),
+            ("latent space", self._what()),
+            ("conditions", ", ".join(self.conditions)),
+        ]
+        for what, listed in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
+            if listed:
+                rows.append((what, ", ".join(listed[:12]) + (f" … ({len(listed)})" if len(listed) > 12 else "")))
+        fit = (self.report or {}).get("fit", self.report)
+        if fit:
+            arrived = "arrived" if fit["arrived"] else "not known to have arrived"
+            rows.append(("fit", f"{fit['epochs']} epochs, {fit['steps']} steps, {arrived}"))
+        rows.append(("reference", self.reference_hash))
+        cells_ = "".join(f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>"
+                         f"{html.escape(b)}</td></tr>" for a, b in rows)
+        return f"<div><strong>scgraft model</strong><table>{cells_}</table></div>"
+
+
+def _rows_of(indices: Sequence[int], n: int) -> np.ndarray:
+    rows = np.asarray(indices)
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    rows = np.where(rows < 0, rows + n, rows).astype(np.int64)
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        raise ScgraftError(f"indices: expected rows of {n} cells, found {indices[int(np.argmax(rows >= n))]}")
+    return rows
+
+
+def renamed(written: dict[str, Any], key: str) -> dict[str, Any]:
+    """Slots of an embedding under another name."""
+    if key == LATENT:
+        return written
+    obsm = {key + name[len(LATENT) :] if name.startswith(LATENT) else name: v for name, v in written["obsm"].items()}
+    uns = {key if name == NOTES else name: v for name, v in written["uns"].items()}
+    return {**written, "obsm": obsm, "uns": uns}

@@ -1,0 +1,13 @@
+"""Other packages' ways of speaking: :mod:`scgraft.compat.scvi` for scvi-tools and scArches."""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
+
+__all__ = ["scvi"]
+
+
+def __getattr__(name: str):
+    if name == "scvi":
+        return _import_module(f"{__name__}.scvi")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

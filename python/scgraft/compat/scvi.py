@@ -1,0 +1,1227 @@
+"""scvi-tools' and scArches' way of speaking: a notebook of theirs changes one import.
+
+``SCVI``, ``SCANVI``, ``TOTALVI``, ``LinearSCVI`` and ``EXPIMAP`` have the methods, shapes and columns of those packages; the
+models are scgraft's. Arguments that choose a device or a way to run (``accelerator``, ``devices``, ``use_gpu``, ``mc_samples``,
+…) are taken and change nothing. What is not there raises :class:`NotHere`, which names what to use instead.
+
+Defaults of a model are those for reference mapping (two layers, layer norm, covariates in the encoder), so that
+``load_query_data`` works; arguments change them as in scvi-tools.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from .. import _native
+from .._adata import matrix, nearest
+from .._model import Adaptor, Model, import_model, load, train
+from .._native import ScgraftError
+from .._programs import gene_sets
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "LinearSCVI", "NotHere", "add_annotations"]
+
+SETUP = "_scgraft_setup"
+"""Entry of ``uns`` with what ``setup_anndata`` was told."""
+FILE = "model.scgraft"
+"""The model's file in a saved folder."""
+
+IGNORED = frozenset(
+    ["accelerator", "devices", "device", "use_gpu", "gpus", "check_val_every_n_epoch", "enable_progress_bar", "datamodule",
+     "shuffle_set_split", "load_sparse_tensor", "precision", "strategy", "log_every_n_steps", "simple_progress_bar"]
+)  # fmt: skip
+
+
+class NotHere(ScgraftError, AttributeError):
+    """Something of scvi-tools or scArches that is not here; the message names what to use instead."""
+
+
+ADVICE = {
+    "get_feature_correlation_matrix": "correlate the columns of get_normalized_expression(n_samples=...)",
+    "get_latent_library_size": "library sizes are the sums of counts; train with use_observed_lib_size=False and "
+    "get_normalized_expression(library_size='latent')",
+    "get_likelihood_parameters": "get_normalized_expression(library_size='latent') gives the means; "
+    "model.parameters() the dispersions",
+    "minify_adata": "mapping needs no cells of the reference: share the model file alone",
+    "to_device": "there is no device; threads are scgraft.settings.threads",
+    "module": "the tensors are in model.parameters()",
+    "deregister_manager": "nothing is registered",
+    "get_anndata_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "register_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "differential_abundance": "scgraft.tl.enrich and scgraft.tl.annotate compare groups of cells",
+    "get_aggregated_posterior": "get_latent_representation(return_dist=True) gives means and variances",
+    "setup_mudata": "setup_anndata takes mdata.mod['rna'] with protein counts in obsm",
+}
+
+
+def _not_here(owner: str, name: str) -> NotHere:
+    advice = ADVICE.get(name, f"see dir({owner}) for what there is, or the model of scgraft itself in .model")
+    return NotHere(f"{owner}.{name} is not here: {advice}")
+
+
+def _setup(adata: AnnData, **given: Any) -> None:
+    adata.uns[SETUP] = {k: v for k, v in given.items() if v is not None and v != []}
+
+
+def _listed(values: Any) -> list[str]:
+    return [values] if isinstance(values, str) else [str(v) for v in values or ()]
+
+
+def _column(adata: AnnData, key: str | None, argument: str) -> None:
+    if key is not None and key not in adata.obs.columns:
+        there = nearest(key, adata.obs.columns)
+        raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+
+
+class _Base:
+    """What all of them share."""
+
+    _name = "scvi"
+    _hidden_key = "n_hidden"
+
+    def __init__(self, adata: AnnData | None = None, **settings: Any):
+        self.adata = adata
+        self._given = settings
+        self._model: Model | None = None
+        self._query: dict[str, Any] | None = None
+        self._start: Model | None = None
+        self._settings = self._translated(dict(settings))
+        if adata is not None and SETUP not in adata.uns:
+            raise ScgraftError(f"{type(self).__name__}.setup_anndata(adata, ...) has to be called first")
+
+    # Setting up.
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        labels_key: str | None = None,
+        size_factor_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        continuous_covariate_keys: Sequence[str] | None = None,
+        **more: Any,
+    ) -> None:
+        """Say where counts, batches, labels and covariates stand.
+
+        Parameters
+        ----------
+        layer, batch_key, labels_key, categorical_covariate_keys, continuous_covariate_keys
+            A layer, columns of ``obs``.
+        size_factor_key
+            Not here: library sizes are the sums of the counts.
+        """
+        if size_factor_key is not None:
+            raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
+                          "use_observed_lib_size=False")
+        for key, argument in ((batch_key, "batch_key"), (labels_key, "labels_key")):
+            _column(adata, key, argument)
+        for key in [*_listed(categorical_covariate_keys), *_listed(continuous_covariate_keys)]:
+            _column(adata, key, "covariate keys")
+        if layer is not None and layer not in adata.layers:
+            raise ScgraftError(f"layer={layer!r}: adata has no such layer; there are: {nearest(layer, adata.layers)}")
+        unlabeled = more.pop("unlabeled_category", None)
+        for name in list(more):
+            if name not in IGNORED:
+                raise ScgraftError(f"setup_anndata: there is no argument {name!r}")
+        _setup(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
+               categorical_covariate_keys=_listed(categorical_covariate_keys),
+               continuous_covariate_keys=_listed(continuous_covariate_keys))  # fmt: skip
+
+    def _where(self, adata: AnnData) -> dict[str, Any]:
+        if SETUP not in adata.uns:
+            raise ScgraftError(f"{type(self).__name__}.setup_anndata(adata, ...) has to be called first")
+        setup = dict(adata.uns[SETUP])
+        where: dict[str, Any] = {"layer": setup.get("layer")}
+        batch = setup.get("batch_key")
+        if batch is None:
+            where["batch_name"] = "batch"
+        else:
+            where["batch_key"] = _listed(batch if isinstance(batch, str) else list(batch))
+        for key in ("categorical_covariate_keys", "continuous_covariate_keys"):
+            where[key] = [str(v) for v in setup.get(key, ())]
+        return where
+
+    def _labels(self, adata: AnnData) -> dict[str, Any]:
+        return {}
+
+    def _translated(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor as settings of the model."""
+        out: dict[str, Any] = {}
+        hidden, layers = given.pop("n_hidden", None), given.pop("n_layers", None)
+        if hidden is not None or layers is not None:
+            out["hidden"] = [int(hidden or 128)] * int(layers or (2 if self._name != "scvi-linear" else 1))
+        if "n_latent" in given:
+            out["latent"] = int(given.pop("n_latent"))
+        if "dropout_rate" in given:
+            out["dropout"] = float(given.pop("dropout_rate"))
+        if "gene_likelihood" in given:
+            out["likelihood"] = given.pop("gene_likelihood")
+        if "dispersion" in given:
+            out["dispersion"] = {"gene-batch": "gene-condition"}.get(d := given.pop("dispersion"), d)
+        if "latent_distribution" in given:
+            out["latent_distribution"] = {"ln": "logistic-normal"}.get(d := given.pop("latent_distribution"), d)
+        if "use_observed_lib_size" in given:
+            out["library"] = "observed" if given.pop("use_observed_lib_size") else "learned"
+        if "encode_covariates" in given:
+            out["encode_covariates"] = bool(given.pop("encode_covariates"))
+        if "deeply_inject_covariates" in given:
+            out["deep_covariates"] = bool(given.pop("deeply_inject_covariates"))
+        if "log_variational" in given:
+            out["log_input"] = bool(given.pop("log_variational"))
+        norms = {"both": ("layer", "layer"), "none": ("none", "none"), "encoder": ("layer", "none"),
+                 "decoder": ("none", "layer")}  # fmt: skip
+        for argument, norm in (("use_layer_norm", "layer"), ("use_batch_norm", "batch")):
+            if argument in given:
+                encoder, decoder = norms[given.pop(argument)]
+                if encoder != "none":
+                    out["encoder_norm"] = norm
+                if decoder != "none":
+                    out["decoder_norm"] = norm
+                if argument == "use_layer_norm" and encoder == "none":
+                    out.setdefault("encoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
+                if argument == "use_layer_norm" and decoder == "none":
+                    out.setdefault("decoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
+        for name in ("extra_encoder_kwargs", "extra_decoder_kwargs", "use_size_factor_key"):
+            given.pop(name, None)
+        out.update(given)
+        return out
+
+    # Training.
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        batch_size: int = 128,
+        early_stopping: bool | None = None,
+        plan_kwargs: dict[str, Any] | None = None,
+        early_stopping_patience: int | None = None,
+        lr: float | None = None,
+        n_samples_per_label: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Fit the model, or graft the query on.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes over the cells; as many as it takes unless told.
+        train_size, batch_size, early_stopping, early_stopping_patience, lr
+            As in scvi-tools.
+        plan_kwargs
+            ``lr``, ``weight_decay``, ``n_epochs_kl_warmup``, ``n_steps_kl_warmup`` are taken.
+        """
+        plan = dict(plan_kwargs or {})
+        fit: dict[str, Any] = {
+            "max_epochs": max_epochs,
+            "batch_size": int(batch_size),
+            "early_stopping": early_stopping,
+            "lr": plan.pop("lr", lr),
+        }
+        optional = {
+            "weight_decay": plan.pop("weight_decay", None),
+            "kl_anneal": plan.pop("n_epochs_kl_warmup", None),
+            "kl_anneal_steps": plan.pop("n_steps_kl_warmup", None),
+            "samples_per_label": n_samples_per_label,
+            "patience": early_stopping_patience,
+        }
+        if train_size is None and validation_size is not None:
+            train_size = 1.0 - validation_size
+        if train_size is not None and train_size < 1.0:
+            optional["train_size"] = train_size
+        for name in plan:
+            if name not in ("reduce_lr_on_plateau", "lr_scheduler_metric", "optimizer", "compile"):
+                raise NotHere(f"plan_kwargs[{name!r}] is not here; settings of the fit are those of scgraft.train")
+        for name in more:
+            if name not in IGNORED and not name.startswith("early_stopping"):
+                raise ScgraftError(f"train: there is no argument {name!r}")
+        fit.update({k: v for k, v in optional.items() if v is not None})
+        if fit.get("kl_anneal") is not None:
+            fit.pop("kl_anneal_steps", None)
+        if fit.get("early_stopping") is False:
+            fit.pop("patience", None)
+        if self.adata is None:
+            raise ScgraftError("this model has no cells; give it some: the constructor's adata, or load(..., adata=)")
+        if self._query is not None:
+            self._map(fit)
+        else:
+            self._train(fit)
+
+    def _train(self, fit: dict[str, Any]) -> None:
+        self._model = train(
+            self.adata,
+            model=self._name,
+            n_top_genes=None,
+            start=self._start,
+            **self._where(self.adata),
+            **self._labels(self.adata),
+            **fit,
+            **self._settings,
+        )
+
+    def _map(self, fit: dict[str, Any]) -> None:
+        self._model = self._query["model"].map(
+            self.adata,
+            name=self._query["name"],
+            surgery=self._query["surgery"],
+            **self._query["more"],
+            **self._where(self.adata),
+            **self._labels(self.adata),
+            **fit,
+        )
+
+    # What it is.
+
+    @property
+    def model(self) -> Model:
+        """The model of scgraft."""
+        if self._model is not None:
+            return self._model
+        raise ScgraftError("the model is not trained yet; call train()")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it was trained."""
+        return self._model is not None
+
+    is_trained_ = is_trained
+
+    @property
+    def history(self) -> dict[str, pd.DataFrame]:
+        """The fit, epoch by epoch: a table of one column by name."""
+        table = self.model.history
+        total = {"train": [c for c in table if c.startswith("train_")],
+                 "validation": [c for c in table if c.startswith("validation_") and c != "validation_loss"]}  # fmt: skip
+        out = {}
+        for side, columns in total.items():
+            if not columns:
+                continue
+            name = f"elbo_{side}"
+            out[name] = pd.DataFrame({name: table[columns].sum(axis=1)})
+            for c in columns:
+                term = c.split("_", 1)[1]
+                key = ("reconstruction_loss_" if term.startswith("reconstruction") else f"{term}_") + side
+                out[key] = pd.DataFrame({key: table[c]})
+        out["train_loss_epoch"] = out["elbo_train"].rename(columns={"elbo_train": "train_loss_epoch"})
+        return out
+
+    history_ = history
+
+    @property
+    def registry(self) -> dict[str, Any]:
+        """What ``setup_anndata`` was told."""
+        return {"setup_args": dict(self.adata.uns[SETUP]), "model_name": type(self).__name__}
+
+    @property
+    def summary_stats(self) -> dict[str, int]:
+        """How many cells, genes, batches and labels."""
+        native = self.model._native
+        return {"n_cells": self.adata.n_obs, "n_vars": len(native.genes), "n_batch": len(native.conditions),
+                "n_labels": len(native.labels)}  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _not_here(type(self).__name__, name)
+
+    def __repr__(self) -> str:
+        what = repr(self._model) if self._model is not None else "not trained"
+        return f"{type(self).__name__} of scgraft: {what}"
+
+    # What it says of cells.
+
+    def _with(self, adata: AnnData | None) -> dict[str, Any]:
+        data = self.adata if adata is None else adata
+        if data is None:
+            raise ScgraftError("give adata=: the model has no cells in this session")
+        where = self._where(data if SETUP in data.uns else self._like(data))
+        return {"adata": data, **where}
+
+    def _like(self, adata: AnnData) -> AnnData:
+        if self.adata is not None and SETUP in self.adata.uns:
+            adata.uns[SETUP] = dict(self.adata.uns[SETUP])
+        return adata
+
+    def get_latent_representation(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        give_mean: bool = True,
+        mc_samples: int = 5000,
+        batch_size: int | None = None,
+        return_dist: bool = False,
+        **_: Any,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Posterior means, cells × dimensions; with ``return_dist`` means and variances; without ``give_mean`` a draw."""
+        mean, variance = self.model.get_latent_representation(indices=indices, return_dist=True, **self._with(adata))
+        if return_dist:
+            return mean, variance
+        if give_mean:
+            return mean
+        from .._settings import settings
+
+        noise = np.random.default_rng(settings.seed).standard_normal(mean.shape, dtype=np.float32)
+        return mean + np.sqrt(variance) * noise
+
+    def get_normalized_expression(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        transform_batch: Any = None,
+        gene_list: Sequence[str] | None = None,
+        library_size: float | str = 1,
+        n_samples: int = 1,
+        return_mean: bool = True,
+        return_numpy: bool = False,
+        seed: int = 0,
+        **_: Any,
+    ) -> pd.DataFrame | np.ndarray:
+        """Normalised expression, cells × genes; of several draws their mean."""
+        if not return_mean and n_samples > 1:
+            raise NotHere("return_mean=False is not here: draw one by one with seed=")
+        return self.model.get_normalized_expression(
+            indices=indices,
+            transform_batch=transform_batch,
+            gene_list=gene_list,
+            library_size="latent" if library_size == "latent" else float(library_size),
+            n_samples=0 if n_samples <= 1 else int(n_samples),
+            seed=seed,
+            return_numpy=return_numpy,
+            **self._with(adata),
+        )
+
+    def posterior_predictive_sample(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        n_samples: int = 1,
+        gene_list: Sequence[str] | None = None,
+        seed: int = 0,
+        **_: Any,
+    ) -> np.ndarray:
+        """Counts drawn from what the model expects: cells × genes, or × draws where there are several."""
+        draws = []
+        for i in range(n_samples):
+            drawn = self.model.posterior_predictive_sample(indices=indices, seed=seed + i, **self._with(adata))
+            if gene_list is not None:
+                at = self.model.var_names.get_indexer(list(gene_list))
+                if (at < 0).any():
+                    raise ScgraftError(f"gene_list: the model has no gene {list(gene_list)[int(np.argmin(at))]!r}")
+                drawn = drawn[:, at]
+            draws.append(drawn.toarray())
+        return draws[0] if n_samples == 1 else np.stack(draws, axis=-1)
+
+    def get_elbo(self, adata: AnnData | None = None, indices: Sequence[int] | None = None, **_: Any) -> float:
+        """The evidence lower bound per cell, in nats."""
+        return float(self.model.get_likelihood(indices=indices, **self._with(adata))["elbo"].mean())
+
+    def get_reconstruction_error(
+        self, adata: AnnData | None = None, indices: Sequence[int] | None = None, **_: Any
+    ) -> dict[str, float]:
+        """−E[ln p(x | z)] per cell, in nats."""
+        table = self.model.get_likelihood(indices=indices, **self._with(adata))
+        return {"reconstruction_loss": float(table["reconstruction_error"].mean())}
+
+    def get_marginal_ll(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        n_mc_samples: int = 1000,
+        return_mean: bool = True,
+        **_: Any,
+    ) -> float | np.ndarray:
+        """ln p(x) by importance sampling, per cell."""
+        table = self.model.get_likelihood(indices=indices, n_marginal_samples=n_mc_samples, **self._with(adata))
+        values = table["marginal_log_likelihood"].to_numpy()
+        return float(values.mean()) if return_mean else values
+
+    def differential_expression(
+        self,
+        adata: AnnData | None = None,
+        groupby: str | None = None,
+        group1: Iterable[str] | str | None = None,
+        group2: str | None = None,
+        idx1: Any = None,
+        idx2: Any = None,
+        mode: str = "vanilla",
+        delta: float = 0.25,
+        all_stats: bool = True,
+        batch_correction: bool = False,
+        fdr_target: float = 0.05,
+        pseudocounts: float | None = None,
+        n_samples_overall: int | None = None,
+        seed: int = 0,
+        **_: Any,
+    ) -> pd.DataFrame:
+        """Genes that differ between groups of cells, with the columns of scvi-tools."""
+        where = self._with(adata)
+        data = where.pop("adata")
+        if idx1 is not None:
+            groupby, group1, group2, data = self._indexed(data, idx1, idx2)
+        elif groupby is None:
+            raise ScgraftError("differential_expression: give groupby=, or idx1= and idx2=")
+        found = self.model.differential_expression(
+            data,
+            groupby=groupby,
+            group1=None if group1 is None else group1 if isinstance(group1, str) else list(group1),
+            group2=group2,
+            mode=mode,
+            delta=delta,
+            fdr=fdr_target,
+            pseudocount=pseudocounts,
+            n_samples=n_samples_overall or 5000,
+            transform_batch="all" if batch_correction else None,
+            seed=seed,
+            **where,
+        )
+        return self._their_columns(found, data, groupby, mode, delta, fdr_target, all_stats)
+
+    def _indexed(self, data: AnnData, idx1: Any, idx2: Any) -> tuple[str, str, str | None, AnnData]:
+        def rows(idx: Any) -> np.ndarray:
+            if isinstance(idx, str):
+                return np.asarray(data.obs.eval(idx), dtype=bool)
+            mask = np.zeros(data.n_obs, dtype=bool)
+            mask[np.asarray(idx)] = True
+            return mask
+
+        groups = np.full(data.n_obs, None, dtype=object)
+        one = rows(idx1)
+        groups[one] = "group1"
+        other = ~one if idx2 is None else rows(idx2) & ~one
+        groups[other] = "group2"
+        data = data.copy()
+        data.obs["_scgraft_groups"] = groups
+        return "_scgraft_groups", "group1", "group2", data
+
+    def _their_columns(
+        self, found: pd.DataFrame, data: AnnData, groupby: str, mode: str, delta: float, fdr: float, all_stats: bool
+    ) -> pd.DataFrame:
+        parts = []
+        for (one, two), rows in found.groupby(["group", "comparison"], sort=False, observed=True):
+            p = rows["probability"].to_numpy()
+            two_name = "Rest" if two == "rest" else two
+            if mode == "vanilla":
+                out = pd.DataFrame({"proba_m1": p, "proba_m2": 1 - p})
+                order = np.argsort(-rows["log_bayes_factor"].to_numpy(), kind="stable")
+            else:
+                out = pd.DataFrame({"proba_de": p, "proba_not_de": 1 - p})
+                order = np.argsort(-p, kind="stable")
+            out["bayes_factor"] = rows["log_bayes_factor"].to_numpy()
+            out["scale1"] = rows["mean_group"].to_numpy()
+            out["scale2"] = rows["mean_comparison"].to_numpy()
+            if mode == "change":
+                out["delta"] = delta
+                names = {"lfc_mean": "lfc_mean", "lfc_median": "lfc_median", "lfc_std": "lfc_sd", "lfc_min": "lfc_min",
+                         "lfc_max": "lfc_max"}  # fmt: skip
+                for theirs, ours in names.items():
+                    out[theirs] = rows[ours].to_numpy()
+            out.index = pd.Index(rows["gene"].astype(str))
+            if all_stats:
+                self._counted(out, data, groupby, str(one), None if two == "rest" else str(two))
+            if mode == "change":
+                out[f"is_de_fdr_{fdr}"] = rows["differs"].to_numpy(dtype=bool)
+            out["comparison"] = f"{one} vs {two_name}"
+            out["group1"], out["group2"] = str(one), two_name
+            parts.append(out.iloc[order])
+        return pd.concat(parts) if parts else found
+
+    def _counted(self, out: pd.DataFrame, data: AnnData, groupby: str, one: str, two: str | None) -> None:
+        """Means of counts, shares of cells that express a gene, and means of normalised counts."""
+        x, var, _ = matrix(data, self._where(data if SETUP in data.uns else self._like(data)).get("layer"), False)
+        x = sparse.csr_matrix(x)
+        genes = var.index.get_indexer(out.index)
+        of = data.obs[groupby].astype(object)
+        mask1 = (of == one).to_numpy()
+        mask2 = (of == two).to_numpy() if two is not None else (~mask1 & of.notna().to_numpy())
+        total = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1.0)
+        normalised = sparse.diags(1e4 / total) @ x
+        for at, mask in ((1, mask1), (2, mask2)):
+            out[f"raw_mean{at}"] = np.asarray(x[mask].mean(axis=0)).ravel()[genes]
+        for at, mask in ((1, mask1), (2, mask2)):
+            out[f"non_zeros_proportion{at}"] = np.asarray((x[mask] != 0).mean(axis=0)).ravel()[genes]
+        for at, mask in ((1, mask1), (2, mask2)):
+            out[f"raw_normalized_mean{at}"] = np.asarray(normalised[mask].mean(axis=0)).ravel()[genes]
+
+    # Files.
+
+    def save(
+        self,
+        dir_path: str | Path,
+        prefix: str | None = None,
+        overwrite: bool = False,
+        save_anndata: bool = False,
+        **_: Any,
+    ) -> None:
+        """Write the model into a folder: ``model.scgraft``, and ``adata.h5ad`` where asked for."""
+        folder = Path(dir_path)
+        if folder.exists() and any(folder.iterdir()) and not overwrite:
+            raise ValueError(f"{folder} exists and is not empty; give overwrite=True to replace what is in it")
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = prefix or ""
+        self.model.save(folder / f"{prefix}{FILE}", overwrite=True)
+        setup = {} if self.adata is None else {k: _plain(v) for k, v in dict(self.adata.uns.get(SETUP, {})).items()}
+        about = {"class": type(self).__name__, "setup": setup}
+        (folder / f"{prefix}setup.json").write_text(json.dumps(about), encoding="utf-8")
+        if save_anndata and self.adata is not None:
+            self.adata.write_h5ad(folder / f"{prefix}adata.h5ad")
+
+    @classmethod
+    def load(cls, dir_path: str | Path, adata: AnnData | None = None, prefix: str | None = None, **_: Any) -> _Base:
+        """Read a model of a folder: one of scgraft, or one that scvi-tools or scArches saved."""
+        folder, prefix = Path(dir_path), prefix or ""
+        own = folder / f"{prefix}{FILE}"
+        if not folder.exists():
+            raise FileNotFoundError(f"{folder}: there is no such folder")
+        setup: dict[str, Any] = {}
+        if own.exists():
+            model = load(own)
+            about = folder / f"{prefix}setup.json"
+            if about.exists():
+                setup = json.loads(about.read_text(encoding="utf-8")).get("setup", {})
+            saved = folder / f"{prefix}adata.h5ad"
+            if adata is None and saved.exists():
+                import anndata
+
+                adata = anndata.read_h5ad(saved)
+        else:
+            model = import_model(folder)
+            columns = [c for c in model.provenance.get("condition_columns", ()) if c]
+            if columns:
+                setup["batch_key"] = columns[0]
+        if model.name != cls._name and not (cls is SCVI and model.name.startswith("scvi")):
+            raise ScgraftError(f"{folder} holds a model {model.name!r}; {cls.__name__} reads {cls._name!r}")
+        out = cls.__new__(cls)
+        _Base.__init__(out)
+        if adata is not None and SETUP not in adata.uns:
+            adata.uns[SETUP] = setup
+        out.adata, out._model = adata, model
+        if adata is not None:
+            model.adata = adata
+        return out
+
+    # Queries.
+
+    @staticmethod
+    def prepare_query_anndata(
+        adata: AnnData,
+        reference_model: Any,
+        return_reference_var_names: bool = False,
+        inplace: bool = True,
+        **_: Any,
+    ) -> AnnData | pd.Index | None:
+        """Bring a query's genes into the order of the model's, genes that it lacks as zeros.
+
+        Mapping aligns genes by itself; this is for what comes before it.
+        """
+        model = _of(reference_model)
+        names = model.var_names
+        if return_reference_var_names:
+            return names
+        at = adata.var_names.get_indexer(names)
+        share = float((at >= 0).mean())
+        if share == 0:
+            raise ScgraftError("the query has none of the model's genes; give genes the model's kind of names")
+        if share < 0.8:
+            warnings.warn(f"the query has {share:.0%} of the model's genes", UserWarning, stacklevel=2)
+        import anndata
+
+        def aligned(x: Any) -> sparse.csr_matrix:
+            x = sparse.csc_matrix(x)
+            missing = sparse.csc_matrix((x.shape[0], 1), dtype=x.dtype)
+            wide = sparse.hstack([x, missing], format="csc")
+            return sparse.csr_matrix(wide[:, np.where(at < 0, x.shape[1], at)])
+
+        out = anndata.AnnData(X=aligned(adata.X), obs=adata.obs.copy(), var=pd.DataFrame(index=names.astype(str)))
+        for name, x in adata.layers.items():
+            out.layers[name] = aligned(x)
+        for name, value in adata.obsm.items():
+            out.obsm[name] = value
+        for name, value in adata.uns.items():
+            out.uns[name] = value
+        if not inplace:
+            return out
+        adata._init_as_actual(out)
+        return None
+
+    @classmethod
+    def load_query_data(
+        cls,
+        adata: AnnData,
+        reference_model: Any,
+        inplace_subset_query_vars: bool = False,
+        unfrozen: bool = False,
+        **more: Any,
+    ) -> _Base:
+        """A model with the query's batches, to be trained on it.
+
+        Parameters
+        ----------
+        adata
+            The query; batches and labels stand in the columns where the reference's stood.
+        reference_model
+            A trained model, or the folder of one.
+        inplace_subset_query_vars
+            Bring the query's genes into the model's order, too; mapping needs it not.
+        unfrozen
+            Let every weight train.
+        more
+            ``freeze_*`` of scvi-tools: what is frozen here is all but the query's own weights.
+        """
+        if isinstance(reference_model, (str, Path)):
+            reference_model = cls.load(reference_model)
+        reference = _of(reference_model)
+        for name in more:
+            if name not in IGNORED and not name.startswith("freeze_") and name not in ("prefix", "backup_url"):
+                raise ScgraftError(f"load_query_data: there is no argument {name!r}")
+        if more.get("freeze_expression") is False:
+            unfrozen = True
+        if inplace_subset_query_vars:
+            cls.prepare_query_anndata(adata, reference)
+        out = cls.__new__(cls)
+        _Base.__init__(out)
+        out._inherit(adata, reference_model)
+        out._query = {"model": reference, "name": _new_name(reference), "surgery": "all" if unfrozen else "adaptor",
+                      "more": {}}  # fmt: skip
+        return out
+
+    def _inherit(self, adata: AnnData, reference_model: Any) -> None:
+        """The query's setup: its own, or the reference's."""
+        if SETUP not in adata.uns:
+            theirs = getattr(reference_model, "adata", None)
+            if theirs is not None and SETUP in getattr(theirs, "uns", {}):
+                adata.uns[SETUP] = dict(theirs.uns[SETUP])
+            else:
+                columns = _of(reference_model).provenance.get("condition_columns", ())
+                adata.uns[SETUP] = {"batch_key": columns[0]} if len(columns) else {}
+        batch = adata.uns[SETUP].get("batch_key")
+        if isinstance(batch, str):
+            _column(adata, batch, "batch_key")
+        self.adata = adata
+
+    @property
+    def adaptor(self) -> Adaptor | None:
+        """What the query added to the reference."""
+        return self.model.adaptor
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _of(reference: Any) -> Model:
+    if isinstance(reference, Model):
+        return reference
+    if isinstance(reference, _Base):
+        return reference.model
+    raise ScgraftError(f"reference_model: expected a trained model, found {type(reference).__name__}")
+
+
+def _new_name(reference: Model) -> str:
+    n = len(reference.grafts)
+    while f"query{n or ''}" in reference.grafts:
+        n += 1
+    return f"query{n or ''}"
+
+
+class SCVI(_Base):
+    """scVI, as scvi-tools speaks of it.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> from scgraft.compat.scvi import SCVI
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> SCVI.setup_anndata(sim.reference, batch_key="batch")
+    >>> model = SCVI(sim.reference, n_latent=10)
+    >>> model.train(max_epochs=1)
+    >>> sim.reference.obsm["X_scVI"] = model.get_latent_representation()
+    >>> query = SCVI.load_query_data(sim.query, model)
+    >>> query.train(max_epochs=1, plan_kwargs={"weight_decay": 0.0})
+    >>> query.get_latent_representation().shape
+    (100, 10)
+    """
+
+
+class LinearSCVI(SCVI):
+    """scVI with a linear decoder."""
+
+    _name = "scvi-linear"
+
+    def get_loadings(self) -> pd.DataFrame:
+        """Weights of the latent dimensions on genes, genes × dimensions."""
+        tensors = self.model.parameters()
+        n, genes = self.model.n_latent, self.model.var_names
+        for values in tensors.values():
+            if values.shape == (n, len(genes)):
+                return pd.DataFrame(values.T, index=genes, columns=[f"Z_{i}" for i in range(n)])
+        raise NotHere("get_loadings: this model keeps no linear weights; model.parameters() has the tensors")
+
+
+class SCANVI(_Base):
+    """scANVI, as scvi-tools speaks of it.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> from scgraft.compat.scvi import SCANVI, SCVI
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> SCVI.setup_anndata(sim.reference, batch_key="batch", labels_key="cell_type")
+    >>> scvi = SCVI(sim.reference)
+    >>> scvi.train(max_epochs=1)
+    >>> model = SCANVI.from_scvi_model(scvi, unlabeled_category="Unknown")
+    >>> model.train(max_epochs=2)
+    >>> len(model.predict())
+    300
+    """
+
+    _name = "scanvi"
+
+    @classmethod
+    def setup_anndata(
+        cls, adata: AnnData, labels_key: str | None = None, unlabeled_category: str = "Unknown",
+        layer: str | None = None, batch_key: str | None = None, **more: Any,
+    ) -> None:  # fmt: skip
+        """As for SCVI, with the column of labels and its value for cells without."""
+        if labels_key is None:
+            raise ScgraftError("SCANVI.setup_anndata: give labels_key=, a column of obs")
+        super().setup_anndata(
+            adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled_category, **more
+        )
+
+    @classmethod
+    def from_scvi_model(
+        cls,
+        scvi_model: SCVI,
+        unlabeled_category: str = "Unknown",
+        labels_key: str | None = None,
+        adata: AnnData | None = None,
+        **settings: Any,
+    ) -> SCANVI:
+        """A scANVI that starts from a trained scVI."""
+        adata = scvi_model.adata if adata is None else adata
+        if adata is None:
+            raise ScgraftError("from_scvi_model: the model has no cells in this session; give adata=")
+        setup = dict(adata.uns.get(SETUP, {}))
+        labels_key = labels_key or setup.get("labels_key")
+        if labels_key is None:
+            raise ScgraftError("from_scvi_model: give labels_key=, a column of obs")
+        _column(adata, labels_key, "labels_key")
+        adata.uns[SETUP] = {**setup, "labels_key": labels_key, "unlabeled_category": unlabeled_category}
+        out = cls(adata, **settings)
+        out._start = scvi_model.model
+        return out
+
+    def _labels(self, adata: AnnData) -> dict[str, Any]:
+        setup = adata.uns[SETUP]
+        if "labels_key" not in setup or setup["labels_key"] not in adata.obs.columns:
+            return {}
+        return {"labels_key": setup["labels_key"], "unlabeled_category": setup.get("unlabeled_category")}
+
+    def predict(
+        self, adata: AnnData | None = None, indices: Sequence[int] | None = None, soft: bool = False, **_: Any
+    ) -> np.ndarray | pd.DataFrame:
+        """The most probable label of each cell; with ``soft`` the probability of every label, cells × labels."""
+        found = self.model.predict(indices=indices, soft=soft, **self._with(adata))
+        return found if soft else found.astype(str).to_numpy()
+
+
+class TOTALVI(_Base):
+    """totalVI, as scvi-tools speaks of it."""
+
+    _name = "totalvi"
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        protein_expression_obsm_key: str,
+        protein_names_uns_key: str | None = None,
+        batch_key: str | None = None,
+        layer: str | None = None,
+        size_factor_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        continuous_covariate_keys: Sequence[str] | None = None,
+        **more: Any,
+    ) -> None:
+        """As for SCVI, with the entry of ``obsm`` that has protein counts, and of ``uns`` with their names."""
+        super().setup_anndata(
+            adata,
+            layer=layer,
+            batch_key=batch_key,
+            size_factor_key=size_factor_key,
+            categorical_covariate_keys=categorical_covariate_keys,
+            continuous_covariate_keys=continuous_covariate_keys,
+            **more,
+        )
+        if protein_expression_obsm_key not in adata.obsm:
+            there = nearest(protein_expression_obsm_key, adata.obsm)
+            raise ScgraftError(f"protein_expression_obsm_key={protein_expression_obsm_key!r}: obsm has no such entry; there "
+                               f"are: {there}")
+        adata.uns[SETUP]["protein_key"] = protein_expression_obsm_key
+        if protein_names_uns_key is not None:
+            adata.uns[SETUP]["protein_names_key"] = protein_names_uns_key
+
+    def _where(self, adata: AnnData) -> dict[str, Any]:
+        setup = adata.uns.get(SETUP, {})
+        more = {k: setup[k] for k in ("protein_key", "protein_names_key") if k in setup}
+        if more.get("protein_key") not in adata.obsm:
+            more = {}
+        return {**super()._where(adata), **more}
+
+    def _translated(self, given: dict[str, Any]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        hidden = given.pop("n_hidden", None)
+        for name, key in (("n_layers_encoder", "hidden"), ("n_layers_decoder", "decoder_hidden")):
+            layers = given.pop(name, None)
+            if hidden is not None or layers is not None:
+                out[key] = [int(hidden or 256)] * int(layers or (2 if key == "hidden" else 1))
+        for name in ("dropout_rate_encoder", "dropout_rate_decoder"):
+            if name in given:
+                out["dropout"] = float(given.pop(name))
+        if "gene_dispersion" in given:
+            out["dispersion_by_condition"] = given.pop("gene_dispersion") == "gene-batch"
+        if "protein_dispersion" in given:
+            out["protein_dispersion_by_condition"] = given.pop("protein_dispersion") == "protein-batch"
+        if "empirical_protein_background_prior" in given:
+            out["empirical_prior"] = given.pop("empirical_protein_background_prior")
+        for name, key in (("n_latent", "latent"), ("gene_likelihood", "likelihood")):
+            if name in given:
+                out[key] = given.pop(name)
+        if "use_observed_lib_size" in given:
+            out["library"] = "observed" if given.pop("use_observed_lib_size") else "learned"
+        for name in ("use_layer_norm", "use_batch_norm"):
+            if given.pop(name, "none") == "both":
+                out["norm"] = "layer" if name == "use_layer_norm" else out.get("norm", "batch")
+        out.update(given)
+        return out
+
+    def get_normalized_expression(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        transform_batch: Any = None,
+        gene_list: Sequence[str] | None = None,
+        protein_list: Sequence[str] | None = None,
+        library_size: float | str = 1,
+        n_samples: int = 1,
+        include_protein_background: bool = False,
+        **more: Any,
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Denoised genes and proteins, two tables."""
+        rna = super().get_normalized_expression(
+            adata, indices, transform_batch, gene_list, library_size, n_samples, **more
+        )
+        kind = "total" if include_protein_background else "denoised"
+        return rna, self._proteins(adata, indices, transform_batch, protein_list, kind)
+
+    def get_protein_foreground_probability(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        transform_batch: Any = None,
+        protein_list: Sequence[str] | None = None,
+        **_: Any,
+    ) -> pd.DataFrame:
+        """The probability that a protein's count is no background, cells × proteins."""
+        return self._proteins(adata, indices, transform_batch, protein_list, "foreground")
+
+    def _proteins(self, adata: Any, indices: Any, transform_batch: Any, listed: Any, kind: str) -> pd.DataFrame:
+        table = self.model.get_proteins(indices=indices, transform_batch=transform_batch, kind=kind, **self._with(adata))
+        return table if listed is None else table[list(listed)]
+
+
+class EXPIMAP(_Base):
+    """expiMap, as scArches speaks of it: programs are a mask in ``varm``, latent dimensions are programs.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> from scgraft.compat.scvi import EXPIMAP, add_annotations
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> add_annotations(sim.reference, sim.programs, min_genes=12)
+    >>> model = EXPIMAP(sim.reference, condition_key="batch", hidden_layer_sizes=[64, 64])
+    >>> model.train(n_epochs=2)
+    >>> query = EXPIMAP.load_query_data(sim.query, model)
+    >>> query.train(n_epochs=1)
+    >>> query.get_latent(mean=True).shape
+    (100, 40)
+    """
+
+    _name = "expimap"
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        condition_key: str | None = None,
+        conditions: Sequence[str] | None = None,
+        hidden_layer_sizes: Sequence[int] = (256, 256),
+        dr_rate: float = 0.05,
+        recon_loss: str = "nb",
+        use_l_encoder: bool = False,
+        use_bn: bool = False,
+        use_ln: bool = True,
+        mask: Any = None,
+        mask_key: str | None = None,
+        decoder_last_layer: str | None = None,
+        soft_mask: bool = False,
+        **more: Any,
+    ):
+        if adata is None:
+            super().__init__()
+            return
+        if use_l_encoder:
+            raise NotHere("use_l_encoder is not here: library sizes are the sums of the counts")
+        for name in more:
+            if name not in ("n_ext", "n_ext_m", "use_hsic", "hsic_one_vs_all", "ext_mask"):
+                raise ScgraftError(f"EXPIMAP: there is no argument {name!r}")
+            if more[name] not in (0, False, None):
+                raise NotHere(f"EXPIMAP({name}=...) is not here in a reference: add programs with a query, "
+                              "load_query_data(new_n_ext=...)")
+        _column(adata, condition_key, "condition_key")
+        _setup(adata, batch_key=condition_key)
+        super().__init__(adata)
+        if mask is not None:
+            values = mask if isinstance(mask, pd.DataFrame) else np.asarray(mask)
+            if len(values) != adata.n_vars:
+                values = values.T
+            adata.varm["I"], mask_key = values, "I"
+        key = mask_key or "I"
+        if key not in adata.varm:
+            raise ScgraftError(f"mask_key={key!r}: varm has no such mask; there are: {nearest(key, adata.varm)}. Make one "
+                               "with add_annotations(adata, files)")
+        self._sets = dict(gene_sets(key, adata))
+        self._soft = soft_mask
+        norm = "layer" if use_ln else "batch" if use_bn else "none"
+        self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate), "norm": norm,
+                          "likelihood": recon_loss}  # fmt: skip
+        if decoder_last_layer is not None:
+            self._settings["output"] = decoder_last_layer
+
+    def train(  # type: ignore[override]
+        self,
+        n_epochs: int | None = None,
+        lr: float | None = None,
+        *,
+        alpha: float | None = None,
+        alpha_kl: float | None = None,
+        alpha_l1: float | None = None,
+        alpha_epoch_anneal: int | None = None,
+        gamma_ext: float | None = None,
+        gamma_epoch_anneal: int | None = None,
+        beta: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int = 128,
+        early_stopping_kwargs: dict[str, Any] | None = None,
+        use_early_stopping: bool = True,
+        use_stratified_sampling: bool = False,
+        seed: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Fit the model, or graft the query on; names as in scArches."""
+        for name in more:
+            if name not in IGNORED | {"monitor", "print_stats", "n_workers", "trainer", "log_train", "omega", "eta"}:
+                raise ScgraftError(f"train: there is no argument {name!r}")
+        fit: dict[str, Any] = {
+            "max_epochs": n_epochs, "lr": lr, "batch_size": int(batch_size), "seed": seed,
+            "early_stopping": None if use_early_stopping else False,
+        }  # fmt: skip
+        stratified = {"stratified": True} if use_stratified_sampling else {}
+        named = {
+            "weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal,
+            "patience": (early_stopping_kwargs or {}).get("patience") if use_early_stopping else None,
+        }  # fmt: skip
+        settings = {
+            "lasso_weight": alpha, "kl_weight": alpha_kl, "l1_weight": alpha_l1, "new_l1_weight": gamma_ext,
+            "new_l1_anneal": gamma_epoch_anneal, "hsic_weight": beta,
+        }  # fmt: skip
+        fit |= stratified | {k: v for k, v in {**named, **settings}.items() if v is not None}
+        if self.adata is None:
+            raise ScgraftError("this model has no cells; give it some")
+        if self._query is not None:
+            fit.pop("lasso_weight", None)
+            self._map(fit)
+            return
+        self._model = train(
+            self.adata,
+            model="expimap",
+            programs=self._sets,
+            n_top_genes=None,
+            min_genes=1,
+            exact_case=True,
+            soft=self._soft,
+            **self._where(self.adata),
+            **fit,
+            **self._settings,
+        )
+
+    @classmethod
+    def load_query_data(  # type: ignore[override]
+        cls,
+        adata: AnnData,
+        reference_model: Any,
+        freeze: bool = True,
+        freeze_expression: bool = True,
+        new_n_ext: int | None = None,
+        new_n_ext_m: int | None = None,
+        new_ext_mask: Any = None,
+        new_soft_ext_mask: bool = False,
+        **more: Any,
+    ) -> EXPIMAP:
+        """A model with the query's conditions, and new programs where asked for, to be trained on it."""
+        for name in more:
+            if name not in IGNORED | {"unfreeze_ext", "remove_dropout", "new_conditions", "use_hsic", "hsic_one_vs_all",
+                                      "unknown_ct_names"}:  # fmt: skip
+                raise ScgraftError(f"load_query_data: there is no argument {name!r}")
+        out = super().load_query_data(adata, reference_model, unfrozen=not freeze)
+        if freeze and not freeze_expression:
+            out._query["surgery"] = "first_layers"
+        programs: dict[str, Any] = {"n_free_programs": int(new_n_ext or 0), "soft": bool(new_soft_ext_mask)}
+        if new_n_ext_m or new_ext_mask is not None:
+            if new_ext_mask is None:
+                raise ScgraftError("new_n_ext_m: give the gene sets as new_ext_mask, genes × programs or a dictionary")
+            mask = new_ext_mask
+            if not isinstance(mask, dict):
+                values = mask.to_numpy() if isinstance(mask, pd.DataFrame) else np.asarray(mask)
+                genes = _of(reference_model).var_names
+                values = values if values.shape[0] == len(genes) else values.T
+                names = mask.columns if isinstance(mask, pd.DataFrame) else [f"constrained_{i}" for i in range(values.shape[1])]
+                mask = {str(n): [genes[i] for i in np.flatnonzero(values[:, j])] for j, n in enumerate(names)}
+            programs |= {"new_programs": mask, "min_genes": 1}
+        out._query["more"] = programs
+        return out
+
+    def get_latent(
+        self, x: Any = None, c: Any = None, only_active: bool = False, mean: bool = False, mean_var: bool = False
+    ) -> Any:
+        """Scores of the cells in the programs, cells × programs; of ``only_active`` those that the fit kept."""
+        if x is not None:
+            raise NotHere("get_latent(x, c) of arrays is not here: give cells, get_latent_representation(adata)")
+        means, variances = self.get_latent_representation(return_dist=True)
+        if only_active:
+            active = self.nonzero_terms()
+            means, variances = means[:, active], variances[:, active]
+        if mean_var:
+            return means, variances
+        if mean:
+            return means
+        noise = np.random.default_rng(0).standard_normal(means.shape, dtype=np.float32)
+        return means + np.sqrt(variances) * noise
+
+    def nonzero_terms(self) -> np.ndarray:
+        """The rows of the programs that the fit kept."""
+        return np.flatnonzero(self.model.programs()["active"].to_numpy())
+
+    def latent_directions(
+        self, method: str = "sum", get_confidence: bool = False, adata: AnnData | None = None,
+        key_added: str = "directions",
+    ) -> Any:  # fmt: skip
+        """The direction of every program, 1 or −1; into ``uns[key_added]`` where cells are given."""
+        table = self.model.programs(direction=method)
+        directions = table["direction"].to_numpy().astype(float)
+        confidence = table["direction_confidence"].to_numpy()
+        if adata is not None:
+            adata.uns[key_added] = directions
+            if get_confidence:
+                adata.uns[f"{key_added}_confindence"] = confidence
+            return None
+        return (directions, confidence) if get_confidence else directions
+
+    def latent_enrich(
+        self,
+        groups: str | dict[str, list[str]],
+        comparison: str | list[str] = "rest",
+        n_sample: int = 5000,
+        use_directions: bool = False,
+        directions_key: str = "directions",
+        select_terms: Any = None,
+        adata: AnnData | None = None,
+        exact: bool = True,
+        key_added: str = "bf_scores",
+    ) -> dict[str, Any] | None:
+        """Bayes factors of every program between groups of cells, into ``uns[key_added]``.
+
+        Each group has ``p_h0``, ``p_h1`` and ``bf``, one value a program. ``exact`` takes all pairs of cells; without, so
+        many are drawn.
+        """
+        from .. import tl
+        from ..get import enrich_df
+
+        target = self.adata if adata is None else adata
+        data = target.copy()
+        self.model.to_adata(data)
+        if isinstance(groups, dict):
+            column = np.full(data.n_obs, None, dtype=object)
+            for name, members in groups.items():
+                column[data.obs_names.isin(members) if isinstance(members[0], str) else np.asarray(members)] = name
+            data.obs["_scgraft_groups"], groups = column, "_scgraft_groups"
+        tl.enrich(data, groupby=groups, reference=comparison, directed=use_directions, min_cells=1, published=True,
+                  n_samples=None if exact else int(n_sample), key_added="latent")  # fmt: skip
+        table = enrich_df(data, key="latent")
+        names = self.model.latent_names
+        wanted = names if select_terms is None else [names[i] for i in select_terms]
+        scores = {}
+        for group, rows in table.groupby("group", sort=False, observed=True):
+            rows = rows.set_index("program").reindex(wanted)
+            p = rows["p"].fillna(0.5).to_numpy()
+            scores[str(group)] = {"p_h0": p, "p_h1": 1.0 - p, "bf": rows["log_bayes_factor"].fillna(0.0).to_numpy()}
+        target.uns[key_added] = scores
+        return scores if adata is not None else None
+
+    @property
+    def terms(self) -> list[str]:
+        """The names of the programs."""
+        return self.model.latent_names
+
+
+def add_annotations(
+    adata: AnnData,
+    files: Any,
+    min_genes: int = 0,
+    max_genes: int | None = None,
+    varm_key: str = "I",
+    uns_key: str = "terms",
+    clean: bool = True,
+    genes_use_upper: bool = True,
+) -> None:
+    """Lay gene sets over the genes of cells: a mask in ``varm``, the names in ``uns``.
+
+    Parameters
+    ----------
+    files
+        GMT files, or whatever :func:`scgraft.train` takes as programs.
+    min_genes, max_genes
+        A set is kept with more genes of the data than ``min_genes`` and fewer than ``max_genes``.
+    varm_key, uns_key
+        Where mask and names go.
+    clean
+        Not here: names are never cut.
+    genes_use_upper
+        Whether upper and lower case are the same.
+    """
+    names = [str(g).upper() if genes_use_upper else str(g) for g in adata.var_names]
+    masks, terms = [], []
+    for name, genes in gene_sets(files, adata):
+        among = {g.upper() if genes_use_upper else g for g in genes}
+        mask = np.fromiter((g in among for g in names), dtype=bool, count=len(names))
+        n = int(mask.sum())
+        if n > min_genes and (max_genes is None or n < max_genes):
+            masks.append(mask)
+            terms.append(name)
+    if not terms:
+        raise ScgraftError(f"add_annotations: no gene set has more than {min_genes} genes of the data")
+    adata.varm[varm_key] = np.stack(masks, axis=1).astype(np.int64)
+    adata.uns[uns_key] = np.array(terms, dtype=object)

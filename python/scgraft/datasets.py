@@ -1,0 +1,95 @@
+"""Data to try things on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import _native
+from ._frames import array_from, csr_from, frame_from, uns_from
+from ._model import _threads
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["Simulated", "simulate"]
+
+
+@dataclass
+class Simulated:
+    """A simulated reference and query with planted truth.
+
+    Attributes
+    ----------
+    reference, query
+        Raw counts; ``obs`` has ``batch``, ``cell_type``, ``condition``; ``obsm["true_activity"]`` the activity of every
+        program in every cell.
+    programs
+        Gene sets, the genes of each by its name.
+    truth
+        What was planted: the type that the reference lacks, the programs with their roles, the hidden program.
+    """
+
+    reference: AnnData
+    query: AnnData
+    programs: dict[str, list[str]]
+    truth: dict[str, Any]
+
+
+def simulate(
+    *,
+    n_reference: int = 3000,
+    n_query: int = 1500,
+    n_genes: int = 1000,
+    n_programs: int = 40,
+    n_cell_types: int = 6,
+    n_reference_batches: int = 3,
+    n_query_batches: int = 2,
+    batch_effect: float = 0.3,
+    seed: int = 0,
+) -> Simulated:
+    """A simulated reference and query.
+
+    The query has a cell type that the reference lacks, and half of its cells are stimulated: two programs go up, one goes
+    down, and one that is no gene set comes on.
+
+    Parameters
+    ----------
+    n_reference, n_query
+        Cells.
+    n_genes, n_programs, n_cell_types
+        Genes, gene sets, cell types of the reference.
+    n_reference_batches, n_query_batches, batch_effect
+        Batches, and how strong their effects are (standard deviation, natural log scale).
+    seed
+        The same seed gives the same data on any number of threads, here and on the command line.
+
+    Returns
+    -------
+    Reference, query, gene sets and truth.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sim.reference.shape, len(sim.programs)
+    ((300, 1000), 40)
+    """
+    options = dict(
+        n_reference=n_reference, n_query=n_query, n_genes=n_genes, n_programs=n_programs, n_cell_types=n_cell_types,
+        n_reference_batches=n_reference_batches, n_query_batches=n_query_batches, batch_effect=batch_effect, seed=seed,
+    )  # fmt: skip
+    found = _native.simulate(json.dumps(options), _threads(None))
+    return Simulated(_adata(found["reference"]), _adata(found["query"]), found["gene_sets"], found["truth"])
+
+
+def _adata(parts: dict[str, Any]) -> AnnData:
+    import anndata
+
+    out = anndata.AnnData(X=csr_from(parts["x"]), obs=frame_from(parts["obs"]), var=frame_from(parts["var"]))
+    for name, value in parts["obsm"].items():
+        out.obsm[name] = array_from(value, out.obs_names)
+    for name, value in parts["uns"].items():
+        out.uns[name] = uns_from(value)
+    return out

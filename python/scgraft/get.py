@@ -1,0 +1,104 @@
+"""Results as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from . import _native
+from ._adata import nearest
+from ._model import LATENT, NOTES
+from ._native import ScgraftError
+from .tl import stored
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["enrich_df", "program_scores", "weights_df"]
+
+
+def enrich_df(
+    adata: AnnData, group: str | None = None, *, key: str | None = None, use_rep: str = LATENT, enriched: bool = False
+) -> pd.DataFrame:
+    """The table of a program test.
+
+    Parameters
+    ----------
+    group
+        Only this group's rows.
+    key
+        The name of the test; the only one, or the last, unless told.
+    use_rep
+        The embedding that was tested.
+    enriched
+        Only the programs that count as enriched.
+
+    Returns
+    -------
+    One row a program and comparison: ``log_bayes_factor`` and its standard error, ``p``, ``enriched``, ``direction``,
+    ``direction_confidence``, ``rank``, sizes of the groups, and what was asked for besides.
+
+    Examples
+    --------
+    See :func:`scgraft.tl.enrich`.
+    """
+    notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
+    tests = notes.get("tests", {})
+    if not tests:
+        raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
+    if key is None:
+        key = list(tests)[-1]
+    if key not in tests:
+        raise ScgraftError(f"key={key!r}: there is no such test; there are: {nearest(key, tests)}")
+    table = tests[key]
+    if group is not None:
+        groups = list(dict.fromkeys(table["group"].astype(str)))
+        if group not in groups:
+            raise ScgraftError(f"group={group!r}: the test has no such group; there are: {nearest(group, groups)}")
+        table = table[table["group"] == group]
+    if enriched:
+        table = table[table["enriched"].astype(bool)]
+    return table.reset_index(drop=True)
+
+
+def program_scores(adata: AnnData, *, use_rep: str = LATENT, active: bool = True) -> pd.DataFrame:
+    """The scores of every cell in every program, turned so that higher means that the program's genes are up.
+
+    Parameters
+    ----------
+    use_rep
+        The embedding.
+    active
+        Leave out programs that the fit pruned.
+
+    Returns
+    -------
+    Cells × programs.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> model.to_adata(sim.reference)
+    >>> sg.get.program_scores(sim.reference).shape[0]
+    300
+    """
+    found = _native.scores(stored(adata, use_rep), LATENT)
+    table = pd.DataFrame(found["scores"], index=adata.obs_names, columns=found["names"], copy=False)
+    return table.loc[:, found["active"]] if active else table
+
+
+def weights_df(adata: AnnData) -> pd.DataFrame:
+    """The decoder's weights as they stand in ``varm["scgraft_weights"]``.
+
+    Returns
+    -------
+    Genes × programs; 0 for genes that are not the model's.
+    """
+    if "scgraft_weights" not in adata.varm:
+        raise ScgraftError('varm has no "scgraft_weights"; write them with model.to_adata(adata)')
+    names = [str(p) for p in adata.uns.get(NOTES, {}).get("programs", ())]
+    weights = adata.varm["scgraft_weights"]
+    return pd.DataFrame(weights, index=adata.var_names, columns=names or None)

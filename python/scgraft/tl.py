@@ -1,0 +1,865 @@
+"""Tools over an AnnData: mapping, labels, programs, neighbours, clusters, pictures of cells, metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from . import _native
+from ._adata import Slots, cells, check_names, nearest, opened, put, with_remedy
+from ._frames import column, csr_from, dense, frame_from, names, uns_to
+from ._model import LATENT, NOTES, Model, _threads, load
+from ._native import ScgraftError
+from ._programs import gene_sets
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+__all__ = ["annotate", "enrich", "evaluate", "leiden", "louvain", "map", "neighbors", "pca", "rank_genes_groups",
+           "report", "umap"]  # fmt: skip
+
+
+def stored(
+    adata: AnnData,
+    key: str = LATENT,
+    *,
+    obs: Sequence[str] = (),
+    every: bool = False,
+    obsm: Sequence[str] = (),
+    what: str = "adata",
+) -> _native.Cells:
+    """Cells with an embedding and what is known of it, for the library; its notes stand beside another key, too."""
+    if key not in adata.obsm:
+        raise ScgraftError(
+            f"{what}: obsm has no embedding {key!r}; there are: {nearest(key, adata.obsm)}. Make one with "
+            "scgraft.tl.map(adata, model) or model.to_adata()"
+        )
+    out = _native.Cells(names(adata.obs_names), names(adata.var_names))
+    for name in dict.fromkeys([key, f"{key}_var", *obsm]):
+        if name in adata.obsm:
+            out.set_obsm(name if not name.startswith(key) else LATENT + name[len(key) :],
+                         dense(adata.obsm[name], f'obsm["{name}"]'))
+    notes = adata.uns.get(NOTES if key == LATENT else key, {})
+    if isinstance(notes, Mapping):
+        out.set_uns({NOTES: uns_to(dict(notes))})
+    for name in adata.obs.columns if every else obs:
+        if name not in adata.obs.columns:
+            raise ScgraftError(
+                f"{what}: obs has no column {name!r}; its columns, nearest name first: {nearest(name, adata.obs.columns)}"
+            )
+        out.set_obs(str(name), column(adata.obs[name]))
+    return out
+
+
+def _copied(adata: AnnData, copy: bool) -> AnnData:
+    return adata.copy() if copy else adata
+
+
+def _known(columns: Sequence[str] | str | None, adata: AnnData) -> list[str]:
+    """Columns that the cells have."""
+    listed = [columns] if isinstance(columns, str) else list(columns or ())
+    return [c for c in listed if c in adata.obs.columns]
+
+
+def map(
+    adata: AnnData,
+    model: Model | str | Path,
+    *,
+    name: str | None = None,
+    batch_key: str | Sequence[str] | None = None,
+    batch_name: str | None = None,
+    key_added: str = LATENT,
+    save_model: str | Path | None = None,
+    save_adaptor: str | Path | None = None,
+    copy: bool = False,
+    **settings: Any,
+) -> AnnData | None:
+    """Map a query onto a reference: graft it on, and write where its cells lie.
+
+    Parameters
+    ----------
+    adata
+        The query.
+    model
+        The reference: a model, or the path of its file.
+    name, batch_key, batch_name
+        As in :meth:`scgraft.Model.map`.
+    key_added
+        The name of the embedding: ``obsm[key_added]`` gets the posterior means (cells × dimensions),
+        ``obsm[key_added + "_var"]`` the variances, ``varm["scgraft_weights"]`` the weights of programs,
+        ``uns["scgraft"]`` what the dimensions mean.
+    save_model, save_adaptor
+        Files for the model with the graft, and for the graft alone.
+    copy
+        Whether to write into a copy, and give it.
+    settings
+        Everything else that :meth:`scgraft.Model.map` takes.
+
+    Raises
+    ------
+    ScgraftError
+        As :meth:`scgraft.Model.map`.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+    >>> sg.tl.map(sim.query, model, max_epochs=1, progress=False)
+    >>> sim.query.obsm["X_scgraft"].shape
+    (100, 10)
+    """
+    model = model if isinstance(model, Model) else load(model)
+    adata = _copied(adata, copy)
+    mapped = model.map(adata, name=name, batch_key=batch_key, batch_name=batch_name, **settings)
+    mapped.to_adata(key_added=key_added)
+    if save_model is not None:
+        mapped.save(save_model, overwrite=True)
+    if save_adaptor is not None:
+        if mapped.adaptor is None:
+            raise ScgraftError("save_adaptor: the query added nothing that an adaptor could hold; save the model instead")
+        mapped.adaptor.save(save_adaptor)
+    return adata if copy else None
+
+
+def annotate(
+    adata: AnnData,
+    reference: AnnData,
+    *,
+    labels: str | Sequence[str] = "cell_type",
+    use_rep: str = LATENT,
+    n_neighbors: int = 15,
+    kernel: Literal["paper", "compat", "uniform", "gaussian"] = "paper",
+    rule: Literal["novelty", "paper"] | None = None,
+    false_alarms: float = 0.05,
+    unknown: float | None = None,
+    coverage: float | None = None,
+    across: str | Sequence[str] | None = None,
+    nested: bool = False,
+    numbers: Sequence[str] = (),
+    calibrate: Literal["temperature", "isotonic"] | None = None,
+    calibrate_across: str | None = None,
+    approximate: float | None = None,
+    seed: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Carry labels of a reference over to mapped cells.
+
+    Parameters
+    ----------
+    adata, reference
+        The mapped query, and the reference with its embedding (``model.to_adata(reference)``).
+    labels
+        Columns of the reference's ``obs``.
+    use_rep
+        The embedding, an entry of ``obsm`` of both.
+    n_neighbors, kernel
+        Neighbours of each cell in the reference, and how their weight falls with distance.
+    rule
+        Which cells are ``Unknown``: ``"novelty"`` (those of a type that the reference does not have, at a share of false
+        alarms), or ``"paper"`` (those whose neighbours disagree by more than ``unknown``).
+    false_alarms, unknown
+        The thresholds of the rules; giving ``unknown`` chooses ``"paper"``.
+    coverage
+        Give the labels that a cell may have as well, so many that the true one is among them in this share of cells.
+    across
+        Columns of ``obs`` with study or donor, across which novelty and coverage are learned; the batches of the
+        reference's training unless told.
+    nested
+        The label columns are nested, finest first: fall back to the parent where a label is uncertain.
+    numbers
+        Numeric columns to carry over.
+    calibrate, calibrate_across
+        Calibrate uncertainties on the reference's own labels, by neighbours in other studies where a column is named.
+    approximate
+        Search neighbours approximately until this share of the true ones is found; for large data.
+    seed
+        Seed of the approximate search.
+    copy
+        Whether to write into a copy, and give it.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes for each label L ``obs["L_pred"]``, ``obs["L_best"]``, ``obs["L_uncertainty"]`` (0 to 1),
+    ``obs["L_novelty"]`` (above 1: unknown), ``obs["L_set"]``, ``obsm["L_probabilities"]``; ``obs["scgraft_distance"]``
+    (about 1 inside the reference) and ``obs["scgraft_distance_quantile"]``.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=5, progress=False)
+    >>> model.to_adata(sim.reference)
+    >>> sg.tl.map(sim.query, model, max_epochs=2, progress=False)
+    >>> sg.tl.annotate(sim.query, sim.reference, labels="cell_type")
+    >>> "cell_type_pred" in sim.query.obs
+    True
+    """
+    labels = [labels] if isinstance(labels, str) else list(labels)
+    if not labels:
+        raise ScgraftError("labels: name at least one column of the reference's obs")
+    across = [across] if isinstance(across, str) else list(across or ())
+    adata = _copied(adata, copy)
+    rule = rule or ("paper" if unknown is not None else "novelty")
+    notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
+    conditions = notes.get("provenance", {}).get("condition_columns", ()) if isinstance(notes, Mapping) else ()
+    needed = [*labels, *numbers, *([calibrate_across] if calibrate_across else [])]
+    extra = across or [str(c) for c in conditions]
+    known = stored(reference, use_rep, obs=list(dict.fromkeys([*needed, *_known(extra, reference)])), what="reference")
+    mine = stored(adata, use_rep, obs=_known(extra, adata))
+    plan = {
+        "labels": labels, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
+        "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,
+        "across": across, "nested": bool(nested), "numbers": list(numbers), "calibrate": calibrate,
+        "calibrate_across": calibrate_across, "seed": int(seed), "approximate": approximate,
+    }  # fmt: skip
+    put(adata, _native.annotate(known, mine, json.dumps(plan), _threads(None)))
+    return adata if copy else None
+
+
+def enrich(
+    adata: AnnData,
+    *,
+    groupby: str,
+    groups: Sequence[str] | str | None = None,
+    reference: str | Sequence[str] = "rest",
+    within: str | None = None,
+    use_rep: str = LATENT,
+    donor_key: str | None = None,
+    paired: bool = False,
+    programs: Any = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    log_normalised: bool = False,
+    directed: bool = True,
+    direction: str | None = None,
+    min_cells: int = 10,
+    n_samples: int | None = None,
+    published: bool = False,
+    seed: int | None = None,
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Test which gene programs differ between groups of cells.
+
+    A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
+    program's genes are up; 2.3 and more counts as enriched. Cells are not replicates: a factor says that the cells differ,
+    ``donor_key`` adds what holds from donor to donor.
+
+    Parameters
+    ----------
+    adata
+        Mapped cells, or a reference with its embedding.
+    groupby, groups
+        Column of ``obs`` with the groups, and those to test (all unless told).
+    reference
+        What they are compared with: ``"rest"`` (all other cells), or groups by name.
+    within
+        Test within each level of this column of ``obs``.
+    use_rep
+        The embedding.
+    donor_key, paired
+        Column of ``obs`` with the donor of each cell, and whether donors have cells on both sides.
+    programs, layer, use_raw, log_normalised
+        Gene sets with the names of programs (as :func:`scgraft.train` takes them): adds the classical tests of the same
+        sets; where the counts stand, or whether they are log-normalised already.
+    directed, direction
+        Whether scores are turned, and by which rule: ``"top"``, ``"sum"``, ``"counts"``.
+    min_cells
+        Fewest cells on either side.
+    n_samples, seed
+        Draw so many random pairs of cells instead of taking all of them exactly.
+    published
+        Bayes factors as the published code computes them from p.
+    key_added
+        The name of the test; made of the groups unless told.
+    copy
+        Whether to write into a copy, and give it.
+
+    Returns
+    -------
+    ``None``, or the copy. The table goes into ``uns["scgraft"]["tests"][key_added]``;
+    :func:`scgraft.get.enrich_df` gives it.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=5, progress=False)
+    >>> sg.tl.map(sim.query, model, max_epochs=2, progress=False)
+    >>> sg.tl.enrich(sim.query, groupby="condition", groups="stimulated", reference="control")
+    >>> sg.get.enrich_df(sim.query).columns[:4].tolist()
+    ['group', 'comparison', 'within', 'program']
+    """
+    adata = _copied(adata, copy)
+    versus = [reference] if isinstance(reference, str) else [str(r) for r in reference]
+    tested = [groups] if isinstance(groups, str) else [str(g) for g in groups or ()]
+    obs = [c for c in (groupby, within, donor_key) if c is not None]
+    mine = stored(adata, use_rep, obs=obs)
+    levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
+    for g in [*tested, *(v for v in versus if versus != ["rest"])]:
+        if g not in levels:
+            raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, levels)}")
+    sets = gene_sets(programs, adata) if programs is not None else []
+    expression = None
+    if sets:
+        wanted = Slots(layer=layer, use_raw=use_raw)
+        expression = cells(adata, wanted, lambda of: [True] * len(of), obs)
+    name = key_added or f"{groupby} versus {','.join(versus)}" + (f" within {within}" if within else "")
+    from ._settings import settings
+
+    plan = {
+        "groups": groupby, "tested": tested, "versus": versus, "within": within, "key": LATENT, "directed": directed,
+        "direction": direction, "min_cells": int(min_cells), "samples": n_samples, "published": published,
+        "seed": settings.seed if seed is None else int(seed), "donors": donor_key, "paired": paired,
+        "slot": "raw" if use_raw else "X", "layer": layer, "gene_key": None, "normalised": log_normalised,
+    }  # fmt: skip
+    written = _native.enrich(mine, expression, sets, json.dumps(plan), _threads(None))
+    notes = adata.uns.setdefault(NOTES if use_rep == LATENT else use_rep, {})
+    tests = dict(notes.get("tests", {}))
+    tests[name.replace("/", "_")] = frame_from(written).reset_index(drop=True)
+    notes["tests"] = tests
+    return adata if copy else None
+
+
+def neighbors(
+    adata: AnnData,
+    *,
+    n_neighbors: int = 15,
+    use_rep: str = LATENT,
+    approximate: float | None = None,
+    seed: int = 0,
+    key_added: str | None = None,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the neighbours of every cell, in the slots where scanpy looks for them.
+
+    Parameters
+    ----------
+    n_neighbors
+        Neighbours of each cell, itself counted.
+    use_rep
+        The embedding, an entry of ``obsm``.
+    approximate, seed
+        Search approximately until this share of the true neighbours is found; exactly unless told.
+    key_added
+        Instead of ``neighbors``, ``distances``, ``connectivities``.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes ``obsp["distances"]``, ``obsp["connectivities"]`` (cells × cells, sparse) and
+    ``uns["neighbors"]``.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.pca(sim.reference, n_comps=10)
+    >>> sg.tl.neighbors(sim.reference, use_rep="X_pca")
+    >>> sim.reference.obsp["connectivities"].shape
+    (300, 300)
+    """
+    adata = _copied(adata, copy)
+    x = _rep(adata, use_rep)
+    distances, graph, recall = _native.neighbours(x, int(n_neighbors), approximate, int(seed), _threads(None))
+    prefix = "" if key_added is None else f"{key_added}_"
+    adata.obsp[f"{prefix}distances"] = csr_from(distances)
+    adata.obsp[f"{prefix}connectivities"] = csr_from(graph)
+    params = {"n_neighbors": int(n_neighbors), "method": "umap", "metric": "euclidean", "use_rep": use_rep,
+              "recall": recall}  # fmt: skip
+    adata.uns["neighbors" if key_added is None else key_added] = {
+        "connectivities_key": f"{prefix}connectivities",
+        "distances_key": f"{prefix}distances",
+        "params": params,
+    }
+    return adata if copy else None
+
+
+def _rep(adata: AnnData, use_rep: str) -> np.ndarray:
+    if use_rep not in adata.obsm:
+        raise ScgraftError(f"use_rep={use_rep!r}: obsm has no such entry; there are: {nearest(use_rep, adata.obsm)}")
+    return dense(adata.obsm[use_rep], f'obsm["{use_rep}"]')
+
+
+def _cluster(
+    adata: AnnData, resolution: float | Sequence[float], seed: int, key_added: str, neighbors_key: str | None, louvain: bool
+) -> None:
+    key = "neighbors" if neighbors_key is None else neighbors_key
+    if key not in adata.uns:
+        raise ScgraftError(f"uns has no {key!r}; find neighbours first: scgraft.tl.neighbors(adata) or scanpy.pp.neighbors")
+    graph = sparse.csr_matrix(adata.obsp[adata.uns[key].get("connectivities_key", "connectivities")])
+    graph.sort_indices()
+    several = not isinstance(resolution, (int, float, np.number))
+    resolutions = [float(r) for r in resolution] if several else [float(resolution)]
+    found = _native.clusters(
+        graph.indptr.astype(np.int64),
+        graph.indices.astype(np.int32),
+        graph.data.astype(np.float32),
+        resolutions,
+        louvain,
+        int(seed),
+        _threads(None),
+    )
+    for r, (codes, n, modularity) in zip(resolutions, found, strict=True):
+        column_ = f"{key_added}_{r:g}" if several else key_added
+        adata.obs[column_] = pd.Categorical.from_codes(codes, [str(i) for i in range(n)])
+        adata.uns[column_] = {"params": {"resolution": r, "random_state": int(seed)}, "modularity": modularity}
+
+
+def leiden(
+    adata: AnnData,
+    resolution: float | Sequence[float] = 1.0,
+    *,
+    key_added: str = "leiden",
+    neighbors_key: str | None = None,
+    seed: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Cluster cells with the Leiden algorithm.
+
+    Parameters
+    ----------
+    resolution
+        How fine; several give a column each.
+    key_added
+        The column of ``obs``; of several resolutions ``<key_added>_<resolution>``.
+    neighbors_key
+        Instead of ``uns["neighbors"]``.
+    seed
+        Seed of the moves.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes ``obs[key_added]``, clusters numbered by size, the largest 0.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.pca(sim.reference, n_comps=10)
+    >>> sg.tl.neighbors(sim.reference, use_rep="X_pca")
+    >>> sg.tl.leiden(sim.reference)
+    >>> sim.reference.obs["leiden"].dtype.name
+    'category'
+    """
+    adata = _copied(adata, copy)
+    _cluster(adata, resolution, seed, key_added, neighbors_key, False)
+    return adata if copy else None
+
+
+def louvain(
+    adata: AnnData,
+    resolution: float | Sequence[float] = 1.0,
+    *,
+    key_added: str = "louvain",
+    neighbors_key: str | None = None,
+    seed: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Cluster cells with the Louvain algorithm; parameters as :func:`leiden`."""
+    adata = _copied(adata, copy)
+    _cluster(adata, resolution, seed, key_added, neighbors_key, True)
+    return adata if copy else None
+
+
+def umap(
+    adata: AnnData,
+    reference: AnnData | None = None,
+    *,
+    use_rep: str = LATENT,
+    n_neighbors: int = 15,
+    min_dist: float | None = None,
+    spread: float | None = None,
+    max_epochs: int | None = None,
+    approximate: float | None = None,
+    seed: int = 0,
+    key_added: str = "X_umap",
+    copy: bool = False,
+) -> AnnData | None:
+    """Lay cells out in the plane, or place a query in its reference's picture.
+
+    Parameters
+    ----------
+    reference
+        A reference with its embedding and its picture, which stays as it is.
+    use_rep, n_neighbors
+        The embedding, and neighbours of each cell, itself counted.
+    min_dist, spread
+        How tightly cells may be packed (0.5) and the scale of the picture (1), or those of the reference's picture.
+    max_epochs
+        Rounds over the edges; 500 up to 10,000 cells, else 200; a third of it to place a query.
+    approximate, seed
+        As in :func:`neighbors`; the seed also of the layout.
+    key_added
+        The entry of ``obsm``, where scanpy's plots look.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes ``obsm[key_added]``, cells × 2.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.pca(sim.reference, n_comps=10)
+    >>> sg.tl.umap(sim.reference, use_rep="X_pca", max_epochs=20)
+    >>> sim.reference.obsm["X_umap"].shape
+    (300, 2)
+    """
+    adata = _copied(adata, copy)
+    mine = stored(adata, use_rep)
+    known = None
+    if reference is not None:
+        if key_added not in reference.obsm:
+            raise ScgraftError(f"reference: obsm has no picture {key_added!r}; lay it out first: scgraft.tl.umap(reference)")
+        known = stored(reference, use_rep, obsm=[key_added], what="reference")
+    plan = {
+        "key": LATENT, "picture": key_added, "k": int(n_neighbors), "min_dist": min_dist, "spread": spread,
+        "epochs": max_epochs, "seed": int(seed), "approximate": approximate,
+    }  # fmt: skip
+    written = _native.umap(mine, known, json.dumps(plan), _threads(None))
+    layout = written["uns"].pop(NOTES, {})
+    adata.obsm[key_added] = written["obsm"][key_added]
+    notes = adata.uns.setdefault(NOTES, {})
+    notes.update(layout)
+    adata.uns["umap" if key_added == "X_umap" else key_added] = {
+        "params": {"random_state": int(seed), "n_neighbors": int(n_neighbors), "use_rep": use_rep}
+    }
+    return adata if copy else None
+
+
+def _expression(
+    adata: AnnData, *, layer: str | None, use_raw: bool, obs: Sequence[str] = (), gene_key: str | None = None
+) -> tuple[_native.Cells, Slots]:
+    slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
+    for name in obs:
+        if name not in adata.obs.columns:
+            there = nearest(name, adata.obs.columns)
+            raise ScgraftError(f"obs has no column {name!r}; its columns, nearest name first: {there}")
+    return cells(adata, slots, lambda of: [True] * len(of), list(obs)), slots
+
+
+def _plan(**given: Any) -> str:
+    plan = {
+        "slot": "raw" if given.pop("use_raw", False) else "X", "layer": None, "normalised": False, "batch": None,
+        "n_top": 2000, "flavor": "seurat", "components": 50,
+    }  # fmt: skip
+    return json.dumps({**plan, **given})
+
+
+def pca(
+    adata: AnnData,
+    *,
+    n_comps: int = 50,
+    n_top_genes: int = 2000,
+    batch_key: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    log_normalised: bool = False,
+    copy: bool = False,
+) -> AnnData | None:
+    """Principal components of log-normalised expression, of the most variable genes.
+
+    Parameters
+    ----------
+    n_comps, n_top_genes
+        How many components, and of how many genes.
+    batch_key
+        Score the genes' variability within each batch.
+    layer, use_raw, log_normalised
+        Where the counts stand, or whether they are log1p of normalised counts already.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes ``obsm["X_pca"]``, ``varm["PCs"]``, ``uns["pca"]`` and ``var["highly_variable"]``.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.pca(sim.reference, n_comps=10)
+    >>> sim.reference.obsm["X_pca"].shape
+    (300, 10)
+    """
+    adata = _copied(adata, copy)
+    given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[batch_key] if batch_key else [])
+    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key, n_top=int(n_top_genes),
+                 components=int(n_comps))  # fmt: skip
+    try:
+        written, chosen = _native.components(given, plan, _threads(None))
+    except ScgraftError as error:
+        raise with_remedy(error, adata, slots) from None
+    put(adata, written)
+    if not use_raw:
+        variable = np.zeros(adata.n_vars, dtype=bool)
+        variable[chosen] = True
+        adata.var["highly_variable"] = variable
+    return adata if copy else None
+
+
+def rank_genes_groups(
+    adata: AnnData,
+    groupby: str,
+    *,
+    groups: Sequence[str] | None = None,
+    reference: str = "rest",
+    tie_correct: bool = False,
+    layer: str | None = None,
+    use_raw: bool = False,
+    log_normalised: bool = False,
+    n_genes: int | None = None,
+    key_added: str = "rank_genes_groups",
+    copy: bool = False,
+) -> AnnData | None:
+    """Rank marker genes of groups of cells by Wilcoxon's rank sum, where scanpy's readers and plots find them.
+
+    Parameters
+    ----------
+    groupby, groups, reference
+        Column of ``obs``; the groups to keep; what they are compared with, ``"rest"`` or one group.
+    tie_correct
+        Allow for ties in the variance of the rank sum.
+    layer, use_raw, log_normalised
+        Where the counts stand, or whether they are log1p of normalised counts already.
+    n_genes
+        Genes kept of each group; all unless told.
+    key_added
+        The entry of ``uns``.
+
+    Returns
+    -------
+    ``None``, or the copy. Writes ``uns[key_added]`` with ``names``, ``scores``, ``pvals``, ``pvals_adj``,
+    ``logfoldchanges`` (records, a field a group), ``pts``, ``pts_rest``.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.rank_genes_groups(sim.reference, "cell_type")
+    >>> sorted(sim.reference.uns["rank_genes_groups"])[:3]
+    ['logfoldchanges', 'names', 'params']
+    """
+    adata = _copied(adata, copy)
+    given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[groupby])
+    plan = {
+        "groups": groupby, "group": [str(g) for g in groups or ()], "versus": None if reference == "rest" else reference,
+        "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
+    }  # fmt: skip
+    try:
+        found = _native.markers(given, json.dumps(plan), _threads(None))
+    except ScgraftError as error:
+        raise with_remedy(error, adata, slots) from None
+    n = n_genes if n_genes is not None else (len(found[0][1]) if found else 0)
+
+    def records(at: int, kind: str) -> np.recarray:
+        return np.rec.fromarrays([np.asarray(g[at])[:n].astype(kind) for g in found],
+                                 dtype=[(g[0], kind) for g in found])  # fmt: skip
+
+    index = pd.Index(adata.raw.var_names if use_raw else adata.var_names)
+    shares = {w: pd.DataFrame({g[0]: pd.Series(g[at], index=g[1]).reindex(index) for g in found})
+              for w, at in (("pts", 6), ("pts_rest", 7))}  # fmt: skip
+    adata.uns[key_added] = {
+        "params": {"groupby": groupby, "reference": reference, "method": "wilcoxon", "use_raw": use_raw, "layer": layer,
+                   "corr_method": "benjamini-hochberg", "tie_correct": tie_correct},
+        "names": records(1, "O"),
+        "scores": records(2, "<f4"),
+        "pvals": records(3, "<f8"),
+        "pvals_adj": records(4, "<f8"),
+        "logfoldchanges": records(5, "<f4"),
+        "pts": shares["pts"],
+    }  # fmt: skip
+    if reference == "rest":
+        adata.uns[key_added]["pts_rest"] = shares["pts_rest"]
+    return adata if copy else None
+
+
+def evaluate(
+    adata: AnnData,
+    reference: AnnData | None = None,
+    *,
+    batch_key: str,
+    labels_key: str,
+    embeddings: str | Sequence[str] = LATENT,
+    query: str | Sequence[str] = (),
+    before: str | None = "counts",
+    layer: str | None = None,
+    use_raw: bool = False,
+    log_normalised: bool = False,
+    n_comps: int = 50,
+    resolutions: Sequence[float] = (),
+    algorithm: Literal["leiden", "louvain"] = "leiden",
+    n_neighbors: int = 15,
+    kbet_neighbors: int = 50,
+    lisi_neighbors: int = 90,
+    approximate: float | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare embeddings by integration and mapping metrics, named as scib names them.
+
+    Parameters
+    ----------
+    adata, reference
+        All cells; or a query and its reference.
+    batch_key, labels_key
+        Columns of ``obs`` with batch and cell type.
+    embeddings
+        Entries of ``obsm``.
+    query
+        Batches that are the query, where one AnnData holds all cells.
+    before
+        The data before integration, which PC regression and kNN purity compare with: ``"counts"`` (components of them),
+        an entry of ``obsm``, or ``None``.
+    layer, use_raw, log_normalised, n_comps
+        Where those counts stand, and how many components.
+    resolutions, algorithm
+        Of the clusterings that NMI, ARI and isolated labels look through.
+    n_neighbors, kbet_neighbors, lisi_neighbors
+        Neighbours of the metrics.
+    approximate, seed
+        As in :func:`neighbors`; the seed also of the clusterings.
+
+    Returns
+    -------
+    One row an embedding, one column a metric, each 0 to 1, higher is better; ``attrs["left_out"]`` says which metrics are
+    missing and why.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> sg.tl.pca(sim.reference, n_comps=10)
+    >>> table = sg.tl.evaluate(sim.reference, batch_key="batch", labels_key="cell_type", embeddings="X_pca",
+    ...                        resolutions=[1.0])
+    >>> table.index.tolist()
+    ['X_pca']
+    """
+    keys = [embeddings] if isinstance(embeddings, str) else list(embeddings)
+    extra = [] if before in (None, "counts") else [before]
+
+    def part(data: AnnData, what: str) -> tuple[_native.Cells, Slots]:
+        slots = Slots(layer=layer, use_raw=use_raw)
+        columns = [c for c in (batch_key, labels_key) if c in data.obs.columns]
+        if labels_key not in data.obs.columns:
+            there = nearest(labels_key, data.obs.columns)
+            raise ScgraftError(f"{what}: obs has no column {labels_key!r}; its columns, nearest name first: {there}")
+        for key in [*keys, *extra]:
+            if key not in data.obsm:
+                raise ScgraftError(f"{what}: obsm has no embedding {key!r}; there are: {nearest(key, data.obsm)}")
+        if before == "counts":
+            out = cells(data, slots, lambda of: [True] * len(of), columns)
+        else:
+            out = _native.Cells(names(data.obs_names), names(data.var_names))
+            for c in columns:
+                out.set_obs(c, column(data.obs[c]))
+        for key in [*keys, *extra]:
+            out.set_obsm(key, dense(data.obsm[key], f'obsm["{key}"]'))
+        if isinstance(data.uns.get(NOTES), Mapping):
+            out.set_uns({NOTES: uns_to(dict(data.uns[NOTES]))})
+        if "PCs" in data.varm:
+            out.set_varm("PCs", dense(data.varm["PCs"], 'varm["PCs"]'))
+        return out, slots
+
+    mine, _ = part(adata, "adata")
+    known = None if reference is None else part(reference, "reference")[0]
+    plan = {
+        "batch": batch_key, "labels": labels_key, "query": [query] if isinstance(query, str) else list(query),
+        "embeddings": keys, "before": extra[0] if extra else None, "counts": before == "counts",
+        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised, "components": int(n_comps),
+        "resolutions": [float(r) for r in resolutions], "louvain": algorithm == "louvain", "k": int(n_neighbors),
+        "kbet_k": int(kbet_neighbors), "lisi_k": int(lisi_neighbors), "seed": int(seed), "approximate": approximate,
+    }  # fmt: skip
+    table, left_out, picture = _native.evaluate(mine, known, json.dumps(plan), _threads(None))
+    out = frame_from(table)
+    out.attrs["left_out"] = dict(left_out)
+    out.attrs["svg"] = picture
+    return out
+
+
+def report(
+    adata: AnnData,
+    path: str | Path | None = None,
+    *,
+    reference: AnnData | None = None,
+    model: Model | None = None,
+    labels: str | None = None,
+    truth: str | None = None,
+    groupby: str | None = None,
+    color: Sequence[str] = (),
+    metrics: pd.DataFrame | None = None,
+    use_rep: str = LATENT,
+    title: str = "Mapped cells",
+    seed: int = 0,
+) -> Report:
+    """One page about a mapped query: an interactive map of the cells, programs, labels, metrics.
+
+    Parameters
+    ----------
+    path
+        Where to write the page; nowhere unless told.
+    reference, model
+        The reference with its embedding, and the model with the graft, which adds the genes of programs.
+    labels, truth, groupby, color
+        The label that was carried over, the column with the true one, the groups that programs are shown for, programs to
+        colour by.
+    metrics
+        The table of :func:`evaluate`.
+    use_rep, title, seed
+        The embedding, the title, the seed of the picture of cells.
+
+    Returns
+    -------
+    The page; a notebook shows it.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> mapped = model.map(sim.query, max_epochs=1, progress=False)
+    >>> mapped.to_adata()
+    >>> page = sg.tl.report(sim.query, model=mapped)
+    >>> page.html[:15].lower()
+    '<!doctype html>'
+    """
+    pictures = [k for k in ("X_scgraft_umap",) if k in adata.obsm]
+    mine = stored(adata, use_rep, every=True, obsm=pictures)
+    known = None if reference is None else stored(reference, use_rep, every=True,
+                                                  obsm=[k for k in pictures if k in reference.obsm], what="reference")
+    from ._frames import frame
+
+    plan = {"title": title, "key": LATENT, "label": labels, "truth": truth, "groups": groupby, "color": list(color),
+            "seed": int(seed)}  # fmt: skip
+    page = _native.report(mine, known, None if model is None else model._native,
+                          None if metrics is None else frame(metrics), json.dumps(plan), _threads(None))  # fmt: skip
+    out = Report(page)
+    if path is not None:
+        out.save(path)
+    return out
+
+
+class Report:
+    """A page about mapped cells.
+
+    Attributes
+    ----------
+    html
+        The page, whole: it needs no other file.
+    """
+
+    def __init__(self, page: str):
+        self.html = page
+
+    def save(self, path: str | Path) -> None:
+        """Write the page."""
+        Path(path).write_text(self.html, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f'<iframe srcdoc="{html.escape(self.html)}" width="100%" height="720" style="border:0"></iframe>'

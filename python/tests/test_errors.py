@@ -1,0 +1,125 @@
+"""Wrong uses say where, what was expected, what was found, and what to do, in Python's words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import scgraft as sg
+
+TRAIN = dict(model="scvi", max_epochs=1, progress=False)
+
+
+def refused(match):
+    return pytest.raises(sg.ScgraftError, match=match)
+
+
+def test_it_is_a_value_error():
+    assert issubclass(sg.ScgraftError, ValueError)
+
+
+def test_no_batch(sim):
+    with refused("batch_key=, a column of obs, or batch_name="):
+        sg.train(sim.reference, **TRAIN)
+    with refused("batch_key='bacth': obs has no such column.*'batch'"):
+        sg.train(sim.reference, batch_key="bacth", **TRAIN)
+    with refused("not both"):
+        sg.train(sim.reference, batch_key="batch", batch_name="one", **TRAIN)
+
+
+def test_no_counts(sim):
+    sim.reference.layers["counts"] = sim.reference.X.copy()
+    sim.reference.X = sim.reference.X * 0.37
+    with refused("layer `counts` holds whole numbers: use it \\(layer='counts'\\)"):
+        sg.train(sim.reference, batch_key="batch", **TRAIN)
+
+
+def test_negative_float64(sim):
+    x = sim.reference.X.astype(np.float64).toarray()
+    x[3, 5] = -1.0
+    sim.reference.X = x
+    with refused("-1"):
+        sg.train(sim.reference, batch_key="batch", n_top_genes=None, **TRAIN)
+
+
+def test_names_that_are_empty_or_stand_twice(sim):
+    cells = sim.reference.copy()
+    cells.obs_names = ["", *cells.obs_names[1:]]
+    with refused("adata.obs_names: some names are empty"):
+        sg.train(cells, batch_key="batch", **TRAIN)
+    genes = sim.reference.copy()
+    genes.var_names = [genes.var_names[1], *genes.var_names[1:]]
+    with refused("twice|more than once|two genes|repeated|same name"):
+        sg.train(genes, batch_key="batch", n_top_genes=None, **TRAIN)
+
+
+def test_model_and_data_that_do_not_match(scvi, sim, tmp_path):
+    saved = tmp_path / "m.scgraft"
+    scvi.save(saved)
+    other = sim.query.copy()
+    other.var_names = [f"OTHER{i}" for i in range(other.n_vars)]
+    with refused("genes"):
+        scvi.map(other, progress=False)
+    with refused("model.map\\(adata\\)"):
+        scvi.get_latent_representation(sim.query)
+    lost = sim.query.copy()
+    del lost.obs["batch"]
+    with refused("give batch_key="):
+        sg.load(saved).map(lost, progress=False)
+
+
+def test_files_that_are_not_there(tmp_path):
+    for call in (sg.load, sg.import_model, sg.read_gmt, sg.Adaptor.load):
+        with pytest.raises(FileNotFoundError):
+            call(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        sg.train(tmp_path / "nothing.h5ad", batch_key="batch", **TRAIN)
+
+
+def test_files_that_are_no_models(tmp_path):
+    (tmp_path / "text").write_text("not a model")
+    with refused("text"):
+        sg.load(tmp_path / "text")
+
+
+def test_what_is_needed_and_what_there_is(sim):
+    with refused("no such model.*'scvi'"):
+        sg.train(sim.reference, model="svci", batch_key="batch")
+    with refused("needs gene programs: give programs="):
+        sg.train(sim.reference, batch_key="batch")
+    with refused("needs cell labels: give labels_key="):
+        sg.train(sim.reference, model="scanvi", batch_key="batch")
+    with refused("no layer 'count'"):
+        sg.train(sim.reference, batch_key="batch", layer="count", **TRAIN)
+    with refused("adata.raw is empty"):
+        sg.train(sim.reference, batch_key="batch", use_raw=True, **TRAIN)
+    with refused("flavor="):
+        sg.train(sim.reference, batch_key="batch", flavor="other", **TRAIN)
+    with refused("expected an AnnData"):
+        sg.train(np.eye(3), batch_key="batch", **TRAIN)
+
+
+def test_tools_that_lack_an_earlier_step(sim):
+    with refused("no embedding 'X_scgraft'.*scgraft.tl.map"):
+        sg.tl.umap(sim.query)
+    with refused("find neighbours first"):
+        sg.tl.leiden(sim.query)
+    with refused("no program test"):
+        sg.get.enrich_df(sim.query)
+    with refused("obsm has no embedding"):
+        sg.tl.annotate(sim.query, sim.reference)
+
+
+def test_settings_are_checked():
+    with refused("settings.threads"):
+        sg.settings.threads = -1
+    with refused("settings.progress"):
+        sg.settings.progress = "maybe"
+    assert sg.settings.threads == 0 and sg.settings.progress == "auto"
+
+
+def test_no_word_of_the_command_line_is_left(sim, scvi):
+    sim.reference.X = sim.reference.X * 0.5
+    with pytest.raises(sg.ScgraftError) as error:
+        sg.tl.pca(sim.reference)
+    assert "--" not in str(error.value) and "use_raw=True" in str(error.value)

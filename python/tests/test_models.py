@@ -1,0 +1,162 @@
+"""Models as objects."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+import scgraft as sg
+
+
+def test_a_model_says_what_it_is(expimap, sim):
+    assert expimap.name == "expimap" and expimap.conditions == ["reference_1", "reference_2", "reference_3"]
+    assert expimap.n_latent == len(expimap.latent_names) > 10
+    assert isinstance(expimap.history, pd.DataFrame) and len(expimap.history) == 4
+    assert expimap.settings["hidden"] == [32]
+    assert expimap.provenance["condition_columns"] == ["batch"]
+    assert "expimap" in repr(expimap) and "expimap" in expimap._repr_html_()
+    weights = expimap.program_weights()
+    assert list(weights.columns) == expimap.latent_names and len(weights) == len(expimap.var_names)
+    programs = expimap.programs()
+    assert set(programs["direction"]) <= {-1, 0, 1}
+    name = programs.index[0]
+    genes = expimap.program_genes(name)
+    assert set(genes.index[genes["in_set"]]) <= set(sim.programs[name])
+    assert sum(v.size for v in expimap.parameters().values()) > 1000
+
+
+def test_a_model_survives_files_copies_and_pickles(scvi, sim, tmp_path):
+    expected = scvi.get_latent_representation(sim.reference)
+    scvi.save(tmp_path / "m.scgraft")
+    with pytest.raises(FileExistsError):
+        scvi.save(tmp_path / "m.scgraft")
+    scvi.save(tmp_path / "m.scgraft", overwrite=True)
+    for again in (sg.load(tmp_path / "m.scgraft"), pickle.loads(pickle.dumps(scvi)), copy.deepcopy(scvi)):
+        assert again.reference_hash == scvi.reference_hash
+        assert np.array_equal(again.get_latent_representation(sim.reference), expected)
+
+
+def test_a_query_is_grafted_and_the_reference_stays(expimap, sim, tmp_path):
+    mapped = expimap.map(sim.query, name="patients", max_epochs=2, progress=False)
+    assert mapped.reference_hash == expimap.reference_hash and mapped.grafts == ["patients"]
+    assert mapped.conditions[-2:] == ["query_1", "query_2"]
+    z = mapped.get_latent_representation()
+    mapped.to_adata()
+    assert np.array_equal(sim.query.obsm["X_scgraft"], z)
+    assert sim.query.obsm["X_scgraft_var"].shape == z.shape
+    assert sim.query.varm["scgraft_weights"].shape == (sim.query.n_vars, mapped.n_latent)
+    assert list(sim.query.uns["scgraft"]["programs"]) == mapped.latent_names
+    mapped.adaptor.save(tmp_path / "patients.adaptor")
+    attached = expimap.attach(tmp_path / "patients.adaptor")
+    assert np.array_equal(attached.get_latent_representation(sim.query), z)
+    assert pickle.loads(pickle.dumps(mapped.adaptor)).conditions == ["query_1", "query_2"]
+    # What was written is found again by AnnData.
+    sim.query.write_h5ad(tmp_path / "q.h5ad")
+    again = anndata.read_h5ad(tmp_path / "q.h5ad")
+    assert list(again.uns["scgraft"]["programs"]) == mapped.latent_names
+    assert np.array_equal(again.obsm["X_scgraft"], z)
+
+
+def test_known_batches_are_encoded_without_training(scvi, sim):
+    mapped = scvi.map(sim.reference, progress=False)
+    assert mapped.report["fit"] is None and mapped.adaptor is None
+    assert np.array_equal(mapped.get_latent_representation(), scvi.get_latent_representation(sim.reference))
+
+
+def test_new_programs_of_a_query(expimap, sim):
+    mapped = expimap.map(sim.query, new_programs=2, max_epochs=2, progress=False)
+    assert mapped.n_latent == expimap.n_latent + 2
+    sets = {"MINE": list(expimap.var_names[:12])}
+    mapped = expimap.map(sim.query, new_programs=sets, n_free_programs=1, max_epochs=2, progress=False)
+    assert mapped.n_latent == expimap.n_latent + 2 and "MINE" in mapped.latent_names
+
+
+def test_programs_from_everything_that_people_have(sim, expimap, tmp_path):
+    expected = expimap.reference_hash
+    settings = dict(batch_key="batch", min_genes=5, max_epochs=4, hidden=[32], progress=False)
+    gmt = tmp_path / "sets.gmt"
+    gmt.write_text("".join(f"{n}\tna\t{chr(9).join(g)}\n" for n, g in sim.programs.items()))
+    long = pd.DataFrame([(n, g) for n, genes in sim.programs.items() for g in genes], columns=["source", "target"])
+    index = {n: i for i, n in enumerate(sim.programs)}
+    mask = pd.DataFrame(0, index=sim.reference.var_names, columns=list(index))
+    for n, genes in sim.programs.items():
+        mask.loc[[g for g in genes if g in mask.index], n] = 1
+    sim.reference.varm["mask"] = mask
+    for given in (gmt, [gmt], long, "mask"):
+        assert sg.train(sim.reference, programs=given, **settings).reference_hash == expected
+    with pytest.raises(sg.ScgraftError, match="source"):
+        sg.train(sim.reference, programs=long.rename(columns={"source": "a", "target": "b"}), **settings)
+    with pytest.raises(FileNotFoundError, match="no such entry in varm"):
+        sg.train(sim.reference, programs="nowhere.gmt", **settings)
+
+
+def test_normalised_expression_and_draws(scvi, sim):
+    table = scvi.get_normalized_expression(sim.reference)
+    assert table.shape == (400, len(scvi.var_names)) and list(table.index) == list(sim.reference.obs_names)
+    assert np.allclose(table.sum(axis=1), 1, atol=1e-4)
+    genes = list(scvi.var_names[:3])
+    some = scvi.get_normalized_expression(sim.reference, gene_list=genes, transform_batch="reference_1", indices=[5, 0])
+    assert list(some.columns) == genes and list(some.index) == list(sim.reference.obs_names[[5, 0]])
+    assert scvi.get_normalized_expression(sim.reference, transform_batch="all", return_numpy=True).shape == table.shape
+    draws = scvi.posterior_predictive_sample(sim.reference)
+    assert draws.shape == table.shape and (draws.data == np.round(draws.data)).all()
+    with pytest.raises(sg.ScgraftError, match="no condition `batch9`.*reference_1"):
+        scvi.get_normalized_expression(sim.reference, transform_batch="batch9")
+
+
+def test_likelihoods(scvi, sim):
+    table = scvi.get_likelihood(sim.reference, n_marginal_samples=5)
+    assert (table["elbo"] < 0).all() and (table["reconstruction_error"] > 0).all()
+    assert table["marginal_log_likelihood"].mean() > table["elbo"].mean() - 1
+
+
+def test_differential_expression(scvi, sim):
+    table = scvi.differential_expression(sim.reference, groupby="cell_type", group1="type_1", n_samples=200)
+    assert len(table) == len(scvi.var_names) and set(table["comparison"]) == {"rest"}
+    assert {"probability", "lfc_mean", "differs", "rank"} <= set(table.columns)
+    with pytest.raises(sg.ScgraftError, match="no group `nothing`.*type_1"):
+        scvi.differential_expression(sim.reference, groupby="cell_type", group1="nothing")
+    with pytest.raises(sg.ScgraftError, match="obs has no such column.*'cell_type'"):
+        scvi.differential_expression(sim.reference, groupby="cell_typ")
+
+
+def test_scanvi_starts_from_scvi_and_predicts(scvi, sim):
+    model = sg.train(sim.reference, model="scanvi", start=scvi, batch_key="batch", labels_key="cell_type", max_epochs=3,
+                     progress=False)  # fmt: skip
+    labels = model.predict()
+    assert len(labels) == 400 and set(labels) <= set(sim.reference.obs["cell_type"])
+    soft = model.predict(soft=True)
+    assert np.allclose(soft.sum(axis=1), 1, atol=1e-5) and list(soft.columns) == model.labels
+    with pytest.raises(sg.ScgraftError, match="no classifier of its own.*scgraft.tl.annotate"):
+        scvi.predict(sim.reference)
+
+
+def test_totalvi_and_its_proteins(sim):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(5, (400, 6))
+    sim.reference.obsm["protein_expression"] = pd.DataFrame(
+        counts, index=sim.reference.obs_names, columns=[f"P{i}" for i in range(6)]
+    )
+    model = sg.train(sim.reference, model="totalvi", batch_key="batch", hidden=[32], max_epochs=2, progress=False)
+    assert model.proteins == [f"P{i}" for i in range(6)]
+    assert model.get_proteins().shape == (400, 6)
+    share = model.get_proteins(kind="foreground")
+    assert ((share >= 0) & (share <= 1)).all().all()
+
+
+def test_the_table_of_models():
+    table = sg.models()
+    assert {"expimap", "scvi", "scanvi", "totalvi"} <= set(table.index)
+    assert table.loc["scanvi", "needs"] == "cell labels"
+
+
+def test_anything_else_is_a_setting(sim):
+    model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, latent=4, progress=False)
+    assert model.n_latent == 4
+    with pytest.raises(sg.ScgraftError, match="latnt"):
+        sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, latnt=4, progress=False)
