@@ -16,7 +16,7 @@ use scgraft::expression::predict;
 use scgraft::hub::{Address, Hub, ImportOptions, Settings};
 use scgraft::io::{DuplicateSets, GmtOptions};
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
-use scgraft::pipeline::program_weights;
+use scgraft::program_weights;
 use scgraft::query::{map_query, prepare_known};
 use scgraft::reference::train_reference;
 use scgraft::train::{FitReport, TrainConfig};
@@ -197,7 +197,7 @@ impl PyModel {
             return Err(refuse(format!("the model has no tensor {name:?}")));
         };
         let p = self.inner.params.get(id);
-        let array = numpy::ndarray::ArrayD::from_shape_vec(numpy::ndarray::IxDyn(&p.shape), p.values.clone());
+        let array = numpy::ndarray::ArrayD::from_shape_vec(numpy::ndarray::IxDyn(&p.shape), p.values().to_vec());
         array.map_err(|e| refuse(e.to_string()))?.into_pyarray(py).into_py_any(py)
     }
 
