@@ -208,8 +208,8 @@ class Slots:
         self.continuous = [continuous] if isinstance(continuous, str) else list(continuous or ())
         self.min_overlap = min_overlap
 
-    def options(self) -> dict[str, Any]:
-        """As the library takes them."""
+    def options(self, adata: AnnData) -> dict[str, Any]:
+        """As the library takes them, of these cells."""
         return {
             "layer": self.layer,
             "raw": self.use_raw,
@@ -223,6 +223,7 @@ class Slots:
             "covariates": self.covariates,
             "continuous": self.continuous,
             "min_overlap": self.min_overlap,
+            "counts_elsewhere": counts_elsewhere(adata, self) is not None,
         }
 
     def columns(self) -> list[tuple[str, str]]:
@@ -298,8 +299,12 @@ NO_COUNTS = "no other slot holds whole numbers either"
 def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftError:
     """An error about values that are no counts, with the slot that has them where there is one."""
     message = str(error)
-    if NO_COUNTS not in message:
-        return error
+    advice = counts_elsewhere(adata, slots) if NO_COUNTS in message else None
+    return error if advice is None else ScgraftError(message[: message.index(NO_COUNTS)] + advice)
+
+
+def counts_elsewhere(adata: AnnData, slots: Slots) -> str | None:
+    """What to do where a slot beside the one asked for holds whole numbers; of the first rows of each."""
     others: list[tuple[str, Any]] = [(f"layer `{k}` holds whole numbers: use it (layer={k!r})", adata.layers[k])
                                      for k in adata.layers if k != slots.layer]
     if slots.layer is not None or slots.use_raw:
@@ -308,8 +313,8 @@ def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftErr
         others.append(("raw.X holds whole numbers: use it (use_raw=True)", adata.raw.X))
     for advice, x in others:
         if _whole_numbers(x):
-            return ScgraftError(message[: message.index(NO_COUNTS)] + advice)
-    return error
+            return advice
+    return None
 
 
 def _whole_numbers(x: Any) -> bool:

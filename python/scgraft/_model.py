@@ -211,7 +211,7 @@ def train(
     options = {
         "model": model,
         "settings": settings,
-        "data": slots.options(),
+        "data": slots.options(data),
         "fit": _fit(given, seed),
         "min_genes": min_genes,
         "max_genes": max_genes,
@@ -701,6 +701,7 @@ class Model:
         """
         data = opened(adata)
         slots = self._slots_of(
+            data,
             layer=layer,
             use_raw=use_raw,
             gene_key=gene_key,
@@ -725,7 +726,7 @@ class Model:
         options = {
             "name": name or batch_name or "query",
             "settings": settings,
-            "data": slots.options(),
+            "data": slots.options(data),
             "fit": _fit(given, seed),
             "surgery": surgery,
             "fit_cells": fit_cells,
@@ -1025,7 +1026,8 @@ class Model:
 
     # Inside.
 
-    def _slots_of(self, **given: Any) -> Slots:
+    def _slots_of(self, data: AnnData, **given: Any) -> Slots:
+        """Where things stand in these cells: as told, else as in this model's own; proteins are no duty of a query."""
         own = self._slots
         for long, short in (("categorical_covariate_keys", "covariates"), ("continuous_covariate_keys", "continuous")):
             if long in given:
@@ -1034,6 +1036,8 @@ class Model:
         usual: dict[str, Any] = {}
         for key in ("layer", "use_raw", "gene_key", "protein_key", "protein_names_key"):
             usual[key] = getattr(own, key)
+        if usual["protein_key"] not in data.obsm:
+            usual["protein_key"] = usual["protein_names_key"] = None
         if asked.get("use_raw"):
             usual["layer"] = None
         if asked.get("layer") is not None:
@@ -1046,8 +1050,9 @@ class Model:
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
         genes = self._native.genes
-        more = self.provenance.get("condition_columns", [])
-        return cells(data, slots, lambda of: _among(of, genes), more if isinstance(more, list) else [])
+        more = list(self.provenance.get("condition_columns", ()))
+        more += [name for name, _ in self._native.covariates] + self._native.continuous
+        return cells(data, slots, lambda of: _among(of, genes), more)
 
     def _adata(self, adata: Any) -> AnnData:
         if adata is None:
@@ -1067,13 +1072,13 @@ class Model:
             prepared = self._prepared
         else:
             data = self._adata(adata)
-            slots = self._slots_of(**(where or {}))
+            slots = self._slots_of(data, **(where or {}))
             if not slots.batch_key or any(k not in data.obs.columns for k in slots.batch_key):
                 asked = (where or {}).get("batch_key")
                 if asked is None and slots.batch_name is None:
                     slots.batch_key = []
             try:
-                options = json.dumps(slots.options())
+                options = json.dumps(slots.options(data))
                 prepared = _native.prepare(self._native, self._cells(data, slots), options, _threads(None))
             except ScgraftError as error:
                 raise with_remedy(error, data, slots) from None

@@ -160,3 +160,32 @@ def test_anything_else_is_a_setting(sim):
     assert model.n_latent == 4
     with pytest.raises(sg.ScgraftError, match="latnt"):
         sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, latnt=4, progress=False)
+
+
+def test_covariates_are_found_again_by_a_model_from_a_file(sim, tmp_path):
+    rng = np.random.default_rng(0)
+    for adata in (sim.reference, sim.query):
+        adata.obs["site"] = rng.choice(["a", "b"], adata.n_obs)
+        adata.obs["age"] = rng.normal(size=adata.n_obs)
+    model = sg.train(sim.reference, model="scvi", batch_key="batch", categorical_covariate_keys=["site"],
+                     continuous_covariate_keys=["age"], max_epochs=1, hidden=[16], progress=False)  # fmt: skip
+    model.save(tmp_path / "m.scgraft")
+    again = sg.load(tmp_path / "m.scgraft")
+    assert np.array_equal(again.get_latent_representation(sim.reference), model.get_latent_representation())
+    assert again.map(sim.query, max_epochs=1, progress=False).get_latent_representation().shape[0] == 150
+
+
+def test_proteins_are_no_duty_of_a_query(sim):
+    counts = np.random.default_rng(0).poisson(5, (400, 4)).astype(np.float32)
+    sim.reference.obsm["adt"] = pd.DataFrame(counts, index=sim.reference.obs_names, columns=list("ABCD"))
+    model = sg.train(sim.reference, model="totalvi", batch_key="batch", protein_key="adt", hidden=[16], max_epochs=1,
+                     progress=False)  # fmt: skip
+    mapped = model.map(sim.query, max_epochs=1, progress=False)
+    assert mapped.get_proteins().shape == (150, 4)
+
+
+def test_what_the_library_tells_is_logged(scvi, sim, caplog):
+    some = sim.query[:, : int(0.7 * sim.query.n_vars)].copy()
+    with caplog.at_level("WARNING", logger="scgraft"):
+        scvi.map(some, max_epochs=1, progress=False)
+    assert any("genes" in r.getMessage() for r in caplog.records)

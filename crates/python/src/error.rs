@@ -86,7 +86,9 @@ fn remedy(error: &Error) -> String {
 }
 
 /// Words of the command line, and Python's for them. A longer one stands before one that it begins with.
-const WORDS: [(&str, &str); 20] = [
+const WORDS: [(&str, &str); 22] = [
+    (" (--fractions round rounds them)", ""),
+    ("; counts that are corrected and not whole are taken with --fractions accept or round", ""),
     ("give --layer ", "give layer="),
     ("(--layer, --raw)", "(layer=, use_raw=True)"),
     ("say --log-normalised", "give log_normalised=True"),

@@ -29,7 +29,8 @@ impl Visit for Words {
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO && metadata.target().starts_with("scgraft")
+        let ours = ["scgraft", "_native"].iter().any(|name| metadata.target().starts_with(name));
+        *metadata.level() <= Level::INFO && ours
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -1,8 +1,8 @@
 //! Options as Python gives them, and the plans of the library that they make.
 
 use scgraft::cells::{
-    Cells, ConditionSource, GeneCase, GeneChoice, HvgFlavor, HvgOptions, Kind, PrepareOptions, ProgramOptions,
-    ProteinSource, Slot,
+    Cells, ConditionSource, Fractions, GeneCase, GeneChoice, HvgFlavor, HvgOptions, Kind, PrepareOptions,
+    ProgramOptions, ProteinSource, Slot,
 };
 use scgraft::models::{Granularity, Membership, Model, ModelEntry, Surgery, Training, find};
 use scgraft::query::{QueryPlan, condition_of_reference, new_programs};
@@ -40,6 +40,9 @@ pub struct Data {
     pub continuous: Vec<String>,
     /// The least share of the genes of the model that the cells must have.
     pub min_overlap: Option<f64>,
+    /// Whether another slot than the one asked for holds whole numbers, which the cells do not show here: counts that are not
+    /// whole are then refused.
+    pub counts_elsewhere: bool,
 }
 
 impl Data {
@@ -78,6 +81,7 @@ impl Data {
             covariates: self.covariates.clone(),
             continuous: self.continuous.clone(),
             min_overlap: self.min_overlap.unwrap_or(usual.min_overlap),
+            fractions: if self.counts_elsewhere { Fractions::Refuse } else { Fractions::default() },
             ..usual
         }
     }

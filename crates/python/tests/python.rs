@@ -145,7 +145,7 @@ fn build(python: &Path, root: &Path, target: &Path) -> PathBuf {
         std::fs::remove_dir_all(&out).expect("the old wheel can be removed");
     }
     let mut maturin = Command::new(python);
-    maturin.args(["-m", "maturin", "build", "--profile", "dev", "--strip", "--offline"]);
+    maturin.args(["-m", "maturin", "build", "--profile", "dev", "--strip", "--locked"]);
     maturin.arg("--interpreter").arg(python).arg("--out").arg(&out).arg("--target-dir").arg(target);
     succeed(maturin.current_dir(root.join("python")));
     let wheels = std::fs::read_dir(&out).expect("the wheel's folder is there");
@@ -157,7 +157,7 @@ fn build(python: &Path, root: &Path, target: &Path) -> PathBuf {
 fn program(root: &Path, target: &Path) -> PathBuf {
     let program = target.join("debug").join(if cfg!(windows) { "scgraft.exe" } else { "scgraft" });
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = ["build", "--offline", "--bin", "scgraft", "--workspace", "--target-dir"];
+    let build = ["build", "--locked", "--bin", "scgraft", "--workspace", "--target-dir"];
     succeed(Command::new(cargo).args(build).arg(target).current_dir(root));
     program
 }
