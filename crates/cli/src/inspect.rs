@@ -178,7 +178,7 @@ fn tell_model(model: &Model, out: &mut Output) {
 }
 
 fn slots_active(model: &Model) -> String {
-    let weights = scgraft::pipeline::program_weights(model);
+    let weights = scgraft::program_weights(model);
     let active = weights.map(|w| scgraft::analysis::programs::active_programs(&w).iter().filter(|a| **a).count());
     active.map(|n| format!(", gene programs of which {n} are active")).unwrap_or_default()
 }

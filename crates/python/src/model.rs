@@ -197,7 +197,7 @@ impl PyModel {
             return Err(refuse(format!("the model has no tensor {name:?}")));
         };
         let p = self.inner.params.get(id);
-        let array = numpy::ndarray::ArrayD::from_shape_vec(numpy::ndarray::IxDyn(&p.shape), p.values.clone());
+        let array = numpy::ndarray::ArrayD::from_shape_vec(numpy::ndarray::IxDyn(&p.shape), p.values().to_vec());
         array.map_err(|e| refuse(e.to_string()))?.into_pyarray(py).into_py_any(py)
     }
 

@@ -300,7 +300,7 @@ impl MapOptions {
         let settings = self.fit.settings(entry, &self.settings);
         let granularity = self.granularity();
         let usual = entry.mapping_by(granularity, programs.is_some());
-        let surgery = Surgery { granularity, programs, settings, ..Surgery::adaptor(&self.name, Vec::new()) };
+        let surgery = Surgery { granularity, programs, settings, ..Surgery::adaptor(&self.name) };
         let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
         let prepare = self.data.prepare(condition, plan.prepare.kind);
         let mut train = self.fit.config(&usual, &entry.published_training.1, cells.n_cells());
