@@ -35,6 +35,14 @@ FIT = (
 
 def _fit(given: dict[str, Any], seed: int | None) -> dict[str, Any]:
     fit = {k: v for k, v in given.items() if k in FIT and v is not None}
+    for name in ("max_epochs", "batch_size", "patience", "samples_per_label"):
+        if name in fit and (isinstance(fit[name], bool) or fit[name] != int(fit[name]) or fit[name] < 1):
+            raise ScgraftError(f"{name}={fit[name]!r}: expected a whole number, at least 1")
+    for name in ("lr", "weight_decay", "kl_anneal", "kl_anneal_steps"):
+        if name in fit and not (np.isfinite(fit[name]) and fit[name] >= 0):
+            raise ScgraftError(f"{name}={fit[name]!r}: expected 0 or a number above it")
+    if "train_size" in fit and not 0 < fit["train_size"] <= 1:
+        raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
     fit["seed"] = session.seed if seed is None else int(seed)
     return fit
 

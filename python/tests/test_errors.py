@@ -99,6 +99,12 @@ def test_what_is_needed_and_what_there_is(sim):
         sg.train(np.eye(3), batch_key="batch", **TRAIN)
 
 
+@pytest.mark.parametrize("wrong", [{"max_epochs": 0}, {"batch_size": -1}, {"lr": -0.1}, {"train_size": 1.5}])
+def test_fits_that_make_no_sense(sim, wrong):
+    with refused(next(iter(wrong))):
+        sg.train(sim.reference, batch_key="batch", **{**TRAIN, **wrong})
+
+
 def test_tools_that_lack_an_earlier_step(sim):
     with refused("no embedding 'X_scgraft'.*scgraft.tl.map"):
         sg.tl.umap(sim.query)

@@ -443,10 +443,6 @@ fn told(report: &FitReport) -> Value {
     })
 }
 
-fn warn(prepared: &Prepared) {
-    prepared.report.warnings.iter().for_each(|w| tracing::warn!("{w}"));
-}
-
 /// Cells that are nothing but their names, with an embedding in its slots.
 fn embedded(model: &Model, data: &Prepared, genes: Vec<String>) -> Result<Cells, Error> {
     let embedding = Embedding::of(model, data)?;
@@ -512,7 +508,6 @@ pub fn train(
     let trained = run(py, threads, callback, move |teller| {
         let mut watch = teller.keeping(kept);
         let trained = train_reference(&cells, &sets, start.as_deref(), &plan, &mut watch)?;
-        warn(&trained.prepared);
         watch.done();
         Ok((trained.model, told(&trained.report)))
     })?;
@@ -543,7 +538,6 @@ pub fn map_cells(
     let (mapped, slots) = run(py, threads, callback, move |teller| {
         let mut watch = teller.keeping(kept);
         let mapped = map_query(&reference, &cells, &plan, &mut watch)?;
-        warn(&mapped.prepared);
         watch.done();
         let genes = match asked.data.gene_key.as_ref().and_then(|c| cells.var.column(c)) {
             Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
@@ -574,9 +568,7 @@ pub fn prepare(py: Python<'_>, model: &PyModel, cells: &PyCells, data: &str, thr
     let asked: Data = options(data)?;
     let (model, cells) = (model.inner.clone(), cells.get()?);
     let prepared = run(py, threads, None, move |_| {
-        let prepared = prepare_known(&model, &cells, &asked.prepare_for(&model, &cells)?)?;
-        warn(&prepared);
-        Ok(prepared)
+        prepare_known(&model, &cells, &asked.prepare_for(&model, &cells)?)
     })?;
     Ok(PyPrepared { inner: Arc::new(prepared) })
 }
