@@ -24,7 +24,7 @@ use crate::error::{Error, Result, check_labels, check_levels, check_matrix, leve
 ///
 /// ```
 /// use scgraft_analysis::programs::{Latent, ProgramTestOptions, test_programs};
-/// use scgraft_cells::Coded;
+/// use scgraft_cells::{Coded, Dense};
 ///
 /// // Two programs, of which the first differs between control and stimulated cells.
 /// let mean = Dense::new(4, 2, vec![0.0, 0.3, 0.2, -0.1, 2.0, 0.1, 1.8, 0.2]);
