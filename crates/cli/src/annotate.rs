@@ -39,7 +39,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Annotate {
-    /// The reference with its embedding (`train --embed`); with --model, the cells it was trained on
+    /// The reference with its embedding (`train --embed`), or a model that brings its cells (`bundle`); with --model, the
+    /// cells it was trained on
     pub reference: PathBuf,
     /// The mapped query
     pub mapped: PathBuf,
@@ -150,7 +151,7 @@ impl Weighting {
 
 impl Annotate {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.reference)?;
+        remote::check_input(&self.reference)?;
         files::check_input(&self.mapped)?;
         let output = self.output.as_ref().unwrap_or(&self.mapped);
         let mut inputs: Vec<&Path> = vec![&self.reference];

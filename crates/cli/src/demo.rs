@@ -7,18 +7,20 @@ use clap::Args;
 use scgraft::analysis::auroc::auroc;
 use scgraft::analysis::metrics::scores::EvaluateOptions;
 use scgraft::analysis::programs::{Comparison, ProgramTest, ProgramTestOptions, gene_importance};
-use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Annotation, Placed, annotate};
+use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Annotation};
 use scgraft::cells::{
     Cells, Coded, ConditionSource, PrepareOptions, Role, SimulateOptions, Simulated, Slot, Truth, simulate,
 };
-use scgraft::enrich::{EnrichPlan, Enrichment, enrich};
+use scgraft::enrich::{EnrichPlan, Enrichment};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::write_table;
-use scgraft::models::NewPrograms;
+use scgraft::models::{NewPrograms, Surgery};
 use scgraft::page::{self, PagePlan, Parts};
-use scgraft::pipeline::{self, Mapped, QueryPlan, Reference, ReferencePlan, map_query, train_reference};
+use scgraft::pipeline::{Story, StoryPlan, read_against};
+use scgraft::query::Mapped;
+use scgraft::reference::{Reference, ReferencePlan};
 use scgraft::report::Embedding as Plane;
-use scgraft::train::TrainConfig;
+use scgraft::train::Progress;
 use scgraft::{pictures, save, slots};
 use serde_json::{Value, json};
 
@@ -90,46 +92,33 @@ impl Demo {
 
         let condition = ConditionSource::Columns(vec![BATCH.into()]);
         let prepare = PrepareOptions { condition: condition.clone(), ..PrepareOptions::default() };
-        let mut plan = ReferencePlan::new("expimap", prepare, reference.n_cells())?;
-        plan.train.epochs = self.epochs.unwrap_or(plan.train.epochs);
-        plan.train.seed = global.train_seed();
-        let mut epochs = Epochs::new("training", plan.train.epochs, global);
-        let trained = train_reference(&reference, &gene_sets, None, &plan, &mut epochs)?;
-        drop(epochs);
-        stop::check()?;
-
-        let mut plan = QueryPlan::new(&trained.model, "query", condition, query.n_cells());
-        plan.train = TrainConfig::of(&trained.model.entry.mapping_by(plan.surgery.granularity, true), query.n_cells());
-        plan.train.epochs = self.query_epochs.unwrap_or(plan.train.epochs);
-        plan.train.seed = global.train_seed();
-        plan.surgery.settings["new_l1_weight"] = json!(NEW_L1_WEIGHT);
-        plan.surgery.programs = Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS });
-        let mut epochs = Epochs::new("mapping", plan.train.epochs, global);
-        let mapped = map_query(&trained.model, &query, &plan, &mut epochs)?;
-        drop(epochs);
-        stop::check()?;
-
-        let known = scgraft::Embedding::of(&trained.model, &trained.prepared)?;
-        slots::put_embedding(&mut reference, &trained.model, &known, None);
-        slots::put_embedding(&mut query, &mapped.grafted.model, &mapped.embedding, None);
-        let known = Placed { name: "reference", cells: &reference, embedding: &known };
-        let placed = Placed { name: "query", cells: &query, embedding: &mapped.embedding };
-        let (labels, across) = (vec![TYPE.into()], vec![BATCH.into()]);
-        let plan = AnnotatePlan { labels, across, ..AnnotatePlan::default() };
-        let annotation = annotate(&known, &placed, &plan, &mut stop::ask)?;
-        slots::put_annotation(&mut query, &annotation);
-
-        let states = input::coded(&query, "query", STATE)?.0;
-        let mut test = |groups: &str, comparison, name| {
+        let mut training = ReferencePlan::new("expimap", prepare, reference.n_cells())?;
+        training.train.epochs = self.epochs.unwrap_or(training.train.epochs);
+        training.train.seed = global.train_seed();
+        let test = |name: &str, groups: &str, comparison| {
             let test = ProgramTestOptions { comparison, ..ProgramTestOptions::default() };
-            let plan = EnrichPlan { groups: groups.into(), test, ..EnrichPlan::default() };
-            let found = enrich((&query, "query"), &mapped.embedding, &plan, None, &mut stop::ask)?;
-            slots::put_test(&mut query, name, &found);
-            Ok::<_, anyhow::Error>(found)
+            (name.to_owned(), EnrichPlan { groups: groups.into(), test, ..EnrichPlan::default() })
         };
-        let control = Comparison::Groups(vec!["control".into()]);
-        let stimulation = test(STATE, control, "condition versus control")?;
-        let by_type = test(TYPE, Comparison::Rest, "cell_type versus rest")?.test;
+        let plan = StoryPlan {
+            reference: training,
+            graft: Surgery {
+                settings: json!({ "new_l1_weight": NEW_L1_WEIGHT }),
+                programs: Some(NewPrograms { constrained: Vec::new(), soft: false, n_free: NEW_PROGRAMS }),
+                ..Surgery::adaptor("query")
+            },
+            condition,
+            query_epochs: self.query_epochs,
+            annotate: AnnotatePlan { labels: vec![TYPE.into()], across: vec![BATCH.into()], ..AnnotatePlan::default() },
+            tests: vec![
+                test("condition versus control", STATE, Comparison::Groups(vec!["control".into()])),
+                test("cell_type versus rest", TYPE, Comparison::Rest),
+            ],
+        };
+        let mut watch = |what: &str, epochs| Box::new(Epochs::new(what, epochs, global)) as Box<dyn Progress>;
+        let story = read_against(&mut reference, &mut query, &gene_sets, &plan, &mut watch, &mut stop::ask)?;
+        let Story { reference: trained, mapped, annotation, tests, .. } = story;
+        let (stimulation, by_type) = (&tests[0], &tests[1]);
+        let states = input::coded(&query, "query", STATE)?.0;
         let types = input::coded(&query, "query", TYPE)?.0;
 
         let found = Found {
@@ -138,12 +127,12 @@ impl Demo {
             mapped: &mapped,
             annotation: &annotation,
             stimulation: &stimulation.test,
-            by_type: &by_type,
+            by_type: &by_type.test,
             states: &states,
             types: &types,
         };
         let rows = found.rows()?;
-        self.write(&reference, &query, &trained, &mapped, &stimulation, global)?;
+        self.write(&reference, &query, &trained, &mapped, stimulation, global)?;
         self.tell(&rows, &trained, &mapped, out);
         Ok(())
     }
@@ -329,7 +318,7 @@ impl Found<'_> {
             }
         }
         let mut overlap = 0;
-        if let Some(weights) = pipeline::program_weights(model) {
+        if let Some(weights) = scgraft::program_weights(model) {
             let top = &gene_importance(&weights, None)?[best.1].genes;
             let hidden: Vec<u32> = self.truth.hidden.loadings.iter().map(|l| l.0).collect();
             let hidden: Vec<&String> = hidden.iter().map(|&g| &self.genes[g as usize]).collect();

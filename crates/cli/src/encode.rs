@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use scgraft::bundle::unbundle;
 use scgraft::cells::{Cells, PrepareOptions, Prepared};
 use scgraft::io::{ReadOptions, Select};
 use scgraft::models::Model;
@@ -76,9 +77,22 @@ fn prepared(
     Ok(prepared)
 }
 
-/// The embedding `key` of a file, with `obs`.
+/// The embedding `key` of a file, with `obs`; or that of the cells that a model brings.
 pub(crate) fn stored(path: &Path, key: &str) -> Result<(Cells, Embedding)> {
-    files::check_input(path)?;
+    remote::check_input(path)?;
+    let path = &remote::file(path)?;
+    if files::is_model(path) {
+        let model = remote::model(path)?;
+        return match unbundle(&model).with_context(|| path.display().to_string())? {
+            Some((cells, embedding)) if key == slots::LATENT => Ok((cells, embedding)),
+            Some(_) => bail!("{}: a model brings its own embedding only, not obsm[\"{key}\"]", path.display()),
+            None => bail!(
+                "{}: the model does not bring its cells; name the reference's h5ad, or make them part of it with \
+                 `scgraft bundle`",
+                path.display()
+            ),
+        };
+    }
     let options = ReadOptions { obsm: Select::All, uns: Select::All, ..ReadOptions::tables() };
     let cells = scgraft::io::read_h5ad(path, &options)?;
     let embedding = slots::embedding(&cells, key).with_context(|| path.display().to_string())?;

@@ -57,6 +57,13 @@ fn is_in(file: &Path, input: &Path) -> bool {
     if input.is_dir() { file.parent() == Some(&input) && file.exists() } else { file == input }
 }
 
+/// Whether a file is a model (safetensors: the length of the header, then the header, which is JSON), not cells.
+pub(crate) fn is_model(path: &Path) -> bool {
+    let mut head = [0; 9];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && head[8] == b'{'
+}
+
 /// Refuses an input that is not there.
 pub(crate) fn check_input(path: &Path) -> Result<()> {
     if !path.exists() {

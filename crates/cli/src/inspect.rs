@@ -136,6 +136,12 @@ fn tell_model(model: &Model, out: &mut Output) {
         out.line(format!("proteins: {}", h.proteins.join(", ")));
     }
     out.line(format!("weights: {}", model.params.n_values()));
+    if let Some(cells) = &model.cells {
+        let picture = if cells.picture.is_some() { ", a picture" } else { "" };
+        let columns = cells.obs.names().join(", ");
+        out.line(format!("cells: {}, latent means and variances{picture}; obs: {columns}; no counts", cells.n_cells()));
+    }
+    out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
     out.line(format!("settings: {}", model.network.config()));
     if !model.provenance.is_empty() {
@@ -172,7 +178,7 @@ fn tell_model(model: &Model, out: &mut Output) {
 }
 
 fn slots_active(model: &Model) -> String {
-    let weights = scgraft::pipeline::program_weights(model);
+    let weights = scgraft::program_weights(model);
     let active = weights.map(|w| scgraft::analysis::programs::active_programs(&w).iter().filter(|a| **a).count());
     active.map(|n| format!(", gene programs of which {n} are active")).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 
 mod annotate;
 mod beside;
+mod bundle;
 mod card;
 mod cluster;
 mod demo;
@@ -112,6 +113,8 @@ enum Command {
     Card(card::Card),
     /// Send models and adaptors to Zenodo or Hugging Face, with a card
     Push(push::Push),
+    /// Make the cells of a reference, without their counts, a part of its model
+    Bundle(bundle::Bundle),
     /// Map queries onto a reference
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
@@ -193,6 +196,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::List(c) => c.run(global, out),
         Command::Card(c) => c.run(global, out),
         Command::Push(c) => c.run(global, out),
+        Command::Bundle(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
         Command::Predict(c) => c.run(global, out),

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use scgraft::bundle::bundle;
 use scgraft::cells::{
     CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
 };
+use scgraft::columns;
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
@@ -43,6 +45,9 @@ pub(crate) struct Train {
     /// Write the cells with their embedding as well, for `annotate`, `enrich`, `plot`
     #[arg(long, value_name = "FILE")]
     pub embed: Option<PathBuf>,
+    /// Make the cells, without their counts, a part of the model, with these columns of obs: it then annotates by itself
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub with_cells: Vec<String>,
     #[command(flatten)]
     pub values: Values,
     #[command(flatten)]
@@ -222,6 +227,8 @@ impl Train {
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
+        let file = self.reference.display().to_string();
+        self.with_cells.iter().try_for_each(|column| columns::find(&cells, &file, column).map(|_| ()))?;
         if self.embed.is_some() {
             files::can_keep(&cells)?;
         }
@@ -243,11 +250,16 @@ impl Train {
         let Reference { mut model, prepared, report } = trained;
         self.describe(&mut model);
         stop::check()?;
+        let embedding = Embedding::of(&model, &prepared)?;
+        if self.embed.is_some() || !self.with_cells.is_empty() {
+            slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
+        }
+        if !self.with_cells.is_empty() {
+            bundle(&mut model, &cells, &self.reference.display().to_string(), &self.with_cells)?;
+        }
         scgraft::save::model(&self.output, &model)?;
         tracing::info!("wrote {}", self.output.display());
-        let embedding = Embedding::of(&model, &prepared)?;
         if let Some(path) = &self.embed {
-            slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
             files::write(path, &cells)?;
         }
         let active = embedding.active.iter().filter(|a| **a).count();

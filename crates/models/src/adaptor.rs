@@ -126,6 +126,7 @@ impl Model {
             .map_err(|what| ModelError::Surgery(format!("the adaptors are damaged: {what}")))?;
         let mut out = Model::declare(self.entry, &config, header)?;
         out.provenance = self.provenance.clone();
+        out.cells = self.cells.clone();
         for p in out.params.iter_mut() {
             let mut values = Vec::with_capacity(p.n_values());
             if let Some(id) = self.params.id(&p.name).filter(|_| !all.iter().any(|a| is_whole(a, &p.name))) {

@@ -157,9 +157,9 @@ impl ReferenceCells {
         let shape: Shape = serde_json::from_slice(text).map_err(|e| e.to_string())?;
         let (n, d) = (shape.cells, shape.dimensions);
         // Every number is a byte or more before it was deflated.
-        let per_cell = d.checked_mul(1 + usize::from(shape.variance)).and_then(|v| {
-            v.checked_add(shape.picture)?.checked_add(shape.columns.len())
-        });
+        let per_cell = d
+            .checked_mul(1 + usize::from(shape.variance))
+            .and_then(|v| v.checked_add(shape.picture)?.checked_add(shape.columns.len()));
         let numbers = per_cell.and_then(|p| p.checked_mul(n)).filter(|&v| v <= rest.len().saturating_mul(MOST));
         if numbers.is_none() || shape.picture > 3 {
             return Err("it says that it has more cells than its bytes can hold".into());

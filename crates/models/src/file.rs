@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::size::{check_against, check_numbers};
-use crate::{Adaptor, EpochRecord, Header, Model, ModelError, Origin, Segment, find};
+use crate::{Adaptor, EpochRecord, Header, Model, ModelError, Origin, ReferenceCells, Segment, find};
 
 /// The metadata entry.
 const ENTRY: &str = "scgraft";
@@ -34,6 +34,9 @@ enum Meta {
         history: Vec<EpochRecord>,
         provenance: serde_json::Map<String, Value>,
         reference: String,
+        /// SHA-256 of the cells, where there are some.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cells: Option<String>,
     },
     Adaptor {
         version: u32,
@@ -50,6 +53,7 @@ impl Model {
     /// # Errors
     /// When the names are too many for the format.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
+        let cells = self.cells.as_ref().map(|c| c.to_bytes().map_err(wrong)).transpose()?;
         let meta = Meta::Model {
             version: VERSION,
             model: self.entry.name.to_owned(),
@@ -58,9 +62,10 @@ impl Model {
             history: self.history.clone(),
             provenance: self.provenance.clone(),
             reference: self.reference_hash(),
+            cells: cells.as_deref().map(sha256),
         };
         let tensors = self.params.iter().map(|p| (p.name.as_str(), (&p.shape[..], p.values())));
-        write(&meta, tensors.collect())
+        write(&meta, tensors.collect(), cells.as_deref())
     }
 
     /// A model from a file's bytes.
@@ -72,8 +77,9 @@ impl Model {
     }
 
     fn read(bytes: &[u8], path: &Path) -> Result<Model, ModelError> {
-        let (meta, mut tensors, hashed) = parse(bytes)?;
-        let Meta::Model { version, model, config, header, history, provenance, reference } = meta else {
+        let Parsed { meta, mut tensors, cells, hashed } = parse(bytes)?;
+        let Meta::Model { version, model, config, header, history, provenance, reference, cells: of_cells } = meta
+        else {
             return Err(wrong("it is an adaptor; attach it to its reference"));
         };
         check_version(version)?;
@@ -94,6 +100,15 @@ impl Model {
         }
         out.history = history;
         out.provenance = provenance;
+        if cells.map(sha256) != of_cells {
+            return Err(wrong("its cells do not match the checksum in it: they were changed, or the file is damaged"));
+        }
+        out.cells = cells.map(|c| ReferenceCells::from_bytes(c).map_err(wrong)).transpose()?;
+        let added: usize = out.header.grafts.iter().map(|g| g.n_programs).sum();
+        let n = out.n_latent().saturating_sub(added);
+        if out.cells.as_ref().is_some_and(|c| c.mean.n_cols != n) {
+            return Err(wrong(format!("its cells are not in the {n} dimensions of the reference")));
+        }
         if out.reference_hash() != reference {
             return Err(wrong("its tensors do not match the hash in it: the file is damaged"));
         }
@@ -126,7 +141,7 @@ impl Adaptor {
         };
         let lengths: Vec<[usize; 1]> = self.tensors.values().map(|v| [v.len()]).collect();
         let tensors = self.tensors.iter().zip(&lengths).map(|((n, v), l)| (n.as_str(), (&l[..], &v[..])));
-        write(&meta, tensors.collect())
+        write(&meta, tensors.collect(), None)
     }
 
     /// An adaptor from a file's bytes.
@@ -138,7 +153,7 @@ impl Adaptor {
     }
 
     fn read(bytes: &[u8], path: &Path) -> Result<Adaptor, ModelError> {
-        let (meta, tensors, hashed) = parse(bytes)?;
+        let Parsed { meta, tensors, hashed, .. } = parse(bytes)?;
         let Meta::Adaptor { version, model, origin, segments, reference } = meta else {
             return Err(wrong("it is a whole model, not an adaptor"));
         };
@@ -187,8 +202,24 @@ fn tell_of_age(path: &Path, hashed: bool) {
     }
 }
 
-/// The entry, the tensors, and whether they were held against a checksum.
-fn parse(bytes: &[u8]) -> Result<(Meta, Tensors, bool), ModelError> {
+/// What a file holds.
+struct Parsed<'b> {
+    meta: Meta,
+    tensors: Tensors,
+    /// The cells of a reference, as bytes.
+    cells: Option<&'b [u8]>,
+    /// Whether it was held against a checksum.
+    hashed: bool,
+}
+
+/// The name under which cells stand among tensors.
+const CELLS: &str = "cells";
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed<'_>, ModelError> {
     if bytes.starts_with(b"\x89HDF") {
         return Err(wrong("it holds cells (HDF5), not a model"));
     }
@@ -197,7 +228,12 @@ fn parse(bytes: &[u8]) -> Result<(Meta, Tensors, bool), ModelError> {
     let text = text.ok_or_else(|| wrong("it has no `scgraft` entry"))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
     let mut tensors = Tensors::new();
+    let mut cells = None;
     for (name, view) in file.iter() {
+        if name == CELLS && view.dtype() == Dtype::U8 {
+            cells = Some(view.data());
+            continue;
+        }
         if view.dtype() != Dtype::F32 {
             return Err(wrong(format!("tensor `{name}` is {:?}, expected F32", view.dtype())));
         }
@@ -217,7 +253,7 @@ fn parse(bytes: &[u8]) -> Result<(Meta, Tensors, bool), ModelError> {
     };
     let meta = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
     check_numbers(tensors.iter().map(|(name, (_, values))| (name.as_str(), &values[..]))).map_err(wrong)?;
-    Ok((meta, tensors, hashed))
+    Ok(Parsed { meta, tensors, cells, hashed })
 }
 
 /// The entry as it was before its hash was put in, and the hash.
@@ -253,12 +289,20 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
 /// A tensor whose bytes are made when they are asked for, so that of a model one tensor is copied at a time.
 struct Borrowed<'t> {
     shape: &'t [usize],
-    values: &'t [f32],
+    data: Data<'t>,
+}
+
+enum Data<'t> {
+    Numbers(&'t [f32]),
+    Bytes(&'t [u8]),
 }
 
 impl View for Borrowed<'_> {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self.data {
+            Data::Numbers(_) => Dtype::F32,
+            Data::Bytes(_) => Dtype::U8,
+        }
     }
 
     fn shape(&self) -> &[usize] {
@@ -266,19 +310,32 @@ impl View for Borrowed<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(little_endian(self.values))
+        match self.data {
+            Data::Numbers(values) => Cow::Owned(little_endian(values)),
+            Data::Bytes(bytes) => Cow::Borrowed(bytes),
+        }
     }
 
     fn data_len(&self) -> usize {
-        self.values.len() * 4
+        match self.data {
+            Data::Numbers(values) => values.len() * 4,
+            Data::Bytes(bytes) => bytes.len(),
+        }
     }
 }
 
-fn write(meta: &Meta, tensors: BTreeMap<&str, (&[usize], &[f32])>) -> Result<Vec<u8>, ModelError> {
+fn write(
+    meta: &Meta,
+    tensors: BTreeMap<&str, (&[usize], &[f32])>,
+    cells: Option<&[u8]>,
+) -> Result<Vec<u8>, ModelError> {
     let mut meta = serde_json::to_string(meta).map_err(|e| wrong(e.to_string()))?;
     let hash = digest(&meta, tensors.iter().map(|(name, tensor)| (*name, *tensor)));
     meta.pop();
     meta.push_str(&format!("{HASH}{hash}\"}}"));
-    let views = tensors.into_iter().map(|(name, (shape, values))| (name, Borrowed { shape, values }));
+    let length = [cells.map_or(0, <[u8]>::len)];
+    let cells = cells.map(|bytes| (CELLS, Borrowed { shape: &length, data: Data::Bytes(bytes) }));
+    let numbers = |(name, (shape, values))| (name, Borrowed { shape, data: Data::Numbers(values) });
+    let views = tensors.into_iter().map(numbers).chain(cells);
     safetensors::serialize(views, Some(HashMap::from([(ENTRY.to_owned(), meta)]))).map_err(|e| wrong(e.to_string()))
 }

@@ -4,6 +4,7 @@
 
 mod adaptor;
 mod batch;
+mod cells;
 mod citations;
 pub mod conformance;
 mod counts;
@@ -33,6 +34,7 @@ mod trvae;
 
 pub use adaptor::Adaptor;
 pub use batch::Batch;
+pub use cells::{ReferenceCells, mean_on_grid, variance_on_grid};
 pub use counts::{DispersionBy, LibrarySize};
 pub use decoded::{Decoded, DecodedProteins, Distribution};
 pub use error::ModelError;

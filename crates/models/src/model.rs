@@ -9,7 +9,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::size::{check_declared, check_most};
-use crate::{Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, VARIANCE_FLOOR, find};
+use crate::{
+    Batch, EpochRecord, Header, ModelEntry, ModelError, Network, Origin, ReferenceCells, VARIANCE_FLOOR, find,
+};
 
 /// A base model with its tensors.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Model {
     pub network: Box<dyn Network>,
     /// How training went, epoch by epoch; of a graft, the graft's.
     pub history: Vec<EpochRecord>,
+    /// The reference's cells, without their counts, where the model brings them: in the reference's latent dimensions.
+    pub cells: Option<ReferenceCells>,
     /// How it came about: program version, settings, data. Free-form, sorted by key.
     pub provenance: serde_json::Map<String, Value>,
 }
@@ -52,7 +56,8 @@ impl Model {
         if !params.iter().any(|p| p.axes[0] == Axis::Cell) {
             header.known.cells.clear();
         }
-        Ok(Model { entry, header, params, network, history: Vec::new(), provenance: serde_json::Map::new() })
+        let (history, provenance) = (Vec::new(), serde_json::Map::new());
+        Ok(Model { entry, header, params, network, history, cells: None, provenance })
     }
 
     /// The same model again.
@@ -68,6 +73,7 @@ impl Model {
         }
         out.history = self.history.clone();
         out.provenance = self.provenance.clone();
+        out.cells = self.cells.clone();
         Ok(out)
     }
 

@@ -119,6 +119,8 @@ impl Model {
         }
         let mut out = Model::declare(self.entry, &config, header)?;
         out.provenance = self.provenance.clone();
+        // Where shared layers train, the reference's cells move.
+        out.cells = self.cells.clone().filter(|_| plan.granularity == Granularity::Adaptor);
         out.params.freeze();
         let key = Key::new(seed).fold(1);
         for p in out.params.iter_mut() {

@@ -5,8 +5,7 @@
 //! Biotechnology 2022. Equations as scvi-tools 1.4 computes them.
 //!
 //! Use it for CITE-seq, and to impute proteins for cells that have RNA only. It needs raw counts of both. A condition
-//! may lack some proteins or all: what all its cells have 0 of counts as not measured. The published code then also
-//! trains a classifier of conditions against the encoder, which this one does not have.
+//! may lack some proteins or all: what all its cells have 0 of counts as not measured.
 //!
 //! Inference
 //! 1. h = NN([ln(1 + x/(1 + x̄)), ln(1 + y/(1 + ȳ))], s, c),   x̄, ȳ the means over a cell's genes and proteins (0 in

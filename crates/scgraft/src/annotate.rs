@@ -7,6 +7,7 @@ use scgraft_analysis::transfer::{
     transfer_labels, transfer_values,
 };
 use scgraft_cells::{Cells, Coded, Dense};
+use scgraft_models::mean_on_grid;
 
 use crate::columns::{coded, find, joined, narrow, wrong};
 use crate::embedding::shared;
@@ -169,6 +170,9 @@ pub fn annotate(
     plan: &AnnotatePlan,
     ask: &mut Ask<'_>,
 ) -> Result<Annotation, Error> {
+    // As a model carries them, so that a reference annotates alike from its file and from its model.
+    let on_grid = Embedding { mean: mean_on_grid(&reference.embedding.mean), ..reference.embedding.clone() };
+    let reference = &Placed { embedding: &on_grid, ..*reference };
     let shared = shared(reference.embedding, query.embedding)?.mean;
     let across = if plan.across.is_empty() { slots::condition_columns(query.cells) } else { plan.across.clone() };
     let (studies, batches) = (joined(reference.cells, &across), joined(query.cells, &across));

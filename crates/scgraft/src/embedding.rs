@@ -32,10 +32,21 @@ impl Embedding {
     /// Cells that were not prepared for this model; a weight that is not finite.
     pub fn of(model: &Model, data: &Prepared) -> Result<Self, Error> {
         let (mean, variance) = model.latent(data)?;
-        let names = model.latent_names();
-        let n = names.len();
+        Embedding::from_posterior(model, mean, Some(variance))
+    }
+
+    /// Cells whose posterior is known, in the model's dimensions or the first of them (those of its reference).
+    ///
+    /// # Errors
+    /// A weight of the decoder that is not finite.
+    pub fn from_posterior(model: &Model, mean: Dense, variance: Option<Dense>) -> Result<Self, Error> {
+        let mut names = model.latent_names();
+        let n = mean.n_cols.min(names.len());
+        names.truncate(n);
+        let all: Vec<usize> = (0..n).collect();
         let (rules, active) = match program_weights(model) {
             Some(weights) => {
+                let weights = columns(&weights, &all);
                 let by = |method| directions(&weights, method).map(|d| (method, d));
                 let rules = DirectionMethod::ALL.into_iter().map(by).collect::<Result<_, _>>()?;
                 (rules, active_programs(&weights))
@@ -43,7 +54,7 @@ impl Embedding {
             None => (Vec::new(), vec![true; n]),
         };
         let (direction, confidence) = (vec![0; n], vec![0.0; n]);
-        let plain = Embedding { mean, variance: Some(variance), names, direction, confidence, rules, active };
+        let plain = Embedding { mean, variance, names, direction, confidence, rules, active };
         Ok(plain.turned(DirectionMethod::default()).unwrap_or(plain))
     }
 

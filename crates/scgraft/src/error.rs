@@ -52,6 +52,12 @@ pub enum Error {
         /// What is wrong with them.
         source: Box<Error>,
     },
+    /// Cells that another model embedded.
+    #[error("{cells}: its embedding is not this model's; embed the cells with this model")]
+    OtherModel {
+        /// Those cells.
+        cells: String,
+    },
     /// An embedding that is not there.
     #[error("obsm[\"{key}\"]: expected an embedding, cells × dimensions, found {}", only(there))]
     NoEmbedding {

@@ -3,6 +3,7 @@
 use scgraft_analysis::neighbours::{Found, Neighbours, Search};
 use scgraft_analysis::umap::{Umap, UmapOptions, umap};
 use scgraft_cells::{Cells, Dense};
+use scgraft_models::mean_on_grid;
 
 use crate::embedding::shared;
 use crate::{Embedding, Error, slots};
@@ -55,7 +56,8 @@ impl LayoutPlan {
     /// # Errors
     /// A dimension of the reference that the query lacks; of [`Search::between`].
     pub fn between(&self, reference: &Embedding, query: &Embedding) -> Result<Found, Error> {
-        Ok(self.search.between(&reference.mean, &shared(reference, query)?.mean, self.k)?)
+        // As a model carries them.
+        Ok(self.search.between(&mean_on_grid(&reference.mean), &shared(reference, query)?.mean, self.k)?)
     }
 
     fn options(&self, scale: Option<(f64, f64)>) -> UmapOptions {

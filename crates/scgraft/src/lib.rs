@@ -27,6 +27,7 @@
 use std::ops::ControlFlow;
 
 pub mod annotate;
+pub mod bundle;
 pub mod cluster;
 pub mod columns;
 pub mod decode;
@@ -51,7 +52,7 @@ pub mod save;
 pub mod settings;
 pub mod slots;
 
-pub use embedding::Embedding;
+pub use embedding::{Embedding, program_weights};
 pub use error::Error;
 pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
 

@@ -10,7 +10,7 @@ use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program,
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
 use serde_json::Value;
 
-use crate::reference::CONDITION_COLUMNS;
+use crate::reference::condition_columns;
 use crate::settings::complete;
 use crate::{Embedding, Error};
 
@@ -184,8 +184,7 @@ pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> 
 /// # Errors
 /// When the reference had no column, or the cells lack one.
 pub fn condition_of_reference(model: &Model, cells: &Cells) -> Result<ConditionSource, Error> {
-    let columns = model.provenance.get(CONDITION_COLUMNS).and_then(Value::as_array).cloned().unwrap_or_default();
-    let columns: Vec<String> = columns.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let columns = condition_columns(model);
     if !columns.is_empty() && columns.iter().all(|c| cells.obs.column(c).is_some()) {
         tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
         return Ok(ConditionSource::Columns(columns));

@@ -142,6 +142,12 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
 
 /// Provenance: the columns of obs that the reference's conditions are from.
 pub(crate) const CONDITION_COLUMNS: &str = "condition_columns";
+/// The columns of obs that the conditions of a model's reference are from; none where all cells were given one condition.
+pub fn condition_columns(model: &Model) -> Vec<String> {
+    let columns = model.provenance.get(CONDITION_COLUMNS).and_then(Value::as_array);
+    columns.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// Provenance: the column of obs that the reference's labels are from.
 pub(crate) const LABEL_COLUMN: &str = "label_column";
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Step, registry};
+use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Step, reading};
 
 use crate::checkpoint::{self, Progressed};
 use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
@@ -300,15 +300,13 @@ fn labelled(
         (None, Some(n)) => Err(TrainError::Config {
             what: "samples per label",
             expected: "a model that learns from labels, and cells that have some",
-            found: format!("{n} for {} without labels; models that learn from them: {}", model.entry.name, learners()),
+            found: format!(
+                "{n} for {} without labels; models that learn from them: {}",
+                model.entry.name,
+                reading(Input::Labels)
+            ),
         }),
     }
-}
-
-/// The models that learn from labels.
-fn learners() -> String {
-    let reads = registry().into_iter().filter(|e| e.reads(Input::Labels));
-    reads.map(|e| e.name).collect::<Vec<_>>().join(", ")
 }
 
 /// The mean of a loss term.

@@ -5,6 +5,7 @@
 mod analysis;
 mod bad_days;
 mod bits;
+mod bundle;
 mod evaluate;
 mod import;
 mod killed;

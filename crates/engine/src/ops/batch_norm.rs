@@ -262,6 +262,7 @@ mod tests {
         let (weight, bias) = (add("w", 1.0), add("b", 0.0));
         let mean = params.declare_statistic("m", &[(Axis::Hidden, 2)], 0.0);
         let variance = params.declare_statistic("v", &[(Axis::Hidden, 2)], 1.0);
+        [mean, variance].into_iter().for_each(|id| params.get_mut(id).draw(Key::new(1)));
         params.train_all();
         assert_eq!(params.n_trainable(), 4);
         let norm = BatchNorm { weight, bias, mean, variance, epsilon: 1e-5, momentum: 0.1, batch_when_frozen: false };

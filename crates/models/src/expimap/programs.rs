@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use scgraft_engine::{Axis, Mask, ParamId, Params, ProgramWeights};
+use scgraft_engine::{Axis, Mask, ParamId, Params, ProgramWeights, Role};
 
 use super::{Expimap, ExpimapConfig, start};
 use crate::{Membership, Programs, Segment, Step};
@@ -34,7 +34,7 @@ impl SegmentWeights {
             Membership::Soft | Membership::Free => &[(Axis::Program, count), (Axis::Gene, n_genes)],
         };
         let weight = p.declare(&segment.tensor(), axes, start::of_segment(config, segment, before, n_genes));
-        p.set_role(scgraft_engine::Role::FirstLayer, [weight]);
+        p.set_role(Role::FirstLayer, [weight]);
         SegmentWeights { weight, mask, membership: segment.membership, of_reference: segment.origin.is_none() }
     }
 
