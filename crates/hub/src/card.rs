@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use scgraft_cells::Kind;
+use scgraft_cells::{Column, Kind};
 use scgraft_models::{Adaptor, EpochRecord, Membership, Model};
 use serde_json::Value;
 
@@ -121,6 +121,8 @@ struct Facts {
     learned: Vec<String>,
     cites: Vec<String>,
     conditions: Vec<String>,
+    /// A column of labels that its cells bring.
+    annotates: Option<String>,
     predicts: bool,
     proteins: bool,
 }
@@ -323,13 +325,24 @@ impl Card {
                 "scgraft map {here} query.h5ad --condition-name my_study -o mapped.h5ad --save-model mapped.scgraft"
             ),
         ];
-        out.push(if file.predicts {
+        out.push(if let Some(column) = &file.annotates {
+            format!("scgraft annotate {here} mapped.h5ad --labels {}", shell(column))
+        } else if file.predicts {
             "scgraft predict mapped.scgraft query.h5ad --condition-name my_study -o labelled.h5ad".to_owned()
         } else {
             "scgraft cluster mapped.h5ad".to_owned()
         });
         out
     }
+}
+
+/// The first column of labels that a model's cells bring, besides their conditions.
+fn brought(model: &Model) -> Option<String> {
+    let conditions = model.provenance.get("condition_columns").and_then(Value::as_array);
+    let condition = |name: &str| conditions.is_some_and(|c| c.iter().any(|c| c.as_str() == Some(name)));
+    let columns = model.cells.iter().flat_map(|c| &c.obs.columns);
+    let mut labels = columns.filter(|(n, c)| !condition(n) && matches!(c, Column::Categorical { .. }));
+    labels.next().map(|(name, _)| name.clone())
 }
 
 /// A piece of a card. Names in it stand between backticks.
@@ -421,6 +434,15 @@ fn model_facts(name: &str, model: &Model) -> Facts {
             h.cells.len()
         ));
     }
+    if let Some(cells) = &model.cells {
+        let columns: Vec<String> = cells.obs.names().iter().map(|n| format!("`{n}`")).collect();
+        learned.push(format!(
+            "**It brings where {} cells lie in the latent space**, with their columns {}, and no names: whoever has it can \
+             decode from there what the model says that each of them expresses, without what is the cell's alone",
+            cells.n_cells(),
+            columns.join(", ")
+        ));
+    }
     if !model.provenance.is_empty() {
         let keys: Vec<String> = model.provenance.keys().map(|k| format!("`{k}`")).collect();
         learned.push(format!("Notes on how it came about: {}", keys.join(", ")));
@@ -435,6 +457,7 @@ fn model_facts(name: &str, model: &Model) -> Facts {
         learned,
         cites: entry.cite.iter().map(|c| (*c).to_owned()).collect(),
         conditions: h.conditions.clone(),
+        annotates: brought(model),
         predicts: !h.labels.is_empty() && model.entry.name == "scanvi",
         proteins: !h.proteins.is_empty(),
     }
@@ -474,6 +497,7 @@ fn adaptor_facts(name: &str, adaptor: &Adaptor) -> Facts {
         learned,
         cites: entry.map_or_else(Vec::new, |e| e.cite.iter().map(|c| (*c).to_owned()).collect()),
         conditions: origin.conditions.clone(),
+        annotates: None,
         predicts: false,
         proteins: false,
     }
