@@ -236,8 +236,8 @@ mod tests {
                 members[start - n as usize..start].to_vec()
             })
             .collect();
-        let independent = rank_enrichment(&scores, &sets, 0.0).unwrap();
-        let correlated = rank_enrichment(&scores, &sets, 0.01).unwrap();
+        let independent = rank_enrichment(scores, &sets, 0.0).unwrap();
+        let correlated = rank_enrichment(scores, &sets, 0.01).unwrap();
         for (i, row) in independent.iter().enumerate() {
             let close = |found: f64, name: &str| {
                 let expected = golden.values(&format!("ranks.{name}"))[i];

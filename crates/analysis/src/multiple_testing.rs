@@ -25,7 +25,7 @@ mod tests {
     #[test]
     fn equals_statsmodels() {
         let golden = Golden::of("analysis", "analysis");
-        let found = benjamini_hochberg(&golden.values("bh.p"));
+        let found = benjamini_hochberg(golden.values("bh.p"));
         for (a, b) in found.iter().zip(golden.values("bh.adjusted")) {
             assert!((a - b).abs() < 1e-14, "{a} against {b}");
         }

@@ -5,6 +5,11 @@
 //! replaced by the best Ritz vectors and the last block. Source: Wu & Simon, *SIAM J. Matrix Anal.
 //! Appl.* 2000; Stewart 2001. Rows are worked on in fixed blocks and partial sums are added in
 //! order, so the bits do not depend on the number of threads.
+//!
+//! faer's `partial_self_adjoint_eigen` was measured and not taken. It needs several times the processor time: 0.31 s
+//! against 0.06 s (50 pairs of a dense 1,500 × 1,500 matrix, 1e-8), 0.73 s against 0.20 s (20 pairs of a graph of 20,000
+//! cells, 1e-3), minutes against 2.6 s (100 pairs of it). And of nearly equal values, which graphs have, it missed one of
+//! three and gave another twice: it grows its basis by one vector, ours by a block.
 
 use faer::{Accum, Mat, MatMut, MatRef, Side};
 use rayon::prelude::*;

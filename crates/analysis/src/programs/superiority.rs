@@ -83,7 +83,7 @@ pub(super) fn z_of(difference: f64, variance: f64) -> f64 {
 pub(super) fn by_pairs(posteriors: &Posteriors, compared: &dyn Fn(usize, usize) -> bool) -> Placements {
     let Posteriors { mean, variance, groups } = *posteriors;
     let n_groups = groups.len();
-    let tails = BothTails::new();
+    let tails = BothTails::table();
     let mut out = Placements::new(mean.len(), n_groups, 0.0);
     let (mut above, mut below) = (Vec::new(), Vec::new());
     for g in 0..n_groups {
@@ -186,7 +186,7 @@ pub(super) fn grid_of(mean: &[f64], variance: &[f64]) -> Option<Grid> {
 pub(super) fn by_grid(posteriors: &Posteriors, compared: &dyn Fn(usize, usize) -> bool, grid: &Grid) -> Placements {
     let Posteriors { mean, variance, groups } = *posteriors;
     let n_groups = groups.len();
-    let tails = BothTails::new();
+    let tails = BothTails::table();
     // Below the floor the windows' ends show.
     let mut out = Placements::new(mean.len(), n_groups, 1e-15);
     let involved = |g: usize| (0..n_groups).any(|h| h != g && compared(g, h));

@@ -64,8 +64,7 @@ fn genes_scores_ranks_and_votes_are_those_of_scanpy() {
                 .collect();
             assert_eq!(found.chosen, chosen, "{what}");
             if batched {
-                let votes: Vec<u32> = found.n_batches.iter().map(|&n| n as u32).collect();
-                assert_eq!(votes, golden.codes(&format!("{what}.n_batches")), "{what}");
+                assert_eq!(found.n_batches, golden.codes(&format!("{what}.n_batches")), "{what}");
             }
             if name.starts_with("seurat_v3") {
                 let rank: Vec<f64> = found.rank.iter().map(|r| r.unwrap_or(f64::NAN)).collect();

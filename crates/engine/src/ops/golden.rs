@@ -177,7 +177,7 @@ fn proteins_as_published() {
             id
         };
         let theta = add("theta", 1, theta);
-        let efficiency = add("efficiency", n_batches, transposed(&efficiency, n_batches));
+        let efficiency = add("efficiency", n_batches, transposed(efficiency, n_batches));
         let alpha = add("alpha", n_batches, transposed(file.values("param.background_pro_alpha"), n_batches));
         let beta = add("beta", n_batches, transposed(file.values("param.background_pro_log_beta"), n_batches));
         let (back, fore) = (file.values("out.rate_back"), file.values("out.rate_fore"));

@@ -42,7 +42,7 @@ pub struct BothTails(&'static [(f64, f64)]);
 
 impl BothTails {
     /// The table.
-    pub fn new() -> Self {
+    pub fn table() -> Self {
         BothTails(&TAIL)
     }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn table_equals_the_function() {
-        let table = BothTails::new();
+        let table = BothTails::table();
         for i in 0..200_000 {
             let z = (i as f64 - 100_000.0) * 3.77e-4;
             let (p, q) = table.at(z);
