@@ -16,11 +16,10 @@ use scgraft::expression::predict;
 use scgraft::hub::{Address, Hub, ImportOptions, Settings};
 use scgraft::io::{DuplicateSets, GmtOptions};
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
-use scgraft::program_weights;
 use scgraft::query::{map_query, prepare_known};
 use scgraft::reference::train_reference;
 use scgraft::train::{FitReport, TrainConfig};
-use scgraft::{Embedding, Error, slots};
+use scgraft::{Embedding, Error, program_weights, slots};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -567,9 +566,7 @@ pub fn map_cells(
 pub fn prepare(py: Python<'_>, model: &PyModel, cells: &PyCells, data: &str, threads: usize) -> PyResult<PyPrepared> {
     let asked: Data = options(data)?;
     let (model, cells) = (model.inner.clone(), cells.get()?);
-    let prepared = run(py, threads, None, move |_| {
-        prepare_known(&model, &cells, &asked.prepare_for(&model, &cells)?)
-    })?;
+    let prepared = run(py, threads, None, move |_| prepare_known(&model, &cells, &asked.prepare_for(&model, &cells)?))?;
     Ok(PyPrepared { inner: Arc::new(prepared) })
 }
 
