@@ -262,6 +262,9 @@ struct EvaluateAsked {
     approximate: Option<f64>,
 }
 
+/// A table of metrics, those that were left out and why, and a picture.
+type Scored = (Py<PyAny>, Vec<(String, String)>, Option<String>);
+
 /// Metrics of embeddings, one row an embedding, what was left out and why, and a picture (SVG).
 #[pyfunction]
 #[pyo3(signature = (cells, reference, plan, threads))]
@@ -271,7 +274,7 @@ pub fn evaluate(
     reference: Option<&PyCells>,
     plan: &str,
     threads: usize,
-) -> PyResult<(Py<PyAny>, Vec<(String, String)>, Option<String>)> {
+) -> PyResult<Scored> {
     let asked: EvaluateAsked = options(plan)?;
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let (table, left_out, picture) = run(py, threads, None, move |_| {
