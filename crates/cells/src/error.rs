@@ -275,7 +275,7 @@ pub enum CellsError {
     /// Too few cells or genes to rank genes by their variability.
     #[error(
         "batch `{batch}` ({n_cells} cell(s), {n_genes} gene(s) that vary) is too small to rank genes in; \
-         leave its cells out, or choose variable genes without batches"
+         leave its cells out, or take all genes, or those of a list"
     )]
     TooSmallToRank {
         /// The batch.

@@ -4,7 +4,6 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use scgraft::train::TrainError;
 use serde_json::{Map, Value};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -124,14 +123,7 @@ pub(crate) fn start_log(global: &Global) {
 /// Says what went wrong and gives the exit code.
 pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
     let interrupted = stop::asked()
-        && error.chain().any(|e| {
-            e.is::<stop::Stopped>()
-                || matches!(e.downcast_ref::<TrainError>(), Some(TrainError::Stopped { .. }))
-                || matches!(
-                    e.downcast_ref(),
-                    Some(scgraft::Error::Stopped | scgraft::Error::Train(TrainError::Stopped { .. }))
-                )
-        });
+        && error.chain().any(|e| e.is::<stop::Stopped>() || matches!(e.downcast_ref(), Some(scgraft::Error::Stopped)));
     let text = if interrupted { stop::Stopped.to_string() } else { told(error) };
     // Nothing is left to do when even this cannot be written.
     let _ = writeln!(std::io::stderr(), "error: {}", shown(&text));

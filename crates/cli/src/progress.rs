@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-
 use indicatif::{ProgressBar, ProgressStyle};
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
@@ -87,6 +86,7 @@ impl Epochs {
             tracing::warn!("{}: the state of an earlier run; --resume goes on from it", file.display());
         }
         let every = Duration::from_secs(options.checkpoint_every);
+        stop::note_checkpoint(resume.is_some().then_some(file.as_path()));
         self.kept = Some(Kept { file, every, last: Instant::now(), written: resume.is_some(), resume });
         Ok(self)
     }
@@ -98,6 +98,7 @@ impl Epochs {
 
     /// The result is written: the checkpoint has done its work.
     pub fn done(mut self) {
+        stop::note_checkpoint(None);
         if let Some(kept) = self.kept.take().filter(|k| k.written)
             && let Err(error) = std::fs::remove_file(&kept.file)
         {
@@ -138,11 +139,11 @@ impl Progress for Epochs {
 
     fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
         let Some(kept) = &mut self.kept else { return Ok(()) };
+        // What failed is tried again when the next one is due, not after every epoch.
+        kept.last = Instant::now();
         write_bytes(&kept.file, checkpoint).map_err(|e| e.to_string())?;
-        (kept.last, kept.written) = (Instant::now(), true);
-        if stop::asked() {
-            tracing::info!("{}: the state so far; --resume goes on from it", kept.file.display());
-        }
+        kept.written = true;
+        stop::note_checkpoint(Some(&kept.file));
         Ok(())
     }
 }

@@ -243,7 +243,7 @@ impl Train {
         let epochs = Epochs::new("training", plan.train.epochs, global);
         let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
         let trained = match train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs) {
-            Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(error, &sets, &plan)),
+            Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(*error, &sets, &plan)),
             other => other?,
         };
         epochs.clear();
@@ -286,7 +286,7 @@ impl Train {
         let again = read_cells(&self.reference, &ReadOptions::default()).ok();
         match again.map(|cells| prepare_reference(&cells, sets, plan)) {
             Some(Err(better)) => better.into(),
-            _ => scgraft::Error::Cells(error).into(),
+            _ => scgraft::Error::from(error).into(),
         }
     }
 

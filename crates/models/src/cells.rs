@@ -94,7 +94,7 @@ impl ReferenceCells {
         Ok(ReferenceCells {
             obs: out,
             mean: on_grid(mean, MEAN),
-            variance: variance.map(|v| variance_on_grid(v)),
+            variance: variance.map(variance_on_grid),
             picture: picture.map(|p| on_grid(p, PICTURE)),
         })
     }

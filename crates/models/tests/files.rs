@@ -45,6 +45,9 @@ fn edited(bytes: &[u8], hashed: bool, edit: impl FnOnce(&mut Value)) -> Vec<u8> 
     [&(head.len() as u64).to_le_bytes()[..], &head, &bytes[data..]].concat()
 }
 
+/// A change of a file's entry.
+type Attack = Box<dyn Fn(&mut Value)>;
+
 #[test]
 fn every_change_of_meaning_shows() {
     let bytes = model().to_bytes().unwrap();
@@ -100,7 +103,7 @@ fn what_does_not_fit_together_is_not_built() {
         g[key] = value;
         g
     };
-    let attacks: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    let attacks: Vec<(&str, Attack)> = vec![
         ("member", Box::new(|e| e["header"]["segments"][0]["programs"][0]["members"] = json!([1, 4_000_000_000u32]))),
         ("increasing", Box::new(|e| e["header"]["segments"][0]["programs"][0]["members"] = json!([2, 1]))),
         (
@@ -159,7 +162,7 @@ fn what_does_not_fit_together_is_not_built() {
     }
 
     let bytes = adaptor().to_bytes().unwrap();
-    let attacks: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    let attacks: Vec<(&str, Attack)> = vec![
         ("programs", Box::new(|e| e["origin"]["n_programs"] = json!(1u64 << 62))),
         (
             "programs of",

@@ -4,7 +4,6 @@ use pyo3::exceptions::{PyFileNotFoundError, PyKeyboardInterrupt, PyValueError};
 use pyo3::{PyErr, create_exception};
 use scgraft::Error;
 use scgraft::io;
-use scgraft::train::TrainError;
 
 create_exception!(
     scgraft,
@@ -20,7 +19,7 @@ const SHOWN: usize = 12;
 /// else a `ScgraftError`.
 pub fn raise(error: impl Into<Error>) -> PyErr {
     let error = error.into();
-    if matches!(error, Error::Train(TrainError::Stopped { .. }) | Error::Stopped) {
+    if matches!(error, Error::Stopped) {
         return PyKeyboardInterrupt::new_err(error.to_string());
     }
     let words = spoken(&error.to_string()) + &remedy(&error);

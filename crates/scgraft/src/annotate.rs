@@ -214,7 +214,11 @@ pub fn annotate(
             }
             let known = Labelled { x, labels: labels_of, studies: ("study", &own) };
             let mut found = AnnotatedLabels { transfer, novelty: None, sets: None, truth: None };
-            if let Some(options) = &plan.novelty {
+            let one = labels_of.1.levels.len() < 2;
+            if one && plan.novelty.is_some() {
+                tracing::warn!("`{}` has one label only: no cell is called new by it", labels_of.0);
+            }
+            if let Some(options) = plan.novelty.as_ref().filter(|_| !one) {
                 goes_on(ask)?;
                 let novelty = novelty(&known, &shared, ("batch", &batches), options, &plan.search)?;
                 found.transfer.unknown.iter_mut().enumerate().for_each(|(i, unknown)| *unknown = novelty.is_new(i));

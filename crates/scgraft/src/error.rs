@@ -1,5 +1,9 @@
 //! What can go wrong between the stages.
 
+use scgraft_cells::CellsError;
+use scgraft_models::ModelError;
+use scgraft_train::TrainError;
+
 /// An error of any stage, or of what lies between them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -9,13 +13,13 @@ pub enum Error {
     Io(#[from] scgraft_io::Error),
     /// The data.
     #[error(transparent)]
-    Cells(#[from] scgraft_cells::CellsError),
+    Cells(Box<CellsError>),
     /// The model.
     #[error(transparent)]
-    Model(#[from] scgraft_models::ModelError),
+    Model(Box<ModelError>),
     /// The training.
     #[error(transparent)]
-    Train(#[from] scgraft_train::TrainError),
+    Train(Box<TrainError>),
     /// An analysis.
     #[error(transparent)]
     Analysis(#[from] scgraft_analysis::Error),
@@ -154,6 +158,28 @@ pub enum Error {
 /// Entries of obsm in words.
 fn only(there: &[String]) -> String {
     if there.is_empty() { "no entry in obsm".to_owned() } else { format!("only {}", there.join(", ")) }
+}
+
+impl From<CellsError> for Error {
+    fn from(error: CellsError) -> Self {
+        Error::Cells(Box::new(error))
+    }
+}
+
+impl From<ModelError> for Error {
+    fn from(error: ModelError) -> Self {
+        Error::Model(Box::new(error))
+    }
+}
+
+impl From<TrainError> for Error {
+    /// A fit that was stopped is a step that was stopped.
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Stopped { .. } => Error::Stopped,
+            other => Error::Train(Box::new(other)),
+        }
+    }
 }
 
 /// Columns of obs in words.

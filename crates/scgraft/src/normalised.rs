@@ -59,16 +59,18 @@ pub fn log_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<Lo
 /// No such slot; a value that is not finite; in counts, one that is negative or not whole.
 pub fn plain_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
     let (matrix, genes, name) = slot.find(cells).map_err(Error::from)?;
-    let bad = matrix.stored().iter().find(|v| !v.is_finite() || (!normalised && (**v < 0.0 || v.fract() != 0.0)));
-    match bad {
-        Some(&value) if !normalised => return Err(Error::NotCounts { slot: name, value }),
-        Some(value) => {
-            let (expected, remedy) = ("finite values".into(), "repair or drop the cells with such values".into());
-            return Err(Error::Slot { slot: name, expected, found: value.to_string(), remedy });
-        }
-        None => {}
+    let x = matrix.to_csr();
+    if let Some(at) = x.values.iter().position(|v| !v.is_finite()) {
+        let cell = &cells.obs.index[x.indptr.partition_point(|&start| start <= at) - 1];
+        let gene = &genes.index[x.indices[at] as usize];
+        let slot = format!("{name}, cell `{cell}`, gene `{gene}`");
+        let (expected, remedy) = ("finite values".into(), "repair or drop the cells with such values".into());
+        return Err(Error::Slot { slot, expected, found: x.values[at].to_string(), remedy });
     }
-    Ok(LogExpression { x: matrix.to_csr(), genes: genes.clone() })
+    match x.values.iter().find(|v| !normalised && (**v < 0.0 || v.fract() != 0.0)) {
+        Some(&value) => Err(Error::NotCounts { slot: name, value }),
+        None => Ok(LogExpression { x, genes: genes.clone() }),
+    }
 }
 
 /// The first `k` principal components of the `n_top` most variable genes (Satija's dispersion, voted by batch), and

@@ -115,6 +115,12 @@ pub(crate) fn digest(start: &Sha256, model: &Model, data: &Prepared, config: &Tr
     let named = (model.entry.name, model.network.config(), &model.header, config);
     hash.update(serde_json::to_vec(&named).map_err(|e| e.to_string())?);
     data.condition.codes.iter().for_each(|c| hash.update(c.to_le_bytes()));
+    let more = (data.labels.as_ref().map(|l| &l.codes), &data.cells, &data.continuous);
+    hash.update(serde_json::to_vec(&more).map_err(|e| e.to_string())?);
+    data.covariates.iter().flat_map(|(_, c)| &c.codes).for_each(|c| hash.update(c.to_le_bytes()));
+    if let Some(proteins) = &data.proteins {
+        proteins.counts.values.iter().for_each(|v| hash.update(v.to_le_bytes()));
+    }
     let all: Vec<usize> = (0..data.n_cells()).collect();
     let read = for_rows(&*data.expression, &all, |_, genes, values| {
         let genes = genes.iter().flat_map(|g| g.to_le_bytes());

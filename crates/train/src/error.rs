@@ -1,5 +1,8 @@
 //! What can go wrong in training.
 
+use scgraft_cells::CellsError;
+use scgraft_models::ModelError;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,10 +54,10 @@ pub enum TrainError {
     },
     /// From preparing batches or splitting.
     #[error(transparent)]
-    Cells(#[from] scgraft_cells::CellsError),
+    Cells(Box<CellsError>),
     /// From the model.
     #[error(transparent)]
-    Model(#[from] scgraft_models::ModelError),
+    Model(Box<ModelError>),
     /// Threads could not be started.
     #[error("could not start {threads} threads: {what}")]
     Threads {
@@ -63,4 +66,16 @@ pub enum TrainError {
         /// What the system said.
         what: String,
     },
+}
+
+impl From<CellsError> for TrainError {
+    fn from(error: CellsError) -> Self {
+        TrainError::Cells(Box::new(error))
+    }
+}
+
+impl From<ModelError> for TrainError {
+    fn from(error: ModelError) -> Self {
+        TrainError::Model(Box::new(error))
+    }
 }

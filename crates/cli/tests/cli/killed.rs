@@ -67,6 +67,27 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
     }
 }
 
+/// The first Ctrl-C ends a long training with its state kept, and says where.
+#[cfg(unix)]
+#[test]
+fn a_stopped_training_says_where_its_state_is() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let mut long = train(&["-q"]);
+    let epochs = long.iter().position(|a| *a == EPOCHS).unwrap();
+    long[epochs] = "100000";
+    let run = command(at, &long).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while !at.join("model.scgraft.checkpoint").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+    let ended = run.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("model.scgraft.checkpoint") && said.contains("--resume"), "{said}");
+    assert!(!said.contains("nothing was written") && !at.join("model.scgraft").exists());
+}
+
 #[test]
 fn what_there_is_to_go_on_from_is_said() {
     let folder = folder_with(&["reference.h5ad", "programs.gmt", "query.h5ad", "reference.scgraft"]);

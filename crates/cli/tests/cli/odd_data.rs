@@ -152,3 +152,34 @@ fn many_conditions_of_few_cells_are_one_line_and_escapes_are_not_sent() {
     assert!(!run.stderr.contains('\u{1b}') && !run.stdout.contains('\u{1b}'), "{:?}", run.stderr);
     assert!(run.stderr.lines().filter(|l| l.contains("WARN")).count() < 6, "{}", run.stderr);
 }
+
+#[test]
+fn a_value_that_is_no_number_is_named_with_its_cell_and_gene() {
+    let folder = folder_with(&["query.h5ad"]);
+    let mut query = read(&folder, "query.h5ad");
+    let Some(Matrix::Sparse(x)) = &mut query.x else { panic!("not sparse") };
+    let (row, gene) = (7, x.indices[x.indptr[7]] as usize);
+    let at = x.indptr[row];
+    x.values[at] = f32::NAN;
+    let (cell, gene) = (query.obs.index[row].clone(), query.var.index[gene].clone());
+    write(&folder, "nan.h5ad", &query);
+    for command in [&["markers", "nan.h5ad", "--groups", "cell_type"][..], &["pca", "nan.h5ad", "-o", "o.h5ad"]] {
+        scgraft(folder.path(), command).says(&["NaN", &cell, &gene, "repair"]);
+    }
+}
+
+#[test]
+fn nested_labels_may_begin_with_one() {
+    let folder = folder_with(&["reference_out.h5ad", "query.h5ad", "reference.scgraft"]);
+    let mut reference = read(&folder, "reference_out.h5ad");
+    reference.obs.set("everything", Column::categorical(&vec!["cell"; reference.n_cells()]));
+    write(&folder, "nested.h5ad", &reference);
+    let at = folder.path();
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--epochs", "1", "-o", "mapped.h5ad"];
+    scgraft(at, &map).good();
+    let nested = ["annotate", "nested.h5ad", "mapped.h5ad", "--labels", "cell_type,everything", "--nested"];
+    let run = scgraft(at, &nested).good();
+    assert!(run.stderr.contains("`everything` has one label only"), "{}", run.stderr);
+    let mapped = read(&folder, "mapped.h5ad");
+    assert!(mapped.obs.column("cell_type_novelty").is_some() && mapped.obs.column("everything_novelty").is_none());
+}
