@@ -12,7 +12,7 @@ use scgraft_analysis::transfer::{
     Labelled, NoveltyOptions, TransferOptions, label_sets, novelty, out_of_distribution, transfer_labels,
 };
 use scgraft_analysis::{knn, knn_self};
-use scgraft_cells::{Cells, Coded, Dense};
+use scgraft_cells::{Cells, Coded, Csr, Dense};
 use scgraft_models::{Model, Surgery, find};
 use scgraft_train::{TrainConfig, fit, graft, with_threads};
 use serde_json::json;
@@ -62,6 +62,8 @@ pub fn run(options: &Options) -> Result<()> {
 struct Mapped {
     reference: Dense,
     query: Dense,
+    /// Counts of the model's genes in both.
+    counts: [Csr; 2],
 }
 
 fn mapped(pair: &Pair, reference: &Cells, query: &Cells, seed: u64) -> Result<Mapped> {
@@ -77,7 +79,13 @@ fn mapped(pair: &Pair, reference: &Cells, query: &Cells, seed: u64) -> Result<Ma
     let config = TrainConfig { seed, ..TrainConfig::of(&entry.mapping, asked.n_cells()) };
     let model: Model = graft(&model, &asked, plan, &config, go_on)?.model;
     let again = mapping::prepared(reference, false, Some(&model))?;
-    Ok(Mapped { reference: model.latent(&again)?.0, query: model.latent(&asked)?.0 })
+    let counts = [counts(reference, &genes)?, counts(query, &genes)?];
+    Ok(Mapped { reference: model.latent(&again)?.0, query: model.latent(&asked)?.0, counts })
+}
+
+fn counts(cells: &Cells, genes: &[String]) -> Result<Csr> {
+    let columns: Vec<_> = genes.iter().map(|g| cells.var.index.iter().position(|n| n == g)).collect();
+    Ok(cells.x.as_ref().context("no X")?.to_csr().select_columns(&columns))
 }
 
 fn types(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
@@ -105,7 +113,8 @@ fn types(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
         };
         let one = Coded { codes: vec![0; new.len()], levels: vec!["query".into()] };
         let labelled = Labelled { x: &m.reference, labels: ("cell_type", &labels), studies: ("study", &studies) };
-        let found = novelty(&labelled, &m.query, ("batch", &one), &NoveltyOptions::default(), &Search::Exact)?;
+        let both = Some([&m.counts[0], &m.counts[1]]);
+        let found = novelty(&labelled, &m.query, ("batch", &one), both, &NoveltyOptions::default(), &Search::Exact)?;
         let near = knn(&m.reference, &m.query, 15)?;
         let transfer = transfer_labels(&near, &[("cell_type", &labels)], &TransferOptions::default())?.remove(0);
         let far = out_of_distribution(&knn_self(&m.reference, 15, false)?, &near)?;

@@ -110,7 +110,8 @@ pub(crate) struct Annotate {
 /// Which cells are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rule {
-    /// Those of a type that the reference does not have: far from every type, the shift of their batch taken off
+    /// Those of a type that the reference does not have: far from every type in the map and, where there are counts, in
+    /// expression, the shift of their batch taken off
     Novelty,
     /// Those whose neighbours disagree, as in the scArches paper; a cell far from everything can be certain
     Paper,
@@ -160,7 +161,7 @@ impl Annotate {
         let plan = self.plan(global)?;
         let (reference, known) = match &self.model {
             Some(path) => encode::encoded(&remote::model(path)?, &self.reference, &self.values, &self.condition)?,
-            None => encode::stored(&self.reference, &self.embedding)?,
+            None => encode::stored_with_counts(&self.reference, &self.embedding, COUNTS)?,
         };
         let mut cells = files::read_own(&self.mapped)?;
         let [file, mapped] = [&self.reference, &self.mapped].map(|path| path.display().to_string());
@@ -229,6 +230,9 @@ impl Annotate {
     }
 }
 
+/// Most cells of a reference whose counts are read. A model brings what novelty takes of them, however many there were.
+const COUNTS: usize = 200_000;
+
 const ENDINGS: [&str; 7] = ["_pred", "_best", "_uncertainty", "_novelty", "_set", "_nested", "_nested_column"];
 
 impl Calibrate {
@@ -276,9 +280,14 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
                 n => format!("learned from {n} studies of the reference, each held against the others"),
             };
             out.line(format!(
-                "{unknown} of {n} cells are unknown: further from every type than known ones ({learned})"
+                "{unknown} of {n} cells are unknown: further from every type than known ones, {} ({learned})",
+                match novelty.n_genes {
+                    0 => "by the map alone, without counts of both".to_owned(),
+                    genes => format!("in the map and in the expression of {genes} genes"),
+                }
             ));
             told["studies_held_out"] = novelty.n_held_out.into();
+            told["novelty_genes"] = novelty.n_genes.into();
         }
         None => out.line(format!("{unknown} of {n} cells are unknown: their neighbours disagree")),
     }

@@ -99,6 +99,17 @@ pub(crate) fn stored(path: &Path, key: &str) -> Result<(Cells, Embedding)> {
     Ok((cells, embedding))
 }
 
+/// As [`stored`], with the counts of a file that has up to this many cells.
+pub(crate) fn stored_with_counts(path: &Path, key: &str, most: usize) -> Result<(Cells, Embedding)> {
+    let (mut cells, embedding) = stored(path, key)?;
+    if cells.x.is_none() && cells.n_cells() <= most && !files::is_model(&remote::file(path)?) {
+        let nothing = ReadOptions { x: true, layers: Select::All, raw: true, ..ReadOptions::nothing() };
+        let counts = scgraft::io::read_h5ad(&remote::file(path)?, &nothing)?;
+        (cells.x, cells.layers, cells.raw) = (counts.x, counts.layers, counts.raw);
+    }
+    Ok((cells, embedding))
+}
+
 /// Cells encoded by a model that knows their conditions.
 pub(crate) fn encoded(
     model: &Model,

@@ -32,6 +32,8 @@ pub struct ReferenceCells {
     pub variance: Option<Dense>,
     /// A picture, cells × 2 or 3.
     pub picture: Option<Dense>,
+    /// What was learned from their counts while they were there, as its owner writes it; empty for nothing.
+    pub learned: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +43,8 @@ struct Shape {
     variance: bool,
     picture: usize,
     columns: Vec<Named>,
+    #[serde(default)]
+    learned: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +100,7 @@ impl ReferenceCells {
             mean: on_grid(mean, MEAN),
             variance: variance.map(variance_on_grid),
             picture: picture.map(|p| on_grid(p, PICTURE)),
+            learned: String::new(),
         })
     }
 
@@ -122,6 +127,7 @@ impl ReferenceCells {
             variance: self.variance.is_some(),
             picture: self.picture.as_ref().map_or(0, |p| p.n_cols),
             columns: self.obs.columns.iter().map(named).collect(),
+            learned: self.learned.len(),
         };
         let text = serde_json::to_vec(&shape).map_err(|e| e.to_string())?;
         let mut plain = Vec::new();
@@ -139,6 +145,7 @@ impl ReferenceCells {
                     .for_each(|i| plain.extend((other.number(i).unwrap_or(f64::NAN) as f32).to_le_bytes())),
             }
         }
+        plain.extend(self.learned.as_bytes());
         let mut out = (text.len() as u64).to_le_bytes().to_vec();
         out.extend(text);
         let mut deflate = DeflateEncoder::new(out, Compression::best());
@@ -160,7 +167,9 @@ impl ReferenceCells {
         let per_cell = d
             .checked_mul(1 + usize::from(shape.variance))
             .and_then(|v| v.checked_add(shape.picture)?.checked_add(shape.columns.len()));
-        let numbers = per_cell.and_then(|p| p.checked_mul(n)).filter(|&v| v <= rest.len().saturating_mul(MOST));
+        let numbers = per_cell
+            .and_then(|p| p.checked_mul(n)?.checked_add(shape.learned))
+            .filter(|&v| v <= rest.len().saturating_mul(MOST));
         if numbers.is_none() || shape.picture > 3 {
             return Err("it says that it has more cells than its bytes can hold".into());
         }
@@ -181,10 +190,13 @@ impl ReferenceCells {
             };
             obs.columns.push((name, column));
         }
+        let learned = (0..shape.learned).map(|_| from.byte()).collect::<Result<Vec<u8>, _>>()?;
+        let learned =
+            String::from_utf8(learned).map_err(|_| "what was learned from its cells is no text".to_owned())?;
         if from.0.next().is_some() {
             return Err("there is more than its cells".into());
         }
-        Ok(ReferenceCells { obs, mean, variance, picture })
+        Ok(ReferenceCells { obs, mean, variance, picture, learned })
     }
 }
 
@@ -274,7 +286,8 @@ mod tests {
         obs.set("depth", Column::Real((0..100).map(|i| if i == 3 { f64::NAN } else { f64::from(i) }).collect()));
         let variance = Dense::new(100, 6, (0..600).map(|i| 0.001 * (1 + i) as f32).collect());
         let picture = Dense::new(100, 2, (0..200).map(|i| i as f32 / 7.0).collect());
-        ReferenceCells::new(obs, &Dense::new(100, 6, values(160.0)), Some(&variance), Some(&picture)).unwrap()
+        let cells = ReferenceCells::new(obs, &Dense::new(100, 6, values(160.0)), Some(&variance), Some(&picture));
+        ReferenceCells { learned: "a centroid".into(), ..cells.unwrap() }
     }
 
     #[test]
@@ -284,6 +297,7 @@ mod tests {
         let back = ReferenceCells::from_bytes(&bytes).unwrap();
         assert_eq!((&back.mean, &back.variance, &back.picture), (&cells.mean, &cells.variance, &cells.picture));
         assert_eq!(back.to_bytes().unwrap(), bytes);
+        assert_eq!(back.learned, "a centroid");
         assert_eq!(back.obs.column("cell_type"), cells.obs.column("cell_type"));
         assert!(back.obs.column("depth").unwrap().number(3).is_none_or(f64::is_nan));
         // Twice on the grid is once.

@@ -1,17 +1,21 @@
 //! What mapped cells are: labels and numbers of the reference, carried over by nearest neighbours.
 
+use std::collections::HashMap;
+
 use scgraft_analysis::neighbours::{Neighbours, Search, knn_across};
 use scgraft_analysis::transfer::{
-    Calibration, HierarchicalTransfer, LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions, OutOfDistribution,
-    TransferOptions, TransferredValues, calibrate, check_nested, label_sets, novelty, out_of_distribution, reliability,
-    transfer_labels, transfer_values,
+    Calibration, HierarchicalTransfer, KnownTypes, LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions,
+    OutOfDistribution, TransferOptions, TransferredValues, calibrate, check_nested, label_sets, out_of_distribution,
+    reliability, transfer_labels, transfer_values,
 };
-use scgraft_cells::{Cells, Coded, Dense};
+use scgraft_cells::{Cells, Coded, Csr, Dense, Slot, Uns};
 use scgraft_models::mean_on_grid;
+use serde::{Deserialize, Serialize};
 
 use crate::columns::{coded, find, joined, narrow, wrong};
 use crate::embedding::shared;
 use crate::labels::{Match, Renamed};
+use crate::normalised::plain_expression;
 use crate::pictures::RELIABILITY_BINS;
 use crate::{Ask, Embedding, Error, goes_on, slots};
 
@@ -189,6 +193,12 @@ pub fn annotate(
         check_nested(&plan.labels.iter().zip(&columns).map(|(n, c)| (n.as_str(), &c.0)).collect::<Vec<_>>())?;
     }
     let numbers = numbers(reference, &plan.numbers)?;
+    let genes = match slots::note(reference.cells, "genes") {
+        Some(Uns::Texts(genes)) => genes.clone(),
+        _ => Vec::new(),
+    };
+    let counts = [reference, query].map(|of| plan.novelty.as_ref().and_then(|_| Counts::of(of.cells, &genes)));
+    let carried = learned(reference.cells);
 
     // Columns filled in all cells share their neighbours; one with gaps has its own.
     let together = if gaps.is_none() { columns.len().max(1) } else { 1 };
@@ -220,7 +230,16 @@ pub fn annotate(
             }
             if let Some(options) = plan.novelty.as_ref().filter(|_| !one) {
                 goes_on(ask)?;
-                let novelty = novelty(&known, &shared, ("batch", &batches), options, &plan.search)?;
+                let [own, asked] = &counts;
+                let carried =
+                    carried.iter().find(|l| l.label == labels_of.0 && l.across == across && options.is_usual());
+                let types = match (carried, own, asked) {
+                    (Some(carried), _, Some(_)) => carried.types.clone(),
+                    (_, Some(own), Some(_)) => own.learn(&known, rows, options)?,
+                    _ => KnownTypes::learn(&known, None, options, &plan.search)?,
+                };
+                let asked = asked.as_ref().filter(|_| types.n_genes() > 0).map(|c| (&c.x, Some(&c.lacking[..])));
+                let novelty = types.judge(&shared, ("batch", &batches), asked, options.false_alarms, &plan.search)?;
                 found.transfer.unknown.iter_mut().enumerate().for_each(|(i, unknown)| *unknown = novelty.is_new(i));
                 found.novelty = Some(novelty);
             }
@@ -254,6 +273,77 @@ pub fn annotate(
     };
     let values = numbers.into_iter().map(carried).collect::<Result<_, _>>()?;
     Ok(Annotation { labels, distance, nested, numbers: values, recall, across, n_studies: studies.levels.len() })
+}
+
+/// What a reference's expression says of the types of a label column, learned while its counts were there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Learned {
+    label: String,
+    across: Vec<String>,
+    types: KnownTypes,
+}
+
+/// What judging novelty by these label columns takes of a reference's counts, for a model to carry; empty without counts.
+///
+/// # Errors
+/// A column that is not there.
+pub(crate) fn learn(
+    reference: &Placed<'_>,
+    genes: &[String],
+    labels: &[String],
+    across: &[String],
+) -> Result<String, Error> {
+    let Some(counts) = Counts::of(reference.cells, genes) else { return Ok(String::new()) };
+    let (mean, studies) = (mean_on_grid(&reference.embedding.mean), joined(reference.cells, across));
+    let mut learned = Vec::new();
+    for name in labels {
+        let (column, rows) = coded(reference.cells, reference.name, name)?;
+        if column.levels.len() < 2 {
+            continue;
+        }
+        let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
+        let x = mean.select_rows(&rows);
+        let known = Labelled { x: &x, labels: (name, &column), studies: ("study", &own) };
+        let types = counts.learn(&known, &rows, &NoveltyOptions::default())?;
+        learned.push(Learned { label: name.clone(), across: across.to_vec(), types });
+    }
+    serde_json::to_string(&learned).map_err(|e| wrong(reference.name, "counts", e.to_string()))
+}
+
+/// What a model carried; nothing where it is of a version that reads otherwise.
+fn learned(cells: &Cells) -> Vec<Learned> {
+    match slots::note(cells, slots::LEARNED) {
+        Some(Uns::Text(text)) => serde_json::from_str(text).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// Counts of the genes of a model.
+struct Counts {
+    /// Cells × genes, zero for a gene that is lacking.
+    x: Csr,
+    lacking: Vec<bool>,
+}
+
+impl Counts {
+    /// From the first of X, the layers and raw that holds counts of at least half of the genes.
+    fn of(cells: &Cells, genes: &[String]) -> Option<Counts> {
+        let found = Slot::all(cells).into_iter().find_map(|slot| {
+            let found = plain_expression(cells, &slot, false).ok()?;
+            let at: HashMap<&str, usize> = found.genes.index.iter().enumerate().map(|(j, g)| (g.as_str(), j)).collect();
+            let columns: Vec<Option<usize>> = genes.iter().map(|g| at.get(g.as_str()).copied()).collect();
+            let there = columns.iter().flatten().count();
+            (there > 0 && 2 * there >= genes.len()).then(|| (found.x.select_columns(&columns), columns))
+        });
+        let (x, columns) = found?;
+        Some(Counts { x, lacking: columns.iter().map(Option::is_none).collect() })
+    }
+
+    /// What the reference's types are, in its map and in these counts of all its cells; `rows` are those of `known`.
+    fn learn(&self, known: &Labelled<'_>, rows: &[usize], options: &NoveltyOptions) -> Result<KnownTypes, Error> {
+        let some = (rows.len() < self.x.n_rows).then(|| self.x.select_rows(rows));
+        Ok(KnownTypes::learn(known, Some(some.as_ref().unwrap_or(&self.x)), options, &Search::Exact)?)
+    }
 }
 
 /// The neighbours of a query in its reference, and those of the reference's cells among themselves.

@@ -39,6 +39,8 @@ use crate::{Embedding, Error};
 
 /// `obsm`: posterior means.
 pub const LATENT: &str = "X_scgraft";
+/// `uns["scgraft"]`: what novelty takes of a reference's counts, of a model that brings its cells.
+pub(crate) const LEARNED: &str = "novelty";
 /// Added to the name of an embedding for its variances.
 pub const VARIANCE: &str = "_var";
 /// `obsm`: a picture of the means.

@@ -16,6 +16,7 @@ mod hierarchy;
 mod kernel;
 mod labels;
 mod novelty;
+mod pools;
 mod values;
 
 pub use calibrate::{Calibration, calibrate};
@@ -25,7 +26,7 @@ pub use distance::{OutOfDistribution, out_of_distribution};
 pub use hierarchy::{HierarchicalTransfer, check_nested, transfer_hierarchy};
 pub use kernel::Kernel;
 pub use labels::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
-pub use novelty::{Labelled, Novelty, NoveltyOptions, novelty};
+pub use novelty::{KnownTypes, Labelled, Novelty, NoveltyOptions, novelty};
 pub use values::{TransferredValues, transfer_values};
 
 use crate::Neighbours;
