@@ -11,7 +11,7 @@ use crate::pca::pca;
 const SCALED: (f32, f32) = (1e3, 1e4);
 /// Principal components in which cells of one batch are neighbours, and most cells that they are computed from.
 const COMPONENTS: usize = 20;
-const LOOKED_AT: usize = 4096;
+const LOOKED_AT: usize = 1024;
 /// Cells projected at once.
 const BLOCK: usize = 1024;
 
