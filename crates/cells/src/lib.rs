@@ -6,6 +6,7 @@ mod frame;
 mod hvg;
 mod matrix;
 mod normalize;
+mod orthologs;
 mod prepare;
 mod programs;
 mod rows;
@@ -18,6 +19,7 @@ pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};
 pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};
+pub use orthologs::{OrthologRule, Orthologs, Turned};
 pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
     PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use crate::CellsError;
+use crate::{CellsError, Turned};
 
 /// The fewest genes a program keeps in the expiMap paper ("more than 12", Lotfollahi et al. 2023, Methods).
 pub const PAPER_MIN_GENES: usize = 13;
@@ -104,6 +104,8 @@ pub struct GenePrograms {
     pub dropped: Vec<DroppedProgram>,
     /// How many repeated genes were removed from within sets.
     pub repeated_genes: usize,
+    /// What became of the genes of the sets, where they are of another species.
+    pub turned: Option<Turned>,
 }
 
 impl GenePrograms {

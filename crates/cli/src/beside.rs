@@ -7,6 +7,7 @@ use scgraft::analysis::donors::{Design, DonorSummary};
 use scgraft::analysis::programs::ProgramTestRow;
 use scgraft::enrich::{Classical, ProgramComparison};
 
+use super::input::OrthologTable;
 use super::near::Expression;
 use super::output::{Output, fixed};
 
@@ -26,13 +27,15 @@ pub(crate) struct Beside {
     #[arg(long, value_name = "GMT", value_delimiter = ',')]
     pub gene_sets: Vec<PathBuf>,
     #[command(flatten)]
+    pub orthologs: OrthologTable,
+    #[command(flatten)]
     pub expression: Expression,
 }
 
 impl Beside {
     /// The files that are read.
     pub fn inputs(&self) -> Vec<&Path> {
-        self.gene_sets.iter().map(PathBuf::as_path).collect()
+        self.gene_sets.iter().chain(&self.orthologs.orthologs).map(PathBuf::as_path).collect()
     }
 
     /// The column of the donors and the design.

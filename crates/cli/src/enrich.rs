@@ -96,7 +96,11 @@ impl Enrich {
         let embedding = self.direction.apply(embedding, &self.mapped)?;
         let sets = match &self.beside.gene_sets[..] {
             [] => None,
-            files => Some((read_gmt(files, &GmtOptions::default())?, self.beside.expression.of(&cells)?)),
+            files => {
+                let expression = self.beside.expression.of(&cells)?;
+                let sets = read_gmt(files, &GmtOptions::default())?;
+                Some((self.beside.orthologs.turn_sets(sets, &expression.genes.index)?, expression))
+            }
         };
         let sets = sets.as_ref().map(|(sets, expression)| (&sets[..], expression));
         let found = enrich((&cells, &file), &embedding, &self.plan(global)?, sets, &mut stop::ask)?;

@@ -11,6 +11,7 @@ use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, programs, rese
 use serde_json::{Value, json};
 
 use super::direction::Direction;
+use super::input::OrthologTable;
 use super::output::{arrow, fixed, number};
 use super::{Global, Output, files, input, remote};
 
@@ -53,6 +54,8 @@ pub(crate) struct Programs {
     /// Known gene sets (GMT) to compare the programs asked for with
     #[arg(long, value_name = "GMT", value_delimiter = ',')]
     pub against: Vec<PathBuf>,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
     /// Write that comparison as a table
     #[arg(long, value_name = "FILE", requires = "against")]
     pub against_tsv: Option<PathBuf>,
@@ -68,7 +71,7 @@ impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         remote::check_input(&self.model)?;
         let mut inputs: Vec<&Path> = vec![&self.model];
-        inputs.extend(self.against.iter().map(PathBuf::as_path));
+        inputs.extend(self.against.iter().chain(&self.orthologs.orthologs).map(PathBuf::as_path));
         files::check_outputs(self.tsv.iter().chain(&self.against_tsv), &inputs)?;
         let model = remote::model(&self.model)?;
         let rules = match self.direction.direction {
@@ -157,6 +160,7 @@ impl Programs {
     /// The heaviest genes of programs against known gene sets.
     fn compare(&self, model: &Model, programs: &[&ProgramSummary], out: &mut Output) -> Result<()> {
         let sets = read_gmt(&self.against, &GmtOptions::default())?;
+        let sets = self.orthologs.turn_sets(sets, &model.header.genes)?;
         let mut table = Vec::new();
         let mut told = Vec::new();
         for p in programs {

@@ -16,7 +16,7 @@ use scgraft::{Embedding, slots};
 use serde_json::{Map, Value, json};
 
 use super::fitted::{summary, told};
-use super::input::{self, Condition, Measured, Values};
+use super::input::{self, Condition, Measured, OrthologTable, Values};
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, remote, stop};
@@ -58,6 +58,8 @@ pub(crate) struct Train {
     pub covariates: Covariates,
     #[command(flatten)]
     pub choice: Choice,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
     #[command(flatten)]
     pub model: ModelOptions,
     #[command(flatten)]
@@ -202,7 +204,8 @@ impl Train {
         let from = self.model.from.as_ref().map(remote::model).transpose()?;
         let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
-        inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
+        let tables = self.choice.genes_from.iter().chain(&self.orthologs.orthologs);
+        inputs.extend(self.choice.programs.iter().chain(tables).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
         inputs.extend(self.model.from.as_deref());
         let kept = self.checkpoints.file(&self.output);
@@ -302,6 +305,7 @@ impl Train {
         self.measured.apply(&mut prepare);
         prepare.covariates = self.covariates.covariates.clone();
         prepare.continuous = self.covariates.continuous.clone();
+        prepare.orthologs = self.orthologs.read()?;
         prepare.kind = (entry.values)(&settings);
         Ok(ReferencePlan {
             model: self.model.model.clone(),

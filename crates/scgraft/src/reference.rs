@@ -104,6 +104,9 @@ pub fn train_reference(
         (Some(programs), given) if given > 0 => format!(", {} of {given} programs", programs.names.len()),
         _ => String::new(),
     };
+    if let Some(turned) = programs.as_ref().and_then(|p| p.turned.as_ref()) {
+        tracing::info!("gene sets: {turned}");
+    }
     let conditions = prepared.condition.levels.join(", ");
     tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());
     let header = header(&prepared, programs, plan.membership);
@@ -164,8 +167,9 @@ pub fn prepare_reference(
     let (genes, programs) = match &plan.genes {
         Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
         Genes::Listed(genes, sizes) => {
-            let sets = plan.prepare.gene_names.of_sets(sets);
-            (Some(genes.clone()), Some(GenePrograms::new(&sets, genes, sizes)?))
+            let (sets, turned) = plan.prepare.name_sets(sets, genes)?;
+            let programs = GenePrograms { turned, ..GenePrograms::new(&sets, genes, sizes)? };
+            (Some(genes.clone()), Some(programs))
         }
         Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
         Genes::Chosen(choice) => {
