@@ -103,6 +103,7 @@ def train(
     exact_case: bool = False,
     keep_outside_programs: bool = False,
     soft: bool = False,
+    n_free_programs: int = 0,
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -149,9 +150,9 @@ def train(
         How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
     genes
         Exactly these genes instead.
-    min_genes, max_genes, exact_case, keep_outside_programs, soft
+    min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
         Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
-        in no program stay; whether gene sets bind softly.
+        in no program stay; whether gene sets bind softly; programs without gene set to add.
     max_epochs, batch_size, lr, early_stopping, train_size
         The fit; what is left out is the model's own.
     published
@@ -229,6 +230,7 @@ def train(
         "genes": None if genes is None else [str(g) for g in genes],
         "keep_outside_programs": keep_outside_programs,
         "soft": soft,
+        "n_free_programs": int(n_free_programs),
     }
 
     def wanted(of: list[str]) -> list[bool]:
@@ -989,6 +991,7 @@ class Model:
         both_directions: bool = False,
         n_samples: int = 5000,
         transform_batch: str | Sequence[str] | None = None,
+        donor_key: str | None = None,
         seed: int = 0,
         **where: Any,
     ) -> pd.DataFrame:
@@ -1007,6 +1010,9 @@ class Model:
             Draws of each group.
         transform_batch
             Decode both groups as of these batches in turn (``"all"``: every one), so that batches do not tell them apart.
+        donor_key
+            Column of ``obs`` with the donor of each cell: adds a t test over donors, each the sum of its cells, paired where
+            two or more have cells on both sides, else Welch's (columns ``donor_…``).
         seed
             Seed of the draws.
 
@@ -1017,17 +1023,20 @@ class Model:
         ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        if groupby not in data.obs.columns:
-            there = nearest(groupby, data.obs.columns)
-            raise ScgraftError(f"groupby={groupby!r}: obs has no such column; its columns, nearest name first: {there}")
+        for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
+            if key is not None and key not in data.obs.columns:
+                there = nearest(key, data.obs.columns)
+                raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
         plan = {
             "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
             "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
             "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
+            "donors": donor_key,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])
-        groups.set_obs(groupby, column(data.obs[groupby]))
+        for key in {groupby, donor_key} - {None}:
+            groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
         found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
         return frame_from(found).reset_index(drop=True)

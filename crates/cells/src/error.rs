@@ -285,6 +285,17 @@ pub enum CellsError {
         /// Genes that vary in it.
         n_genes: usize,
     },
+    /// No name is of a pattern.
+    #[error(
+        "no program is named `{pattern}` (`*` stands for any text, `?` for any letter); nearest name first: {}",
+        listed(nearest)
+    )]
+    NoSuchName {
+        /// The pattern.
+        pattern: String,
+        /// The names, nearest first.
+        nearest: Vec<String>,
+    },
     /// A table of orthologs has no column with the names that are to be turned, or with those they are to become.
     #[error(
         "no column of the table of orthologs has names of {of} (such as `{example}`); its columns: {}",

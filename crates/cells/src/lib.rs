@@ -24,7 +24,10 @@ pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
     PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
-pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use programs::{
+    DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions, choose_names,
+    choose_sets, is_of_pattern,
+};
 pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
 pub use view::{Number, Place, SparseView, ViewError};

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::fitted::told;
 use super::input::{self, Condition, Measured, OrthologTable, Values};
+use super::output::fixed;
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, remote, stop};
@@ -281,7 +282,15 @@ impl Map {
             out.line(format!("{name}: of the reference's genes, {turned}"));
         }
         let turned = |t: &Turned| json!({"turned": t.turned, "as_written": t.as_written, "ambiguous": t.ambiguous, "lost": t.lost});
+        for i in &mapped.independence {
+            let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
+            out.line(format!(
+                "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
+                i.program, i.with
+            ));
+        }
         json!({
+            "independence": mapped.independence,
             "orthologs": report.orthologs.as_ref().map(turned),
             "name": name,
             "output": output.display().to_string(),

@@ -200,6 +200,8 @@ pub struct TrainOptions {
     pub keep_outside_programs: bool,
     /// Whether gene sets bind softly.
     pub soft: bool,
+    /// Programs without gene set.
+    pub n_free_programs: usize,
 }
 
 impl TrainOptions {
@@ -236,6 +238,7 @@ impl TrainOptions {
             settings,
             genes,
             membership: if self.soft { Membership::Soft } else { Membership::Hard },
+            n_free: self.n_free_programs,
             train: self.fit.config(&entry.training, &entry.published_training.0, n_cells),
         };
         if let Some(start) = start {

@@ -12,7 +12,9 @@ use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program,
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
 use serde_json::Value;
 
+use crate::programs::say_lost_sets;
 use crate::reference::condition_columns;
+use crate::relations::{INDEPENDENCE, Independence, independence};
 use crate::settings::complete;
 use crate::{Embedding, Error};
 
@@ -55,6 +57,8 @@ pub struct Mapped {
     pub prepared: Prepared,
     /// Where they lie.
     pub embedding: Embedding,
+    /// Of each new program that the fit kept, how far its scores say what a program of before says already.
+    pub independence: Vec<Independence>,
 }
 
 impl Mapped {
@@ -87,8 +91,11 @@ pub fn map_query(
     say_thin_programs(reference, &prepared);
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = Embedding::of(&grafted.model, &prepared)?;
-    let mut mapped = Mapped { grafted, prepared, embedding };
+    let mut mapped = Mapped { grafted, prepared, embedding, independence: Vec::new() };
+    let new: Vec<String> = mapped.new_programs(&plan.surgery.name).into_iter().map(str::to_owned).collect();
+    mapped.independence = independence(&mapped.embedding, &new, plan.train.seed)?;
     describe(&mut mapped, plan, &options);
+    say_lost_sets(&mapped.grafted.model, Some(&plan.surgery.name))?;
     Ok(mapped)
 }
 
@@ -189,6 +196,9 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     }
     if options.min_overlap < PrepareOptions::default().min_overlap {
         p.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    }
+    if !mapped.independence.is_empty() {
+        p.insert(INDEPENDENCE.into(), serde_json::to_value(&mapped.independence).unwrap_or_default());
     }
     p.insert("graft".into(), plan.surgery.name.clone().into());
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());

@@ -12,6 +12,7 @@ mod killed;
 mod models;
 mod odd_data;
 mod outputs;
+mod programs;
 mod proteins;
 mod real_data;
 mod remote;
