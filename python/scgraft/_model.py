@@ -104,6 +104,8 @@ def train(
     keep_outside_programs: bool = False,
     soft: bool = False,
     n_free_programs: int = 0,
+    orthologs: str | Path | None = None,
+    ortholog_rule: str = "one-to-one",
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -150,6 +152,8 @@ def train(
         How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
     genes
         Exactly these genes instead.
+    orthologs, ortholog_rule
+        For gene sets of another species: a table of orthologs and its rule, as :meth:`Model.map` takes them.
     min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
         Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
         in no program stay; whether gene sets bind softly; programs without gene set to add.
@@ -203,6 +207,8 @@ def train(
         protein_names_key=protein_names_key,
         covariates=categorical_covariate_keys,
         continuous=continuous_covariate_keys,
+        orthologs=orthologs,
+        ortholog_rule=ortholog_rule,
     )
     known = _native.models()
     entry = next((m for m in known if m["name"] == model), None)
@@ -238,7 +244,7 @@ def train(
             return _among(of, start._native.genes)
         if genes is not None:
             return _among(of, options["genes"])
-        if sets and not keep_outside_programs:
+        if sets and not keep_outside_programs and orthologs is None:
             return _among(of, [g for _, some in sets for g in some], case=exact_case)
         return [True] * len(of)
 
@@ -640,6 +646,8 @@ class Model:
         categorical_covariate_keys: Sequence[str] = (),
         continuous_covariate_keys: Sequence[str] = (),
         min_overlap: float | None = None,
+        orthologs: str | Path | None = None,
+        ortholog_rule: str = "one-to-one",
         surgery: Literal["adaptor", "first_layers", "all"] = "adaptor",
         new_programs: int | Mapping[str, Sequence[str]] | str | Path = 0,
         n_free_programs: int = 0,
@@ -676,6 +684,10 @@ class Model:
             The batch of each cell, or one name for all; the columns that the reference's are from unless told.
         layer, use_raw, gene_key, protein_key, protein_names_key, labels_key, unlabeled_category
             As in :func:`train`; those of this model unless told.
+        orthologs, ortholog_rule
+            For cells, or ``new_programs``, of another species: a table (Ensembl BioMart, HCOP, or two columns of names), and
+            which of its pairs count: ``"one-to-one"``, ``"best"`` (each the other's best supported) or ``"all"`` (counts of
+            several genes that become one are summed). The model remembers what the genes became.
         min_overlap
             The least share of the model's genes that the query must have, 0 to 1; 0.5 unless told.
         surgery
@@ -724,6 +736,8 @@ class Model:
             covariates=categorical_covariate_keys,
             continuous=continuous_covariate_keys,
             min_overlap=min_overlap,
+            orthologs=orthologs,
+            ortholog_rule=ortholog_rule,
         )
         if isinstance(new_programs, (int, np.integer)):
             sets, free = [], int(new_programs) + int(n_free_programs)
@@ -1066,10 +1080,11 @@ class Model:
         return Slots(**{**usual, **asked})
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
-        genes = self._native.genes
+        # Genes of another species become the model's only inside.
+        genes = [*self._native.genes, *self.provenance.get("query_orthologs", ())]
         more = list(self.provenance.get("condition_columns", ()))
         more += [name for name, _ in self._native.covariates] + self._native.continuous
-        return cells(data, slots, lambda of: _among(of, genes), more)
+        return cells(data, slots, lambda of: _among(of, genes) if slots.orthologs is None else [True] * len(of), more)
 
     def _adata(self, adata: Any) -> AnnData:
         if adata is None:
