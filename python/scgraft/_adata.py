@@ -192,6 +192,8 @@ class Slots:
         covariates: Sequence[str] = (),
         continuous: Sequence[str] = (),
         min_overlap: float | None = None,
+        orthologs: str | Path | None = None,
+        ortholog_rule: str = "one-to-one",
     ):
         if batch_key is not None and batch_name is not None:
             raise ScgraftError("give batch_key=, a column of obs, or batch_name=, one name for all cells, not both")
@@ -207,6 +209,8 @@ class Slots:
         self.covariates = [covariates] if isinstance(covariates, str) else list(covariates or ())
         self.continuous = [continuous] if isinstance(continuous, str) else list(continuous or ())
         self.min_overlap = min_overlap
+        self.orthologs = None if orthologs is None else str(orthologs)
+        self.ortholog_rule = ortholog_rule
 
     def options(self, adata: AnnData) -> dict[str, Any]:
         """As the library takes them, of these cells."""
@@ -223,6 +227,8 @@ class Slots:
             "covariates": self.covariates,
             "continuous": self.continuous,
             "min_overlap": self.min_overlap,
+            "orthologs": self.orthologs,
+            "ortholog_rule": self.ortholog_rule,
             "counts_elsewhere": counts_elsewhere(adata, self) is not None,
         }
 

@@ -103,6 +103,9 @@ def train(
     exact_case: bool = False,
     keep_outside_programs: bool = False,
     soft: bool = False,
+    n_free_programs: int = 0,
+    orthologs: str | Path | None = None,
+    ortholog_rule: str = "one-to-one",
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -149,9 +152,11 @@ def train(
         How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
     genes
         Exactly these genes instead.
-    min_genes, max_genes, exact_case, keep_outside_programs, soft
+    orthologs, ortholog_rule
+        For gene sets of another species: a table of orthologs and its rule, as :meth:`Model.map` takes them.
+    min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
         Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
-        in no program stay; whether gene sets bind softly.
+        in no program stay; whether gene sets bind softly; programs without gene set to add.
     max_epochs, batch_size, lr, early_stopping, train_size
         The fit; what is left out is the model's own.
     published
@@ -202,6 +207,8 @@ def train(
         protein_names_key=protein_names_key,
         covariates=categorical_covariate_keys,
         continuous=continuous_covariate_keys,
+        orthologs=orthologs,
+        ortholog_rule=ortholog_rule,
     )
     known = _native.models()
     entry = next((m for m in known if m["name"] == model), None)
@@ -229,6 +236,7 @@ def train(
         "genes": None if genes is None else [str(g) for g in genes],
         "keep_outside_programs": keep_outside_programs,
         "soft": soft,
+        "n_free_programs": int(n_free_programs),
     }
 
     def wanted(of: list[str]) -> list[bool]:
@@ -236,7 +244,7 @@ def train(
             return _among(of, start._native.genes)
         if genes is not None:
             return _among(of, options["genes"])
-        if sets and not keep_outside_programs:
+        if sets and not keep_outside_programs and orthologs is None:
             return _among(of, [g for _, some in sets for g in some], case=exact_case)
         return [True] * len(of)
 
@@ -638,6 +646,8 @@ class Model:
         categorical_covariate_keys: Sequence[str] = (),
         continuous_covariate_keys: Sequence[str] = (),
         min_overlap: float | None = None,
+        orthologs: str | Path | None = None,
+        ortholog_rule: str = "one-to-one",
         surgery: Literal["adaptor", "first_layers", "all"] = "adaptor",
         new_programs: int | Mapping[str, Sequence[str]] | str | Path = 0,
         n_free_programs: int = 0,
@@ -674,6 +684,10 @@ class Model:
             The batch of each cell, or one name for all; the columns that the reference's are from unless told.
         layer, use_raw, gene_key, protein_key, protein_names_key, labels_key, unlabeled_category
             As in :func:`train`; those of this model unless told.
+        orthologs, ortholog_rule
+            For cells, or ``new_programs``, of another species: a table (Ensembl BioMart, HCOP, or two columns of names), and
+            which of its pairs count: ``"one-to-one"``, ``"best"`` (each the other's best supported) or ``"all"`` (counts of
+            several genes that become one are summed). The model remembers what the genes became.
         min_overlap
             The least share of the model's genes that the query must have, 0 to 1; 0.5 unless told.
         surgery
@@ -722,6 +736,8 @@ class Model:
             covariates=categorical_covariate_keys,
             continuous=continuous_covariate_keys,
             min_overlap=min_overlap,
+            orthologs=orthologs,
+            ortholog_rule=ortholog_rule,
         )
         if isinstance(new_programs, (int, np.integer)):
             sets, free = [], int(new_programs) + int(n_free_programs)
@@ -989,6 +1005,7 @@ class Model:
         both_directions: bool = False,
         n_samples: int = 5000,
         transform_batch: str | Sequence[str] | None = None,
+        donor_key: str | None = None,
         seed: int = 0,
         **where: Any,
     ) -> pd.DataFrame:
@@ -1007,6 +1024,9 @@ class Model:
             Draws of each group.
         transform_batch
             Decode both groups as of these batches in turn (``"all"``: every one), so that batches do not tell them apart.
+        donor_key
+            Column of ``obs`` with the donor of each cell: adds a t test over donors, each the sum of its cells, paired where
+            two or more have cells on both sides, else Welch's (columns ``donor_…``).
         seed
             Seed of the draws.
 
@@ -1017,17 +1037,20 @@ class Model:
         ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        if groupby not in data.obs.columns:
-            there = nearest(groupby, data.obs.columns)
-            raise ScgraftError(f"groupby={groupby!r}: obs has no such column; its columns, nearest name first: {there}")
+        for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
+            if key is not None and key not in data.obs.columns:
+                there = nearest(key, data.obs.columns)
+                raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
         plan = {
             "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
             "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
             "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
+            "donors": donor_key,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])
-        groups.set_obs(groupby, column(data.obs[groupby]))
+        for key in {groupby, donor_key} - {None}:
+            groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
         found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
         return frame_from(found).reset_index(drop=True)
@@ -1057,10 +1080,11 @@ class Model:
         return Slots(**{**usual, **asked})
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
-        genes = self._native.genes
+        # Genes of another species become the model's only inside.
+        genes = [*self._native.genes, *self.provenance.get("query_orthologs", ())]
         more = list(self.provenance.get("condition_columns", ()))
         more += [name for name, _ in self._native.covariates] + self._native.continuous
-        return cells(data, slots, lambda of: _among(of, genes), more)
+        return cells(data, slots, lambda of: _among(of, genes) if slots.orthologs is None else [True] * len(of), more)
 
     def _adata(self, adata: Any) -> AnnData:
         if adata is None:

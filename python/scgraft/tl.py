@@ -265,7 +265,8 @@ def enrich(
     use_rep
         The embedding.
     donor_key, paired
-        Column of ``obs`` with the donor of each cell, and whether donors have cells on both sides.
+        Column of ``obs`` with the donor of each cell: adds a t test over donors, paired where two or more have cells on both
+        sides, or where told, else Welch's.
     programs, layer, use_raw, log_normalised
         Gene sets with the names of programs (as :func:`scgraft.train` takes them): adds the classical tests of the same
         sets; where the counts stand, or whether they are log-normalised already.

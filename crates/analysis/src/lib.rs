@@ -9,6 +9,7 @@ pub mod donors;
 pub mod enrichment;
 pub mod error;
 pub mod graph;
+pub mod independence;
 pub mod markers;
 pub mod metrics;
 mod multiple_testing;

@@ -285,6 +285,36 @@ pub enum CellsError {
         /// Genes that vary in it.
         n_genes: usize,
     },
+    /// No name is of a pattern.
+    #[error(
+        "no program is named `{pattern}` (`*` stands for any text, `?` for any letter); nearest name first: {}",
+        listed(nearest)
+    )]
+    NoSuchName {
+        /// The pattern.
+        pattern: String,
+        /// The names, nearest first.
+        nearest: Vec<String>,
+    },
+    /// A table of orthologs has no column with the names that are to be turned, or with those they are to become.
+    #[error(
+        "no column of the table of orthologs has names of {of} (such as `{example}`); its columns: {}",
+        columns.join(", ")
+    )]
+    Orthologs {
+        /// Whose names.
+        of: &'static str,
+        /// One of them.
+        example: String,
+        /// The columns, each with an example.
+        columns: Vec<String>,
+    },
+    /// A table of orthologs does not say how well its pairs are supported.
+    #[error(
+        "the table of orthologs does not say how well its pairs are supported (a column of support, confidence or \
+         identity), which the rule `best` goes by; take the rule one-to-one or all"
+    )]
+    NoOrthologSupport,
     /// An option is out of its range.
     #[error("{what} must be {expected}, not {found}")]
     Option {

@@ -6,6 +6,7 @@ mod frame;
 mod hvg;
 mod matrix;
 mod normalize;
+mod orthologs;
 mod prepare;
 mod programs;
 mod rows;
@@ -18,11 +19,15 @@ pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};
 pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};
+pub use orthologs::{OrthologRule, Orthologs, Turned};
 pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
     PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
 };
-pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
+pub use programs::{
+    DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions, choose_names,
+    choose_sets, is_of_pattern,
+};
 pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
 pub use view::{Number, Place, SparseView, ViewError};

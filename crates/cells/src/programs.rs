@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use crate::CellsError;
+use scgraft_numeric::names::nearest_first;
+
+use crate::{CellsError, Turned};
 
 /// The fewest genes a program keeps in the expiMap paper ("more than 12", Lotfollahi et al. 2023, Methods).
 pub const PAPER_MIN_GENES: usize = 13;
@@ -104,6 +106,8 @@ pub struct GenePrograms {
     pub dropped: Vec<DroppedProgram>,
     /// How many repeated genes were removed from within sets.
     pub repeated_genes: usize,
+    /// What became of the genes of the sets, where they are of another species.
+    pub turned: Option<Turned>,
 }
 
 impl GenePrograms {
@@ -215,6 +219,56 @@ impl GenePrograms {
     }
 }
 
+/// Whether a name is of a pattern, in which `*` stands for any text and `?` for any letter.
+pub fn is_of_pattern(name: &str, pattern: &str) -> bool {
+    let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
+    // Where the text after the last `*` is being tried, and how much that `*` has taken.
+    let (mut n, mut p, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&c) if c == '?' || c == name[n] => (n, p) = (n + 1, p + 1),
+            _ => match star {
+                Some((at, taken)) => {
+                    star = Some((at, taken + 1));
+                    (n, p) = (taken + 1, at + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+/// Which of `names` are of one of the patterns `only` (of all where there are none) and of none of `exclude`.
+///
+/// # Errors
+/// A pattern that no name is of; patterns that leave nothing.
+pub fn choose_names(names: &[&str], only: &[String], exclude: &[String]) -> Result<Vec<bool>, CellsError> {
+    let of = |name: &str, patterns: &[String]| patterns.iter().any(|p| is_of_pattern(name, p));
+    if let Some(pattern) = only.iter().chain(exclude).find(|p| !names.iter().any(|n| is_of_pattern(n, p))) {
+        return Err(CellsError::NoSuchName { pattern: pattern.clone(), nearest: nearest_first(pattern, names) });
+    }
+    let kept: Vec<bool> = names.iter().map(|n| (only.is_empty() || of(n, only)) && !of(n, exclude)).collect();
+    match kept.contains(&true) || names.is_empty() {
+        true => Ok(kept),
+        false => Err(CellsError::Nothing { what: "programs that the patterns leave" }),
+    }
+}
+
+/// Gene sets whose names are chosen as [`choose_names`] does.
+///
+/// # Errors
+/// Of [`choose_names`].
+pub fn choose_sets(sets: Vec<GeneSet>, only: &[String], exclude: &[String]) -> Result<Vec<GeneSet>, CellsError> {
+    let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
+    let kept = choose_names(&names, only, exclude)?;
+    Ok(sets.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(set, _)| set).collect())
+}
+
 fn check_names(sets: &[GeneSet]) -> Result<(), CellsError> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, set) in sets.iter().enumerate() {
@@ -320,6 +374,35 @@ mod tests {
         assert_eq!(programs.names, ["two"]);
         assert_eq!(programs.dropped[0].reason, DropReason::TooFew { min_genes: 2 });
         assert_eq!(programs.dropped[1].to_string(), "`three`: 3 of its 3 genes are in the data, more than 2");
+    }
+
+    #[test]
+    fn patterns_choose_names() {
+        for (name, pattern, is) in [
+            ("REACTOME_TCR", "REACTOME_*", true),
+            ("REACTOME_TCR", "*TCR", true),
+            ("REACTOME_TCR", "*T?R*", true),
+            ("REACTOME_TCR", "TCR", false),
+            ("REACTOME_TCR", "REACTOME_TC", false),
+            ("a*b", "a*b", true),
+            ("aXbXc", "a*b*c", true),
+            ("aXbX", "a*b*c", false),
+            ("", "*", true),
+            ("", "?", false),
+        ] {
+            assert_eq!(is_of_pattern(name, pattern), is, "{name} {pattern}");
+        }
+        let texts = |p: &[&str]| p.iter().map(|&t| t.to_owned()).collect::<Vec<String>>();
+        let sets = || vec![set("R_A", &["A"]), set("R_B", &["A"]), set("H_A", &["A"])];
+        let chosen = |only: &[&str], exclude: &[&str]| {
+            choose_sets(sets(), &texts(only), &texts(exclude))
+                .map(|s| s.into_iter().map(|s| s.name).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(&[], &["R_*"]).unwrap(), ["H_A"]);
+        assert_eq!(chosen(&["*_A"], &["H_*"]).unwrap(), ["R_A"]);
+        assert_eq!(chosen(&[], &[]).unwrap().len(), 3);
+        assert!(chosen(&[], &["X*"]).unwrap_err().to_string().contains("`X*`"));
+        assert!(matches!(chosen(&["R_*"], &["R_*"]), Err(CellsError::Nothing { .. })));
     }
 
     #[test]

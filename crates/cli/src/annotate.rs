@@ -75,6 +75,9 @@ pub(crate) struct Annotate {
     /// Embedding to use, an entry of obsm
     #[arg(long, default_value = slots::LATENT, value_name = "KEY")]
     pub embedding: String,
+    /// Find neighbours by the scores of these programs only; `*` stands for any text, `?` for any letter
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub programs: Vec<String>,
     /// Where to write the annotated query [default: the mapped file itself]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -166,6 +169,10 @@ impl Annotate {
         let mut cells = files::read_own(&self.mapped)?;
         let [file, mapped] = [&self.reference, &self.mapped].map(|path| path.display().to_string());
         let embedding = slots::embedding(&cells, &self.embedding).with_context(|| mapped.clone())?;
+        let (known, embedding) = match self.programs.is_empty() {
+            true => (known, embedding),
+            false => (known.of_patterns(&self.programs)?, embedding.of_patterns(&self.programs)?),
+        };
         let query = Placed { name: &mapped, cells: &cells, embedding: &embedding };
         let reference = Placed { name: &file, cells: &reference, embedding: &known };
         let found = annotate(&reference, &query, &plan, &mut stop::ask)?;

@@ -7,6 +7,7 @@ use scgraft::analysis::donors::{Design, DonorSummary};
 use scgraft::analysis::programs::ProgramTestRow;
 use scgraft::enrich::{Classical, ProgramComparison};
 
+use super::input::OrthologTable;
 use super::near::Expression;
 use super::output::{Output, fixed};
 
@@ -18,7 +19,8 @@ pub(crate) struct Beside {
     /// cells are not replicates
     #[arg(long, value_name = "COLUMN")]
     pub donors: Option<String>,
-    /// Every donor has cells on both sides: differences within donors
+    /// Differences within donors, those with cells on one side only left out [default: where two donors or more have cells
+    /// on both sides]
     #[arg(long, requires = "donors")]
     pub paired: bool,
     /// Gene sets (GMT) of the programs, matched by name: adds over-representation among the genes that differ, and rank
@@ -26,47 +28,93 @@ pub(crate) struct Beside {
     #[arg(long, value_name = "GMT", value_delimiter = ',')]
     pub gene_sets: Vec<PathBuf>,
     #[command(flatten)]
+    pub orthologs: OrthologTable,
+    #[command(flatten)]
     pub expression: Expression,
 }
 
 impl Beside {
     /// The files that are read.
     pub fn inputs(&self) -> Vec<&Path> {
-        self.gene_sets.iter().map(PathBuf::as_path).collect()
+        self.gene_sets.iter().chain(&self.orthologs.orthologs).map(PathBuf::as_path).collect()
     }
 
     /// The column of the donors and the design.
     pub fn donors(&self) -> Option<(String, Design)> {
-        let design = if self.paired { Design::Paired } else { Design::Unpaired };
+        let design = if self.paired { Design::Paired } else { Design::Detect };
         self.donors.clone().map(|column| (column, design))
     }
 
-    /// Shows the leading programs of a comparison.
+    /// Shows what donors say of a comparison: the programs that differ most surely from donor to donor.
+    pub fn show_donors(&self, rows: &[ProgramTestRow], found: &ProgramComparison, top: usize, out: &mut Output) {
+        let Some(summary) = &found.donors else { return };
+        let names: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
+        tell_donors((self.donors.as_deref().unwrap_or("donor"), summary), &title(rows), ("program", &names), top, out);
+    }
+
+    /// Shows the classical tests of the leading programs of a comparison.
     pub fn show(&self, rows: &[ProgramTestRow], found: &ProgramComparison, top: usize, out: &mut Output) {
-        let within = rows[0].stratum.as_ref().map(|s| format!(" within {s}")).unwrap_or_default();
-        let title = format!("{} versus {}{within}", rows[0].group, rows[0].comparison);
-        let shown = &rows[..top.min(rows.len())];
-        match &found.donors {
-            None => {}
-            Some(Err(reason)) => tracing::warn!("{title}, by donor: {reason}"),
-            Some(Ok(summary)) => self.show_donors(shown, summary, &title, out),
-        }
+        let (title, shown) = (title(rows), &rows[..top.min(rows.len())]);
         if let Some(classical) = &found.classical {
             show_sets(shown, classical, &title, out);
         }
     }
+}
 
-    fn show_donors(&self, rows: &[ProgramTestRow], found: &DonorSummary, title: &str, out: &mut Output) {
-        let n = |inside: bool| found.donors.iter().filter(|m| m.in_group == inside).count();
-        let name = self.donors.as_deref().unwrap_or("donor");
-        out.line(format!("{title}, by {name}: {} and {} donors", n(true), n(false)));
-        let shown = rows.iter().zip(&found.differences).map(|(r, d)| {
-            let [a, b, c] = [d.difference, d.low, d.high].map(|v| fixed(v, 2));
-            [r.name.clone(), a, b, c, format!("{:.1e}", d.p_adjusted)]
-        });
-        out.table(["program", "difference", "95 % from", "to", "adjusted p"], &shown.collect::<Vec<_>>());
-        out.line("");
+fn title(rows: &[ProgramTestRow]) -> String {
+    let within = rows[0].stratum.as_ref().map(|s| format!(" within {s}")).unwrap_or_default();
+    format!("{} versus {}{within}", rows[0].group, rows[0].comparison)
+}
+
+/// Level of an adjusted p-value that counts.
+const LEVEL: f64 = 0.05;
+/// Pairs of donors below which no signed-rank test can reach that level.
+const FEW: usize = 6;
+
+/// Says what donors say: how many there are, of which design, and what differs most surely. `names` are those of the scores.
+pub(crate) fn tell_donors(
+    (column, found): (&str, &Result<DonorSummary, scgraft::analysis::Error>),
+    title: &str,
+    (what, names): (&str, &[&str]),
+    top: usize,
+    out: &mut Output,
+) {
+    let summary = match found {
+        Err(reason) => {
+            tracing::warn!(
+                "{title}: no test over donors, so that nothing here says what a new donor would show: {reason}"
+            );
+            return;
+        }
+        Ok(summary) => summary,
+    };
+    let n = |inside: bool| summary.donors.iter().filter(|m| m.in_group == inside).count();
+    let paired = summary.design == Design::Paired;
+    let design = match (paired, summary.one_sided) {
+        (true, 0) => format!("{} donors with cells on both sides, paired t test", n(true)),
+        (true, k) => format!("{} donors with cells on both sides, paired t test; {k} with one side left out", n(true)),
+        (false, _) => format!("{} and {} donors, Welch's t test", n(true), n(false)),
+    };
+    let mut sure: Vec<_> = summary.differences.iter().collect();
+    sure.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));
+    let k = sure.iter().filter(|d| d.p_adjusted < LEVEL).count();
+    out.line(format!(
+        "{title}, by {column} ({design}): {k} of {} {what}s differ at an adjusted p below {LEVEL}",
+        sure.len()
+    ));
+    if paired && n(true) < FEW {
+        let least = 2.0 / 2f64.powi(n(true) as i32);
+        out.line(format!("{} donors are few: the signed-rank test cannot give a p below {}", n(true), fixed(least, 3)));
     }
+    let rows = sure.iter().take(top).map(|d| {
+        let [a, b, c] = [d.difference, d.low, d.high].map(|v| fixed(v, 2));
+        let p = [d.p_value, d.p_adjusted].map(|p| format!("{p:.1e}"));
+        let rank = if paired { format!("{:.1e}", d.signed_rank_p) } else { "–".to_owned() };
+        [names[d.score].to_owned(), a, b, c, p[0].clone(), p[1].clone(), rank]
+    });
+    let header = [what, "difference", "95 % from", "to", "p", "adjusted p", "p signed rank"];
+    out.table(header, &rows.collect::<Vec<_>>());
+    out.line("");
 }
 
 fn show_sets(rows: &[ProgramTestRow], found: &Classical, title: &str, out: &mut Output) {

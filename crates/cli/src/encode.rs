@@ -12,7 +12,7 @@ use scgraft::models::Model;
 use scgraft::query::prepare_known;
 use scgraft::{Embedding, slots};
 
-use super::input::{self, Condition, Measured, Values};
+use super::input::{self, Condition, Measured, OrthologTable, Values};
 use super::{files, remote};
 
 /// A trained model, and cells of conditions that it knows.
@@ -34,12 +34,15 @@ pub(crate) struct Source {
     /// The least share of the model's genes that the cells must have, 0 to 1 [default: 0.5, or what they were mapped with]
     #[arg(long, value_name = "X", help_heading = "Data")]
     pub min_overlap: Option<f64>,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
 }
 
 impl Source {
     /// The files that are read.
     pub fn inputs(&self) -> Vec<&Path> {
-        [&self.model, &self.cells].into_iter().chain(&self.attach).map(PathBuf::as_path).collect()
+        let inputs = [&self.model, &self.cells].into_iter().chain(&self.attach).chain(&self.orthologs.orthologs);
+        inputs.map(PathBuf::as_path).collect()
     }
 
     /// The model, the cells, and the cells as the model takes them; `all` reads every slot, to write it again.
@@ -71,6 +74,7 @@ fn prepared(
     let mut options = PrepareOptions { kind: model.values(), ..input::prepare(values, source) };
     if let Some(more) = more {
         more.measured.apply(&mut options);
+        options.orthologs = more.orthologs.read()?;
         options.min_overlap = more.min_overlap.unwrap_or(options.min_overlap);
     }
     let prepared = prepare_known(model, cells, &options).with_context(|| path.display().to_string())?;

@@ -20,14 +20,16 @@ A log Bayes factor above 0 means a higher score in the group, and scores are tur
 program's genes are up (a program whose direction is unknown is tested as it is). `its genes` says so: up or down in the
 group; `clear` how far the weights agree on it, from 0 (as much up as down) to 1 (all one way). |log BF| ≥ 2.3 counts as
 enriched. Programs that the fit pruned
-are left out. --donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The
+are left out. --donors leads with what holds from donor to donor, each donor counted once by its mean score: a paired t test
+of differences within donors where two or more have cells on both sides (with Wilcoxon's signed-rank test beside it), else
+Welch's t test of donors. The table's auroc says how well the score tells the group's cells from the others. --gene-sets adds the classical tests of the same gene sets. The
 table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
 
 Examples:
   scgraft enrich mapped.h5ad --groups condition --versus control
   scgraft enrich mapped.h5ad --groups cell_type_pred --tsv types.tsv
   scgraft enrich mapped.h5ad --groups condition --group stimulated --versus control --within cell_type_pred
-  scgraft enrich mapped.h5ad --groups condition --versus control --donors patient --paired
+  scgraft enrich mapped.h5ad --groups condition --versus control --donors patient
   scgraft enrich mapped.h5ad --groups condition --versus control --gene-sets reactome.gmt --tsv both.tsv
   scgraft enrich mapped.h5ad --groups condition --samples 5000 --seed 1";
 
@@ -96,7 +98,11 @@ impl Enrich {
         let embedding = self.direction.apply(embedding, &self.mapped)?;
         let sets = match &self.beside.gene_sets[..] {
             [] => None,
-            files => Some((read_gmt(files, &GmtOptions::default())?, self.beside.expression.of(&cells)?)),
+            files => {
+                let expression = self.beside.expression.of(&cells)?;
+                let sets = read_gmt(files, &GmtOptions::default())?;
+                Some((self.beside.orthologs.turn_sets(sets, &expression.genes.index)?, expression))
+            }
         };
         let sets = sets.as_ref().map(|(sets, expression)| (&sets[..], expression));
         let found = enrich((&cells, &file), &embedding, &self.plan(global)?, sets, &mut stop::ask)?;
@@ -105,6 +111,11 @@ impl Enrich {
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
             tracing::warn!("`{}`{within} was left out: {g} cells against {c}", s.group);
         }
+        // Cells are not replicates: where donors are known, they come first.
+        found
+            .comparisons
+            .iter()
+            .for_each(|c| self.beside.show_donors(&found.test.rows[c.rows.clone()], c, self.top, out));
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
         if let Some(path) = &self.tsv {

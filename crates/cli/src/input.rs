@@ -1,11 +1,16 @@
 //! Options that say where values and conditions stand in a file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use clap::ValueEnum;
-use scgraft::cells::{Cells, Coded, ConditionSource, Fractions, GeneNames, PrepareOptions, ProteinSource, Slot};
+use scgraft::cells::{
+    Cells, Coded, ConditionSource, Fractions, GeneNames, GeneSet, OrthologRule, Orthologs, PrepareOptions,
+    ProteinSource, Slot,
+};
+use scgraft::io::read_orthologs;
 use scgraft::models::Model;
 pub(crate) use scgraft::numeric::names::listed as nearest_first;
 use scgraft::query::condition_of_reference;
@@ -31,6 +36,36 @@ pub(crate) struct Values {
     /// looks normalised]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub fractions: Option<NotWhole>,
+}
+
+/// Genes of another species.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Another species")]
+pub(crate) struct OrthologTable {
+    /// Names of another species: a table of orthologs (Ensembl BioMart, HCOP, or two columns of names) turns the cells' genes
+    /// into the model's, and the genes of gene sets into the cells' or the model's
+    #[arg(long, value_name = "TABLE")]
+    pub orthologs: Option<PathBuf>,
+    /// Which of its pairs count: one-to-one; best (each the other's best supported); all (counts of several genes that
+    /// become one are summed, in gene sets every ortholog joins)
+    #[arg(long, default_value = "one-to-one", value_name = "RULE", requires = "orthologs")]
+    pub ortholog_rule: OrthologRule,
+}
+
+impl OrthologTable {
+    /// The table, where one was given.
+    pub fn read(&self) -> Result<Option<Arc<Orthologs>>> {
+        let table = self.orthologs.as_ref().map(|path| read_orthologs(path, self.ortholog_rule)).transpose()?;
+        Ok(table.map(Arc::new))
+    }
+
+    /// Gene sets turned to the names of these genes, where a table was given.
+    pub fn turn_sets(&self, sets: Vec<GeneSet>, genes: &[String]) -> Result<Vec<GeneSet>> {
+        let Some(table) = self.read()?.filter(|_| !sets.is_empty()) else { return Ok(sets) };
+        let (sets, told) = table.of_sets(&sets, genes, &GeneNames::default()).map_err(scgraft::Error::from)?;
+        tracing::info!("gene sets: {told}");
+        Ok(sets)
+    }
 }
 
 /// What to do about counts that are not whole.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions};
+use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
 use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
@@ -12,7 +12,8 @@ use scgraft::slots;
 use serde_json::{Value, json};
 
 use super::fitted::told;
-use super::input::{self, Condition, Measured, Values};
+use super::input::{self, Condition, Measured, OrthologTable, Values};
+use super::output::fixed;
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, remote, stop};
@@ -28,6 +29,7 @@ Examples:
   scgraft map reference.scgraft a.h5ad b.h5ad --condition study -o a_mapped.h5ad -o b_mapped.h5ad
   scgraft map reference.scgraft query.h5ad --new-constrained b_cells.gmt --reactivate INTERFERON_SIGNALING -o mapped.h5ad
   scgraft map reference.scgraft query.h5ad --adaptor-out query.adaptor -o mapped.h5ad
+  scgraft map human.scgraft mouse.h5ad --condition donor --orthologs mart_export.txt -o mapped.h5ad
   scgraft map zenodo:1234567 query.h5ad --condition-name my_study -o mapped.h5ad
   scgraft map reference.scgraft same_batch.h5ad --attach query.adaptor -o mapped.h5ad";
 
@@ -64,6 +66,8 @@ pub(crate) struct Map {
     /// The least share of the reference's genes that a query must have, 0 to 1
     #[arg(long, default_value_t = 0.5, value_name = "X", help_heading = "Data")]
     pub min_overlap: f64,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
     #[command(flatten)]
     pub graft: Graft,
     #[command(flatten)]
@@ -216,7 +220,12 @@ impl Map {
         }
         let mut inputs: Vec<&Path> = vec![&self.reference];
         inputs.extend(self.queries.iter().chain(&self.attach).chain(&self.graft.new_constrained).map(PathBuf::as_path));
-        self.queries.iter().chain(&self.graft.new_constrained).try_for_each(|i| files::check_input(i))?;
+        inputs.extend(self.orthologs.orthologs.as_deref());
+        self.queries
+            .iter()
+            .chain(&self.graft.new_constrained)
+            .chain(&self.orthologs.orthologs)
+            .try_for_each(|i| files::check_input(i))?;
         [&self.reference].into_iter().chain(&self.attach).try_for_each(|i| remote::check_input(i))?;
         files::check_outputs(self.outputs.iter().chain(&self.adaptor_out).chain(&self.save_model).chain(&kept), &inputs)
     }
@@ -226,6 +235,7 @@ impl Map {
         let graft = &self.graft;
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
+        let sets = self.orthologs.turn_sets(sets, &reference.header.genes)?;
         let sizes = ProgramOptions { case: GeneCase::Upper, min_genes: graft.min_genes, max_genes: None };
         let programs = new_programs(reference, &sets, &sizes, graft.soft, &graft.reactivate, graft.new_programs)?;
         let mut settings = self.weights.settings(vec![
@@ -243,6 +253,7 @@ impl Map {
         let mut prepare = PrepareOptions {
             min_overlap: self.min_overlap,
             kind: plan.prepare.kind,
+            orthologs: self.orthologs.read()?,
             ..input::prepare(&self.values, condition)
         };
         self.measured.apply(&mut prepare);
@@ -267,7 +278,20 @@ impl Map {
             },
         );
         out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
+        if let Some(turned) = report.orthologs.as_ref().filter(|_| self.orthologs.orthologs.is_some()) {
+            out.line(format!("{name}: of the reference's genes, {turned}"));
+        }
+        let turned = |t: &Turned| json!({"turned": t.turned, "as_written": t.as_written, "ambiguous": t.ambiguous, "lost": t.lost});
+        for i in &mapped.independence {
+            let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
+            out.line(format!(
+                "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
+                i.program, i.with
+            ));
+        }
         json!({
+            "independence": mapped.independence,
+            "orthologs": report.orthologs.as_ref().map(turned),
             "name": name,
             "output": output.display().to_string(),
             "cells": mapped.prepared.n_cells(),

@@ -1,16 +1,20 @@
 //! `scgraft programs`: the gene programs of a model.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::DirectionMethod;
-use scgraft::io::{GmtOptions, read_gmt, write_rows};
+use scgraft::io::{GmtOptions, ReadOptions, read_gmt, write_rows};
 use scgraft::models::{Membership, Model};
-use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, programs, resemblances};
+use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, SPECIFIC, programs, resemblances};
+use scgraft::relations::{gene_means, remembered};
 use serde_json::{Value, json};
 
 use super::direction::Direction;
+use super::input::OrthologTable;
+use super::near::Expression;
 use super::output::{arrow, fixed, number};
 use super::{Global, Output, files, input, remote};
 
@@ -18,7 +22,8 @@ const EXAMPLES: &str = "\
 Direction: `up` means that a higher latent score goes with higher expression of the program's genes, `down` with lower;
 the number says how clear that is, from 0 (as much up as down) to 1 (all one way). By `top` the ten heaviest genes count, by
 `sum` all weights, by `counts` the sign most of them have. Scores are turned by `top` unless --direction says otherwise.
-A gene marked + is not in the
+`entropy` says how evenly the
+genes share a program, from 0 (one is all) to 1 (all alike). A gene marked + is not in the
 program's gene set (soft gene sets, new programs). Of nested gene sets the fit keeps one, which varies from seed to seed:
 `stands for` names the pruned programs that lie within a kept one. --against compares the heaviest genes of programs with
 known gene sets (over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new
@@ -27,7 +32,7 @@ program is about.
 Examples:
   scgraft programs reference.scgraft --top 10
   scgraft programs mapped.scgraft --program INTERFERON_SIGNALING --top 50
-  scgraft programs reference.scgraft --tsv program_genes.tsv
+  scgraft programs reference.scgraft --tsv program_genes.tsv --cells reference.h5ad
   scgraft programs mapped.scgraft --program query_new_1 --against reactome.gmt,hallmark.gmt --against-tsv overlap.tsv";
 
 /// Gene sets shown of each program.
@@ -53,12 +58,19 @@ pub(crate) struct Programs {
     /// Known gene sets (GMT) to compare the programs asked for with
     #[arg(long, value_name = "GMT", value_delimiter = ',')]
     pub against: Vec<PathBuf>,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
     /// Write that comparison as a table
     #[arg(long, value_name = "FILE", requires = "against")]
     pub against_tsv: Option<PathBuf>,
     /// Heaviest genes of a program that are compared
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub against_top: usize,
+    /// Cells: the mean log-normalised expression of each gene over them stands beside its weight in the table
+    #[arg(long, value_name = "FILE", requires = "tsv")]
+    pub cells: Option<PathBuf>,
+    #[command(flatten)]
+    pub expression: Expression,
     /// Write all genes of all programs as a table
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
@@ -68,7 +80,7 @@ impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         remote::check_input(&self.model)?;
         let mut inputs: Vec<&Path> = vec![&self.model];
-        inputs.extend(self.against.iter().map(PathBuf::as_path));
+        inputs.extend(self.against.iter().chain(&self.orthologs.orthologs).chain(&self.cells).map(PathBuf::as_path));
         files::check_outputs(self.tsv.iter().chain(&self.against_tsv), &inputs)?;
         let model = remote::model(&self.model)?;
         let rules = match self.direction.direction {
@@ -91,15 +103,44 @@ impl Programs {
         };
         let shown: Vec<&ProgramSummary> = programs.iter().filter(asked).collect();
         if let Some(path) = &self.tsv {
-            write_rows(path, &["program", "rank", "gene", "weight", "share", "in_set"], rows(&programs))?;
+            let mut header = vec!["program", "rank", "gene", "weight", "share", "in_set"];
+            let mut rows = rows(&programs);
+            if let Some(cells) = &self.cells {
+                let means = self.means(cells)?;
+                header.push("mean_expression");
+                for row in &mut rows {
+                    row.push(means.get(&row[2]).map_or_else(String::new, |m| format!("{m:?}")));
+                }
+            }
+            write_rows(path, &header, rows)?;
         }
         let n_active = programs.iter().filter(|p| p.is_active()).count();
         let titles: Vec<String> = rules.iter().map(|r| format!("by {}", r.name())).collect();
         let mut header = vec!["program"];
         header.extend(titles.iter().map(String::as_str));
-        header.extend(["genes", "top genes"]);
+        header.extend(["genes", "entropy", "top genes"]);
         out.table(&header, &shown.iter().map(|p| self.row(p)).collect::<Vec<_>>());
         out.line(format!("{n_active} of {} programs are active", programs.len()));
+        let lost: Vec<&ProgramSummary> = programs.iter().filter(|p| p.has_lost_its_set()).collect();
+        if !lost.is_empty() {
+            let name = |p: &&ProgramSummary| format!("{} ({})", p.name, fixed(p.switched_off.unwrap_or(f64::NAN), 2));
+            out.line(format!(
+                "{} soft programs are no longer those of their gene sets (share of outside genes switched off below {}): {}; \
+                 train longer, or with a larger --l1-weight",
+                lost.len(),
+                SPECIFIC,
+                lost.iter().take(SHOWN_SETS).map(name).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        let independence = remembered(&model);
+        for i in &independence {
+            let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
+            out.line(format!(
+                "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
+                i.program, i.with
+            ));
+        }
+        out.put("independence", json!(independence));
         if !self.against.is_empty() {
             let new = |p: &&ProgramSummary| match self.program.is_empty() {
                 true => p.membership == Membership::Free,
@@ -116,6 +157,13 @@ impl Programs {
         Ok(())
     }
 
+    /// The mean log-normalised expression of each gene over the cells of a file.
+    fn means(&self, path: &Path) -> Result<HashMap<String, f64>> {
+        let cells = files::read(path, &ReadOptions::default())?;
+        let expression = self.expression.of(&cells)?;
+        Ok(expression.genes.index.iter().cloned().zip(gene_means(&expression.x)).collect())
+    }
+
     /// A line of the table.
     fn row(&self, p: &ProgramSummary) -> Vec<String> {
         let mark = |in_set: bool| if in_set || p.membership == Membership::Free { "" } else { "+" };
@@ -129,6 +177,7 @@ impl Programs {
         let mut row = vec![p.name.clone()];
         row.extend(p.directions.iter().map(|&(_, sign, clear)| format!("{} {}", arrow(sign), fixed(clear, 2))));
         row.push(format!("{}/{}", p.genes.len(), p.set_size));
+        row.push(fixed(if p.is_active() { p.entropy } else { f64::NAN }, 2));
         row.push(list.join(" "));
         row
     }
@@ -146,6 +195,8 @@ impl Programs {
             "direction": p.directions[0].1,
             "direction_confidence": number(p.directions[0].2),
             "directions": p.directions.iter().map(of).collect::<serde_json::Map<_, _>>(),
+            "entropy": number(p.entropy),
+            "switched_off": p.switched_off.map(number),
             "genes_in_set": p.set_size,
             "genes_with_weight": p.genes.len(),
             "genes": p.genes.iter().take(self.top).map(gene).collect::<Vec<_>>(),
@@ -157,6 +208,7 @@ impl Programs {
     /// The heaviest genes of programs against known gene sets.
     fn compare(&self, model: &Model, programs: &[&ProgramSummary], out: &mut Output) -> Result<()> {
         let sets = read_gmt(&self.against, &GmtOptions::default())?;
+        let sets = self.orthologs.turn_sets(sets, &model.header.genes)?;
         let mut table = Vec::new();
         let mut told = Vec::new();
         for p in programs {

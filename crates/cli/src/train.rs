@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use scgraft::bundle::bundle;
 use scgraft::cells::{
     CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
+    choose_sets,
 };
 use scgraft::columns;
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
@@ -16,7 +17,7 @@ use scgraft::{Embedding, slots};
 use serde_json::{Map, Value, json};
 
 use super::fitted::{summary, told};
-use super::input::{self, Condition, Measured, Values};
+use super::input::{self, Condition, Measured, OrthologTable, Values};
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, remote, stop};
@@ -29,6 +30,8 @@ Examples:
   scgraft train reference.h5ad --programs reactome.gmt --condition study -o reference.scgraft
   scgraft train reference.h5ad --programs reactome.gmt,hallmark.gmt --condition study --soft \\
       --embed reference_out.h5ad -o reference.scgraft
+  scgraft train reference.h5ad --programs reactome.gmt --exclude-program '*INTERFERON*' --free 5 --condition study \\
+      -o reference.scgraft
   scgraft train one_batch.h5ad --programs hallmark.gmt --condition-name batch1 --layer counts -o reference.scgraft
   scgraft train reference.h5ad --programs reactome.gmt --condition study --genes-from genes.txt --set norm=none \\
       -o reference.scgraft";
@@ -58,6 +61,8 @@ pub(crate) struct Train {
     pub covariates: Covariates,
     #[command(flatten)]
     pub choice: Choice,
+    #[command(flatten)]
+    pub orthologs: OrthologTable,
     #[command(flatten)]
     pub model: ModelOptions,
     #[command(flatten)]
@@ -109,6 +114,15 @@ pub(crate) struct Choice {
     /// Keep chosen genes that are in no program; the paper drops them
     #[arg(long)]
     pub keep_outside_programs: bool,
+    /// Only gene sets of these names; `*` stands for any text, `?` for any letter
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub only_program: Vec<String>,
+    /// Leave gene sets of these names out; `*` stands for any text, `?` for any letter
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub exclude_program: Vec<String>,
+    /// Add so many programs without gene set, free_1, …: what the gene sets do not cover [upstream: n_ext]
+    #[arg(long, default_value_t = 0, value_name = "N", visible_alias = "new-programs")]
+    pub free: usize,
     /// Gene sets bind softly: other genes may join, held down by L1 [upstream: soft_mask]
     #[arg(long)]
     pub soft: bool,
@@ -202,7 +216,8 @@ impl Train {
         let from = self.model.from.as_ref().map(remote::model).transpose()?;
         let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = vec![&self.reference];
-        inputs.extend(self.choice.programs.iter().chain(&self.choice.genes_from).map(PathBuf::as_path));
+        let tables = self.choice.genes_from.iter().chain(&self.orthologs.orthologs);
+        inputs.extend(self.choice.programs.iter().chain(tables).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
         inputs.extend(self.model.from.as_deref());
         let kept = self.checkpoints.file(&self.output);
@@ -226,6 +241,7 @@ impl Train {
         }
         let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
         let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
+        let sets = choose_sets(sets, &self.choice.only_program, &self.choice.exclude_program)?;
         let mut cells = files::read(&self.reference, &self.slots(entry))?;
         let file = self.reference.display().to_string();
         self.with_cells.iter().try_for_each(|column| columns::find(&cells, &file, column).map(|_| ()))?;
@@ -302,6 +318,7 @@ impl Train {
         self.measured.apply(&mut prepare);
         prepare.covariates = self.covariates.covariates.clone();
         prepare.continuous = self.covariates.continuous.clone();
+        prepare.orthologs = self.orthologs.read()?;
         prepare.kind = (entry.values)(&settings);
         Ok(ReferencePlan {
             model: self.model.model.clone(),
@@ -309,6 +326,7 @@ impl Train {
             prepare,
             genes: self.choice.genes()?,
             membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
+            n_free: self.choice.free,
             train: self.fit.config(&entry.training, &entry.published_training.0, n_cells, global.train_seed())?,
         })
     }

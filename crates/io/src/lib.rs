@@ -18,6 +18,7 @@ mod hdf5;
 mod loom;
 mod mtx;
 mod names;
+mod orthologs;
 mod sets;
 mod sniff;
 mod spreadsheet;
@@ -33,5 +34,6 @@ pub use h5ad::{
     write_h5ad,
 };
 pub use names::hdf5_names;
+pub use orthologs::read_orthologs;
 pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};
 pub use tenx::PROTEIN_SLOT;

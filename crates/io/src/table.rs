@@ -179,7 +179,7 @@ fn put_all<S: AsRef<str>>(
     to.flush()
 }
 
-fn delimiter_of(path: &Path, text: &str) -> u8 {
+pub(crate) fn delimiter_of(path: &Path, text: &str) -> u8 {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let first = text.lines().next().unwrap_or("");
@@ -193,7 +193,7 @@ fn delimiter_of(path: &Path, text: &str) -> u8 {
 }
 
 /// Splits text into records, each with the line it starts on. Blank lines are skipped.
-fn parse(path: &Path, text: &str, delimiter: u8) -> Result<Vec<(usize, csv::StringRecord)>> {
+pub(crate) fn parse(path: &Path, text: &str, delimiter: u8) -> Result<Vec<(usize, csv::StringRecord)>> {
     // A last record of our own: when it is not read as one, a quoted field before it has no end.
     const END: &str = "\n\u{1a}";
     let whole = text.as_bytes().chain(END.as_bytes());

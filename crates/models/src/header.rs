@@ -137,6 +137,7 @@ impl Segment {
             Membership::Hard | Membership::Soft => "constrained",
         };
         match &self.origin {
+            None if self.membership == Membership::Free => "decoder.free".to_owned(),
             None => "decoder.programs".to_owned(),
             Some(origin) => format!("decoder.programs.{origin}.{kind}"),
         }

@@ -1,9 +1,12 @@
 //! Options as Python gives them, and the plans of the library that they make.
 
+use std::sync::Arc;
+
 use scgraft::cells::{
-    Cells, ConditionSource, Fractions, GeneCase, GeneChoice, HvgFlavor, HvgOptions, Kind, PrepareOptions,
-    ProgramOptions, ProteinSource, Slot,
+    Cells, ConditionSource, Fractions, GeneCase, GeneChoice, GeneNames, HvgFlavor, HvgOptions, Kind, OrthologRule, Orthologs,
+    PrepareOptions, ProgramOptions, ProteinSource, Slot,
 };
+use scgraft::io::read_orthologs;
 use scgraft::models::{Granularity, Membership, Model, ModelEntry, Surgery, Training, find};
 use scgraft::query::{QueryPlan, condition_of_reference, new_programs};
 use scgraft::reference::{Genes, ReferencePlan};
@@ -40,6 +43,10 @@ pub struct Data {
     pub continuous: Vec<String>,
     /// The least share of the genes of the model that the cells must have.
     pub min_overlap: Option<f64>,
+    /// A table of orthologs, for names of another species.
+    pub orthologs: Option<String>,
+    /// Which of its pairs count.
+    pub ortholog_rule: Option<String>,
     /// Whether another slot than the one asked for holds whole numbers, which the cells do not show here: counts that are not
     /// whole are then refused.
     pub counts_elsewhere: bool,
@@ -64,10 +71,17 @@ impl Data {
         }
     }
 
+    /// The table of orthologs, where one was given.
+    fn orthologs(&self) -> Result<Option<Orthologs>, Error> {
+        let rule = self.ortholog_rule.as_deref().map_or(Ok(OrthologRule::default()), str::parse)?;
+        Ok(self.orthologs.as_ref().map(|path| read_orthologs(path, rule)).transpose()?)
+    }
+
     /// What to take from the cells.
-    pub fn prepare(&self, condition: ConditionSource, kind: Kind) -> PrepareOptions {
+    pub fn prepare(&self, condition: ConditionSource, kind: Kind) -> Result<PrepareOptions, Error> {
         let usual = PrepareOptions::default();
-        PrepareOptions {
+        Ok(PrepareOptions {
+            orthologs: self.orthologs()?.map(Arc::new),
             slot: self.slot(),
             gene_column: self.gene_key.clone(),
             condition,
@@ -83,7 +97,7 @@ impl Data {
             min_overlap: self.min_overlap.unwrap_or(usual.min_overlap),
             fractions: if self.counts_elsewhere { Fractions::Refuse } else { Fractions::default() },
             ..usual
-        }
+        })
     }
 
     /// The same for cells that a model is to take.
@@ -92,7 +106,7 @@ impl Data {
             Some(source) => source,
             None => condition_of_reference(model, cells)?,
         };
-        Ok(self.prepare(condition, model.values()))
+        self.prepare(condition, model.values())
     }
 }
 
@@ -200,6 +214,8 @@ pub struct TrainOptions {
     pub keep_outside_programs: bool,
     /// Whether gene sets bind softly.
     pub soft: bool,
+    /// Programs without gene set.
+    pub n_free_programs: usize,
 }
 
 impl TrainOptions {
@@ -232,10 +248,11 @@ impl TrainOptions {
         };
         let mut plan = ReferencePlan {
             model: self.model.clone(),
-            prepare: self.data.prepare(condition, (entry.values)(&settings)),
+            prepare: self.data.prepare(condition, (entry.values)(&settings)).map_err(|e| e.to_string())?,
             settings,
             genes,
             membership: if self.soft { Membership::Soft } else { Membership::Hard },
+            n_free: self.n_free_programs,
             train: self.fit.config(&entry.training, &entry.published_training.0, n_cells),
         };
         if let Some(start) = start {
@@ -297,6 +314,11 @@ impl MapOptions {
             Some(source) => source,
             None => condition_of_reference(reference, cells)?,
         };
+        let turned = match self.data.orthologs()? {
+            Some(table) if !sets.is_empty() => table.of_sets(sets, &reference.header.genes, &GeneNames::default())?.0,
+            _ => sets.to_vec(),
+        };
+        let sets = &turned[..];
         let min_genes = self.min_genes.unwrap_or(ADDED_GENES);
         let sizes = ProgramOptions { case: GeneCase::Upper, min_genes, max_genes: None };
         let programs = new_programs(reference, sets, &sizes, self.soft, &self.reactivate, self.new_programs)?;
@@ -306,7 +328,7 @@ impl MapOptions {
         let usual = entry.mapping_by(granularity, programs.is_some());
         let surgery = Surgery { granularity, programs, settings, ..Surgery::adaptor(&self.name) };
         let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
-        let prepare = self.data.prepare(condition, plan.prepare.kind);
+        let prepare = self.data.prepare(condition, plan.prepare.kind)?;
         let mut train = self.fit.config(&usual, &entry.published_training.1, cells.n_cells());
         if let Some(most) = self.fit_cells {
             train.most_cells = Some(most).filter(|&n| n > 0);

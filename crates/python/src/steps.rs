@@ -159,7 +159,7 @@ pub fn enrich(
         }
         names => Comparison::Groups(names.to_vec()),
     };
-    let design = if asked.paired { Design::Paired } else { Design::Unpaired };
+    let design = if asked.paired { Design::Paired } else { Design::Detect };
     let plan = EnrichPlan {
         groups: asked.groups,
         within: asked.within,
@@ -219,6 +219,7 @@ struct DifferentialAsked {
     both_directions: bool,
     fdr: f64,
     seed: u64,
+    donors: Option<String>,
 }
 
 /// Which genes differ between groups of cells, by a model; a table.
@@ -250,6 +251,7 @@ pub fn differential(
         as_conditions: asked.as_conditions,
         mode,
         seed: asked.seed,
+        donors: asked.donors.map(|column| (column, Design::Detect)),
     };
     let (model, cells, data) = (model.inner.clone(), cells.get()?, data.inner.clone());
     let found = run(py, threads, None, move |teller| {

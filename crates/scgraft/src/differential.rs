@@ -1,11 +1,13 @@
 //! Which genes differ between groups of cells, by the model.
 
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
-use scgraft_cells::{Cells, Coded, Column, Frame, Prepared, for_rows};
+use scgraft_analysis::donors::{Design, DonorOptions, DonorSummary, Side, compare_donors};
+use scgraft_cells::{Cells, Coded, Column, Frame, Kind, Prepared, for_rows};
 use scgraft_models::Model;
 
-use crate::columns::{coded, level, wrong};
+use crate::columns::{coded, find, level, wrong};
 use crate::decode::conditions;
+use crate::enrich::{DONOR_COLUMNS, add, donor_columns};
 use crate::{Ask, Error, goes_on};
 
 /// How groups are compared.
@@ -26,12 +28,24 @@ pub struct DifferentialPlan {
     pub mode: DifferentialMode,
     /// Seed of the draws.
     pub seed: u64,
+    /// Column of obs with the donor (sample) of each cell, and how donors belong together: adds a test over donors, each a
+    /// pseudobulk, since cells are not replicates.
+    pub donors: Option<(String, Design)>,
 }
 
 impl Default for DifferentialPlan {
     fn default() -> Self {
-        let (group, as_conditions, mode) = Default::default();
-        DifferentialPlan { groups: String::new(), group, versus: None, draws: 5000, as_conditions, mode, seed: 0 }
+        let (group, as_conditions, mode, donors) = Default::default();
+        DifferentialPlan {
+            groups: String::new(),
+            group,
+            versus: None,
+            draws: 5000,
+            as_conditions,
+            mode,
+            seed: 0,
+            donors,
+        }
     }
 }
 
@@ -44,6 +58,9 @@ pub struct GroupDifference {
     pub comparison: String,
     /// The genes.
     pub found: Differential,
+    /// Differences over donors, a row a gene of the model in its order, or why there are none; `None` where they were not
+    /// asked for.
+    pub donors: Option<Result<DonorSummary, scgraft_analysis::Error>>,
 }
 
 /// A gene whose mean count in a group is below this is not expressed there.
@@ -67,6 +84,13 @@ pub fn differential(
     let of = |wanted: &dyn Fn(u32) -> bool| -> Vec<usize> {
         groups.codes.iter().zip(&rows).filter(|(c, _)| wanted(**c)).map(|(_, &r)| r).collect()
     };
+    let donors = plan.donors.as_ref().map(|(column, design)| {
+        let donors = find(cells, name, column)?.coded().map_err(|missing| {
+            wrong(name, column, format!("is empty in {} of the cells; fill it first", missing.len()))
+        })?;
+        Ok::<_, Error>((column.as_str(), donors, DonorOptions::new(*design)))
+    });
+    let donors = donors.transpose()?;
     // Draws of the two groups are compared in pairs, so they must not share their noise.
     let [seed_a, seed_b] = [0, 1].map(|side| plan.seed.wrapping_mul(2).wrapping_add(side));
     let draws = |rows: &[usize], seed| model.expression_samples(data, rows, plan.draws, &as_conditions, seed);
@@ -81,7 +105,12 @@ pub fn differential(
         let one = GroupDraws { expression: &of_a, silent: &silent_a };
         let other = GroupDraws { expression: &of_b, silent: &silent_b };
         let found = differential_expression(one, other, &plan.mode)?;
-        out.push(GroupDifference { group: name(a), comparison: b.map_or_else(|| "rest".into(), name), found });
+        let (group, comparison) = (name(a), b.map_or_else(|| "rest".into(), name));
+        let donors = donors.as_ref().map(|(column, donors, options)| {
+            let sides = (pseudobulk(data, &in_a, donors, options)?, pseudobulk(data, &in_b, donors, options)?);
+            Ok::<_, Error>(compare_donors(sides, (&group, &comparison), (column, &donors.levels), options))
+        });
+        out.push(GroupDifference { donors: donors.transpose()?, group, comparison, found });
     }
     Ok(out)
 }
@@ -98,6 +127,27 @@ fn pairs(groups: &Coded, name: &str, plan: &DifferentialPlan) -> Result<Vec<(u32
         return Err(wrong(name, &plan.groups, format!("has one value only, {level}; two groups are needed")));
     }
     Ok(tested.into_iter().map(|k| (k, versus)).collect())
+}
+
+/// The pseudobulk of each donor's cells among `rows`: of gene g log₂(10⁶ Σ x_g / Σ ℓ + 1), x the counts and ℓ the library size
+/// over the model's genes; of values that are log-normalised already their mean.
+fn pseudobulk(data: &Prepared, rows: &[usize], donors: &Coded, options: &DonorOptions) -> Result<Side, Error> {
+    let mut sums = vec![(0usize, 0f64, vec![0f64; data.n_genes()]); donors.levels.len()];
+    for_rows(&*data.expression, rows, |at, genes, values| {
+        let (n, library, sum) = &mut sums[donors.codes[rows[at]] as usize];
+        *n += 1;
+        genes.iter().zip(values).for_each(|(&g, &v)| {
+            *library += f64::from(v);
+            sum[g as usize] += f64::from(v);
+        });
+    })?;
+    let counts = data.kind == Kind::Counts;
+    let summarised = |(n, library, sum): (usize, f64, Vec<f64>)| {
+        let value =
+            |s: f64| if counts { (1e6 * s / library.max(1.0)).ln_1p() / std::f64::consts::LN_2 } else { s / n as f64 };
+        (n >= options.min_cells.max(1)).then(|| (n, sum.into_iter().map(value).collect()))
+    };
+    Ok(sums.into_iter().map(summarised).collect())
 }
 
 fn silent(data: &Prepared, rows: &[usize]) -> Result<Vec<bool>, Error> {
@@ -160,5 +210,11 @@ pub fn table(model: &Model, found: &[GroupDifference]) -> Frame {
         Column::Integer(rows.iter().map(|r| Some(r.2)).collect()),
     ];
     COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
+    let of_donors = |d: &GroupDifference| {
+        let by_gene = d.donors.as_ref().map(|found| donor_columns(found, model.header.genes.len()));
+        let in_order = d.found.by_direction().into_iter().flatten().map(|r| r.gene).collect::<Vec<usize>>();
+        by_gene.map(|by_gene| in_order.into_iter().map(|g| by_gene[g]).collect::<Vec<_>>()).unwrap_or_default()
+    };
+    add(&mut out, DONOR_COLUMNS, found.iter().flat_map(of_donors).collect());
     out
 }

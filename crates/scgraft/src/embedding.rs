@@ -1,7 +1,7 @@
 //! Cells in the latent space of a model, with what the dimensions mean.
 
 use scgraft_analysis::programs::{DirectionMethod, Directions, active_programs, directions};
-use scgraft_cells::{Dense, Prepared};
+use scgraft_cells::{Dense, Prepared, choose_names};
 use scgraft_models::Model;
 
 use crate::Error;
@@ -82,6 +82,17 @@ impl Embedding {
             rules: self.rules.iter().map(|(method, d)| (*method, narrowed(d, &at))).collect(),
             active: at.iter().map(|&j| self.active[j]).collect(),
         })
+    }
+
+    /// The dimensions whose names are of one of the patterns, in the order they have.
+    ///
+    /// # Errors
+    /// Of [`choose_names`].
+    pub fn of_patterns(&self, patterns: &[String]) -> Result<Embedding, Error> {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let kept = choose_names(&names, patterns, &[])?;
+        let names: Vec<String> = self.names.iter().zip(kept).filter(|(_, k)| *k).map(|(n, _)| n.clone()).collect();
+        Ok(self.select(&names).unwrap_or_else(|| self.clone()))
     }
 
     /// How clear the direction of the dimension of that name is; NaN where there is none.

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use scgraft_analysis::donors::{Design, DonorOptions, DonorSummary, donor_differences};
+use scgraft_analysis::auroc::auroc;
+use scgraft_analysis::donors::{Design, DonorDifference, DonorOptions, DonorSummary, donor_differences};
 use scgraft_analysis::enrichment::{RankEnrichment, over_representation, rank_enrichment};
 use scgraft_analysis::markers::{MarkerReference, rank_markers};
 use scgraft_analysis::programs::{Comparison, Latent, ProgramTest, ProgramTestOptions, ProgramTestRow, test_programs};
@@ -46,6 +47,9 @@ pub struct ProgramComparison {
     pub rows: Range<usize>,
     /// Differences over donors, one per row, or why there are none; `None` where they were not asked for.
     pub donors: Option<Result<DonorSummary, scgraft_analysis::Error>>,
+    /// For each row, how well the score tells the group's cells from those it is compared with: the area under the ROC
+    /// curve of the directed score, 0.5 is chance.
+    pub auroc: Vec<f64>,
     /// Classical tests, where there are gene sets.
     pub classical: Option<Classical>,
 }
@@ -129,9 +133,14 @@ pub fn enrich(
     for rows in test.rows.chunk_by(|a, b| a.group == b.group && a.stratum == b.stratum) {
         goes_on(ask)?;
         let sides = Sides::of(&rows[0], &groups, within.as_ref(), &plan.test.comparison);
+        let at: Vec<usize> = rows.iter().filter_map(|r| embedding.names.iter().position(|n| *n == r.name)).collect();
+        let in_group: Vec<bool> = sides.labels.codes.iter().map(|&c| c == 0).collect();
+        let area = |&j: &usize| {
+            let values: Vec<f64> = sides.cells.iter().map(|&i| f64::from(scores.row(i)[j])).collect();
+            auroc(&values, &in_group)
+        };
+        let auroc = at.iter().map(area).collect::<Result<Vec<f64>, _>>()?;
         let donors = donors.as_ref().map(|(column, donors, options)| {
-            let at = rows.iter().filter_map(|r| embedding.names.iter().position(|n| *n == r.name));
-            let at: Vec<usize> = at.collect();
             let values =
                 sides.cells.iter().flat_map(|&i| at.iter().map(move |&j| (i, j))).map(|(i, j)| scores.row(i)[j]);
             let scores = Dense::new(sides.cells.len(), at.len(), values.collect());
@@ -147,6 +156,7 @@ pub fn enrich(
         comparisons.push(ProgramComparison {
             rows: start..start + rows.len(),
             donors,
+            auroc,
             classical: classical.transpose()?,
         });
         start += rows.len();
@@ -239,7 +249,7 @@ pub fn gene_direction(row: &ProgramTestRow) -> i8 {
 }
 
 /// The columns of the table of a program test.
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "group",
     "comparison",
     "within",
@@ -254,8 +264,27 @@ const COLUMNS: [&str; 14] = [
     "rank",
     "n_group",
     "n_comparison",
+    "auroc",
 ];
-const DONOR_COLUMNS: [&str; 4] = ["donor_difference", "donor_low", "donor_high", "donor_p_adjusted"];
+/// The columns of what donors say: the design is in the number of donors, of pairs where `n_donors_comparison` is the same.
+pub(crate) const DONOR_COLUMNS: [&str; 8] = [
+    "donor_difference",
+    "donor_low",
+    "donor_high",
+    "donor_p",
+    "donor_p_adjusted",
+    "donor_signed_rank_p",
+    "n_donors_group",
+    "n_donors_comparison",
+];
+
+/// Those columns, a row a score.
+pub(crate) fn donor_columns(found: &Result<DonorSummary, scgraft_analysis::Error>, n: usize) -> Vec<[f64; 8]> {
+    let Ok(found) = found else { return vec![[f64::NAN; 8]; n] };
+    let [a, b] = [true, false].map(|side| found.donors.iter().filter(|d| d.in_group == side).count() as f64);
+    let row = |d: &DonorDifference| [d.difference, d.low, d.high, d.p_value, d.p_adjusted, d.signed_rank_p, a, b];
+    found.differences.iter().map(row).collect()
+}
 const SET_COLUMNS: [&str; 8] = [
     "up_genes_in_set",
     "up_p_adjusted",
@@ -294,12 +323,12 @@ impl Enrichment {
             Column::Integer(ranks.collect()),
             whole(&|r| r.n_group as i64),
             whole(&|r| r.n_comparison as i64),
+            Column::Real(self.comparisons.iter().flat_map(|c| c.auroc.iter().copied()).collect()),
         ];
         COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
         let donors = |c: &ProgramComparison| match &c.donors {
             None => Vec::new(),
-            Some(Err(_)) => vec![[f64::NAN; 4]; c.rows.len()],
-            Some(Ok(found)) => found.differences.iter().map(|d| [d.difference, d.low, d.high, d.p_adjusted]).collect(),
+            Some(found) => donor_columns(found, c.rows.len()),
         };
         add(&mut out, DONOR_COLUMNS, self.comparisons.iter().flat_map(donors).collect());
         let of_set = |s: &SetTests| {
@@ -314,7 +343,7 @@ impl Enrichment {
 }
 
 /// Adds columns of numbers, where there are any.
-fn add<const N: usize>(table: &mut Frame, names: [&str; N], rows: Vec<[f64; N]>) {
+pub(crate) fn add<const N: usize>(table: &mut Frame, names: [&str; N], rows: Vec<[f64; N]>) {
     if !rows.is_empty() {
         let column = |j: usize| Column::Real(rows.iter().map(|r| r[j]).collect());
         names.iter().enumerate().for_each(|(j, name)| table.set(name, column(j)));

@@ -93,6 +93,12 @@ pub enum Error {
     /// Gene sets of which none is a program.
     #[error("none of the gene sets has the name of a program")]
     NoProgramSets,
+    /// Free programs asked for of a model whose dimensions are none.
+    #[error("the latent dimensions of a {model} model are no gene programs, so it takes no free ones")]
+    NoPrograms {
+        /// The model.
+        model: &'static str,
+    },
     /// Stopped where it was asked whether to go on.
     #[error("stopped")]
     Stopped,

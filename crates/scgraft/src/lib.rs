@@ -48,6 +48,7 @@ pub mod pipeline;
 pub mod programs;
 pub mod query;
 pub mod reference;
+pub mod relations;
 pub mod save;
 pub mod settings;
 pub mod slots;

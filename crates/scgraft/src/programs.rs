@@ -1,10 +1,12 @@
 //! The gene programs of a model: their genes, their directions, which stand for others, what known gene sets they resemble.
 
+use std::collections::HashSet;
+
 use scgraft_analysis::enrichment::{OverRepresentation, RankEnrichment, over_representation, rank_enrichment};
 use scgraft_analysis::programs::{
     DirectionMethod, Directions, active_programs, directions, gene_importance, stand_ins,
 };
-use scgraft_cells::{GenePrograms, GeneSet, ProgramOptions};
+use scgraft_cells::{Dense, GenePrograms, GeneSet, ProgramOptions};
 use scgraft_models::{Membership, Model};
 
 use crate::Error;
@@ -43,6 +45,12 @@ pub struct ProgramSummary {
     pub set_size: usize,
     /// Genes with a weight, the heaviest first; none of a program that the fit pruned.
     pub genes: Vec<ProgramGene>,
+    /// How evenly the genes share the program, 0 (one is all) to 1 (all alike): the entropy of their shares over that of equal
+    /// ones.
+    pub entropy: f64,
+    /// Of a soft gene set: the share of the genes outside of it that the fit switched off. Below [`SPECIFIC`] the program is
+    /// no longer that of its set.
+    pub switched_off: Option<f64>,
     /// Of a pruned program: the active one that has most of its genes, and the share of them.
     pub stand_in: Option<(String, f64)>,
     /// Pruned programs that lie as good as whole within this one.
@@ -54,6 +62,46 @@ impl ProgramSummary {
     pub fn is_active(&self) -> bool {
         !self.genes.is_empty()
     }
+}
+
+/// The share of switched off genes outside its set below which a soft program has lost its specialisation (Lotfollahi et al.
+/// 2023, Methods).
+pub const SPECIFIC: f64 = 0.9;
+
+fn switched_off(membership: Membership, members: &[u32], weights: &Dense, j: usize) -> Option<f64> {
+    let inside: HashSet<u32> = members.iter().copied().collect();
+    let outside = weights.n_rows.checked_sub(inside.len()).filter(|&n| n > 0 && membership == Membership::Soft)?;
+    let off = (0..weights.n_rows).filter(|&g| !inside.contains(&(g as u32)) && weights.row(g)[j] == 0.0).count();
+    Some(off as f64 / outside as f64)
+}
+
+impl ProgramSummary {
+    /// Whether it is active and, of a soft set, has taken in more genes than it may.
+    pub fn has_lost_its_set(&self) -> bool {
+        self.is_active() && self.switched_off.is_some_and(|share| share < SPECIFIC)
+    }
+}
+
+/// Says which soft programs of a graft (`None`: of the reference) are no longer those of their sets.
+pub(crate) fn say_lost_sets(model: &Model, graft: Option<&str>) -> Result<(), Error> {
+    const SHOWN: usize = 5;
+    if !model.header.segments.iter().any(|s| s.membership == Membership::Soft && s.origin.as_deref() == graft) {
+        return Ok(());
+    }
+    let all = programs(model, &[])?.unwrap_or_default();
+    let lost: Vec<&ProgramSummary> =
+        all.iter().filter(|p| p.graft.as_deref() == graft && p.has_lost_its_set()).collect();
+    if !lost.is_empty() {
+        let name = |p: &&ProgramSummary| format!("`{}` ({:.2})", p.name, p.switched_off.unwrap_or(f64::NAN));
+        let more = if lost.len() > SHOWN { format!(" and {} more", lost.len() - SHOWN) } else { String::new() };
+        tracing::warn!(
+            "{} soft programs are no longer those of their gene sets: less than {SPECIFIC} of the genes outside are switched \
+             off, in {}{more}; train longer, or with a larger l1_weight",
+            lost.len(),
+            lost.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// The programs of a model; `None` for a model whose dimensions are no programs.
@@ -85,6 +133,8 @@ pub fn programs(model: &Model, rules: &[DirectionMethod]) -> Result<Option<Vec<P
             directions: rules.iter().zip(&by_rule).map(|(&r, d)| (r, d.sign[j], d.confidence[j])).collect(),
             set_size: program.members.len(),
             genes: importance[j].genes.iter().map(gene).collect(),
+            entropy: importance[j].normalised_entropy,
+            switched_off: switched_off(segment.membership, &program.members, &weights, j),
             stand_in: stand_ins[j].map(|(by, share)| (name(by), share)),
             stands_for: stand_ins.iter().enumerate().filter_map(within).collect(),
         }

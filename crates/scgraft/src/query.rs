@@ -1,16 +1,20 @@
 //! A query: cells are prepared as the reference takes them, grafted onto it, and encoded.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use scgraft_cells::{
-    Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions, ProteinSource,
+    Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs, PrepareOptions, Prepared,
+    ProgramOptions, ProteinSource, Turned,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
 use serde_json::Value;
 
+use crate::programs::say_lost_sets;
 use crate::reference::condition_columns;
+use crate::relations::{INDEPENDENCE, Independence, independence};
 use crate::settings::complete;
 use crate::{Embedding, Error};
 
@@ -53,6 +57,8 @@ pub struct Mapped {
     pub prepared: Prepared,
     /// Where they lie.
     pub embedding: Embedding,
+    /// Of each new program that the fit kept, how far its scores say what a program of before says already.
+    pub independence: Vec<Independence>,
 }
 
 impl Mapped {
@@ -85,8 +91,11 @@ pub fn map_query(
     say_thin_programs(reference, &prepared);
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = Embedding::of(&grafted.model, &prepared)?;
-    let mut mapped = Mapped { grafted, prepared, embedding };
+    let mut mapped = Mapped { grafted, prepared, embedding, independence: Vec::new() };
+    let new: Vec<String> = mapped.new_programs(&plan.surgery.name).into_iter().map(str::to_owned).collect();
+    mapped.independence = independence(&mapped.embedding, &new, plan.train.seed)?;
     describe(&mut mapped, plan, &options);
+    say_lost_sets(&mapped.grafted.model, Some(&plan.surgery.name))?;
     Ok(mapped)
 }
 
@@ -133,9 +142,39 @@ pub fn gene_names(model: &Model) -> GeneNames {
     noted(QUERY_GENE_NAMES).or_else(|| noted(GENE_NAMES)).unwrap_or_default()
 }
 
+/// Provenance: what the genes of the last query became in the model's species.
+const QUERY_ORTHOLOGS: &str = "query_orthologs";
+
+/// The orthologs that a model remembers of its last query, as a table.
+pub fn orthologs(model: &Model) -> Option<Orthologs> {
+    let pairs = model.provenance.get(QUERY_ORTHOLOGS)?.as_object()?;
+    let (from, to) = pairs.iter().map(|(from, to)| (from.clone(), to.as_str().unwrap_or_default().to_owned())).unzip();
+    let columns = vec![("query".to_owned(), from), ("reference".to_owned(), to)];
+    Some(Orthologs { columns, rule: OrthologRule::All, optional: true, ..Orthologs::default() })
+}
+
+/// The model's genes among names of a query, matched as the query was prepared.
+pub(crate) fn genes_of(model: &Model, names: &[String]) -> Vec<Option<usize>> {
+    let rules = gene_names(model);
+    let pairs = model.provenance.get(QUERY_ORTHOLOGS).and_then(Value::as_object);
+    let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
+    let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
+    let of = |name: &String| {
+        let name = rules.apply(name);
+        match pairs.and_then(|p| p.get(&name)) {
+            None => at.get(name.as_str()).copied(),
+            Some(to) => to.as_str().and_then(|to| at.get(to).copied()),
+        }
+    };
+    names.iter().map(of).collect()
+}
+
 /// The options with what the model remembers where they say nothing.
 fn remembered(options: &PrepareOptions, model: &Model) -> PrepareOptions {
     let mut options = options.clone();
+    if options.orthologs.is_none() {
+        options.orthologs = orthologs(model).map(Arc::new);
+    }
     if options.gene_names.is_empty() {
         options.gene_names = gene_names(model);
     }
@@ -147,8 +186,19 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     if !options.gene_names.is_empty() {
         p.insert(QUERY_GENE_NAMES.into(), options.gene_names.to_string().into());
     }
+    if let Some(Turned { pairs, .. }) = &mapped.prepared.report.orthologs
+        && !pairs.is_empty()
+    {
+        // Those of earlier queries stay.
+        let mut all = p.get(QUERY_ORTHOLOGS).and_then(Value::as_object).cloned().unwrap_or_default();
+        all.extend(pairs.iter().map(|(from, to)| (from.clone(), to.clone().map_or(Value::Null, Value::from))));
+        p.insert(QUERY_ORTHOLOGS.into(), all.into());
+    }
     if options.min_overlap < PrepareOptions::default().min_overlap {
         p.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    }
+    if !mapped.independence.is_empty() {
+        p.insert(INDEPENDENCE.into(), serde_json::to_value(&mapped.independence).unwrap_or_default());
     }
     p.insert("graft".into(), plan.surgery.name.clone().into());
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());

@@ -4,11 +4,12 @@ use scgraft_cells::{
     Cells, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions, Prepared,
     ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
 };
-use scgraft_models::{Header, Membership, Model, Program, Segment, find};
+use scgraft_models::{Header, Input, Membership, Model, Program, Segment, find};
 use scgraft_train::{FitReport, Progress, TrainConfig, fit};
 use serde_json::Value;
 
 use crate::Error;
+use crate::programs::say_lost_sets;
 use crate::query::{GENE_NAMES, say, usual_proteins};
 use crate::settings::complete;
 
@@ -25,6 +26,9 @@ pub struct ReferencePlan {
     pub genes: Genes,
     /// How gene sets bind: [`Membership::Hard`] or [`Membership::Soft`].
     pub membership: Membership,
+    /// Programs without gene set beside them, named `free_1`, …: any gene may have a weight, held down by L1, and HSIC keeps
+    /// them apart from the others.
+    pub n_free: usize,
     /// How it is fitted.
     pub train: TrainConfig,
 }
@@ -47,6 +51,7 @@ impl Default for ReferencePlan {
             prepare: PrepareOptions::default(),
             genes: Genes::Chosen(GeneChoice { variable, ..GeneChoice::default() }),
             membership: Membership::Hard,
+            n_free: 0,
             train: TrainConfig::default(),
         }
     }
@@ -104,9 +109,16 @@ pub fn train_reference(
         (Some(programs), given) if given > 0 => format!(", {} of {given} programs", programs.names.len()),
         _ => String::new(),
     };
+    if let Some(turned) = programs.as_ref().and_then(|p| p.turned.as_ref()) {
+        tracing::info!("gene sets: {turned}");
+    }
     let conditions = prepared.condition.levels.join(", ");
     tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());
-    let header = header(&prepared, programs, plan.membership);
+    let entry = find(&plan.model)?;
+    if plan.n_free > 0 && !entry.reads(Input::Programs) {
+        return Err(Error::NoPrograms { model: entry.name });
+    }
+    let header = header(&prepared, programs, plan.membership, plan.n_free);
     let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
     if let Some(start) = start {
         let taken = model.adopt(start)?;
@@ -114,6 +126,7 @@ pub fn train_reference(
     }
     let report = fit(&mut model, &prepared, &plan.train, progress)?;
     describe(&mut model, plan, &prepared, &report);
+    say_lost_sets(&model, None)?;
     Ok(Reference { model, prepared, report })
 }
 
@@ -164,8 +177,9 @@ pub fn prepare_reference(
     let (genes, programs) = match &plan.genes {
         Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
         Genes::Listed(genes, sizes) => {
-            let sets = plan.prepare.gene_names.of_sets(sets);
-            (Some(genes.clone()), Some(GenePrograms::new(&sets, genes, sizes)?))
+            let (sets, turned) = plan.prepare.name_sets(sets, genes)?;
+            let programs = GenePrograms { turned, ..GenePrograms::new(&sets, genes, sizes)? };
+            (Some(genes.clone()), Some(programs))
         }
         Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
         Genes::Chosen(choice) => {
@@ -191,11 +205,15 @@ fn variable_genes(cells: &Cells, plan: &ReferencePlan, choice: &GeneChoice) -> R
     Ok(Some(chosen.into_iter().map(|g| all.genes[g as usize].clone()).collect()))
 }
 
-/// What a model of these cells and programs knows.
-pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership) -> Header {
+/// What a model of these cells, programs, and so many free programs knows.
+pub fn header(prepared: &Prepared, programs: Option<GenePrograms>, membership: Membership, n_free: usize) -> Header {
     let segment = programs.map(|p| {
         let programs = p.names.into_iter().zip(p.members).map(|(name, members)| Program { name, members }).collect();
         Segment { origin: None, membership, programs }
     });
-    Header { known: prepared.known(), segments: segment.into_iter().collect(), grafts: Vec::new() }
+    let free = (n_free > 0).then(|| {
+        let programs = (1..=n_free).map(|i| Program { name: format!("free_{i}"), members: Vec::new() }).collect();
+        Segment { origin: None, membership: Membership::Free, programs }
+    });
+    Header { known: prepared.known(), segments: segment.into_iter().chain(free).collect(), grafts: Vec::new() }
 }

@@ -16,7 +16,7 @@
 //! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
 //! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use scgraft_analysis::graph::cluster::Clustering;
 use scgraft_analysis::pca::Pca;
@@ -33,7 +33,7 @@ use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
-use crate::query::gene_names;
+use crate::query::genes_of;
 use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
 
@@ -65,14 +65,9 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
             Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
             None => cells.var.index.clone(),
         };
-        // Names are matched as the cells were prepared.
-        let rules = gene_names(model);
-        let names: Vec<String> = names.iter().map(|name| rules.apply(name)).collect();
-        let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
-        let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
         let mut out = Dense::zeros(names.len(), weights.n_cols);
-        for (row, name) in names.iter().enumerate() {
-            if let Some(&gene) = at.get(name.as_str()) {
+        for (row, gene) in genes_of(model, &names).into_iter().enumerate() {
+            if let Some(gene) = gene {
                 out.row_mut(row).copy_from_slice(weights.row(gene));
             }
         }

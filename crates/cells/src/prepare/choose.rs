@@ -42,7 +42,8 @@ pub fn choose_genes(
     let (matrix, var, slot) = options.slot.find(cells)?;
     let written = genes::names(var, &slot, options.gene_column.as_deref())?;
     let names = genes::all(&genes::plain(&written, options), &slot)?;
-    let sets: &[GeneSet] = &options.gene_names.of_sets(sets);
+    let (sets, turned) = options.name_sets(sets, &names)?;
+    let sets: &[GeneSet] = &sets;
     let all = GenePrograms::new(sets, &names, &choice.programs).map_err(|e| with_way_out(e, cells, sets, options))?;
     let within = |programs: &GenePrograms| -> Vec<u32> {
         if choice.keep_outside_programs {
@@ -53,7 +54,7 @@ pub fn choose_genes(
     };
     let mut kept = within(&all);
     if let Some(variable) = &choice.variable {
-        let sources: Vec<Option<usize>> = kept.iter().map(|&g| Some(g as usize)).collect();
+        let sources: Vec<Vec<usize>> = kept.iter().map(|&g| vec![g as usize]).collect();
         let mut x = genes::take(matrix, &sources);
         let mut report = PrepareReport::default();
         values::check(&x, &pick(&names, &kept), cells, options, &slot, &mut report)?;
@@ -76,15 +77,16 @@ pub fn choose_genes(
         kept = chosen.into_iter().map(|g| kept[g as usize]).collect();
     }
     let genes = pick(&names, &kept);
-    let programs =
+    let mut programs =
         GenePrograms::new(sets, &genes, &choice.programs).map_err(|e| with_way_out(e, cells, sets, options))?;
+    programs.turned = turned;
     let left = within(&programs);
     if left.len() == genes.len() {
         return Ok((genes, programs));
     }
     let genes = pick(&genes, &left);
-    let programs = GenePrograms::new(sets, &genes, &choice.programs)?;
-    Ok((genes, programs))
+    let left = GenePrograms { turned: programs.turned.take(), ..GenePrograms::new(sets, &genes, &choice.programs)? };
+    Ok((genes, left))
 }
 
 /// Says where the genes of the sets are, when the slot in use has too few of them.

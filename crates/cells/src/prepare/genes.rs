@@ -1,11 +1,13 @@
 //! Aligning the genes of the data with the genes of the model: always by name, always reordered.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use scgraft_numeric::names::nearest_first;
 
-use super::{PrepareOptions, PrepareReport, Warning, gene_names, values};
-use crate::{Cells, CellsError, Column, Csr, Frame, Matrix};
+use super::{Kind, PrepareOptions, PrepareReport, Warning, gene_names, values};
+use crate::orthologs::Dictionary;
+use crate::{Cells, CellsError, Column, Csr, Frame, Matrix, Turned};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -66,7 +68,7 @@ fn unique(names: &[String], slot: &str) -> Result<(), CellsError> {
     })
 }
 
-/// Where each gene of the model stands in the data.
+/// Where each gene of the model stands in the data: nowhere, in a column, or in several whose counts are summed.
 pub(super) fn align(
     genes: &[String],
     names: &[String],
@@ -75,7 +77,7 @@ pub(super) fn align(
     cells: &Cells,
     options: &PrepareOptions,
     report: &mut PrepareReport,
-) -> Result<Vec<Option<usize>>, CellsError> {
+) -> Result<Vec<Vec<usize>>, CellsError> {
     unique(genes, "the genes of the model")?;
     if let Some(first) = genes.iter().position(|g| g.trim().is_empty()) {
         let n = genes.iter().filter(|g| g.trim().is_empty()).count();
@@ -89,23 +91,36 @@ pub(super) fn align(
     let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let as_written: HashSet<&str> = genes.iter().map(String::as_str).collect();
     let written = names;
-    let names: &[String] = &written.iter().map(|name| options.gene_names.apply(name)).collect::<Vec<_>>();
-    let mut position: HashMap<&str, usize> = HashMap::with_capacity(genes.len());
+    let own: Vec<String> = written.iter().map(|name| options.gene_names.apply(name)).collect();
+    let dictionary = options.orthologs.as_ref().map(|o| o.between(("the data", &own), &keys, &options.gene_names));
+    let dictionary = dictionary.transpose()?;
+    // What a gene of the data becomes: itself where the table does not have it, nothing where no rule says what.
+    let turn = |name: &String| match dictionary.as_ref().and_then(|d| d.of(name)) {
+        None => Some((name.clone(), false)),
+        Some(to) => {
+            let mut there = to.iter().filter(|t| wanted.contains(t.as_str()));
+            there.next().filter(|_| there.next().is_none()).map(|t| (t.clone(), true))
+        }
+    };
+    let turned: Vec<Option<(String, bool)>> = own.iter().map(turn).collect();
+    let mut position: HashMap<&str, Vec<usize>> = HashMap::with_capacity(genes.len());
+    let by_table = |i: usize| turned[i].as_ref().is_some_and(|t| t.1);
+    let exact = |i: usize| as_written.contains(written[i].as_str());
+    // Of two names that become one, the one that is written as the model has it.
+    let rank = |i: usize| (!by_table(i), exact(i));
     let mut used_twice = false;
     let mut useless: HashSet<&str> = HashSet::new();
     let mut others: HashSet<&str> = HashSet::new();
-    for (i, name) in names.iter().enumerate() {
-        if wanted.contains(name.as_str()) {
-            let exact = |i: usize| as_written.contains(written[i].as_str());
-            match position.get(name.as_str()) {
-                // Of two names that become one, the one that is written as the model has it.
-                Some(&before) if exact(before) && !exact(i) => {}
-                Some(&before) if exact(i) && !exact(before) => {
-                    position.insert(name, i);
-                }
-                Some(_) => used_twice = true,
-                None => {
-                    position.insert(name, i);
+    for (i, name) in turned.iter().enumerate().filter_map(|(i, t)| t.as_ref().map(|(name, _)| (i, name.as_str()))) {
+        if wanted.contains(name) {
+            let there = position.entry(name).or_default();
+            match there.first().map(|&before| rank(i).cmp(&rank(before))) {
+                None => there.push(i),
+                Some(Ordering::Greater) => *there = vec![i],
+                Some(Ordering::Less) => {}
+                Some(Ordering::Equal) => {
+                    used_twice |= !by_table(i) || there.iter().any(|&before| own[before] == own[i]);
+                    there.push(i);
                 }
             }
         } else if name.trim().is_empty() || !others.insert(name) {
@@ -113,17 +128,27 @@ pub(super) fn align(
         }
     }
     if used_twice {
-        let used: Vec<String> = names.iter().filter(|n| wanted.contains(n.as_str())).cloned().collect();
+        let used = turned.iter().zip(&own).filter_map(|(t, own)| t.as_ref().map(|(name, by)| (name, by, own)));
+        let used = used.filter(|(name, ..)| wanted.contains(name.as_str()));
+        let used: Vec<String> = used.map(|(name, &by, own)| if by { own.clone() } else { name.clone() }).collect();
         unique(&used, slot)?;
     }
     if !useless.is_empty() {
         report.warnings.push(Warning::UnusedGeneNames { n: useless.len(), slot: slot.into() });
     }
-    let sources: Vec<Option<usize>> = keys.iter().map(|g| position.get(g.as_str()).copied()).collect();
+    let sources: Vec<Vec<usize>> = keys.iter().map(|g| position.get(g.as_str()).cloned().unwrap_or_default()).collect();
+    if options.kind == Kind::LogNormalised && sources.iter().any(|s| s.len() > 1) {
+        return Err(CellsError::Option {
+            what: "the rule for orthologs",
+            expected: "one-to-one or best for log-normalised values, of which there are no sums",
+            found: "all".into(),
+        });
+    }
     let missing: Vec<String> =
-        genes.iter().zip(&sources).filter(|(_, s)| s.is_none()).map(|(g, _)| g.clone()).collect();
+        genes.iter().zip(&sources).filter(|(_, s)| s.is_empty()).map(|(g, _)| g.clone()).collect();
+    report.orthologs = dictionary.as_ref().map(|d| told(d, &keys, &sources, &own, &turned, &wanted));
     report.n_model_genes = genes.len();
-    report.n_data_genes = names.len();
+    report.n_data_genes = written.len();
     report.missing_genes = missing;
     let overlap = report.overlap();
     let none_found = report.missing_genes.len() == genes.len();
@@ -151,6 +176,36 @@ pub(super) fn align(
         });
     }
     Ok(sources)
+}
+
+/// What a table of orthologs did for the genes of the model.
+fn told(
+    dictionary: &Dictionary,
+    keys: &[String],
+    sources: &[Vec<usize>],
+    own: &[String],
+    turned: &[Option<(String, bool)>],
+    wanted: &HashSet<&str>,
+) -> Turned {
+    let mut out = Turned::default();
+    for (gene, from) in keys.iter().zip(sources) {
+        let by_table = |i: &usize| turned[*i].as_ref().is_some_and(|t| t.1);
+        match from.first().map(by_table) {
+            Some(true) => out.turned += 1,
+            Some(false) => out.as_written += 1,
+            None if dictionary.reaches(gene) => out.ambiguous += 1,
+            None => out.lost += 1,
+        }
+    }
+    for (own, turned) in own.iter().zip(turned) {
+        match turned {
+            Some((to, true)) => out.pairs.push((own.clone(), Some(to.clone()))),
+            // Their names alone would match.
+            None if wanted.contains(own.as_str()) => out.pairs.push((own.clone(), None)),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// What would find more of the genes of gene sets; empty where nothing would.
@@ -191,7 +246,10 @@ fn hint(
         offers.push((other.matched, other.told));
     }
     if let Some((rules, n)) = gene_names::best(wanted, names) {
-        let species = if rules.to_string() == "upper" { " (is this another species?)" } else { "" };
+        let species = match rules.to_string() == "upper" {
+            true => " (is this another species? Then a table of orthologs finds more: --orthologs)",
+            false => "",
+        };
         offers.push((n, format!("with --gene-names {rules} {{}} of them would match{species}")));
     }
     if offers.iter().all(|(n, _)| *n <= found) {
@@ -206,8 +264,43 @@ fn hint(
     (n > found).then(|| format!("But {}.", offer.replace("{}", &n.to_string())))
 }
 
-/// The columns named, as compressed rows without zeros.
-pub(super) fn take(matrix: &Matrix, sources: &[Option<usize>]) -> Csr {
+/// The columns named, as compressed rows without zeros; of several for one gene the sum.
+pub(super) fn take(matrix: &Matrix, sources: &[Vec<usize>]) -> Csr {
+    // A column of its own for every source first.
+    let mut flat: Vec<Option<usize>> = Vec::with_capacity(sources.len());
+    let mut gene: Vec<u32> = Vec::with_capacity(sources.len());
+    for (j, from) in (0u32..).zip(sources) {
+        let n = flat.len();
+        flat.extend(from.iter().map(|&s| Some(s)));
+        flat.resize(flat.len().max(n + 1), None);
+        gene.resize(flat.len(), j);
+    }
+    let columns = columns(matrix, &flat);
+    if flat.len() == sources.len() { columns } else { summed(&columns, &gene, sources.len()) }
+}
+
+/// Columns of one gene, which stand side by side, as one.
+fn summed(columns: &Csr, gene: &[u32], n_genes: usize) -> Csr {
+    let mut out = Csr { n_rows: columns.n_rows, n_cols: n_genes, indptr: vec![0], ..Csr::default() };
+    for i in 0..columns.n_rows {
+        let (at, values) = columns.row(i);
+        let start = out.indices.len();
+        for (&c, &value) in at.iter().zip(values) {
+            let g = gene[c as usize];
+            match out.values.last_mut() {
+                Some(sum) if out.indices.len() > start && out.indices.last() == Some(&g) => *sum += value,
+                _ => {
+                    out.indices.push(g);
+                    out.values.push(value);
+                }
+            }
+        }
+        out.indptr.push(out.indices.len());
+    }
+    out
+}
+
+fn columns(matrix: &Matrix, sources: &[Option<usize>]) -> Csr {
     match matrix {
         Matrix::Sparse(m) => m.select_columns(sources),
         Matrix::Dense(m) => {

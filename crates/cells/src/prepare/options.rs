@@ -1,10 +1,11 @@
 //! What to take from the data, and where it stands.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::gene_names::GeneNames;
 use super::values;
-use crate::{Cells, CellsError, Frame, Matrix};
+use crate::{Cells, CellsError, Frame, GeneSet, Matrix, Orthologs, Turned};
 
 /// What the expression values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -124,6 +125,9 @@ pub struct PrepareOptions {
     pub gene_column: Option<String>,
     /// What is looked past when names of genes are matched. For a reference the model's genes are named so.
     pub gene_names: GeneNames,
+    /// Orthologs, where names are of another species: of a query its genes become the model's, for a reference the genes of
+    /// gene sets become the data's.
+    pub orthologs: Option<Arc<Orthologs>>,
     /// What to do about counts that are not whole, as corrected ones are.
     pub fractions: Fractions,
     /// Where the condition comes from.
@@ -148,6 +152,16 @@ pub struct PrepareOptions {
 impl PrepareOptions {
     /// A smaller share of the model's genes in the data than this gives a warning.
     pub const GOOD_OVERLAP: f64 = 0.8;
+
+    /// Gene sets as these genes are named: without what is looked past, turned to their species.
+    ///
+    /// # Errors
+    /// Of [`Orthologs::of_sets`].
+    pub fn name_sets(&self, sets: &[GeneSet], genes: &[String]) -> Result<(Vec<GeneSet>, Option<Turned>), CellsError> {
+        let Some(orthologs) = &self.orthologs else { return Ok((self.gene_names.of_sets(sets), None)) };
+        let genes: Vec<String> = genes.iter().map(|g| self.gene_names.apply(g)).collect();
+        orthologs.of_sets(sets, &genes, &self.gene_names).map(|(sets, told)| (sets, Some(told)))
+    }
 }
 
 impl Default for PrepareOptions {
@@ -157,6 +171,7 @@ impl Default for PrepareOptions {
             kind: Kind::Counts,
             gene_column: None,
             gene_names: GeneNames::default(),
+            orthologs: None,
             fractions: Fractions::default(),
             condition: ConditionSource::Constant("all".into()),
             label: None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Turned;
 use crate::error::shortened;
 use crate::frame::missing_words_told;
 
@@ -12,6 +13,8 @@ pub struct PrepareReport {
     pub missing_genes: Vec<String>,
     /// Genes of the model.
     pub n_model_genes: usize,
+    /// What became of the model's genes, where a table of orthologs was used.
+    pub orthologs: Option<Turned>,
     /// Genes of the data, in the slot used.
     pub n_data_genes: usize,
     /// Conditions of these cells that the model knows.

@@ -1,6 +1,7 @@
 //! `scgraft plot`: single pictures.
 
 mod cells;
+mod relations;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ Examples:
   scgraft plot confusion mapped.h5ad --labels cell_type -o confusion.svg
   scgraft plot sankey mapped.h5ad --labels cell_type --truth given_type -o flows.svg
   scgraft plot reliability mapped.h5ad --labels cell_type -o reliability.svg
+  scgraft plot correlation mapped.h5ad --program 'REACTOME_*' --tsv correlations.tsv -o correlation.png
+  scgraft plot overlap reference.scgraft --enriched mapped.h5ad -o overlap.png
+  scgraft plot members reference.scgraft --enriched mapped.h5ad --top 10 --tsv members.tsv -o members.png
   scgraft plot metrics metrics.tsv -o metrics.png --size 1600x700";
 
 /// Draw a picture (PNG or SVG).
@@ -89,6 +93,12 @@ pub(crate) enum What {
     Sankey(results::Labels),
     /// Confidence of transferred labels against how often they are right
     Reliability(results::Labels),
+    /// Correlation of the scores of programs, alike ones together
+    Correlation(relations::Correlation),
+    /// Overlap of the genes of programs (Jaccard), alike ones together
+    Overlap(relations::Genes),
+    /// Which genes programs share: decoder weights, gene by program
+    Members(relations::Genes),
     /// The metric table that `evaluate --tsv` wrote
     Metrics(results::MetricTable),
 }
@@ -109,6 +119,9 @@ impl Plot {
             What::Confusion(p) => p.confusion(to)?,
             What::Sankey(p) => p.sankey(to)?,
             What::Reliability(p) => p.reliability(to)?,
+            What::Correlation(p) => p.draw(to)?,
+            What::Overlap(p) => p.overlap(to)?,
+            What::Members(p) => p.members(to)?,
             What::Metrics(p) => p.draw(to)?,
         }
         let written = files::shown(&canvas.written);

@@ -12,9 +12,11 @@ mod killed;
 mod models;
 mod odd_data;
 mod outputs;
+mod programs;
 mod proteins;
 mod real_data;
 mod remote;
+mod species;
 mod workflow;
 
 use std::path::{Path, PathBuf};

@@ -18,9 +18,10 @@
 //! 6. x ~ NB(μ, θ),  θ = exp(Θ[s])   (or squared error)
 //!
 //! Loss
-//! 7. E[−ln p(x | z)] + w_kl KL(q ‖ N(0, 1)) + w_hsic Σ_new √HSIC(z_new, z_rest)
+//! 7. E[−ln p(x | z)] + w_kl KL(q ‖ N(0, 1)) + w_hsic Σ_new √HSIC(z_new, z_rest), new: free programs, of a reference in
+//!    its training and of a query in surgery
 //! 8. after each step of size η: soft threshold η·w_l1 outside soft gene sets; group lasso
-//!    η·w_lasso on each reference program; soft threshold η·w_new on free programs
+//!    η·w_lasso on each reference program, free ones among them; soft threshold η·w_new on free programs
 //!
 //! With labels, some of which may be missing
 //! 9. p(y | z) = softmax(C z + c);   the loss gains w_class times −ln p(y | z), mean over the labelled cells. C starts at 0,
@@ -214,6 +215,8 @@ struct Expimap {
     n_genes: usize,
     encoder: Encoder,
     programs: Vec<SegmentWeights>,
+    /// Number of free programs that HSIC is of: the last latent dimensions, but not a reference's in surgery.
+    n_free: usize,
     decoder_condition: ParamId,
     dispersion: Option<ParamId>,
     classifier: Option<LinearClassifier>,
@@ -245,7 +248,11 @@ fn build(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), 
         before += segment.programs.len();
     }
     let classifier = LinearClassifier::new(&mut p, header);
-    let network = Expimap { config, n_genes: genes, encoder, programs, decoder_condition, dispersion, classifier };
+    let of_graft = header.segments.last().is_some_and(|s| s.origin.is_some());
+    let counts = of_graft || header.grafts.is_empty();
+    let n_free = programs.last().filter(|_| counts).map_or(0, SegmentWeights::n_free);
+    let network =
+        Expimap { config, n_genes: genes, encoder, programs, n_free, decoder_condition, dispersion, classifier };
     Ok((p, Box::new(network)))
 }
 
@@ -256,11 +263,6 @@ impl Expimap {
             Likelihood::Mse => Output::Identity,
         };
         self.config.output.unwrap_or(default).link()
-    }
-
-    /// Number of free programs, the last latent dimensions that are.
-    fn n_free(&self) -> usize {
-        self.programs.last().map_or(0, SegmentWeights::n_free)
     }
 
     /// 4, 5 and 6 with the programs that have joined.
@@ -322,8 +324,8 @@ impl Network for Expimap {
         let kl = t.kl_standard_normal(q.mean, q.log_variance, VARIANCE_FLOOR); // 7
         let mut terms =
             vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, kl_weight)];
-        if self.n_free() > 0 && self.config.hsic_weight > 0.0 {
-            let value = t.hsic(z, self.n_free(), self.config.hsic_joint); // 7
+        if self.n_free > 0 && self.config.hsic_weight > 0.0 {
+            let value = t.hsic(z, self.n_free, self.config.hsic_joint); // 7
             terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));
         }
         if let Some(classifier) = self.classifier.as_ref().filter(|_| !batch.label.codes.is_empty()) {
@@ -401,6 +403,35 @@ mod tests {
         let l = values(&model, "decoder.condition");
         assert!((0..5).all(|g| (l[10 + g] - 0.5 * (l[g] + l[5 + g])).abs() < 1e-6), "{l:?}");
         assert!(values(&model, "decoder.programs").iter().all(|&w| w > 0.0));
+    }
+
+    #[test]
+    fn a_reference_may_have_free_programs() {
+        let genes = (0..5).map(|g| format!("g{g}")).collect();
+        let segment = |membership, programs| Segment { origin: None, membership, programs };
+        let header = Header {
+            known: Known { genes, conditions: vec!["a".into(), "b".into()], ..Known::default() },
+            segments: vec![
+                segment(Membership::Hard, vec![program("p", &[0, 1, 2])]),
+                segment(Membership::Free, vec![program("free_1", &[]), program("free_2", &[])]),
+            ],
+            ..Header::default()
+        };
+        let made = || Model::new("expimap", &json!({ "hidden": [4] }), header.clone(), 1).unwrap();
+        let model = made();
+        let free = values(&model, "decoder.free");
+        assert_eq!(free.len(), 10);
+        assert!(free.iter().all(|w| *w != 0.0 && w.abs() <= 1.0 / 3f32.sqrt()), "{free:?}");
+        // It is part of the reference: of its hash, of every surgery, and no surgery trains it.
+        let graft = model.surgery(&Surgery::adaptor("c"), &Newcomers::of(["c"]), 2).unwrap();
+        assert_eq!(graft.reference_hash(), model.reference_hash());
+        assert!(!graft.params.get(graft.params.id("decoder.free").unwrap()).is_trainable());
+        let mut other = made();
+        let id = other.params.id("decoder.free").unwrap();
+        other.params.write(id)[3] += 1.0;
+        assert_ne!(other.reference_hash(), model.reference_hash());
+        let attached = model.attach(&graft.adaptors(&model.reference_hash()).unwrap()).unwrap();
+        assert_eq!(values(&attached, "decoder.free"), free);
     }
 
     #[test]

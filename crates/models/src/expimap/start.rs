@@ -14,7 +14,7 @@ pub(super) fn of_segment(config: &ExpimapConfig, segment: &Segment, before: usiz
     if !config.gene_set_start {
         return Init::FanIn(own);
     }
-    let columns = if segment.origin.is_none() { own } else { before + own };
+    let columns = before + own;
     match segment.membership {
         Membership::Hard => Init::Positive(columns),
         Membership::Soft => Init::PositiveMembers(columns, segment.mask(n_genes)),

@@ -1,0 +1,167 @@
+//! Pictures of how programs relate: correlation of scores, overlap of genes, which genes they share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use scgraft::cells::choose_names;
+use scgraft::io::write_table;
+use scgraft::programs::{ProgramSummary, programs};
+use scgraft::relations::{gene_overlaps, matrix_table, membership, score_correlations};
+use scgraft::report::Heatmap;
+use scgraft::slots;
+
+use super::Canvas;
+use crate::direction::Direction;
+use crate::{encode, files, input, remote};
+
+#[derive(Args)]
+pub(crate) struct Correlation {
+    /// A mapped query, or a reference with its embedding
+    pub mapped: PathBuf,
+    /// Programs; `*` stands for any text, `?` for any letter [default: all active ones]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub program: Vec<String>,
+    #[command(flatten)]
+    pub enriched: Enriched,
+    #[command(flatten)]
+    pub direction: Direction,
+    /// Write the correlations as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Programs of a test.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Enriched {
+    /// Only programs that a test found enriched: the file that `enrich` wrote to
+    #[arg(long, value_name = "FILE")]
+    pub enriched: Option<PathBuf>,
+    /// Name of that test [default: the only one]
+    #[arg(long, value_name = "NAME", requires = "enriched")]
+    pub test: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct Genes {
+    /// A model
+    pub model: PathBuf,
+    /// Programs; `*` stands for any text, `?` for any letter [default: all active ones]
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub program: Vec<String>,
+    #[command(flatten)]
+    pub enriched: Enriched,
+    /// Heaviest genes of a program that count [default: all for the overlap, 10 for the members]
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    /// Write the numbers as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+    /// Picture
+    #[arg(long = "output", short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+impl Enriched {
+    /// Names of the programs that the test found enriched; `None` where none was asked for.
+    fn read(&self) -> Result<Option<Vec<String>>> {
+        let Some(path) = &self.enriched else { return Ok(None) };
+        let (cells, _) = encode::stored(path, slots::LATENT)?;
+        let tests = slots::tests(&cells);
+        let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
+        let found = match &self.test {
+            Some(name) => tests.iter().find(|t| t.0 == *name),
+            None if tests.len() == 1 => tests.first(),
+            None => None,
+        };
+        let file = path.display();
+        let Some((name, table)) = found else {
+            let near = input::nearest_first(self.test.as_deref().unwrap_or(""), &names);
+            bail!("{file}: choose one of its tests with --test: {near}");
+        };
+        let column = |name: &str| table.column(name).with_context(|| format!("{file}: the test has no column {name}"));
+        let (programs, marks) = (column("program")?.texts(), column("enriched")?);
+        let mut out: Vec<String> = programs
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| marks.text(*i).is_some_and(|t| t == "true" || t == "True"))
+            .filter_map(|(_, p)| p)
+            .collect();
+        out.sort_unstable();
+        out.dedup();
+        if out.is_empty() {
+            bail!("{file}: the test `{name}` found no program enriched");
+        }
+        Ok(Some(out))
+    }
+
+    fn inputs(&self) -> Vec<&Path> {
+        self.enriched.iter().map(PathBuf::as_path).collect()
+    }
+}
+
+/// Names that are of the patterns and, where a test was named, enriched in it.
+fn chosen(all: &[&str], patterns: &[String], enriched: &Enriched) -> Result<Vec<String>> {
+    let kept = choose_names(all, patterns, &[]).map_err(scgraft::Error::from)?;
+    let enriched = enriched.read()?;
+    let wanted = |n: &str| enriched.as_ref().is_none_or(|e| e.iter().any(|p| p == n));
+    let out: Vec<String> =
+        all.iter().zip(kept).filter(|(n, k)| *k && wanted(n)).map(|(n, _)| (*n).to_owned()).collect();
+    if out.len() < 2 {
+        bail!("two active programs or more are needed, {} found", out.len());
+    }
+    Ok(out)
+}
+
+impl Correlation {
+    pub fn draw(self, to: &mut Canvas) -> Result<()> {
+        let inputs = [&[self.mapped.as_path()][..], &self.enriched.inputs()].concat();
+        files::check_outputs([&self.output].into_iter().chain(&self.tsv), &inputs)?;
+        let (_, e) = encode::stored(&self.mapped, slots::LATENT)?;
+        let e = self.direction.apply(e, &self.mapped)?;
+        let active: Vec<&str> = e.names.iter().zip(&e.active).filter(|(_, a)| **a).map(|(n, _)| n.as_str()).collect();
+        let names = chosen(&active, &self.program, &self.enriched)?;
+        let found = score_correlations(&e.select(&names).context("no such program")?)?;
+        if let Some(path) = &self.tsv {
+            write_table(path, &found.table())?;
+        }
+        to.save(&found.picture("", "correlation", true), &self.output)
+    }
+}
+
+impl Genes {
+    fn read(&self) -> Result<Vec<ProgramSummary>> {
+        let inputs = [&[self.model.as_path()][..], &self.enriched.inputs()].concat();
+        files::check_outputs([&self.output].into_iter().chain(&self.tsv), &inputs)?;
+        let model = remote::model(&self.model)?;
+        let Some(all) = programs(&model, &[])? else {
+            bail!("the dimensions of a {} model are not gene programs", model.entry.name);
+        };
+        let active: Vec<&str> = all.iter().filter(|p| p.is_active()).map(|p| p.name.as_str()).collect();
+        let names = chosen(&active, &self.program, &self.enriched)?;
+        Ok(all.into_iter().filter(|p| names.contains(&p.name)).collect())
+    }
+
+    pub fn overlap(self, to: &mut Canvas) -> Result<()> {
+        let programs = self.read()?;
+        let found = gene_overlaps(&programs.iter().collect::<Vec<_>>(), self.top.unwrap_or(usize::MAX));
+        if let Some(path) = &self.tsv {
+            write_table(path, &found.table())?;
+        }
+        to.save(&found.picture("", "Jaccard index", false), &self.output)
+    }
+
+    pub fn members(self, to: &mut Canvas) -> Result<()> {
+        let programs = self.read()?;
+        let (genes, found) = membership(&programs.iter().collect::<Vec<_>>(), self.top.unwrap_or(10));
+        if let Some(path) = &self.tsv {
+            write_table(path, &matrix_table("gene", &genes, &found.programs, &found.values))?;
+        }
+        let value = "decoder weight".to_owned();
+        let (columns, values) = (found.programs, found.values);
+        to.save(&Heatmap { rows: genes, columns, values, value, diverging: true, title: String::new() }, &self.output)
+    }
+}
