@@ -1,5 +1,7 @@
 //! Columns of obs as analyses take them.
 
+use std::collections::HashMap;
+
 use scgraft_cells::{Cells, Coded, Column, missing_words_told};
 
 use crate::Error;
@@ -72,4 +74,34 @@ pub fn joined(cells: &Cells, columns: &[String]) -> Coded {
 pub(crate) fn narrow((coded, rows): &(Coded, Vec<usize>), kept: &[usize]) -> Coded {
     let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
     Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
+}
+
+/// Columns of several parts, one below the other; a part without one is empty. Numbers stay numbers where all parts have
+/// them, truth values and categories likewise (the first part's first); anything else is text.
+pub fn stacked(parts: &[(Option<&Column>, usize)]) -> Column {
+    let all = |is: fn(&Column) -> bool| parts.iter().all(|(c, _)| c.is_none_or(is));
+    let rows = || parts.iter().flat_map(|&(c, n)| (0..n).map(move |i| (c, i)));
+    if all(|c| matches!(c, Column::Integer(_))) {
+        let whole = |(c, i): (Option<&Column>, usize)| if let Some(Column::Integer(v)) = c { v[i] } else { None };
+        return Column::Integer(rows().map(whole).collect());
+    }
+    if all(|c| matches!(c, Column::Real(_) | Column::Integer(_))) {
+        return Column::Real(rows().map(|(c, i)| c.and_then(|c| c.number(i)).unwrap_or(f64::NAN)).collect());
+    }
+    if all(|c| matches!(c, Column::Boolean(_))) {
+        return Column::Boolean(rows().map(|(c, i)| c.and_then(|c| c.number(i)).map(|v| v > 0.0)).collect());
+    }
+    if !all(|c| matches!(c, Column::Categorical { .. })) {
+        return Column::Text(rows().map(|(c, i)| c.and_then(|c| c.text(i))).collect());
+    }
+    let (mut levels, mut ordered) = (Vec::<String>::new(), true);
+    for column in parts.iter().filter_map(|(c, _)| *c) {
+        if let Column::Categorical { categories, ordered: own, .. } = column {
+            ordered &= *own && (levels.is_empty() || levels == *categories);
+            levels.extend(categories.iter().filter(|c| !levels.contains(c)).cloned().collect::<Vec<_>>());
+        }
+    }
+    let at: HashMap<String, i32> = levels.iter().cloned().zip(0..).collect();
+    let code = |(c, i): (Option<&Column>, usize)| c.and_then(|c| c.text(i)).map_or(-1, |text| at[&text]);
+    Column::Categorical { codes: rows().map(code).collect(), categories: levels, ordered }
 }

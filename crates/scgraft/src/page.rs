@@ -113,8 +113,11 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
         return Ok(None);
     }
     let (groups, rows) = columns::coded(parts.cells, "the mapped file", &column)?;
-    let e = if rows.len() == parts.cells.n_cells() { parts.query.clone() } else { parts.query.select_cells(&rows) };
-    Ok(Some(pictures::grid(&e, &column, &groups, &[], PROGRAMS_OF_GROUP)?.colors))
+    let mut codes = vec![-1; parts.cells.n_cells()];
+    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = code as i32);
+    let programs = pictures::kept_programs(parts.query);
+    let title = format!("Programs by {column}");
+    Ok(Some(pictures::grid(title, (&codes, &groups.levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
 }
 
 /// Reference and query in the plane.
