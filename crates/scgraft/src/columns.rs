@@ -105,3 +105,33 @@ pub fn stacked(parts: &[(Option<&Column>, usize)]) -> Column {
     let code = |(c, i): (Option<&Column>, usize)| c.and_then(|c| c.text(i)).map_or(-1, |text| at[&text]);
     Column::Categorical { codes: rows().map(code).collect(), categories: levels, ordered }
 }
+
+/// Texts as categories, sorted; a missing one has no category.
+pub(crate) fn categorical<S: AsRef<str>>(texts: &[Option<S>]) -> Column {
+    let mut categories: Vec<String> = texts.iter().flatten().map(|t| t.as_ref().to_owned()).collect();
+    categories.sort_unstable();
+    categories.dedup();
+    let code =
+        |t: &Option<S>| t.as_ref().and_then(|t| categories.binary_search_by(|c| c.as_str().cmp(t.as_ref())).ok());
+    let codes = texts.iter().map(|t| code(t).map_or(-1, |c| c as i32)).collect();
+    Column::Categorical { codes, categories, ordered: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_below_each_other_keep_their_kind() {
+        let categories = |values: &[&str]| Column::categorical(values);
+        let (a, b) = (categories(&["y", "x"]), categories(&["z", "x"]));
+        let both = stacked(&[(Some(&a), 2), (None, 1), (Some(&b), 2)]);
+        let levels = ["x", "y", "z"].map(str::to_owned).to_vec();
+        assert_eq!(both, Column::Categorical { codes: vec![1, 0, -1, 2, 0], categories: levels, ordered: false });
+        let (whole, real) = (Column::Integer(vec![Some(9_007_199_254_740_993)]), Column::Real(vec![0.5]));
+        assert_eq!(stacked(&[(None, 1), (Some(&whole), 1)]), Column::Integer(vec![None, Some(9_007_199_254_740_993)]));
+        let Column::Real(values) = stacked(&[(Some(&real), 1), (None, 1)]) else { panic!() };
+        assert!(values[0] == 0.5 && values[1].is_nan());
+        assert_eq!(stacked(&[(Some(&a), 2), (Some(&real), 1)]).texts(), ["y", "x", "0.5"].map(|t| Some(t.to_owned())));
+    }
+}

@@ -304,3 +304,148 @@ fn arrays(key: &str, (a, x): (&Cells, &Array), (b, y): (&Cells, &Array)) -> Resu
     }
     Ok(Array::Dense(below(&x, &y)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enrich::{EnrichPlan, enrich};
+    use crate::go_on;
+    use scgraft_analysis::programs::{Comparison, ProgramTestOptions};
+    use scgraft_numeric::random::Random;
+
+    /// Cells at these means (with noise), with their labels in a column, and counts of these genes: cell i has i + 1 of the
+    /// first, 10 (i + 1) of the second and so on.
+    fn cells(of: &[(&str, [f32; 4], usize)], column: &str, genes: &[&str], seed: u64) -> (Cells, Embedding) {
+        let mut random = Random::new(seed, 0);
+        let labels: Vec<&str> = of.iter().flat_map(|(label, _, n)| std::iter::repeat_n(*label, *n)).collect();
+        let n = labels.len();
+        let means = of.iter().flat_map(|(_, mean, n)| std::iter::repeat_n(*mean, *n)).flatten();
+        let mean: Vec<f32> = means.map(|m| m + 0.3 * random.normal() as f32).collect();
+        let mut obs = Frame::new((0..n).map(|i| format!("cell{i}")).collect());
+        obs.set(column, Column::categorical(&labels));
+        let count = |i: usize, j: usize| ((i + 1) * 10usize.pow(j as u32)) as f32;
+        let x = (0..n).flat_map(|i| (0..genes.len()).map(move |j| count(i, j))).collect();
+        let var = Frame::new(genes.iter().map(|g| (*g).to_owned()).collect());
+        let embedding = Embedding {
+            mean: Dense::new(n, 4, mean),
+            variance: Some(Dense::new(n, 4, vec![1.0; 4 * n])),
+            names: ["P0", "P1", "P2", "P3"].map(str::to_owned).to_vec(),
+            direction: vec![1; 4],
+            confidence: vec![1.0; 4],
+            rules: Vec::new(),
+            active: vec![true; 4],
+        };
+        (Cells::new(Matrix::Dense(Dense::new(n, genes.len(), x)), obs, var), embedding)
+    }
+
+    /// A reference of two types, and a query that is shifted as a whole along P3 and has cells that are B but for P2.
+    fn both_sides() -> [(Cells, Embedding); 2] {
+        let reference = [("A", [2.0, 0.0, 0.0, 0.0], 60), ("B", [0.0, 2.0, 0.0, 0.0], 60)];
+        let query =
+            [("A", [2.0, 0.0, 0.0, -1.5], 30), ("B", [0.0, 2.0, 0.0, -1.5], 30), (UNKNOWN, [0.0, 2.0, 3.0, -1.5], 20)];
+        let mut query = cells(&query, "type_pred", &["c", "x", "a"], 2);
+        query.0.obs.set("dose", Column::Real((0..80).map(f64::from).collect()));
+        [cells(&reference, "type", &["a", "b", "c"], 1), query]
+    }
+
+    fn placed<'a>(name: &'a str, (cells, embedding): &'a (Cells, Embedding)) -> Placed<'a> {
+        Placed { name, cells, embedding }
+    }
+
+    #[test]
+    fn a_query_below_its_reference() {
+        let [a, b] = both_sides();
+        let joined = join(&placed("a", &a), &placed("b", &b)).unwrap();
+        let cells = &joined.cells;
+        assert_eq!((joined.n_reference, cells.n_cells(), cells.n_genes()), (120, 200, 2));
+        let text = |column: &str, i: usize| cells.obs.column(column).unwrap().text(i);
+        assert_eq!([text(ORIGIN, 119), text(ORIGIN, 120)].map(Option::unwrap), [REFERENCE, QUERY]);
+        // A label that was carried over: the reference has its own there.
+        assert_eq!([0, 60, 120, 199].map(|i| text("type_pred", i).unwrap()), ["A", "B", "A", UNKNOWN]);
+        assert_eq!((text("type", 0), text("type", 120)), (Some("A".into()), None));
+        assert_eq!((text("dose", 0), text("dose", 125)), (None, Some("5".into())));
+        // Both files have a cell0.
+        assert_eq!([&cells.obs.index[0], &cells.obs.index[120]], ["cell0-reference", "cell0-query"]);
+        // Genes by name: `a` is first in one file and last in the other.
+        assert_eq!(cells.var.index, ["a", "c"]);
+        let x = cells.x.as_ref().unwrap().to_csr().to_dense();
+        assert_eq!((x.row(1), x.row(121)), (&[2.0, 200.0][..], &[200.0, 2.0][..]));
+        assert_eq!(joined.embedding.mean.row(121), b.1.mean.row(1));
+        assert!(joined.left_out.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_the_same_thing_is_left_out_or_refused() {
+        let [mut a, mut b] = both_sides();
+        let Some(Matrix::Dense(x)) = &mut b.0.x else { panic!() };
+        x.values[0] = 0.5;
+        for (of, placed) in [(&mut a.0, false), (&mut b.0, false)] {
+            let n = of.n_cells();
+            let coordinates = Dense::new(n, 2, (0..2 * n).map(|i| i as f32).collect());
+            slots::put_layout(of, slots::UMAP, Layout { coordinates, scale: None, placed });
+        }
+        let joined = join(&placed("a", &a), &placed("b", &b)).unwrap();
+        assert!(joined.cells.x.is_none() && !joined.cells.obsm.contains_key(slots::UMAP));
+        let slots_left: Vec<&str> = joined.left_out.iter().map(|l| l.0.as_str()).collect();
+        assert_eq!(slots_left, ["X", "obsm[\"X_scgraft_umap\"]"]);
+        assert!(joined.left_out[0].1.contains("counts in the reference, other values in the query"));
+        assert!(matches!(joined.takes_part("b", "dose"), Err(Error::ReferenceLacks { .. })));
+        assert!(joined.takes_part("b", "type_pred").is_ok());
+
+        for (of, hash) in [(&mut a.0, "one"), (&mut b.0, "another")] {
+            slots::put_note(of, "reference", Uns::Text(hash.into()));
+        }
+        let error = join(&placed("a", &a), &placed("b", &b)).unwrap_err().to_string();
+        assert!(error.contains("b: ") && error.contains("model of a"), "{error}");
+        b.1.names[3] = "other".into();
+        assert!(embedding(&placed("a", &a), &placed("b", &b)).is_err());
+    }
+
+    #[test]
+    fn the_planted_program_tells_what_the_reference_does_not_know() {
+        let [a, b] = both_sides();
+        let (reference, query) = (placed("a", &a), placed("b", &b));
+        let joined = join(&reference, &query).unwrap();
+        let exact = (5, &Search::Exact);
+        // By the query alone, and against the nearest cells of the reference, from which its shift sets them apart as well.
+        for (joined, word, n) in [(None, KNOWN, 60), (Some(&joined), NEAREST, 0)] {
+            let (rows, column) = against_known(&query, "type", joined, exact).unwrap();
+            let (all, embedding) = joined.map_or((&b.0, &b.1), |j| (&j.cells, &j.embedding));
+            let mut cells = all.select_cells(&rows);
+            cells.obs.set(KNOWLEDGE, column);
+            if joined.is_some() {
+                let near: Vec<usize> = rows[20..].to_vec();
+                assert!(near.iter().all(|i| (60..120).contains(i)), "all are of type B: {near:?}");
+                assert!((5..=60).contains(&near.len()));
+            } else {
+                assert_eq!(rows.len() - 20, n);
+            }
+            let test = ProgramTestOptions {
+                groups: Some(vec![NOT_KNOWN.into()]),
+                comparison: Comparison::Groups(vec![word.into()]),
+                min_cells: 5,
+                ..ProgramTestOptions::default()
+            };
+            let plan = EnrichPlan { groups: KNOWLEDGE.into(), test, ..EnrichPlan::default() };
+            let found = enrich((&cells, "b"), &embedding.select_cells(&rows), &plan, None, &mut go_on).unwrap();
+            let first = &found.test.rows[0];
+            assert_eq!((first.name.as_str(), first.enriched(), first.n_group), ("P2", true, 20));
+            // Φ(3 / √2), with noise of sd 0.3 on either side: Φ(3 / √(2 + 0.18)) = 0.979, its log odds.
+            assert!((first.log_bayes_factor - 3.84).abs() < 0.6, "{}", first.log_bayes_factor);
+        }
+        let mut known = b.clone();
+        known.0.obs.set("type_pred", Column::categorical(&["A"; 80]));
+        let error = against_known(&placed("b", &known), "type", None, exact).unwrap_err().to_string();
+        assert!(error.contains("knows them all"), "{error}");
+    }
+
+    #[test]
+    fn the_reference_as_one_group() {
+        let [a, b] = both_sides();
+        let mut joined = join(&placed("a", &a), &placed("b", &b)).unwrap();
+        joined.reference_as_group("b", "type_pred").unwrap();
+        let column = joined.cells.obs.column("type_pred").unwrap();
+        assert!((0..120).all(|i| column.text(i).as_deref() == Some(REFERENCE)));
+        assert_eq!(column.text(120).as_deref(), Some("A"));
+    }
+}

@@ -318,3 +318,103 @@ fn of_obsm(cells: &Cells, key: &str, column: &str) -> Option<Vec<f32>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Embedding;
+    use scgraft_cells::Matrix;
+
+    /// Two cells with these counts of `CD4` and of another gene, a program and a table of proteins that has a `CD4` too.
+    fn cells(counts: [f32; 4]) -> (Cells, Embedding) {
+        let mut obs = Frame::new(vec!["one".into(), "two".into()]);
+        obs.set("depth", Column::Real(vec![1.0, 2.0]));
+        let x = Matrix::Dense(Dense::new(2, 2, counts.to_vec()));
+        let mut cells = Cells::new(x, obs, Frame::new(vec!["CD4".into(), "ISG15".into()]));
+        let mut table = Frame::new(cells.obs.index.clone());
+        table.set("CD4", Column::Real(vec![7.0, 8.0]));
+        table.set("IgG", Column::Real(vec![0.0, 1.0]));
+        cells.obsm.insert("proteins".into(), Array::Frame(table));
+        cells.obsm.insert("pca".into(), Array::Dense(Dense::new(2, 2, vec![1.0, 2.0, 3.0, 4.0])));
+        let e = Embedding {
+            mean: Dense::new(2, 1, vec![0.5, -0.5]),
+            variance: None,
+            names: vec!["INTERFERON".into()],
+            direction: vec![-1],
+            confidence: vec![1.0],
+            rules: Vec::new(),
+            active: vec![true],
+        };
+        (cells, e)
+    }
+
+    fn placed<'a>(name: &'a str, (cells, embedding): &'a (Cells, Embedding)) -> Placed<'a> {
+        Placed { name, cells, embedding }
+    }
+
+    fn alone(of: &(Cells, Embedding)) -> Shown<'_> {
+        Shown::new(None, placed("q", of), Slot::X, None).unwrap()
+    }
+
+    #[test]
+    fn a_name_leads_to_one_thing_or_is_said_in_full() {
+        let of = cells([1.0, 3.0, 0.0, 5.0]);
+        let shown = alone(&of);
+        let numbers = |name: &str| shown.value(&shown.place(name).unwrap()).unwrap();
+        assert_eq!(numbers("depth").values, [1.0, 2.0]);
+        // The program's direction is down: scores are turned.
+        assert_eq!((numbers("INTERFERON").values, numbers("INTERFERON").signed), (vec![-0.5, 0.5], true));
+        assert_eq!(numbers("IgG").values, [0.0, 1.0]);
+        assert_eq!(numbers("obsm/proteins:CD4").values, [7.0, 8.0]);
+        assert_eq!(numbers("obsm/pca:1").values, [2.0, 4.0]);
+        let error = shown.place("CD4").unwrap_err().to_string();
+        assert!(error.contains("gene/CD4") && error.contains("obsm/proteins:CD4"), "{error}");
+        for name in ["1", "CD5", "obsm/pca:2", "gene/IgG"] {
+            assert!(matches!(shown.place(name), Err(Error::NoValue { .. })), "{name}");
+        }
+        // ln(1 + 10,000 / 4) of one count in four, where the values are counts.
+        let gene = numbers("gene/CD4");
+        assert!((gene.values[0] - 7.824_446).abs() < 1e-5 && gene.values[1] == 0.0, "{:?}", gene.values);
+        assert_eq!(gene.name, "CD4, log1p of counts per 10,000");
+        let of = cells([0.25, 3.0, 0.0, 5.0]);
+        let shown = alone(&of);
+        let gene = shown.value(&shown.place("gene/CD4").unwrap()).unwrap();
+        assert_eq!((gene.values, gene.name), (vec![0.25, 0.0], "CD4, as in X".to_owned()));
+    }
+
+    #[test]
+    fn the_reference_is_called_so_where_a_column_says_nothing_of_it() {
+        let (mut reference, mut query) = (cells([1.0, 3.0, 0.0, 5.0]), cells([2.0, 2.0, 1.0, 0.0]));
+        reference.0.obs.set("type", Column::categorical(&["A", "B"]));
+        query.0.obs.set("type_pred", Column::categorical(&["B", "B"]));
+        query.0.obs.set("condition", Column::categorical(&["ill", "ill"]));
+        query.0.obsm.insert("dose".into(), Array::Dense(Dense::new(2, 1, vec![4.0, 5.0])));
+        let shown = Shown::new(Some(placed("r", &reference)), placed("q", &query), Slot::X, None).unwrap();
+        assert_eq!(shown.n_reference(), 2);
+        assert_eq!(shown.groups("type_pred").unwrap(), (vec![0, 1, 1, 1], vec!["A".into(), "B".into()]));
+        assert_eq!(shown.groups("condition").unwrap(), (vec![1, 1, 0, 0], vec!["ill".into(), REFERENCE.into()]));
+        let color = |name: &str, grey| shown.coloring(name, grey).unwrap();
+        let codes = |of: &Coloring| match &of.values {
+            ColorValues::Categories { codes, .. } => codes.clone(),
+            ColorValues::Scores { .. } => panic!("no categories"),
+        };
+        assert_eq!(
+            (codes(&color("condition", false)), codes(&color("type_pred", true))),
+            (vec![-1, -1, 0, 0], vec![-1, -1, 1, 1])
+        );
+        assert_eq!(color("condition", false).missing.as_deref(), Some(REFERENCE));
+        let dose = shown.value(&shown.place("obsm/dose:0").unwrap()).unwrap().values;
+        assert!(dose[0].is_nan() && dose[2..] == [4.0, 5.0]);
+        assert!(matches!(shown.groups("depth"), Err(Error::NotGroups { .. })));
+
+        // Counts here and other values there have no common scale; a reference without expression stays grey.
+        let mut logged = reference.clone();
+        logged.0.x = Some(Matrix::Dense(Dense::new(2, 2, vec![0.5; 4])));
+        let shown = Shown::new(Some(placed("r", &logged)), placed("q", &query), Slot::X, None).unwrap();
+        assert!(matches!(shown.value(&Place::Gene("ISG15".into())), Err(Error::TwoScales { .. })));
+        (logged.0.x, logged.0.var) = (None, Frame::new(Vec::new()));
+        let shown = Shown::new(Some(placed("r", &logged)), placed("q", &query), Slot::X, None).unwrap();
+        let gene = shown.value(&Place::Gene("ISG15".into())).unwrap().values;
+        assert!(gene[0].is_nan() && (gene[2] - 5001f32.ln()).abs() < 1e-5 && gene[3] == 0.0, "{gene:?}");
+    }
+}

@@ -4,6 +4,8 @@ mod cells;
 mod results;
 mod source;
 
+pub(crate) use source::Genes;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
