@@ -24,18 +24,21 @@ const EXAMPLES: &str = "\
 A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
 program's genes are up (a program whose direction is unknown is tested as it is). `its genes` says so: up or down in the
 group; `clear` how far the weights agree on it, from 0 (as much up as down) to 1 (all one way). |log BF| ≥ 2.3 counts as
-enriched. Programs that the fit pruned
-are left out.
+enriched. Programs that the fit pruned are left out.
 
 With --reference the cells of the reference are there too. `--versus reference` compares with all of them; without --groups
-the query is compared with them. In any other column both files have their own groups, but a label L that was carried over is
-L_pred in both: `--within cell_type_pred` compares each type with the same type of the reference. scgraft_origin says where
-a cell is from. --unknown asks which programs set apart the cells that the reference does not know (`Unknown` in L_pred):
-against the known cells of the query, which are of the same study and have its new programs too; or with --reference against
-the reference's cells nearest to them. `--within L_best` compares with those of the type most like them.
+the query is compared with them. In any other column both files have their own groups, but a label L that was carried over
+is L_pred in both: `--within cell_type_pred` compares each type with the same type of the reference. scgraft_origin says
+where a cell is from.
 
---donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The
-table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
+--unknown asks which programs set apart the cells that the reference does not know (`Unknown` in L_pred): against the known
+cells of the query, which are of the same study and have its new programs too; or with --reference against the reference's
+cells nearest to them, in the programs that the reference has. `--within L_best` compares with those of the type most like
+them. What is new in such cells is often a program that the reference had no use for: map them with --new-programs or
+--reactivate, so that there is one to find.
+
+--donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The table goes into
+uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
 
 Examples:
   scgraft enrich mapped.h5ad --groups condition --versus control

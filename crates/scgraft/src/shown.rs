@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use scgraft_cells::{Array, Cells, Column, Dense, Frame, Slot, log1p, normalize_total};
+use scgraft_cells::{Array, Cells, Column, Dense, Frame, Matrix, Slot};
 use scgraft_report::{ColorValues, Coloring};
 
 use crate::annotate::Placed;
@@ -205,7 +205,7 @@ impl<'a> Shown<'a> {
 
     /// A gene's expression: log1p of counts per 10,000 where the slot holds counts, else as it is.
     fn gene(&self, gene: &str) -> Result<Value, Error> {
-        let mut found = Vec::new();
+        let mut found: Vec<Option<(bool, Vec<f32>)>> = Vec::new();
         for part in &self.parts {
             // A reference that a model brings has no expression.
             let at = self.genes(part)?.iter().position(|g| g == gene);
@@ -215,9 +215,10 @@ impl<'a> Shown<'a> {
             };
             let (matrix, _, _) = self.slot.find(part.cells)?;
             let counts = are_counts(matrix);
-            let x = matrix.to_csr();
-            let x = if counts { log1p(&normalize_total(&x, Some(TARGET))) } else { x };
-            found.push(Some((counts, x.select_columns(&[Some(at)]).to_dense().values)));
+            let scaled = |(value, total): (f32, f32)| {
+                if counts && value > 0.0 { (TARGET * value / total).ln_1p() } else { value }
+            };
+            found.push(Some((counts, of_gene(matrix, at).map(scaled).collect())));
         }
         let mut kinds: Vec<bool> = found.iter().flatten().map(|f| f.0).collect();
         kinds.dedup();
@@ -303,6 +304,18 @@ impl<'a> Shown<'a> {
 fn find_in<'f>(obs: &'f Frame, of: &str, name: &str) -> Result<&'f Column, Error> {
     let known = || obs.names().into_iter().map(str::to_owned).collect();
     obs.column(name).ok_or_else(|| unknown(format!("{of}: obs"), "column", name, known()))
+}
+
+/// Of every cell the value of a gene, and the sum over all genes.
+fn of_gene(matrix: &Matrix, gene: usize) -> impl Iterator<Item = (f32, f32)> {
+    (0..matrix.shape().0).map(move |i| match matrix {
+        Matrix::Dense(m) => (m.row(i)[gene], m.row(i).iter().sum()),
+        Matrix::Sparse(m) => {
+            let (genes, values) = m.row(i);
+            let at = genes.iter().position(|&g| g as usize == gene);
+            (at.map_or(0.0, |at| values[at]), values.iter().sum())
+        }
+    })
 }
 
 /// A column of an entry of obsm; `None` where the cells have none.

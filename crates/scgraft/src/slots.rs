@@ -29,7 +29,7 @@ use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
-use crate::annotate::{AnnotatedLabels, Annotation};
+use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
 use crate::cluster::{Agreement, Clusters};
 use crate::columns::categorical;
 use crate::embedding::program_weights;
@@ -302,7 +302,12 @@ pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
     }
     for AnnotatedLabels { transfer: t, truth, majority, .. } in &found.labels {
         if let Some(verdict) = truth.as_ref().and_then(|t| t.verdict.as_ref()) {
-            cells.obs.set(&format!("{}_verdict", t.column), categorical(verdict));
+            let words = [RIGHT, WRONG, NOT_SAID].into_iter().filter(|w| verdict.contains(&Some(w)));
+            let words: Vec<String> = words.map(str::to_owned).collect();
+            let code = |v: &Option<&str>| v.and_then(|v| words.iter().position(|w| w == v)).map_or(-1, |at| at as i32);
+            let codes = verdict.iter().map(code).collect();
+            let column = Column::Categorical { codes, categories: words, ordered: false };
+            cells.obs.set(&format!("{}_verdict", t.column), column);
         }
         if let Some(majority) = majority {
             cells.obs.set(&format!("{}_majority", t.column), categorical(&majority.labels));
