@@ -35,7 +35,8 @@ where a cell is from.
 cells of the query, which are of the same study and have its new programs too; or with --reference against the reference's
 cells nearest to them, in the programs that the reference has. `--within L_best` compares with those of the type most like
 them. What is new in such cells is often a program that the reference had no use for: map them with --new-programs or
---reactivate, so that there is one to find.
+--reactivate, so that there is one to find. For the reference to have it too, encode its cells with the mapped model
+(`map mapped.scgraft reference.h5ad`: nothing is trained).
 
 --donors adds what holds from donor to donor, --gene-sets the classical tests of the same gene sets. The table goes into
 uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
@@ -186,6 +187,13 @@ impl Enrich {
         }
         let name = path.display().to_string();
         let joined = join(&Placed { name: &name, cells: &cells, embedding: &embedding }, query)?;
+        let fewer = query.embedding.names.len() - joined.embedding.names.len();
+        if fewer > 0 {
+            tracing::warn!(
+                "{fewer} programs of the query that {name} does not have are left out; `scgraft map` encodes the reference \
+                 with the mapped model, which has them"
+            );
+        }
         if !self.beside.gene_sets.is_empty() && !Slot::all(&joined.cells).contains(&slot) {
             let why = joined.left_out.iter().find(|(left, _)| left.contains(&slot.to_string()));
             let why = why.map_or_else(|| format!("{name} does not have it"), |(_, reason)| reason.clone());
@@ -195,7 +203,7 @@ impl Enrich {
     }
 
     /// What is compared: columns and levels that the options stand for, and the cells of it where they are not all.
-    fn asked(&self, query: &Placed<'_>, mut joined: Option<&mut Joined>) -> Result<Asked> {
+    fn asked(&self, query: &Placed<'_>, joined: Option<&mut Joined>) -> Result<Asked> {
         if let Some(label) = &self.unknown {
             let label = match label.as_str() {
                 "" => carried_over(query.cells).with_context(|| {
@@ -217,7 +225,7 @@ impl Enrich {
         let groups = self.groups.clone().unwrap_or_else(|| ORIGIN.to_owned());
         let word = if alone { REFERENCE } else { "rest" };
         let versus = if self.versus.is_empty() { vec![word.to_owned()] } else { self.versus.clone() };
-        if let Some(joined) = joined.as_deref_mut() {
+        if let Some(joined) = joined {
             if versus.iter().chain(&self.group).any(|name| name == REFERENCE) {
                 joined.reference_as_group(query.name, &groups)?;
             }

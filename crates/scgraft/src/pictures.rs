@@ -173,7 +173,7 @@ pub fn grid(
     values: &[(String, Vec<f32>)],
     top: Option<usize>,
 ) -> Result<DotPlot, Error> {
-    let row = |(_, values): &(String, Vec<f32>)| -> Result<(Vec<f64>, Vec<f64>), Error> {
+    let row = |(name, values): &(String, Vec<f32>)| -> Result<GridRow, Error> {
         let here: Vec<usize> = (0..codes.len()).filter(|&i| codes[i] >= 0 && values[i].is_finite()).collect();
         let scores: Vec<f64> = here.iter().map(|&i| f64::from(values[i])).collect();
         let n = scores.len() as f64;
@@ -183,50 +183,47 @@ pub fn grid(
         for g in 0..levels.len() {
             let own: Vec<bool> = here.iter().map(|&i| codes[i] as usize == g).collect();
             let members = own.iter().filter(|o| **o).count();
+            if members == 0 {
+                means.push(f64::NAN);
+                shares.push(f64::NAN);
+                continue;
+            }
             let sum: f64 = scores.iter().zip(&own).filter(|(_, o)| **o).map(|(s, _)| s - mean).sum();
-            let (none, all) = (members == 0, members == own.len());
-            means.push(if none {
-                f64::NAN
-            } else if sd > 0.0 {
-                sum / members as f64 / sd
-            } else {
-                0.0
-            });
+            means.push(if sd > 0.0 { sum / members as f64 / sd } else { 0.0 });
             // A group that is all cells has no outside.
-            shares.push(if none {
-                f64::NAN
-            } else if all {
-                0.5
-            } else {
-                auroc(&scores, &own)?
-            });
+            shares.push(if members == own.len() { 0.5 } else { auroc(&scores, &own)? });
         }
-        Ok((means, shares))
+        Ok(GridRow { name: name.clone(), means, shares })
     };
-    let mut all: Vec<(usize, (Vec<f64>, Vec<f64>))> = Vec::new();
-    for (at, value) in values.iter().enumerate() {
-        all.push((at, row(value)?));
-    }
+    let mut rows = values.iter().map(row).collect::<Result<Vec<_>, _>>()?;
     if let Some(top) = top {
         let mut kept: Vec<usize> = Vec::new();
         for g in 0..levels.len() {
-            let mut order: Vec<usize> = (0..all.len()).collect();
-            let share = |at: usize| if all[at].1.1[g].is_nan() { -1.0 } else { all[at].1.1[g] };
+            let share = |at: usize| if rows[at].shares[g].is_nan() { -1.0 } else { rows[at].shares[g] };
+            let mut order: Vec<usize> = (0..rows.len()).collect();
             order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
             kept.extend(order.into_iter().filter(|at| !kept.contains(at)).take(top).collect::<Vec<_>>());
         }
-        all = kept.into_iter().map(|at| all[at].clone()).collect();
+        rows = kept.into_iter().map(|at| rows[at].clone()).collect();
     }
     let colors = Heatmap {
         title,
-        rows: all.iter().map(|(at, _)| values[*at].0.clone()).collect(),
+        rows: rows.iter().map(|r| r.name.clone()).collect(),
         columns: levels.to_vec(),
-        values: all.iter().flat_map(|(_, (means, _))| means.clone()).collect(),
+        values: rows.iter().flat_map(|r| r.means.clone()).collect(),
         value: "mean score, in sd".into(),
         diverging: true,
     };
-    let shares = all.into_iter().flat_map(|(_, (_, shares))| shares).collect();
+    let shares = rows.into_iter().flat_map(|r| r.shares).collect();
     Ok(DotPlot { colors, shares, share: "P(higher)".into() })
+}
+
+/// A row of a grid: by group the standardised mean, and how often a cell of the group is higher than one outside.
+#[derive(Clone)]
+struct GridRow {
+    name: String,
+    means: Vec<f64>,
+    shares: Vec<f64>,
 }
 
 /// The programs that the fit kept, by name, with their scores: what [`grid`] chooses from where no one chose.
@@ -261,4 +258,25 @@ pub fn metrics(title: &str, found: &Evaluated) -> Option<Metrics> {
 /// Coordinate `j` of cells that stand in several parts, one below the other.
 pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
     parts.iter().flat_map(|m| m.column(j)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_leaves_out_cells_without_a_value_or_a_group() {
+        let levels = ["A", "B", "C"].map(str::to_owned);
+        let codes = [0, 0, 1, 1, -1, 2];
+        let values = [("x".to_owned(), vec![1.0, 3.0, 5.0, 7.0, 1e6, f32::NAN]), ("flat".to_owned(), vec![2.0; 6])];
+        let found = grid("t".into(), (&codes, &levels), &values, None).unwrap();
+        // Mean 4, sd √5 of 1, 3, 5, 7; every B is higher than every A; no C has a value.
+        let (x, sd) = (&found.colors.values, 5f64.sqrt());
+        assert!((x[0] + 2.0 / sd).abs() < 1e-12 && (x[1] - 2.0 / sd).abs() < 1e-12 && x[2].is_nan(), "{x:?}");
+        assert_eq!((&found.shares[..2], found.shares[2].is_nan()), (&[0.0, 1.0][..], true));
+        assert_eq!((&found.colors.values[3..], &found.shares[3..]), (&[0.0; 3][..], &[0.5; 3][..]));
+        // B is highest in x, A in what is flat, C has only that.
+        let best = grid("t".into(), (&codes, &levels), &values, Some(1)).unwrap();
+        assert_eq!(best.colors.rows, ["flat", "x"]);
+    }
 }

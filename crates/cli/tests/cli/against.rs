@@ -9,7 +9,8 @@ use super::{Run, folder_with, scgraft};
 
 /// A folder with a mapped and annotated query, placed in the picture of its reference.
 fn mapped() -> tempfile::TempDir {
-    let folder = folder_with(&["reference_out.h5ad", "reference.scgraft", "query.h5ad", "programs.gmt"]);
+    let folder =
+        folder_with(&["reference.h5ad", "reference_out.h5ad", "reference.scgraft", "query.h5ad", "programs.gmt"]);
     let at = folder.path();
     let mapping = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--epochs", "3"];
     scgraft(at, &[&mapping[..], &["--new-programs", "1", "-o", "mapped.h5ad"]].concat()).good();
@@ -93,26 +94,34 @@ fn tests_across_both_files_are_those_of_the_joined_file() {
 fn what_the_reference_does_not_know_is_tested() {
     let folder = mapped();
     let at = folder.path();
+    // The gene set of the type that the reference lacks says nothing there: the query learns it anew.
+    let mapping = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "--reactivate", "CELL_NOVEL"];
+    let more = ["--epochs", "400", "-o", "mapped.h5ad", "--save-model", "mapped.scgraft"];
+    scgraft(at, &[&mapping[..], &more].concat()).good();
     let mut cells = read(at, "mapped.h5ad");
-    // The type that the reference lacks, as planted.
     let types = cells.obs.column("cell_type").unwrap().texts();
     let n = types.iter().filter(|t| t.as_deref() == Some("novel")).count();
     let named: Vec<&str> = types.iter().flatten().map(|t| if t == "novel" { "Unknown" } else { t }).collect();
     cells.obs.set("cell_type_pred", Column::categorical(&named));
+    cells.obs.set("leiden", Column::categorical(&["0"; 100]));
     write_h5ad(at.join("mapped.h5ad"), &cells, &WriteOptions::default()).unwrap();
-    let tested = |more: &[&str]| {
-        let told =
-            scgraft(at, &[&["enrich", "mapped.h5ad", "--json", "--min-cells", "3"], more].concat()).good().json();
-        told["tests"][0].clone()
-    };
-    let own = tested(&["--unknown"]);
-    assert_eq!((&own["n_group"], &own["n_comparison"]), (&n.into(), &(100 - n).into()));
-    let near = tested(&["--unknown=cell_type", "--reference", "reference_out.h5ad", "--k", "1"]);
-    assert_eq!((&near["n_group"], &near["comparison"]), (&n.into(), &"nearest of the reference".into()));
-    assert!((1..=n as u64).contains(&near["n_comparison"].as_u64().unwrap()));
-    // All programs of the query, the new one too; against the reference those that it has.
-    let programs = |test: &serde_json::Value| test["programs"].as_array().unwrap().len();
-    assert!(programs(&own) >= programs(&near));
+    let run = |more: &[&str]| scgraft(at, &[&["enrich", "mapped.h5ad", "--json"], more].concat()).good();
+    let first = |told: &serde_json::Value| told["tests"][0]["programs"][0]["program"].clone();
+    let own = run(&["--unknown"]).json();
+    let sizes = |told: &serde_json::Value, side: &str| told["tests"][0][side].as_u64().unwrap() as usize;
+    assert_eq!((sizes(&own, "n_group"), sizes(&own, "n_comparison")), (n, 100 - n));
+    assert_eq!(first(&own), "CELL_NOVEL_reactivated");
+    // Against the nearest cells of the reference: in its programs, or in all of the mapped model's.
+    let near = run(&["--unknown=cell_type", "--reference", "reference_out.h5ad", "--k", "10"]);
+    assert!(near.stderr.contains("1 programs of the query"), "{}", near.stderr);
+    let near = near.json();
+    assert_eq!(near["tests"][0]["comparison"], "nearest of the reference");
+    assert!((10..=10 * n).contains(&sizes(&near, "n_comparison")) && sizes(&near, "n_group") == n);
+    let programs = |told: &serde_json::Value| told["tests"][0]["programs"].as_array().unwrap().len();
+    assert_eq!(programs(&near) + 1, programs(&own));
+    scgraft(at, &["map", "mapped.scgraft", "reference.h5ad", "--condition", "batch", "-o", "again.h5ad"]).good();
+    let near = run(&["--unknown", "--reference", "again.h5ad"]).json();
+    assert_eq!((first(&near), programs(&near)), ("CELL_NOVEL_reactivated".into(), programs(&own)));
 
     scgraft(at, &["enrich", "mapped.h5ad", "--unknown=lineage"]).says(&["lineage_pred", "cell_type_pred"]);
     let within = ["enrich", "mapped.h5ad", "--reference", "reference_out.h5ad", "--within", "leiden"];
