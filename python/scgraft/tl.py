@@ -145,6 +145,7 @@ def annotate(
     numbers: Sequence[str] = (),
     calibrate: Literal["temperature", "isotonic"] | None = None,
     calibrate_across: str | None = None,
+    majority: str | None = None,
     approximate: float | None = None,
     seed: int = 0,
     copy: bool = False,
@@ -177,6 +178,9 @@ def annotate(
         Numeric columns to carry over.
     calibrate, calibrate_across
         Calibrate uncertainties on the reference's own labels, by neighbours in other studies where a column is named.
+    majority
+        Column of ``adata.obs`` with clusters: each gets the label that most of its cells got (``obs["L_majority"]``, and the
+        share of them in ``obs["L_majority_share"]``).
     approximate
         Search neighbours approximately until this share of the true ones is found; for large data.
     seed
@@ -212,12 +216,12 @@ def annotate(
     needed = [*labels, *numbers, *([calibrate_across] if calibrate_across else [])]
     extra = across or [str(c) for c in conditions]
     known = stored(reference, use_rep, obs=list(dict.fromkeys([*needed, *_known(extra, reference)])), what="reference")
-    mine = stored(adata, use_rep, obs=_known(extra, adata))
+    mine = stored(adata, use_rep, obs=list(dict.fromkeys([*_known(extra, adata), *([majority] if majority else [])])))
     plan = {
         "labels": labels, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
         "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,
         "across": across, "nested": bool(nested), "numbers": list(numbers), "calibrate": calibrate,
-        "calibrate_across": calibrate_across, "seed": int(seed), "approximate": approximate,
+        "calibrate_across": calibrate_across, "majority": majority, "seed": int(seed), "approximate": approximate,
     }  # fmt: skip
     put(adata, _native.annotate(known, mine, json.dumps(plan), _threads(None)))
     return adata if copy else None

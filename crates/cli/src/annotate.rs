@@ -25,7 +25,9 @@ obs[\"L_set\"] (the labels that a cell may have), and obsm[\"L_probabilities\"];
 obs[\"scgraft_distance_quantile\"] which share of reference cells lies less far. Without --output the mapped file itself
 gets them. --nested takes the labels as nested, finest first, and writes obs[\"L_nested\"]: the finest label that is certain.
 --numbers carries numeric columns N over as obs[\"N_pred\"] and obs[\"N_sd\"]. --calibrate makes uncertainties those that the
-reference's own labels bear out; where the query has labels (--truth), it is told how often the new ones agree.
+reference's own labels bear out; where the query has labels (--truth), it is told how often the new ones agree, and where
+--truth names them obs[\"L_verdict\"] says of each cell `right`, `wrong` or `unknown`. --majority gives each cluster the label
+that most of its cells got: obs[\"L_majority\"], and the share of them in obs[\"L_majority_share\"].
 
 Examples:
   scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type
@@ -33,7 +35,8 @@ Examples:
   scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --unknown 0.3 --tsv labels.tsv -o annotated.h5ad
   scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type,lineage,compartment --nested
   scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --calibrate temperature --calibrate-across study
-  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --numbers pseudotime --truth author_type";
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --numbers pseudotime --truth author_type
+  scgraft annotate reference_out.h5ad mapped.h5ad --labels cell_type --majority leiden";
 
 /// Carry labels of the reference over to mapped cells.
 #[derive(Args)]
@@ -100,6 +103,9 @@ pub(crate) struct Annotate {
     /// names, where they are]
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub truth: Vec<String>,
+    /// Column of the query's obs with clusters (`cluster`): each gets the label that most of its cells got
+    #[arg(long, value_name = "COLUMN")]
+    pub majority: Option<String>,
     #[command(flatten)]
     pub label_map: LabelMap,
     #[command(flatten)]
@@ -233,6 +239,7 @@ impl Annotate {
             nested: self.nested,
             truth: self.truth.clone(),
             renamed: self.label_map.read()?,
+            majority: self.majority.clone(),
         })
     }
 }
@@ -240,7 +247,18 @@ impl Annotate {
 /// Most cells of a reference whose counts are read. A model brings what novelty takes of them, however many there were.
 const COUNTS: usize = 200_000;
 
-const ENDINGS: [&str; 7] = ["_pred", "_best", "_uncertainty", "_novelty", "_set", "_nested", "_nested_column"];
+const ENDINGS: [&str; 10] = [
+    "_pred",
+    "_best",
+    "_uncertainty",
+    "_novelty",
+    "_set",
+    "_nested",
+    "_nested_column",
+    "_majority",
+    "_majority_share",
+    "_verdict",
+];
 
 impl Calibrate {
     fn method(self) -> Calibration {
@@ -303,7 +321,12 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
         out.line(format!("label sets: {} labels per cell on average, one in {one} cells", fixed(found.mean_size(), 2)));
         told["sets"] = json!({"mean_size": number(found.mean_size()), "of_one_label": one});
     }
-    if let Some(Truth { column, matched, agreement, unused }) = &labels.truth {
+    if let Some(found) = &labels.majority {
+        let same = (0..n).filter(|&i| found.labels[i].as_deref() == Some(labels.transfer.label(i))).count();
+        out.line(format!("the label of most cells of their cluster is that of {same} of {n} cells"));
+        told["as_majority"] = same.into();
+    }
+    if let Some(Truth { column, matched, agreement, unused, .. }) = &labels.truth {
         label_map::warn_unused(unused);
         if let Some((right, error)) = *agreement {
             let of = matched.counted;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::bundle::unbundle;
-use scgraft::cells::{Cells, PrepareOptions, Prepared};
+use scgraft::cells::{Cells, PrepareOptions, Prepared, Slot};
 use scgraft::io::{ReadOptions, Select};
 use scgraft::models::Model;
 use scgraft::query::prepare_known;
@@ -126,4 +126,32 @@ pub(crate) fn encoded(
     let prepared = prepared(model, &cells, path, values, condition, None)?;
     let embedding = Embedding::of(model, &prepared)?;
     Ok((cells, embedding))
+}
+
+/// Every slot of a file, with the embedding; of a model the cells that it brings.
+pub(crate) fn whole(path: &Path) -> Result<(Cells, Embedding)> {
+    let local = remote::file(path)?;
+    if files::is_model(&local) {
+        return stored(path, slots::LATENT);
+    }
+    let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
+    let cells = files::read(&local, &few)?;
+    let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| path.display().to_string())?;
+    Ok((cells, embedding))
+}
+
+/// Reads the expression of a slot into cells whose tables were read; a model brings none.
+pub(crate) fn add_expression(path: &Path, slot: &Slot, cells: &mut Cells) -> Result<()> {
+    let path = &remote::file(path)?;
+    if files::is_model(path) {
+        return Ok(());
+    }
+    let options = match slot {
+        Slot::X => ReadOptions { x: true, ..ReadOptions::nothing() },
+        Slot::Raw => ReadOptions { raw: true, ..ReadOptions::nothing() },
+        Slot::Layer(_) => ReadOptions { layers: Select::All, ..ReadOptions::nothing() },
+    };
+    let read = scgraft::io::read_h5ad(path, &options)?;
+    (cells.x, cells.layers, cells.raw) = (read.x, read.layers, read.raw);
+    Ok(())
 }

@@ -1,29 +1,48 @@
 //! `scgraft enrich`: which programs differ between groups of cells.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
+use scgraft::annotate::Placed;
+use scgraft::cells::{Cells, Slot};
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
 use scgraft::io::{GmtOptions, read_gmt, write_table};
-use scgraft::slots;
+use scgraft::join::{Joined, KNOWLEDGE, KNOWN, NEAREST, NOT_KNOWN, ORIGIN, QUERY, REFERENCE, against_known, join};
+use scgraft::page::carried_over;
+use scgraft::{Embedding, slots};
 use serde_json::{Value, json};
 
 use super::beside::Beside;
 use super::direction::Direction;
 use super::output::{arrow, fixed, number};
-use super::{Global, Output, files, stop};
+use super::{Global, Output, encode, files, remote, stop};
 
 const EXAMPLES: &str = "\
 A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
 program's genes are up (a program whose direction is unknown is tested as it is). `its genes` says so: up or down in the
 group; `clear` how far the weights agree on it, from 0 (as much up as down) to 1 (all one way). |log BF| ≥ 2.3 counts as
-enriched. Programs that the fit pruned
-are left out. --donors leads with what holds from donor to donor, each donor counted once by its mean score: a paired t test
-of differences within donors where two or more have cells on both sides (with Wilcoxon's signed-rank test beside it), else
-Welch's t test of donors. The table's auroc says how well the score tells the group's cells from the others. --gene-sets adds the classical tests of the same gene sets. The
-table goes into uns[\"scgraft\"][\"tests\"] of the mapped file, and to --tsv.
+enriched. Programs that the fit pruned are left out. The table's auroc says how well the score tells the group's cells from
+the others.
+
+With --reference the cells of the reference are there too. `--versus reference` compares with all of them; without --groups
+the query is compared with them. In any other column both files have their own groups, but a label L that was carried over
+is L_pred in both: `--within cell_type_pred` compares each type with the same type of the reference. scgraft_origin says
+where a cell is from.
+
+--unknown asks which programs set apart the cells that the reference does not know (`Unknown` in L_pred): against the known
+cells of the query, which are of the same study and have its new programs too; or with --reference against the reference's
+cells nearest to them, in the programs that the reference has. `--within L_best` compares with those of the type most like
+them. What is new in such cells is often a program that the reference had no use for: map them with --new-programs or
+--reactivate, so that there is one to find. For the reference to have it too, encode its cells with the mapped model
+(`map mapped.scgraft reference.h5ad`: nothing is trained).
+
+--donors leads with what holds from donor to donor, each donor counted once by its mean score: a paired t test of differences
+within donors where two or more have cells on both sides (with Wilcoxon's signed-rank test beside it), else Welch's t test
+of donors. --gene-sets adds the classical tests of the same gene sets. The table goes into uns[\"scgraft\"][\"tests\"] of the
+mapped file, and to --tsv.
 
 Examples:
   scgraft enrich mapped.h5ad --groups condition --versus control
@@ -31,7 +50,10 @@ Examples:
   scgraft enrich mapped.h5ad --groups condition --group stimulated --versus control --within cell_type_pred
   scgraft enrich mapped.h5ad --groups condition --versus control --donors patient
   scgraft enrich mapped.h5ad --groups condition --versus control --gene-sets reactome.gmt --tsv both.tsv
-  scgraft enrich mapped.h5ad --groups condition --samples 5000 --seed 1";
+  scgraft enrich mapped.h5ad --groups condition --samples 5000 --seed 1
+  scgraft enrich mapped.h5ad --reference reference_out.h5ad --within cell_type_pred
+  scgraft enrich mapped.h5ad --reference reference_out.h5ad --groups condition --group stimulated --versus reference
+  scgraft enrich mapped.h5ad --unknown";
 
 /// Test which gene programs differ between groups of cells.
 #[derive(Args)]
@@ -39,15 +61,32 @@ Examples:
 pub(crate) struct Enrich {
     /// A mapped query, or a reference with its embedding
     pub mapped: PathBuf,
-    /// Column of obs with the groups
-    #[arg(long, value_name = "COLUMN")]
-    pub groups: String,
+    /// The reference with its embedding (`train --embed`), or a model that brings its cells (`bundle`): its cells take part
+    #[arg(long, value_name = "FILE")]
+    pub reference: Option<PathBuf>,
+    /// Column of obs with the groups [default: with --reference where a cell is from]
+    #[arg(long, value_name = "COLUMN", required_unless_present_any = ["reference", "unknown"])]
+    pub groups: Option<String>,
     /// Test these groups only
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub group: Vec<String>,
-    /// Compare with these groups, or with `rest`: all other cells
-    #[arg(long, default_value = "rest", value_name = "NAME", value_delimiter = ',')]
+    /// Compare with these groups, or with `rest`: all other cells; with --reference also `reference`: all of its cells
+    /// [default: rest, or reference where no groups are named]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub versus: Vec<String>,
+    /// Test the cells that the reference does not know, by this label column [default: the first that was carried over]
+    #[arg(
+        long,
+        value_name = "LABEL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["groups", "group", "versus"]
+    )]
+    pub unknown: Option<String>,
+    /// Nearest cells of the reference that each unknown cell is compared with
+    #[arg(long, default_value_t = 15, value_name = "N", requires_all = ["unknown", "reference"])]
+    pub k: usize,
     /// Test within each level of this column of obs
     #[arg(long, value_name = "COLUMN")]
     pub within: Option<String>,
@@ -87,25 +126,46 @@ pub(crate) struct Enrich {
     pub no_update: bool,
 }
 
+/// What the options ask for.
+struct Asked {
+    groups: String,
+    group: Vec<String>,
+    versus: Vec<String>,
+    /// The cells compared, where they are not all.
+    some: Option<(Cells, Embedding)>,
+}
+
 impl Enrich {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.mapped)?;
+        self.reference.iter().try_for_each(|path| remote::check_input(path))?;
         let output = (!self.no_update).then(|| self.output.as_ref().unwrap_or(&self.mapped));
-        files::check_update(&self.mapped, output, &self.tsv, &self.beside.inputs())?;
+        let mut inputs = self.beside.inputs();
+        inputs.extend(self.reference.as_deref());
+        files::check_update(&self.mapped, output, &self.tsv, &inputs)?;
         let mut cells = files::read_own(&self.mapped)?;
         let file = self.mapped.display().to_string();
         let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| file.clone())?;
-        let embedding = self.direction.apply(embedding, &self.mapped)?;
+        let query = Placed { name: &file, cells: &cells, embedding: &embedding };
+        let mut joined = self.reference.as_deref().map(|path| self.joined(path, &query)).transpose()?;
+        let asked = self.asked(&query, joined.as_mut())?;
+        let (tested, embedding) = match (&asked.some, &joined) {
+            (Some((cells, embedding)), _) => (cells, embedding),
+            (None, Some(joined)) => (&joined.cells, &joined.embedding),
+            (None, None) => (&cells, &embedding),
+        };
+        let embedding = self.direction.apply(embedding.clone(), &self.mapped)?;
         let sets = match &self.beside.gene_sets[..] {
             [] => None,
             files => {
-                let expression = self.beside.expression.of(&cells)?;
+                let expression = self.beside.expression.of(tested)?;
                 let sets = read_gmt(files, &GmtOptions::default())?;
                 Some((self.beside.orthologs.turn_sets(sets, &expression.genes.index)?, expression))
             }
         };
         let sets = sets.as_ref().map(|(sets, expression)| (&sets[..], expression));
-        let found = enrich((&cells, &file), &embedding, &self.plan(global)?, sets, &mut stop::ask)?;
+        let plan = self.plan(global, &asked)?;
+        let found = enrich((tested, &file), &embedding, &plan, sets, &mut stop::ask)?;
         for s in &found.test.skipped {
             let (g, c) = (s.n_group, s.n_comparison);
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
@@ -122,7 +182,7 @@ impl Enrich {
             write_table(path, &files::without_index(found.table()))?;
         }
         if let Some(path) = output {
-            slots::put_test(&mut cells, &self.test_name(), &found);
+            slots::put_test(&mut cells, &self.test_name(&asked), &found);
             files::write(path, &cells)?;
             out.put("output", path.display().to_string());
         }
@@ -130,15 +190,73 @@ impl Enrich {
         Ok(())
     }
 
-    fn plan(&self, global: &Global) -> Result<EnrichPlan> {
-        let comparison = match &self.versus[..] {
+    /// The query with its reference.
+    fn joined(&self, path: &Path, query: &Placed<'_>) -> Result<Joined> {
+        let (mut cells, embedding) = encode::stored(path, slots::LATENT)?;
+        let slot = self.beside.expression.values.slot();
+        if !self.beside.gene_sets.is_empty() {
+            encode::add_expression(path, &slot, &mut cells)?;
+        }
+        let name = path.display().to_string();
+        let joined = join(&Placed { name: &name, cells: &cells, embedding: &embedding }, query)?;
+        let fewer = query.embedding.names.len() - joined.embedding.names.len();
+        if fewer > 0 {
+            tracing::warn!(
+                "{fewer} programs of the query that {name} does not have are left out; `scgraft map` encodes the reference \
+                 with the mapped model, which has them"
+            );
+        }
+        if !self.beside.gene_sets.is_empty() && !Slot::all(&joined.cells).contains(&slot) {
+            let why = joined.left_out.iter().find(|(left, _)| left.contains(&slot.to_string()));
+            let why = why.map_or_else(|| format!("{name} does not have it"), |(_, reason)| reason.clone());
+            bail!("--gene-sets needs the expression of both files, and {slot} is not there: {why}");
+        }
+        Ok(joined)
+    }
+
+    /// What is compared: columns and levels that the options stand for, and the cells of it where they are not all.
+    fn asked(&self, query: &Placed<'_>, joined: Option<&mut Joined>) -> Result<Asked> {
+        if let Some(label) = &self.unknown {
+            let label = match label.as_str() {
+                "" => carried_over(query.cells).with_context(|| {
+                    format!("{}: no labels were carried over; run `scgraft annotate` first", query.name)
+                })?,
+                label => label.to_owned(),
+            };
+            let joined = joined.as_deref();
+            let (rows, column) = against_known(query, &label, joined, (self.k, &Search::Exact))?;
+            let (all, embedding) = joined.map_or((query.cells, query.embedding), |j| (&j.cells, &j.embedding));
+            let mut cells = all.select_cells(&rows);
+            cells.obs.set(KNOWLEDGE, column);
+            let other = if joined.is_some() { NEAREST } else { KNOWN };
+            let [group, versus] = [NOT_KNOWN, other].map(|name| vec![name.to_owned()]);
+            let some = Some((cells, embedding.select_cells(&rows)));
+            return Ok(Asked { groups: KNOWLEDGE.to_owned(), group, versus, some });
+        }
+        let alone = self.groups.is_none();
+        let groups = self.groups.clone().unwrap_or_else(|| ORIGIN.to_owned());
+        let word = if alone { REFERENCE } else { "rest" };
+        let versus = if self.versus.is_empty() { vec![word.to_owned()] } else { self.versus.clone() };
+        if let Some(joined) = joined {
+            if versus.iter().chain(&self.group).any(|name| name == REFERENCE) {
+                joined.reference_as_group(query.name, &groups)?;
+            }
+            for column in [&groups].into_iter().chain(&self.within) {
+                joined.takes_part(query.name, column)?;
+            }
+        }
+        Ok(Asked { groups, group: self.group.clone(), versus, some: None })
+    }
+
+    fn plan(&self, global: &Global, asked: &Asked) -> Result<EnrichPlan> {
+        let comparison = match &asked.versus[..] {
             [rest] if rest == "rest" => Comparison::Rest,
             names if names.iter().any(|n| n == "rest") => bail!("--versus: either `rest` or names of groups"),
             names => Comparison::Groups(names.to_vec()),
         };
         let test = ProgramTestOptions {
             comparison,
-            groups: (!self.group.is_empty()).then(|| self.group.clone()),
+            groups: (!asked.group.is_empty()).then(|| asked.group.clone()),
             pairs: match self.samples {
                 Some(n) => Pairs::Sampled { n, seed: global.train_seed() },
                 None => Pairs::All,
@@ -146,14 +264,19 @@ impl Enrich {
             min_cells: self.min_cells,
             compat: self.compat,
         };
-        let (groups, within, undirected) = (self.groups.clone(), self.within.clone(), self.undirected);
+        let (groups, within, undirected) = (asked.groups.clone(), self.within.clone(), self.undirected);
         Ok(EnrichPlan { groups, within, test, undirected, donors: self.beside.donors() })
     }
 
-    fn test_name(&self) -> String {
+    fn test_name(&self, asked: &Asked) -> String {
         self.name.clone().unwrap_or_else(|| {
             let within = self.within.as_ref().map(|w| format!(" within {w}")).unwrap_or_default();
-            format!("{} versus {}{within}", self.groups, self.versus.join(","))
+            let groups = match asked.groups.as_str() {
+                ORIGIN => QUERY,
+                KNOWLEDGE => NOT_KNOWN,
+                column => column,
+            };
+            format!("{groups} versus {}{within}", asked.versus.join(","))
         })
     }
 

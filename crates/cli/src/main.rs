@@ -20,6 +20,7 @@ mod fitted;
 mod import;
 mod input;
 mod inspect;
+mod join;
 mod label_map;
 mod likelihood;
 mod list;
@@ -119,6 +120,8 @@ enum Command {
     Map(map::Map),
     /// Carry labels of the reference over to mapped cells
     Annotate(annotate::Annotate),
+    /// Put a query and its reference into one file
+    Join(join::Join),
     /// Label cells with the classifier of a model that has one
     Predict(predict::Predict),
     /// Test which gene programs differ between groups of cells
@@ -199,6 +202,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Bundle(c) => c.run(global, out),
         Command::Map(c) => c.run(global, out),
         Command::Annotate(c) => c.run(global, out),
+        Command::Join(c) => c.run(global, out),
         Command::Predict(c) => c.run(global, out),
         Command::Differential(c) => c.run(global, out),
         Command::Expression(c) => c.run(global, out),

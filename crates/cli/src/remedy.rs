@@ -32,6 +32,12 @@ pub(crate) fn remedy(error: &Error) -> String {
              put one embedding of all cells into both files"
                 .to_owned()
         }
+        Error::NoValue { name, known } => format!("; nearest name first: {}", nearest(name, known)),
+        Error::ReferenceLacks { .. } => {
+            "; compare with all of its cells (--versus reference), or leave --reference out".to_owned()
+        }
+        Error::OtherReference { .. } => "; map the query onto that model with `scgraft map`".to_owned(),
+        Error::TwoScales { .. } => "; choose a slot that holds the same in both (--layer, --raw)".to_owned(),
         Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => ". Map these cells with `scgraft map`".to_owned(),
         Error::UnknownName { what, name, known, .. } => {

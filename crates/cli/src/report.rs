@@ -11,6 +11,7 @@ use scgraft::{pictures, slots};
 
 use super::direction::Direction;
 use super::label_map::LabelMap;
+use super::plot::Genes;
 use super::{Global, Output, encode, files, remote};
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,7 @@ One file that needs no network: cells to zoom and colour, transferred labels, pr
 Examples:
   scgraft report mapped.h5ad -o report.html
   scgraft report mapped.h5ad --reference reference_out.h5ad --model mapped.scgraft --labels cell_type -o report.html
+  scgraft report mapped.h5ad --reference reference_out.h5ad --genes ISG15,CD3D -o report.html
   scgraft report mapped.h5ad --metrics metrics.tsv --groups condition -o report.html";
 
 /// Write an HTML report.
@@ -52,6 +54,11 @@ pub(crate) struct Report {
     /// Programs the cells can be coloured by, besides the leading ones of the tests
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub color: Vec<String>,
+    /// Genes the cells can be coloured by
+    #[arg(long = "genes", value_name = "GENE", value_delimiter = ',')]
+    pub gene: Vec<String>,
+    #[command(flatten)]
+    pub expression: Genes,
     /// Title of the page
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
@@ -69,7 +76,10 @@ impl Report {
         inputs.extend(self.model.as_deref());
         files::check_output(&self.output, &inputs)?;
         let turned = |file: &Path| -> Result<_> {
-            let (cells, e) = encode::stored(file, slots::LATENT)?;
+            let (mut cells, e) = encode::stored(file, slots::LATENT)?;
+            if !self.gene.is_empty() {
+                encode::add_expression(file, &self.expression.slot(), &mut cells)?;
+            }
             Ok((cells, self.direction.apply(e, file)?))
         };
         let (cells, query) = turned(&self.mapped)?;
@@ -87,6 +97,9 @@ impl Report {
             rule: self.direction.method(),
             groups: self.groups,
             color: self.color,
+            genes: self.gene,
+            slot: self.expression.slot(),
+            gene_column: self.expression.gene_column,
             seed: global.seed.unwrap_or(0),
         };
         let parts = Parts {

@@ -49,6 +49,7 @@ struct AnnotateAsked {
     numbers: Vec<String>,
     calibrate: Option<String>,
     calibrate_across: Option<String>,
+    majority: Option<String>,
     seed: u64,
     approximate: Option<f64>,
 }
@@ -80,6 +81,7 @@ impl AnnotateAsked {
             nested: self.nested,
             truth: Vec::new(),
             renamed: Renamed::default(),
+            majority: self.majority,
         };
         Ok((plan, self.key))
     }

@@ -1,11 +1,12 @@
 //! What mapped cells are: labels and numbers of the reference, carried over by nearest neighbours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use scgraft_analysis::neighbours::{Neighbours, Search, knn_across};
 use scgraft_analysis::transfer::{
     Calibration, HierarchicalTransfer, KnownTypes, LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions,
-    OutOfDistribution, TransferOptions, TransferredValues, calibrate, check_nested, label_sets, out_of_distribution,
+    OutOfDistribution, TransferOptions, TransferredValues, UNKNOWN, calibrate, check_nested, label_sets,
+    out_of_distribution,
     reliability, transfer_labels, transfer_values,
 };
 use scgraft_cells::{Cells, Coded, Csr, Dense, Slot, Uns};
@@ -61,6 +62,8 @@ pub struct AnnotatePlan {
     pub truth: Vec<String>,
     /// What those labels are called in the reference.
     pub renamed: Renamed,
+    /// Column of the query's obs with clusters: each gets the label that most of its cells got.
+    pub majority: Option<String>,
 }
 
 impl Default for AnnotatePlan {
@@ -79,6 +82,7 @@ impl Default for AnnotatePlan {
             nested: false,
             truth: Vec::new(),
             renamed: Renamed::default(),
+            majority: None,
         }
     }
 }
@@ -113,6 +117,18 @@ pub struct AnnotatedLabels {
     pub sets: Option<LabelSets>,
     /// How they agree with labels that the query has.
     pub truth: Option<Truth>,
+    /// The label of each cell's cluster, where there are clusters.
+    pub majority: Option<Majority>,
+}
+
+/// The label that most cells of a cluster got, by cell; unknown ones vote for being unknown, and of equals the first by name
+/// wins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Majority {
+    /// `None` of a cell without a cluster.
+    pub labels: Vec<Option<String>>,
+    /// The share of the cluster's cells that got it, 0 to 1; NaN of a cell without a cluster.
+    pub share: Vec<f64>,
 }
 
 /// How labels carried over agree with given ones.
@@ -127,7 +143,16 @@ pub struct Truth {
     pub agreement: Option<(f64, f64)>,
     /// Names that were to be renamed and are no cell's.
     pub unused: Vec<String>,
+    /// Of each cell with a given label [`RIGHT`], [`WRONG`] or [`NOT_SAID`]; where the given labels were named.
+    pub verdict: Option<Vec<Option<&'static str>>>,
 }
+
+/// The label carried over is the given one.
+pub const RIGHT: &str = "right";
+/// It is another, be it that the reference lacks the given one.
+pub const WRONG: &str = "wrong";
+/// None was carried over.
+pub const NOT_SAID: &str = "unknown";
 
 /// How many cells got a label.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,7 +248,7 @@ pub fn annotate(
                 calibrate(&mut transfer, own, labels_of.1, method, &plan.transfer)?;
             }
             let known = Labelled { x, labels: labels_of, studies: ("study", &own) };
-            let mut found = AnnotatedLabels { transfer, novelty: None, sets: None, truth: None };
+            let mut found = AnnotatedLabels { transfer, novelty: None, sets: None, truth: None, majority: None };
             let one = labels_of.1.levels.len() < 2;
             if one && plan.novelty.is_some() {
                 tracing::warn!("`{}` has one label only: no cell is called new by it", labels_of.0);
@@ -248,6 +273,7 @@ pub fn annotate(
                 found.sets = Some(label_sets(&known, &shared, coverage, &plan.search)?);
             }
             found.truth = truth(&found.transfer, query, plan)?;
+            found.majority = plan.majority.as_ref().map(|c| majority(&found.transfer, query, c)).transpose()?;
             labels.push(found);
         }
         Ok((labels, near))
@@ -444,5 +470,74 @@ fn truth(t: &LabelTransfer, query: &Placed<'_>, plan: &AnnotatePlan) -> Result<O
         Some((sum / confidence.len() as f64, curve.expected_error))
     };
     let unused = plan.renamed.unused(column).into_iter().map(str::to_owned).collect();
-    Ok(Some(Truth { column: name.clone(), matched: Match::of(&given, &t.levels), agreement, unused }))
+    let verdict = |i: usize| {
+        given[i].as_ref().map(|given| match t.label(i) {
+            UNKNOWN => NOT_SAID,
+            label if label == given => RIGHT,
+            _ => WRONG,
+        })
+    };
+    let verdict = (!plan.truth.is_empty()).then(|| (0..given.len()).map(verdict).collect());
+    Ok(Some(Truth { column: name.clone(), matched: Match::of(&given, &t.levels), agreement, unused, verdict }))
+}
+
+/// The label that most cells of each cluster got.
+fn majority(t: &LabelTransfer, query: &Placed<'_>, column: &str) -> Result<Majority, Error> {
+    let clusters = find(query.cells, query.name, column)?.labels();
+    let mut votes: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
+    for (i, cluster) in clusters.iter().enumerate() {
+        if let Some(cluster) = cluster {
+            *votes.entry(cluster).or_default().entry(t.label(i)).or_default() += 1;
+        }
+    }
+    let most = |of: &BTreeMap<&str, usize>| {
+        let all: usize = of.values().sum();
+        // The last of equals is taken: from the back, the first by name.
+        let most = of.iter().rev().max_by_key(|(_, n)| **n).map(|(label, n)| ((*label).to_owned(), *n));
+        most.map(|(label, n)| (label, n as f64 / all as f64))
+    };
+    let winners: BTreeMap<&str, Option<(String, f64)>> = votes.iter().map(|(c, of)| (*c, most(of))).collect();
+    let of_cell = |cluster: &Option<String>| cluster.as_deref().and_then(|c| winners[c].clone());
+    let (labels, share) =
+        clusters.iter().map(of_cell).map(|w| w.map_or((None, f64::NAN), |(l, s)| (Some(l), s))).unzip();
+    Ok(Majority { labels, share })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scgraft_cells::{Column, Frame};
+
+    #[test]
+    fn clusters_get_the_label_of_most_of_their_cells() {
+        let mut obs = Frame::new((0..8).map(|i| i.to_string()).collect());
+        let clusters = ["0", "0", "0", "1", "1", "2", "2", ""];
+        obs.set("leiden", Column::categorical(&clusters));
+        let cells = Cells::empty(obs, Frame::default());
+        let embedding = Embedding {
+            mean: Dense::zeros(8, 1),
+            variance: None,
+            names: vec!["d".into()],
+            direction: vec![0],
+            confidence: vec![0.0],
+            rules: Vec::new(),
+            active: vec![true],
+        };
+        let query = Placed { name: "q", cells: &cells, embedding: &embedding };
+        let t = LabelTransfer {
+            column: "type".into(),
+            levels: vec!["A".into(), "B".into()],
+            best: vec![0, 1, 1, 0, 0, 1, 0, 0],
+            uncertainty: vec![0.0; 8],
+            unknown: vec![false, false, false, true, true, false, false, false],
+            probabilities: None,
+        };
+        let found = majority(&t, &query, "leiden").unwrap();
+        let labels: Vec<&str> = found.labels.iter().map(|l| l.as_deref().unwrap_or("-")).collect();
+        // Two of three; both unknown; of equals the first by name; no cluster.
+        assert_eq!(labels, ["B", "B", "B", UNKNOWN, UNKNOWN, "A", "A", "-"]);
+        assert_eq!(found.share[..7], [2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 0.5, 0.5]);
+        assert!(found.share[7].is_nan());
+        assert!(majority(&t, &query, "louvain").is_err());
+    }
 }

@@ -1,5 +1,7 @@
 //! Columns of obs as analyses take them.
 
+use std::collections::HashMap;
+
 use scgraft_cells::{Cells, Coded, Column, missing_words_told};
 
 use crate::Error;
@@ -72,4 +74,64 @@ pub fn joined(cells: &Cells, columns: &[String]) -> Coded {
 pub(crate) fn narrow((coded, rows): &(Coded, Vec<usize>), kept: &[usize]) -> Coded {
     let at = kept.iter().filter_map(|k| rows.binary_search(k).ok());
     Coded { codes: at.map(|i| coded.codes[i]).collect(), levels: coded.levels.clone() }
+}
+
+/// Columns of several parts, one below the other; a part without one is empty. Numbers stay numbers where all parts have
+/// them, truth values and categories likewise (the first part's first); anything else is text.
+pub fn stacked(parts: &[(Option<&Column>, usize)]) -> Column {
+    let all = |is: fn(&Column) -> bool| parts.iter().all(|(c, _)| c.is_none_or(is));
+    let rows = || parts.iter().flat_map(|&(c, n)| (0..n).map(move |i| (c, i)));
+    if all(|c| matches!(c, Column::Integer(_))) {
+        let whole = |(c, i): (Option<&Column>, usize)| if let Some(Column::Integer(v)) = c { v[i] } else { None };
+        return Column::Integer(rows().map(whole).collect());
+    }
+    if all(|c| matches!(c, Column::Real(_) | Column::Integer(_))) {
+        return Column::Real(rows().map(|(c, i)| c.and_then(|c| c.number(i)).unwrap_or(f64::NAN)).collect());
+    }
+    if all(|c| matches!(c, Column::Boolean(_))) {
+        return Column::Boolean(rows().map(|(c, i)| c.and_then(|c| c.number(i)).map(|v| v > 0.0)).collect());
+    }
+    if !all(|c| matches!(c, Column::Categorical { .. })) {
+        return Column::Text(rows().map(|(c, i)| c.and_then(|c| c.text(i))).collect());
+    }
+    let (mut levels, mut ordered) = (Vec::<String>::new(), true);
+    for column in parts.iter().filter_map(|(c, _)| *c) {
+        if let Column::Categorical { categories, ordered: own, .. } = column {
+            ordered &= *own && (levels.is_empty() || levels == *categories);
+            levels.extend(categories.iter().filter(|c| !levels.contains(c)).cloned().collect::<Vec<_>>());
+        }
+    }
+    let at: HashMap<String, i32> = levels.iter().cloned().zip(0..).collect();
+    let code = |(c, i): (Option<&Column>, usize)| c.and_then(|c| c.text(i)).map_or(-1, |text| at[&text]);
+    Column::Categorical { codes: rows().map(code).collect(), categories: levels, ordered }
+}
+
+/// Texts as categories, sorted; a missing one has no category.
+pub(crate) fn categorical<S: AsRef<str>>(texts: &[Option<S>]) -> Column {
+    let mut categories: Vec<String> = texts.iter().flatten().map(|t| t.as_ref().to_owned()).collect();
+    categories.sort_unstable();
+    categories.dedup();
+    let code =
+        |t: &Option<S>| t.as_ref().and_then(|t| categories.binary_search_by(|c| c.as_str().cmp(t.as_ref())).ok());
+    let codes = texts.iter().map(|t| code(t).map_or(-1, |c| c as i32)).collect();
+    Column::Categorical { codes, categories, ordered: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_below_each_other_keep_their_kind() {
+        let categories = |values: &[&str]| Column::categorical(values);
+        let (a, b) = (categories(&["y", "x"]), categories(&["z", "x"]));
+        let both = stacked(&[(Some(&a), 2), (None, 1), (Some(&b), 2)]);
+        let levels = ["x", "y", "z"].map(str::to_owned).to_vec();
+        assert_eq!(both, Column::Categorical { codes: vec![1, 0, -1, 2, 0], categories: levels, ordered: false });
+        let (whole, real) = (Column::Integer(vec![Some(9_007_199_254_740_993)]), Column::Real(vec![0.5]));
+        assert_eq!(stacked(&[(None, 1), (Some(&whole), 1)]), Column::Integer(vec![None, Some(9_007_199_254_740_993)]));
+        let Column::Real(values) = stacked(&[(Some(&real), 1), (None, 1)]) else { panic!() };
+        assert!(values[0] == 0.5 && values[1].is_nan());
+        assert_eq!(stacked(&[(Some(&a), 2), (Some(&real), 1)]).texts(), ["y", "x", "0.5"].map(|t| Some(t.to_owned())));
+    }
 }

@@ -62,6 +62,50 @@ pub enum Error {
         /// Those cells.
         cells: String,
     },
+    /// A query that was mapped onto another model than the one that embedded the reference.
+    #[error("{}: its cells were not mapped onto the model of {}: their dimensions are not the same", cells[1], cells[0])]
+    OtherReference {
+        /// The reference and the query.
+        cells: [String; 2],
+    },
+    /// A column that says something of the query's cells only.
+    #[error("no cell of the reference has a `{column}`, so it takes no part")]
+    ReferenceLacks {
+        /// The column of obs.
+        column: String,
+    },
+    /// A name of several things.
+    #[error("`{name}` is several things; name one of {}", places.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Its places, each as it can be named alone.
+        places: Vec<String>,
+    },
+    /// A value of cells that there is not.
+    #[error("`{name}` is neither a column of obs, a program, a gene nor a column of obsm")]
+    NoValue {
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// Expression of one gene that is not on one scale.
+    #[error("{slot}: counts in one file and other values in the other, so gene `{gene}` has no common scale")]
+    TwoScales {
+        /// Where.
+        slot: String,
+        /// The gene.
+        gene: String,
+    },
+    /// A column of obs with numbers where groups are needed.
+    #[error("{cells}: column `{name}` of obs holds numbers, not groups")]
+    NotGroups {
+        /// Whose obs.
+        cells: String,
+        /// The column.
+        name: String,
+    },
     /// An embedding that is not there.
     #[error("obsm[\"{key}\"]: expected an embedding, cells × dimensions, found {}", only(there))]
     NoEmbedding {

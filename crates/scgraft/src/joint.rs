@@ -37,7 +37,7 @@ pub fn joint_components(
     n_top: usize,
     k: usize,
 ) -> Result<JointComponents, Error> {
-    let names = shared_names(parts)?;
+    let names = shared_names(&parts.iter().map(|p| &p.genes).collect::<Vec<_>>())?;
     let mut all = Stacked::default();
     for part in parts {
         let at: HashMap<&str, usize> = part.genes.index.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
@@ -79,11 +79,11 @@ pub fn centred_apart(a: &Dense, b: &Dense) -> bool {
 }
 
 /// The genes that all parts have, in the order of the first.
-fn shared_names(parts: &[LogExpression]) -> Result<Vec<String>, Error> {
+pub(crate) fn shared_names(parts: &[&Frame]) -> Result<Vec<String>, Error> {
     let mut sets: Vec<HashSet<&str>> = Vec::new();
     for (i, part) in parts.iter().enumerate() {
         let mut set = HashSet::new();
-        if let Some(twice) = part.genes.index.iter().find(|g| !set.insert(g.as_str())) {
+        if let Some(twice) = part.index.iter().find(|g| !set.insert(g.as_str())) {
             return Err(Error::Slot {
                 slot: format!("gene names of file {}", i + 1),
                 expected: "each gene once".into(),
@@ -95,12 +95,10 @@ fn shared_names(parts: &[LogExpression]) -> Result<Vec<String>, Error> {
     }
     let names: Vec<String> = match parts {
         [] => Vec::new(),
-        [first, ..] => {
-            first.genes.index.iter().filter(|g| sets.iter().all(|s| s.contains(g.as_str()))).cloned().collect()
-        }
+        [first, ..] => first.index.iter().filter(|g| sets.iter().all(|s| s.contains(g.as_str()))).cloned().collect(),
     };
     if names.is_empty() {
-        let of: Vec<&str> = parts.iter().filter_map(|p| p.genes.index.first().map(String::as_str)).collect();
+        let of: Vec<&str> = parts.iter().filter_map(|p| p.index.first().map(String::as_str)).collect();
         return Err(Error::Slot {
             slot: "gene names of the files".into(),
             expected: "genes that all files have".into(),
@@ -113,14 +111,14 @@ fn shared_names(parts: &[LogExpression]) -> Result<Vec<String>, Error> {
 
 /// Rows of several matrices, one below the other.
 #[derive(Default)]
-struct Stacked {
+pub(crate) struct Stacked {
     indptr: Vec<usize>,
     indices: Vec<u32>,
     values: Vec<f32>,
 }
 
 impl Stacked {
-    fn add(&mut self, x: &Csr) {
+    pub(crate) fn add(&mut self, x: &Csr) {
         if self.indptr.is_empty() {
             self.indptr.push(0);
         }
@@ -132,7 +130,7 @@ impl Stacked {
         }
     }
 
-    fn matrix(self, n_cols: usize) -> Csr {
+    pub(crate) fn matrix(self, n_cols: usize) -> Csr {
         Csr {
             n_rows: self.indptr.len().saturating_sub(1),
             n_cols,

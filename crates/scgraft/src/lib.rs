@@ -37,6 +37,7 @@ pub mod enrich;
 mod error;
 pub mod evaluate;
 pub mod expression;
+pub mod join;
 pub mod joint;
 pub mod labels;
 pub mod layout;
@@ -51,6 +52,7 @@ pub mod reference;
 pub mod relations;
 pub mod save;
 pub mod settings;
+pub mod shown;
 pub mod slots;
 
 pub use embedding::{Embedding, program_weights};

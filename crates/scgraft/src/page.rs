@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Cells, Column, Uns};
+use scgraft_cells::{Cells, Column, Slot, Uns};
 use scgraft_models::Model;
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
 use scgraft_report::{BayesFactors, ColorValues, Coloring, Heatmap, Metrics};
 
+use crate::annotate::Placed;
 use crate::programs::{ProgramSummary, programs};
+use crate::shown::{Place, Shown};
 use crate::{Embedding, Error, columns, layout, pictures, slots};
 
 /// How a page is made.
@@ -28,6 +30,12 @@ pub struct PagePlan {
     pub groups: Option<String>,
     /// Programs that cells can be coloured by, besides the leading ones of the tests.
     pub color: Vec<String>,
+    /// Genes that cells can be coloured by.
+    pub genes: Vec<String>,
+    /// Where their expression stands.
+    pub slot: Slot,
+    /// Column of var with their names; `None`: the row names.
+    pub gene_column: Option<String>,
     /// Seed of the picture of the cells.
     pub seed: u64,
 }
@@ -64,7 +72,7 @@ pub fn carried_over(cells: &Cells) -> Option<String> {
 /// Fills the page.
 ///
 /// # Errors
-/// A column of groups that is not there or empty; of [`layout::together`] and [`pictures::grid`].
+/// A column of groups that is not there or empty; a gene that is not there; of [`layout::together`] and [`pictures::grid`].
 pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let tests = by_turns(slots::tests(parts.cells).iter().map(|(_, t)| pictures::comparisons(t)).collect());
     let mut colors = plan.color.clone();
@@ -84,7 +92,7 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
         title: plan.title.clone(),
         run: run_info(parts),
         training,
-        embeddings: vec![cell_map(parts, &colors, plan.seed)?],
+        embeddings: vec![cell_map(parts, &colors, plan)?],
         heatmaps: heat_map(parts, plan)?.into_iter().collect(),
         metrics: parts.metrics.clone(),
         transfer: plan.label.as_deref().and_then(|label| transfer(parts.cells, label, plan.truth.as_ref())),
@@ -113,13 +121,16 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
         return Ok(None);
     }
     let (groups, rows) = columns::coded(parts.cells, "the mapped file", &column)?;
-    let e = if rows.len() == parts.cells.n_cells() { parts.query.clone() } else { parts.query.select_cells(&rows) };
-    Ok(Some(pictures::grid(&e, &column, &groups, &[], PROGRAMS_OF_GROUP)?.colors))
+    let mut codes = vec![-1; parts.cells.n_cells()];
+    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = code as i32);
+    let programs = pictures::kept_programs(parts.query);
+    let title = format!("Programs by {column}");
+    Ok(Some(pictures::grid(title, (&codes, &groups.levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
 }
 
 /// Reference and query in the plane.
-fn cell_map(parts: &Parts<'_>, programs: &[String], seed: u64) -> Result<CellMap, Error> {
-    let (below, above) = layout::together(parts.reference, (parts.cells, parts.query), seed)?;
+fn cell_map(parts: &Parts<'_>, programs: &[String], plan: &PagePlan) -> Result<CellMap, Error> {
+    let (below, above) = layout::together(parts.reference, (parts.cells, parts.query), plan.seed)?;
     // The reference is in the picture only where its dimensions are the query's.
     let reference = parts.reference.filter(|_| below.is_some());
     let both: Vec<_> = below.iter().chain([&above]).collect();
@@ -156,6 +167,15 @@ fn cell_map(parts: &Parts<'_>, programs: &[String], seed: u64) -> Result<CellMap
         };
         values.extend(parts.query.score(j));
         colors.push(Coloring::signed_scores(name, values));
+    }
+    if !plan.genes.is_empty() {
+        let side = |name, cells, embedding| Placed { name, cells, embedding };
+        let below = reference.map(|(cells, e)| side("the reference", cells, e));
+        let query = side("the mapped file", parts.cells, parts.query);
+        let shown = Shown::new(below, query, plan.slot.clone(), plan.gene_column.clone())?;
+        for gene in &plan.genes {
+            colors.push(shown.coloring(&Place::Gene(gene.clone()).to_string(), false)?);
+        }
     }
     let cells = reference.map(|(c, _)| c.obs.index.clone()).unwrap_or_default();
     Ok(CellMap {

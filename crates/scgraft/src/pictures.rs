@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use scgraft_analysis::auroc::auroc;
 use scgraft_analysis::metrics::scores::Category;
 use scgraft_analysis::transfer;
-use scgraft_cells::{Cells, Coded, Column, Dense, Frame};
+use scgraft_cells::{Cells, Column, Dense, Frame};
 use scgraft_models::EpochRecord;
 use scgraft_report::{
     BayesFactors, ColorValues, Coloring, Confusion, DotPlot, GeneWeight, Heatmap, LossCurve, Metric, MetricGroup,
     Metrics, ProgramBayesFactor, Reliability, ReliabilityBin, Training,
 };
 
+use crate::columns::stacked;
 use crate::evaluate::{ColumnKind, Evaluated, ScoreColumn};
 use crate::programs::ProgramSummary;
 use crate::{Embedding, Error, slots};
@@ -41,16 +42,7 @@ pub fn coloring(name: &str, column: &Column) -> Coloring {
 
 /// Two columns one below the other; a missing one is empty.
 pub fn joined(name: &str, parts: &[(Option<&Column>, usize)]) -> Coloring {
-    let numbers = parts.iter().all(|(c, _)| matches!(c, None | Some(Column::Real(_) | Column::Integer(_))));
-    if numbers {
-        let value = |c: Option<&Column>, i: usize| c.and_then(|c| c.number(i)).unwrap_or(f64::NAN);
-        return coloring(
-            name,
-            &Column::Real(parts.iter().flat_map(|&(c, n)| (0..n).map(move |i| value(c, i))).collect()),
-        );
-    }
-    let text = |c: Option<&Column>, i: usize| c.and_then(|c| c.text(i));
-    coloring(name, &Column::Text(parts.iter().flat_map(|&(c, n)| (0..n).map(move |i| text(c, i))).collect()))
+    coloring(name, &stacked(parts))
 }
 
 /// The curves of a history; `None` when there is none.
@@ -168,64 +160,75 @@ pub fn gene_weights(program: &ProgramSummary, top: usize) -> Vec<GeneWeight> {
     genes.collect()
 }
 
-/// Standardised mean scores of programs in groups, and how often a cell of the group scores higher than one outside.
+/// Standardised means of values in groups, and how often a cell of the group is higher than one outside.
 ///
-/// Programs: those named, or the `top` of each group by that share.
+/// `groups` are codes of cells, −1 of a cell that is left out, and names; so is a cell without the value. Of the values all are
+/// drawn, or with `top` so many of each group: those highest by that share.
 ///
 /// # Errors
 /// Of [`auroc`].
-pub fn grid(e: &Embedding, column: &str, groups: &Coded, programs: &[String], top: usize) -> Result<DotPlot, Error> {
-    let n_groups = groups.levels.len();
-    let inside: Vec<Vec<bool>> =
-        (0..n_groups).map(|g| groups.codes.iter().map(|&c| c as usize == g).collect()).collect();
-    let shares_of = |scores: &[f64]| -> Result<Vec<f64>, Error> {
-        // One group has no outside.
-        if n_groups < 2 {
-            return Ok(vec![0.5; n_groups]);
-        }
-        inside.iter().map(|own| Ok(auroc(scores, own)?)).collect()
-    };
-    let scores_of = |j: usize| -> Vec<f64> { e.score(j).into_iter().map(f64::from).collect() };
-    let mut all: Vec<(usize, Vec<f64>)> = Vec::new();
-    let wanted: Vec<usize> = if programs.is_empty() {
-        (0..e.names.len()).filter(|&j| e.active[j]).collect()
-    } else {
-        programs.iter().filter_map(|p| e.names.iter().position(|n| n == p)).collect()
-    };
-    for j in wanted {
-        all.push((j, shares_of(&scores_of(j))?));
-    }
-    if programs.is_empty() {
-        let mut kept: Vec<usize> = Vec::new();
-        for g in 0..n_groups {
-            let mut order: Vec<usize> = (0..all.len()).collect();
-            order.sort_by(|&a, &b| all[b].1[g].total_cmp(&all[a].1[g]));
-            kept.extend(order.into_iter().filter(|at| !kept.contains(at)).take(top).collect::<Vec<_>>());
-        }
-        all = kept.into_iter().map(|at| all[at].clone()).collect();
-    }
-    let mut values = Vec::new();
-    for &(j, _) in &all {
-        let scores = scores_of(j);
+pub fn grid(
+    title: String,
+    (codes, levels): (&[i32], &[String]),
+    values: &[(String, Vec<f32>)],
+    top: Option<usize>,
+) -> Result<DotPlot, Error> {
+    let row = |(name, values): &(String, Vec<f32>)| -> Result<GridRow, Error> {
+        let here: Vec<usize> = (0..codes.len()).filter(|&i| codes[i] >= 0 && values[i].is_finite()).collect();
+        let scores: Vec<f64> = here.iter().map(|&i| f64::from(values[i])).collect();
         let n = scores.len() as f64;
         let mean = scores.iter().sum::<f64>() / n;
         let sd = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n).sqrt();
-        for own in &inside {
-            let members = own.iter().filter(|o| **o).count() as f64;
-            let sum: f64 = scores.iter().zip(own).filter(|(_, o)| **o).map(|(s, _)| s - mean).sum();
-            values.push(if sd > 0.0 { sum / members / sd } else { 0.0 });
+        let (mut means, mut shares) = (Vec::new(), Vec::new());
+        for g in 0..levels.len() {
+            let own: Vec<bool> = here.iter().map(|&i| codes[i] as usize == g).collect();
+            let members = own.iter().filter(|o| **o).count();
+            if members == 0 {
+                means.push(f64::NAN);
+                shares.push(f64::NAN);
+                continue;
+            }
+            let sum: f64 = scores.iter().zip(&own).filter(|(_, o)| **o).map(|(s, _)| s - mean).sum();
+            means.push(if sd > 0.0 { sum / members as f64 / sd } else { 0.0 });
+            // A group that is all cells has no outside.
+            shares.push(if members == own.len() { 0.5 } else { auroc(&scores, &own)? });
         }
+        Ok(GridRow { name: name.clone(), means, shares })
+    };
+    let mut rows = values.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    if let Some(top) = top {
+        let mut kept: Vec<usize> = Vec::new();
+        for g in 0..levels.len() {
+            let share = |at: usize| if rows[at].shares[g].is_nan() { -1.0 } else { rows[at].shares[g] };
+            let mut order: Vec<usize> = (0..rows.len()).collect();
+            order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
+            kept.extend(order.into_iter().filter(|at| !kept.contains(at)).take(top).collect::<Vec<_>>());
+        }
+        rows = kept.into_iter().map(|at| rows[at].clone()).collect();
     }
     let colors = Heatmap {
-        title: format!("Programs by {column}"),
-        rows: all.iter().map(|&(j, _)| e.names[j].clone()).collect(),
-        columns: groups.levels.clone(),
-        values,
+        title,
+        rows: rows.iter().map(|r| r.name.clone()).collect(),
+        columns: levels.to_vec(),
+        values: rows.iter().flat_map(|r| r.means.clone()).collect(),
         value: "mean score, in sd".into(),
         diverging: true,
     };
-    let shares = all.into_iter().flat_map(|(_, s)| s).collect();
+    let shares = rows.into_iter().flat_map(|r| r.shares).collect();
     Ok(DotPlot { colors, shares, share: "P(higher)".into() })
+}
+
+/// A row of a grid: by group the standardised mean, and how often a cell of the group is higher than one outside.
+#[derive(Clone)]
+struct GridRow {
+    name: String,
+    means: Vec<f64>,
+    shares: Vec<f64>,
+}
+
+/// The programs that the fit kept, by name, with their scores: what [`grid`] chooses from where no one chose.
+pub fn kept_programs(e: &Embedding) -> Vec<(String, Vec<f32>)> {
+    (0..e.names.len()).filter(|&j| e.active[j]).map(|j| (e.names[j].clone(), e.score(j))).collect()
 }
 
 /// The papers' table of metrics: the best embedding first, means before metrics. `None` without a value.
@@ -255,4 +258,25 @@ pub fn metrics(title: &str, found: &Evaluated) -> Option<Metrics> {
 /// Coordinate `j` of cells that stand in several parts, one below the other.
 pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
     parts.iter().flat_map(|m| m.column(j)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_leaves_out_cells_without_a_value_or_a_group() {
+        let levels = ["A", "B", "C"].map(str::to_owned);
+        let codes = [0, 0, 1, 1, -1, 2];
+        let values = [("x".to_owned(), vec![1.0, 3.0, 5.0, 7.0, 1e6, f32::NAN]), ("flat".to_owned(), vec![2.0; 6])];
+        let found = grid("t".into(), (&codes, &levels), &values, None).unwrap();
+        // Mean 4, sd √5 of 1, 3, 5, 7; every B is higher than every A; no C has a value.
+        let (x, sd) = (&found.colors.values, 5f64.sqrt());
+        assert!((x[0] + 2.0 / sd).abs() < 1e-12 && (x[1] - 2.0 / sd).abs() < 1e-12 && x[2].is_nan(), "{x:?}");
+        assert_eq!((&found.shares[..2], found.shares[2].is_nan()), (&[0.0, 1.0][..], true));
+        assert_eq!((&found.colors.values[3..], &found.shares[3..]), (&[0.0; 3][..], &[0.5; 3][..]));
+        // B is highest in x, A in what is flat, C has only that.
+        let best = grid("t".into(), (&codes, &levels), &values, Some(1)).unwrap();
+        assert_eq!(best.colors.rows, ["flat", "x"]);
+    }
 }

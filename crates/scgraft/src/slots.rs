@@ -11,6 +11,8 @@
 //! | `obs["<label>_nested"]`, `obs["<label>_nested_column"]` | the finest certain label of nested columns |
 //! | `obs["<number>_pred"]`, `obs["<number>_sd"]` | transferred numbers |
 //! | `obs["<label>_novelty"]` | above 1: of a type that the reference does not have |
+//! | `obs["<label>_majority"]`, `obs["<label>_majority_share"]` | the label that most cells of a cell's cluster got, and their share |
+//! | `obs["<label>_verdict"]` | whether a label is right, wrong or unknown, where it was to be compared |
 //! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
 //! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
@@ -27,8 +29,9 @@ use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use serde_json::Value;
 
-use crate::annotate::{AnnotatedLabels, Annotation};
+use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
 use crate::cluster::{Agreement, Clusters};
+use crate::columns::categorical;
 use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
@@ -292,6 +295,20 @@ pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
     for l in &found.labels {
         if let Some(novelty) = &l.novelty {
             cells.obs.set(&format!("{}_novelty", l.transfer.column), Column::Real(novelty.score.clone()));
+        }
+    }
+    for AnnotatedLabels { transfer: t, truth, majority, .. } in &found.labels {
+        if let Some(verdict) = truth.as_ref().and_then(|t| t.verdict.as_ref()) {
+            let words = [RIGHT, WRONG, NOT_SAID].into_iter().filter(|w| verdict.contains(&Some(w)));
+            let words: Vec<String> = words.map(str::to_owned).collect();
+            let code = |v: &Option<&str>| v.and_then(|v| words.iter().position(|w| w == v)).map_or(-1, |at| at as i32);
+            let codes = verdict.iter().map(code).collect();
+            let column = Column::Categorical { codes, categories: words, ordered: false };
+            cells.obs.set(&format!("{}_verdict", t.column), column);
+        }
+        if let Some(majority) = majority {
+            cells.obs.set(&format!("{}_majority", t.column), categorical(&majority.labels));
+            cells.obs.set(&format!("{}_majority_share", t.column), Column::Real(majority.share.clone()));
         }
     }
     for AnnotatedLabels { transfer: t, sets, .. } in &found.labels {

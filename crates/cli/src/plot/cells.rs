@@ -2,28 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
-use scgraft::cells::{Cells, Frame};
+use scgraft::join::ORIGIN;
 use scgraft::report::{ColorValues, Coloring, Embedding as Plane, Split, Violins};
-use scgraft::{Embedding, columns, layout, pictures, slots};
+use scgraft::shown::{Place, Shown, Value};
+use scgraft::{layout, pictures};
 
 use super::Canvas;
-use crate::direction::Direction;
-use crate::{Global, encode, files, input};
+use super::source::Source;
+use crate::{Global, files};
 
 #[derive(Args)]
 pub(crate) struct Umap {
-    /// A mapped query, or a reference with its embedding
-    pub mapped: PathBuf,
-    /// The reference with its embedding: the query is placed in its picture
-    #[arg(long, value_name = "FILE")]
-    pub reference: Option<PathBuf>,
-    /// Columns of obs, or names of programs
+    #[command(flatten)]
+    pub source: Source,
+    /// What cells are coloured by: columns of obs, programs, genes, proteins and other columns of obsm
     #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
     pub color: Vec<String>,
-    #[command(flatten)]
-    pub direction: Direction,
+    /// Draw the reference in grey, whatever it has
+    #[arg(long, requires = "reference")]
+    pub grey_reference: bool,
     /// Picture; with several colours their names are added
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -31,17 +30,18 @@ pub(crate) struct Umap {
 
 #[derive(Args)]
 pub(crate) struct Scores {
-    /// A mapped query, or a reference with its embedding
-    pub mapped: PathBuf,
-    /// Program across
+    #[command(flatten)]
+    pub source: Source,
+    /// Across: a program, a gene, a column with numbers
     pub x: String,
-    /// Program upwards
+    /// Upwards: the same
     pub y: String,
-    /// Column of obs, or a program
+    /// What cells are coloured by: a column of obs, a program, a gene, a column of obsm
     #[arg(long, value_name = "NAME")]
     pub color: String,
-    #[command(flatten)]
-    pub direction: Direction,
+    /// Draw the reference in grey, whatever it has
+    #[arg(long, requires = "reference")]
+    pub grey_reference: bool,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -49,39 +49,41 @@ pub(crate) struct Scores {
 
 #[derive(Args)]
 pub(crate) struct Violin {
-    /// A mapped query, or a reference with its embedding
-    pub mapped: PathBuf,
-    /// The programs
-    #[arg(required = true)]
-    pub programs: Vec<String>,
+    #[command(flatten)]
+    pub source: Source,
+    /// Programs, genes, columns of obs or obsm with numbers
+    #[arg(required_unless_present = "color", value_name = "NAMES")]
+    pub names: Vec<String>,
+    /// The same, as other pictures take them
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub color: Vec<String>,
     /// Column of obs with the groups
     #[arg(long, value_name = "COLUMN")]
     pub groups: String,
-    /// Column of obs that splits every group
+    /// Column of obs that splits every group [default: with --reference where a cell is from]
     #[arg(long, value_name = "COLUMN")]
     pub split: Option<String>,
-    #[command(flatten)]
-    pub direction: Direction,
-    /// Picture; with several programs their names are added
+    /// Picture; with several names they are added
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
 }
 
 #[derive(Args)]
 pub(crate) struct Grid {
-    /// A mapped query, or a reference with its embedding
-    pub mapped: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
     /// Column of obs with the groups
     #[arg(long, value_name = "COLUMN")]
     pub groups: String,
-    /// The programs [default: those that tell the groups apart best]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Column of obs that splits every group
+    #[arg(long, value_name = "COLUMN")]
+    pub split: Option<String>,
+    /// Programs, genes, columns of obs or obsm with numbers [default: the programs that tell the groups apart best]
+    #[arg(long, visible_alias = "color", value_name = "NAME", value_delimiter = ',')]
     pub program: Vec<String>,
     /// Programs of each group, where none is named
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub top: usize,
-    #[command(flatten)]
-    pub direction: Direction,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -90,40 +92,18 @@ pub(crate) struct Grid {
 impl Umap {
     pub fn draw(self, global: &Global, to: &mut Canvas) -> Result<()> {
         let paths = pictures_of(&self.output, &self.color);
-        let mut inputs: Vec<&Path> = vec![&self.mapped];
-        inputs.extend(self.reference.as_deref());
-        files::check_outputs(&paths, &inputs)?;
-        let turned = |file: &Path| -> Result<_> {
-            let (cells, e) = encode::stored(file, slots::LATENT)?;
-            Ok((cells, self.direction.apply(e, file)?))
-        };
-        let (cells, query) = turned(&self.mapped)?;
-        let known = self.reference.as_ref().map(|r| turned(r)).transpose()?;
-        let sides = known.as_ref().map(|(c, e)| (c, e));
-        let (below, above) = layout::together(sides, (&cells, &query), global.seed.unwrap_or(0))?;
+        files::check_outputs(&paths, &self.source.inputs())?;
+        let read = self.source.read(&self.color)?;
+        let shown = read.shown(&self.source)?;
+        let sides = read.reference().map(|(_, cells, e)| (cells, e));
+        let (_, cells, query) = read.query();
+        let (below, above) = layout::together(sides, (cells, query), global.seed.unwrap_or(0))?;
         let parts: Vec<_> = below.iter().chain([&above]).collect();
         let (x, y) = (pictures::coordinate(&parts, 0), pictures::coordinate(&parts, 1));
-        // The reference is in the picture only where its dimensions are the query's.
-        let known = known.filter(|_| below.is_some());
         for (name, path) in self.color.iter().zip(&paths) {
-            let of_program = query.names.iter().any(|n| n == name);
-            let coloring = match &known {
-                None => color_of(&cells.obs, &query, name)?,
-                Some((_, e)) if of_program => {
-                    let mut values = score(e, name)?;
-                    values.extend(score(&query, name)?);
-                    Coloring::signed_scores(name, values)
-                }
-                Some((reference, _)) => {
-                    let columns = (reference.obs.column(name), cells.obs.column(name));
-                    if let (None, None) = columns {
-                        color_of(&cells.obs, &query, name)?;
-                    }
-                    pictures::joined(name, &[(columns.0, reference.n_cells()), (columns.1, cells.n_cells())])
-                }
-            };
+            let coloring = shown.coloring(name, self.grey_reference)?;
             check_values(&coloring)?;
-            to.save(&Plane::umap(name, &x, &y, &coloring), path)?;
+            to.save(&Plane::umap(&coloring.name, &x, &y, &coloring), path)?;
         }
         Ok(())
     }
@@ -131,38 +111,48 @@ impl Umap {
 
 impl Scores {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
-        files::check_output(&self.output, &[&self.mapped])?;
-        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
-        let e = self.direction.apply(e, &self.mapped)?;
-        let (x, y) = (score(&e, &self.x)?, score(&e, &self.y)?);
-        let color = color_of(&cells.obs, &e, &self.color)?;
+        files::check_output(&self.output, &self.source.inputs())?;
+        let read = self.source.read([&self.x, &self.y, &self.color])?;
+        let shown = read.shown(&self.source)?;
+        let [x, y] = [&self.x, &self.y].map(|name| value(&shown, name));
+        let (x, y) = (x?, y?);
+        let mut color = shown.coloring(&self.color, self.grey_reference)?;
+        let kept: Vec<usize> =
+            (0..x.values.len()).filter(|&i| x.values[i].is_finite() && y.values[i].is_finite()).collect();
+        if kept.len() < x.values.len() {
+            let n = x.values.len() - kept.len();
+            tracing::warn!("{n} cells have no `{}` or no `{}` and are not drawn", self.x, self.y);
+        }
+        let of = |values: &[f32]| kept.iter().map(|&i| values[i]).collect::<Vec<_>>();
+        match &mut color.values {
+            ColorValues::Categories { codes, .. } => *codes = kept.iter().map(|&i| codes[i]).collect(),
+            ColorValues::Scores { values, .. } => *values = of(values),
+        }
         check_values(&color)?;
-        to.save(&Plane::programs("", (&self.x, &x), (&self.y, &y), &color), &self.output)
+        let (across, up) = (of(&x.values), of(&y.values));
+        to.save(&Plane::programs("", (&x.name, &across), (&y.name, &up), &color), &self.output)
     }
 }
 
 impl Violin {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
-        let paths = pictures_of(&self.output, &self.programs);
-        files::check_outputs(&paths, &[&self.mapped])?;
-        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
-        let e = self.direction.apply(e, &self.mapped)?;
-        let (codes, groups) = categories(&cells, &self.mapped, &self.groups)?;
-        let split = self.split.as_ref().map(|name| categories(&cells, &self.mapped, name)).transpose()?;
-        for (program, path) in self.programs.iter().zip(&paths) {
-            let values = score(&e, program)?;
-            let split = match (&self.split, &split) {
+        let names = [&self.names[..], &self.color].concat();
+        let paths = pictures_of(&self.output, &names);
+        files::check_outputs(&paths, &self.source.inputs())?;
+        let read = self.source.read(&names)?;
+        let shown = read.shown(&self.source)?;
+        let (codes, groups) = shown.groups(&self.groups)?;
+        let by_origin = (shown.n_reference() > 0 && self.groups != ORIGIN).then(|| ORIGIN.to_owned());
+        let split_by = self.split.clone().or(by_origin);
+        let split = split_by.as_ref().map(|name| shown.groups(name)).transpose()?;
+        for (name, path) in names.iter().zip(&paths) {
+            let Value { name: title, what, values, .. } = value(&shown, name)?;
+            let split = match (&split_by, &split) {
                 (Some(name), Some((codes, levels))) => Some(Split { name, codes, levels }),
                 _ => None,
             };
-            let picture = Violins {
-                title: program,
-                value: "latent score",
-                values: &values,
-                codes: &codes,
-                groups: &groups,
-                split,
-            };
+            let picture =
+                Violins { title: &title, value: &what, values: &values, codes: &codes, groups: &groups, split };
             to.save(&picture, path)?;
         }
         Ok(())
@@ -171,26 +161,52 @@ impl Violin {
 
 impl Grid {
     pub fn draw(self, dots: bool, to: &mut Canvas) -> Result<()> {
-        files::check_output(&self.output, &[&self.mapped])?;
-        let (cells, e) = encode::stored(&self.mapped, slots::LATENT)?;
-        let e = self.direction.apply(e, &self.mapped)?;
-        let (groups, rows) = input::coded(&cells, &self.mapped.display().to_string(), &self.groups)?;
-        let e = if rows.len() == cells.n_cells() { e } else { e.select_cells(&rows) };
-        for program in &self.program {
-            score(&e, program)?;
+        files::check_output(&self.output, &self.source.inputs())?;
+        let read = self.source.read(&self.program)?;
+        let shown = read.shown(&self.source)?;
+        let mut groups = shown.groups(&self.groups)?;
+        if let Some(split) = &self.split {
+            groups = crossed(&groups, &shown.groups(split)?);
         }
-        let picture = pictures::grid(&e, &self.groups, &groups, &self.program, self.top)?;
+        let places = match &self.program[..] {
+            [] => shown.programs(),
+            names => names.iter().map(|name| shown.place(name)).collect::<Result<_, _>>()?,
+        };
+        let values = places.iter().map(|place| shown.value(place)).collect::<Result<Vec<_>, _>>()?;
+        let rows: Vec<(String, Vec<f32>)> = places.iter().zip(&values).map(row).collect();
+        let all = |is: fn(&Place) -> bool| places.iter().all(is);
+        let what = match (all(|p| matches!(p, Place::Program(_))), all(|p| matches!(p, Place::Gene(_)))) {
+            (true, _) => "Programs".to_owned(),
+            (_, true) => format!("Genes ({})", values[0].what),
+            _ => "Values".to_owned(),
+        };
+        let top = self.program.is_empty().then_some(self.top);
+        let title = format!("{what} by {}", self.groups);
+        let mut picture = pictures::grid(title, (&groups.0, &groups.1), &rows, top)?;
+        if !all(|p| matches!(p, Place::Program(_))) {
+            picture.colors.value = "mean, in sd".to_owned();
+        }
         if dots { to.save(&picture, &self.output) } else { to.save(&picture.colors, &self.output) }
     }
 }
 
-/// Codes and names of a column of categories; −1 where it is empty.
-fn categories(cells: &Cells, file: &Path, name: &str) -> Result<(Vec<i32>, Vec<String>)> {
-    let column = columns::find(cells, &file.display().to_string(), name)?;
-    match pictures::coloring(name, column).values {
-        ColorValues::Categories { codes, levels } => Ok((codes, levels)),
-        ColorValues::Scores { .. } => bail!("{}: column `{name}` of obs holds numbers, not groups", file.display()),
-    }
+/// A row of a grid: genes by their name alone, as the title says what they are.
+fn row((place, value): (&Place, &Value)) -> (String, Vec<f32>) {
+    let name = if let Place::Gene(gene) = place { gene } else { &value.name };
+    (name.clone(), value.values.clone())
+}
+
+/// Groups split by others: `B, query`; those that no cell is in are left out.
+fn crossed(groups: &(Vec<i32>, Vec<String>), split: &(Vec<i32>, Vec<String>)) -> (Vec<i32>, Vec<String>) {
+    let n = split.1.len() as i32;
+    let both = groups.0.iter().zip(&split.0).map(|(&a, &b)| if a < 0 || b < 0 { -1 } else { a * n + b });
+    let both: Vec<i32> = both.collect();
+    let mut used: Vec<i32> = both.iter().copied().filter(|&code| code >= 0).collect();
+    used.sort_unstable();
+    used.dedup();
+    let codes = both.iter().map(|code| used.binary_search(code).map_or(-1, |at| at as i32)).collect();
+    let name = |code: &i32| format!("{}, {}", groups.1[(code / n) as usize], split.1[(code % n) as usize]);
+    (codes, used.iter().map(name).collect())
 }
 
 /// Where the picture of each name goes: of one alone to the file named, of several beside it.
@@ -209,26 +225,12 @@ fn named(path: &Path, name: &str) -> PathBuf {
     path.with_file_name(format!("{stem}_{clean}{end}"))
 }
 
-fn score(e: &Embedding, program: &str) -> Result<Vec<f32>> {
-    let Some(j) = e.names.iter().position(|n| n == program) else {
-        let names: Vec<&str> = e.names.iter().map(String::as_str).collect();
-        bail!("there is no program `{program}`; nearest names: {}", input::nearest_first(program, &names));
-    };
-    Ok(e.score(j))
+fn value(shown: &Shown<'_>, name: &str) -> Result<Value> {
+    Ok(shown.value(&shown.place(name)?)?)
 }
 
 /// Refuses to draw every cell as one without a value.
 fn check_values(coloring: &Coloring) -> Result<()> {
     ensure!(!coloring.is_empty(), "`{}`: no cell has a value", coloring.name);
     Ok(())
-}
-
-fn color_of(obs: &Frame, e: &Embedding, name: &str) -> Result<Coloring> {
-    if let Some(column) = obs.column(name) {
-        return Ok(pictures::coloring(name, column));
-    }
-    if e.names.iter().any(|n| n == name) {
-        return Ok(Coloring::signed_scores(name, score(e, name)?));
-    }
-    bail!("`{name}` is neither a column of obs ({}) nor a program", input::nearest_first(name, &obs.names()))
 }

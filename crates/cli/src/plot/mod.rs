@@ -3,6 +3,9 @@
 mod cells;
 mod relations;
 mod results;
+mod source;
+
+pub(crate) use source::Genes;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +17,10 @@ use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
 The format follows the name: .png or .svg. Scores of programs are turned to the programs' directions: up means that the
-genes are up.
+genes are up. A name is a column of obs, a program, a gene or a column of obsm (a protein); one that is several things is
+said in full: obs/NAME, program/NAME, gene/NAME, obsm/KEY:COLUMN. Genes are log1p of counts per 10,000 where X (--layer,
+--raw) holds counts, else as they are; the picture says which. With --reference the cells of the reference are drawn too: a
+label L is L_pred in both files, scgraft_origin says where a cell is from.
 
 Examples:
   scgraft plot umap mapped.h5ad --reference reference_out.h5ad --color cell_type,condition -o umap.png
@@ -23,6 +29,10 @@ Examples:
   scgraft plot violin mapped.h5ad INTERFERON_SIGNALING --groups cell_type --split condition -o violin.svg
   scgraft plot heatmap mapped.h5ad --groups cell_type --top 3 -o programs.png
   scgraft plot dots mapped.h5ad --groups cell_type --program TCR_SIGNALING,INTERFERON_SIGNALING -o dots.png
+  scgraft plot umap mapped.h5ad --color ISG15,obsm/scgraft_proteins:CD4 -o umap.png
+  scgraft plot umap mapped.h5ad --reference reference_out.h5ad --color condition -o on_the_atlas.png
+  scgraft plot violin mapped.h5ad ISG15 --reference reference_out.h5ad --groups cell_type_pred -o violin.png
+  scgraft plot violin mapped.h5ad --color cell_type_uncertainty --groups cell_type_verdict -o uncertainty.png
   scgraft plot bayes mapped.h5ad --test \"condition versus control\" -o bayes.svg
   scgraft plot genes reference.scgraft INTERFERON_SIGNALING -o genes.svg
   scgraft plot training reference.scgraft -o training.png

@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr)]
 
+mod against;
 mod analysis;
 mod bad_days;
 mod bits;

@@ -17,6 +17,9 @@ pub struct Coloring {
     pub name: String,
     /// The column.
     pub values: ColorValues,
+    /// What cells without a value are called in the legend; `None`: missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// Categories or scores, one a cell.
@@ -65,7 +68,7 @@ fn mixed(row: usize) -> u64 {
 impl Coloring {
     /// Categories from codes and names.
     pub fn categories(name: impl Into<String>, codes: Vec<i32>, levels: Vec<String>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Categories { codes, levels } }
+        Coloring { name: name.into(), values: ColorValues::Categories { codes, levels }, missing: None }
     }
 
     /// Whether no cell has a value.
@@ -78,12 +81,12 @@ impl Coloring {
 
     /// Scores without a natural middle.
     pub fn scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: false } }
+        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: false }, missing: None }
     }
 
     /// Scores whose sign matters, such as latent programs.
     pub fn signed_scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: true } }
+        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: true }, missing: None }
     }
 
     /// Refuses another number of cells than `cells`, and codes without a name.
@@ -137,7 +140,8 @@ impl Coloring {
                 let mut entries: Vec<Entry> =
                     named.map(|(i, name)| Entry { name: name.clone(), color: category(i) }).collect();
                 if codes.iter().any(|&c| c < 0) {
-                    entries.push(Entry { name: "missing".to_owned(), color: MISSING });
+                    let name = self.missing.as_deref().unwrap_or("missing").to_owned();
+                    entries.push(Entry { name, color: MISSING });
                 }
                 Resolved { color, palette, order, key: Key::Categories(entries) }
             }
