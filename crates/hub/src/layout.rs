@@ -30,7 +30,7 @@ pub struct Files {
     pub cells: Option<PathBuf>,
 }
 
-const MODEL: &str = "model.pt";
+pub(crate) const MODEL: &str = "model.pt";
 const TENSORS: &str = "model_params.pt";
 const ATTRIBUTES: &str = "attr.pkl";
 const GENES: &str = "var_names.csv";
