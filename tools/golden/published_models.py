@@ -5,7 +5,7 @@
     python tools/golden/published_models.py --package scarches FOLDER
 
 Packages: tools/peers/requirements-current.txt; for scArches, requirements-scarches.txt. Each model has a folder: what
-the package saved, and `expected.safetensors`: the cells (names in the header), latent means, normalised expression at
+the package saved (of a minified one also its cells, without counts), and `expected.safetensors`: the cells (names in the header), latent means, normalised expression at
 the latent mean and a library size of 1, label probabilities, proteins without background.
 """
 
@@ -46,6 +46,7 @@ SCVI_TOOLS = {
     "scvi_learned_library": ("SCVI", {"use_observed_lib_size": False, "gene_likelihood": "nb"}, BATCH),
     "scvi_logistic_normal": ("SCVI", {"latent_distribution": "ln"}, BATCH),
     "scvi_no_norm": ("SCVI", {"use_batch_norm": "none"}, BATCH),
+    "scvi_minified": ("SCVI", {**MAPPING}, BATCH),
     "linear_default": ("LinearSCVI", {}, BATCH),
     "linear_bias": ("LinearSCVI", {"bias": True, "use_batch_norm": False, "gene_likelihood": "zinb"}, BATCH),
     "scanvi_default": ("SCANVI", {}, LABELS),
@@ -70,7 +71,7 @@ SCARCHES = {
     "trvae_batch_norm": ("TRVAE", {"recon_loss": "zinb", "use_mmd": True, "mmd_on": "y", "use_bn": True, "use_ln": False}),
     "cvae_mse": ("TRVAE", {"recon_loss": "mse", "use_mmd": False}),
 }
-TINY = ["scvi_default", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard", "trvae_batch_norm"]
+TINY = ["scvi_default", "scvi_minified", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard", "trvae_batch_norm"]
 
 
 def cells(n_cells, n_genes, n_proteins, rng):
@@ -185,6 +186,10 @@ def scvi_tools(folder, name, size):
             "versions": {"scvi-tools": scvi.__version__, "torch": torch.__version__},
         }
     )
+    if name.endswith("minified"):
+        adata.obsm["X_latent_qzm"], adata.obsm["X_latent_qzv"] = model.get_latent_representation(return_dist=True)
+        model.minify_adata()
+        model.save(out, overwrite=True, save_anndata=True)
     write(out / "expected.safetensors", tensors, meta)
 
 
