@@ -298,6 +298,12 @@ fn array(kind: &str, order: &str, flags: i64, n: usize, data: Py) -> Py {
 mod tests {
     use std::collections::BTreeMap;
 
+    use scgraft_cells::{
+        Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Matrix, PrepareOptions, Prepared, ProteinSource,
+    };
+    use scgraft_models::ExpressionOptions;
+    use serde_json::json;
+
     use super::*;
     use crate::layout::with_saved;
     use crate::torch::Tensor;
@@ -305,6 +311,98 @@ mod tests {
 
     fn state(files: &Files) -> BTreeMap<String, Tensor> {
         with_saved(files, |saved| Ok(saved.state)).unwrap()
+    }
+
+    /// Cells of one condition `a`, with labels, a covariate of one level and one of two, and proteins.
+    fn cells() -> Cells {
+        let (n, genes) = (30, 10);
+        let values = (0..n * genes).map(|i| (1 + i * 7 % 5) as f32).collect();
+        let indices = (0..n).flat_map(|_| 0..genes as u32).collect();
+        let x = Csr { n_rows: n, n_cols: genes, indptr: (0..=n).map(|i| i * genes).collect(), indices, values };
+        let mut obs = Frame::new((0..n).map(|i| format!("c{i}")).collect());
+        obs.set("batch", Column::categorical(&vec!["a"; n]));
+        obs.set("plate", Column::categorical(&vec!["p"; n]));
+        obs.set("sex", Column::categorical(&(0..n).map(|i| ["f", "m"][i % 2]).collect::<Vec<_>>()));
+        obs.set("type", Column::categorical(&vec!["T"; n]));
+        let var = Frame::new((0..genes).map(|i| format!("g{i}")).collect());
+        let mut cells = Cells::new(Matrix::Sparse(x), obs, var);
+        cells.obsm.insert("adt".into(), Array::Dense(Dense::new(n, 3, (0..n * 3).map(|i| (i % 4) as f32).collect())));
+        cells
+    }
+
+    /// What ours adds for the one level of a condition, a covariate or a label is in a bias there: the same function.
+    #[test]
+    fn one_level_goes_into_the_bias() {
+        let two = "sex";
+        let linear = json!({ "encode_covariates": false, "encoder_norm": "batch", "decoder_norm": "none" });
+        let models = [
+            ("scvi", json!({ "deep_covariates": true }), &["plate", two][..], false),
+            ("scvi-linear", linear, &[][..], false),
+            ("scanvi", json!({ "encoder_norm": "batch" }), &[two][..], false),
+            ("totalvi", json!({ "decoder_hidden": [4] }), &[two][..], true),
+        ];
+        for (name, mut settings, covariates, proteins) in models {
+            settings
+                .as_object_mut()
+                .unwrap()
+                .extend(json!({ "hidden": [4, 4], "latent": 2 }).as_object().unwrap().clone());
+            let options = PrepareOptions {
+                condition: ConditionSource::Columns(vec!["batch".into()]),
+                covariates: covariates.iter().map(|c| (*c).to_owned()).collect(),
+                label: (name == "scanvi").then(|| "type".into()),
+                proteins: proteins.then(|| ProteinSource { obsm: "adt".into(), names: None }),
+                ..PrepareOptions::default()
+            };
+            let data = Prepared::reference(&cells(), None, &options).unwrap();
+            let model = Model::new(name, &settings, data.known().into(), 9).unwrap();
+            let exported = export(&model).unwrap();
+            let files = Files { place: name.into(), model: exported.file, ..Files::default() };
+            let back = import_files(&files, &ImportOptions::default()).unwrap().model;
+            // A condition without a column is called otherwise there, and a covariate of one level is left out.
+            let condition = ConditionSource::Constant(back.header.conditions[0].clone());
+            let covariates = back.header.covariates.iter().map(|c| c.0.clone()).collect();
+            let options = PrepareOptions { condition, covariates, ..options };
+            let theirs = Prepared::query(&cells(), &back.header.known, &options).unwrap();
+            let close = |a: &Dense, b: &Dense| {
+                let largest = a.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let off = a.values.iter().zip(&b.values).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                assert!(off <= 1e-5 * largest, "{name}: {off} of {largest}");
+            };
+            close(&model.latent(&data).unwrap().0, &back.latent(&theirs).unwrap().0);
+            let as_is = ExpressionOptions::default();
+            close(&model.expression(&data, &as_is).unwrap(), &back.expression(&theirs, &as_is).unwrap());
+            let folded =
+                model.params.iter().any(|p| p.name.ends_with(".condition") && p.values().iter().any(|&v| v != 0.0));
+            assert!(folded, "{name}: nothing was put into a bias");
+        }
+    }
+
+    #[test]
+    fn what_has_no_equal_is_named() {
+        let data = |label: Option<&str>| {
+            let condition = ConditionSource::Columns(vec!["batch".into()]);
+            let options = PrepareOptions { condition, label: label.map(str::to_owned), ..PrepareOptions::default() };
+            Prepared::reference(&cells(), None, &options).unwrap().known()
+        };
+        let small = json!({ "hidden": [4], "latent": 2 });
+        let with = |more: Value| {
+            let mut all = small.clone();
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        let cases = [
+            ("scvi-per-cell", small.clone(), None, "vector per cell"),
+            ("cvae", small.clone(), None, "no class there is a cvae"),
+            ("scvi-linear", small.clone(), None, "encode_covariates=false"),
+            ("scvi", with(json!({ "hidden": [4, 3] })), None, "[4, 3]"),
+            ("scanvi", with(json!({ "decoder": "linear" })), Some("type"), "linear decoder"),
+            ("scanvi", with(json!({ "dispersion": "gene-label" })), Some("type"), "by label"),
+        ];
+        for (name, settings, label, why) in cases {
+            let model = Model::new(name, &settings, data(label).into(), 1).unwrap();
+            let error = export(&model).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("scvi-tools") && error.contains(why), "{error}");
+        }
     }
 
     /// What scvi-tools saved, imported and exported again, has the same tensors, and is the same model when it comes back.
