@@ -249,7 +249,11 @@ def scarches(folder, name, size):
     codes = torch.tensor([model.model.condition_encoder[c] for c in adata.obs["tech"]])
     model.model.eval()
     found = model.model.get_latent(x, codes, mean=True)
-    tensors["latent"] = (found if isinstance(found, torch.Tensor) else torch.tensor(found)).detach().cpu().numpy()
+    mean = (found if isinstance(found, torch.Tensor) else torch.tensor(found)).detach()
+    tensors["latent"] = mean.cpu().numpy()
+    with torch.no_grad():
+        # Shares of the library size for counts, values for squared error.
+        tensors["expression"] = model.model.decoder(mean, codes)[0].cpu().numpy()
     meta.update(
         {
             "class": kind,
