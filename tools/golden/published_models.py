@@ -5,7 +5,7 @@
     python tools/golden/published_models.py --package scarches FOLDER
 
 Packages: tools/peers/requirements-current.txt; for scArches, requirements-scarches.txt. Each model has a folder: what
-the package saved, and `expected.safetensors`: the cells (names in the header), latent means, normalised expression at
+the package saved (of a minified one also its cells, without counts), and `expected.safetensors`: the cells (names in the header), latent means, normalised expression at
 the latent mean and a library size of 1, label probabilities, proteins without background.
 """
 
@@ -46,6 +46,7 @@ SCVI_TOOLS = {
     "scvi_learned_library": ("SCVI", {"use_observed_lib_size": False, "gene_likelihood": "nb"}, BATCH),
     "scvi_logistic_normal": ("SCVI", {"latent_distribution": "ln"}, BATCH),
     "scvi_no_norm": ("SCVI", {"use_batch_norm": "none"}, BATCH),
+    "scvi_minified": ("SCVI", {**MAPPING}, BATCH),
     "linear_default": ("LinearSCVI", {}, BATCH),
     "linear_bias": ("LinearSCVI", {"bias": True, "use_batch_norm": False, "gene_likelihood": "zinb"}, BATCH),
     "scanvi_default": ("SCANVI", {}, LABELS),
@@ -70,7 +71,7 @@ SCARCHES = {
     "trvae_batch_norm": ("TRVAE", {"recon_loss": "zinb", "use_mmd": True, "mmd_on": "y", "use_bn": True, "use_ln": False}),
     "cvae_mse": ("TRVAE", {"recon_loss": "mse", "use_mmd": False}),
 }
-TINY = ["scvi_default", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard", "trvae_batch_norm"]
+TINY = ["scvi_default", "scvi_minified", "scvi_covariates_deep", "scvi_one_batch", "linear_default", "scanvi_mapping", "totalvi_default", "expimap_hard", "trvae_batch_norm"]
 
 
 def cells(n_cells, n_genes, n_proteins, rng):
@@ -125,6 +126,38 @@ def inputs(adata, continuous):
     return tensors, {"genes": adata.var_names.tolist(), "proteins": adata.obsm["protein"].columns.tolist(), "obs": columns}
 
 
+def computed(model, adata, kind, settings):
+    """What a model as saved and read again makes of the cells, at their latent means."""
+    import torch
+
+    tensors, module = {}, model.module
+    module.eval()
+    with torch.no_grad():
+        batch = next(iter(model._make_data_loader(adata, batch_size=adata.n_obs)))
+        found = module.inference(**module._get_inference_input(batch))
+        mean = found["qz"].loc if "qz" in found else found["qz_m"]
+        tensors["latent"] = mean.numpy()
+        if settings.get("latent_distribution") != "ln":  # which the package shows as its softmax
+            np.testing.assert_allclose(tensors["latent"], model.get_latent_representation(), rtol=1e-5, atol=1e-6)
+        if kind == "TOTALVI":
+            found["z"] = mean
+            decoded = module.generative(**module._get_generative_input(batch, found))
+            px, py = decoded["px_"], decoded["py_"]
+            tensors["expression"] = px["scale"].numpy()
+            foreground = 1 - torch.sigmoid(py["mixing"])
+            # The background at its mean; `rate_fore` has the drawn one.
+            background = torch.exp(py["back_alpha"] + py["back_beta"] ** 2 / 2)
+            tensors["foreground_probability"] = foreground.numpy()
+            tensors["foreground"] = (background * py["fore_scale"] * foreground).numpy()
+        else:
+            found["z"] = module.z_encoder.z_transformation(mean)
+            decoded = module.generative(**module._get_generative_input(batch, found))
+            px = decoded.get("px")
+            normalised = getattr(px, "get_normalized", lambda _: px.scale)
+            tensors["expression"] = (decoded["px_scale"] if px is None else normalised("scale")).numpy()
+    return tensors
+
+
 def scvi_tools(folder, name, size):
     import scvi
     import torch
@@ -138,45 +171,39 @@ def scvi_tools(folder, name, size):
         adata.X = np.log1p(adata.X)
     cls = getattr(scvi.model, kind)
     setup = dict(setup)
-    cls.setup_anndata(adata, **setup)
     settings = {"n_hidden": size["hidden"], "n_latent": size["latent"], **settings}
-    model = cls(adata, **settings)
-    model.train(max_epochs=size["epochs"], accelerator="cpu", enable_progress_bar=False, batch_size=64, early_stopping=False)
+    version = tuple(int(part) for part in scvi.__version__.split(".")[:2])
+    if version >= (0, 15):
+        cls.setup_anndata(adata, **setup)
+        model = cls(adata, **settings)
+    else:
+        before = {key: value for key, value in setup.items() if key != "unlabeled_category"}
+        set_up = cls.setup_anndata if hasattr(cls, "setup_anndata") else scvi.data.setup_anndata
+        set_up(adata, **before)
+        model = cls(adata, *([setup["unlabeled_category"]] if kind == "SCANVI" else []), **settings)
+    device = {"accelerator": "cpu", "enable_progress_bar": False} if version >= (1, 0) else {"use_gpu": False}
+    epochs = {"n_epochs": size["epochs"]} if version < (0, 9) else {"max_epochs": size["epochs"], **device}
+    if kind == "SCANVI" and version < (0, 9):
+        epochs = {"n_epochs_unsupervised": size["epochs"], "n_epochs_semisupervised": size["epochs"]}
+    if version >= (0, 9):
+        epochs.update(batch_size=64, **({} if kind == "SCANVI" and version < (0, 13) else {"early_stopping": False}))
+    if kind == "TOTALVI" and (0, 9) <= version < (0, 17):
+        epochs["reduce_lr_on_plateau"] = False
+    model.train(**epochs)
     model.history_ = {}
     out = folder / name
     model.save(out, overwrite=True, save_anndata=False)
 
     tensors, meta = inputs(adata, ["mito", "depth"])
-    module = model.module
-    module.eval()
-    # As saved and read again.
-    loader = model._make_data_loader(adata, batch_size=adata.n_obs)
-    with torch.no_grad():
-        batch = next(iter(loader))
-        given = module._get_inference_input(batch)
-        found = module.inference(**given)
-        q = found["qz"]
-        tensors["latent"] = q.loc.numpy()
-        if settings.get("latent_distribution") != "ln":  # which the package shows as its softmax
-            np.testing.assert_allclose(tensors["latent"], model.get_latent_representation(), rtol=1e-5, atol=1e-6)
-        if kind == "TOTALVI":
-            found["z"] = q.loc
-            decoded = module.generative(**module._get_generative_input(batch, found))
-            px, py = decoded["px_"], decoded["py_"]
-            tensors["expression"] = px["scale"].numpy()
-            foreground = 1 - torch.sigmoid(py["mixing"])
-            # The background at its mean; `rate_fore` has the drawn one.
-            background = torch.exp(py["back_alpha"] + py["back_beta"] ** 2 / 2)
-            tensors["foreground_probability"] = foreground.numpy()
-            tensors["foreground"] = (background * py["fore_scale"] * foreground).numpy()
-        else:
-            found["z"] = module.z_encoder.z_transformation(q.loc)
-            decoded = module.generative(**module._get_generative_input(batch, found))
-            tensors["expression"] = decoded["px"].get_normalized("scale").numpy()
+    if version < (0, 9):
+        tensors["latent"] = model.get_latent_representation()
+    else:
+        tensors.update(computed(model, adata, kind, settings))
     if kind == "SCANVI":
         soft = model.predict(soft=True)
-        tensors["probability"] = soft.to_numpy()
-        meta["labels"] = [str(c) for c in soft.columns]
+        if hasattr(soft, "columns"):  # old versions do not name them
+            tensors["probability"] = soft.to_numpy()
+            meta["labels"] = [str(c) for c in soft.columns]
     meta.update(
         {
             "class": kind,
@@ -185,6 +212,10 @@ def scvi_tools(folder, name, size):
             "versions": {"scvi-tools": scvi.__version__, "torch": torch.__version__},
         }
     )
+    if name.endswith("minified"):
+        adata.obsm["X_latent_qzm"], adata.obsm["X_latent_qzv"] = model.get_latent_representation(return_dist=True)
+        model.minify_adata()
+        model.save(out, overwrite=True, save_anndata=True)
     write(out / "expected.safetensors", tensors, meta)
 
 
@@ -218,7 +249,11 @@ def scarches(folder, name, size):
     codes = torch.tensor([model.model.condition_encoder[c] for c in adata.obs["tech"]])
     model.model.eval()
     found = model.model.get_latent(x, codes, mean=True)
-    tensors["latent"] = (found if isinstance(found, torch.Tensor) else torch.tensor(found)).detach().cpu().numpy()
+    mean = (found if isinstance(found, torch.Tensor) else torch.tensor(found)).detach()
+    tensors["latent"] = mean.cpu().numpy()
+    with torch.no_grad():
+        # Shares of the library size for counts, values for squared error.
+        tensors["expression"] = model.model.decoder(mean, codes)[0].cpu().numpy()
     meta.update(
         {
             "class": kind,

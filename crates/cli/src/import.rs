@@ -14,7 +14,8 @@ const EXAMPLES: &str = "\
 Reads SCVI, LinearSCVI, SCANVI and TOTALVI of scvi-tools (0.8 and later), EXPIMAP and TRVAE of scArches. Give the folder
 that the package saved, or a file in it: `model.pt`, or `model_params.pt` with `attr.pkl` and `var_names.csv` beside it.
 Nothing in these files is executed, and no Python is needed. Cells are encoded as the package encodes them, and queries
-are mapped on the imported model as on any other.
+are mapped on the imported model as on any other. A model that was saved minified (without counts, `adata.h5ad` beside it)
+brings its cells: `annotate` needs nothing but the model then.
 
 Examples:
   scgraft import scvi_reference -o reference.scgraft
@@ -93,7 +94,12 @@ fn tell(imported: &Imported, out: &mut Output) {
     }
     if let Some(cells) = &imported.cells {
         let columns = of(&cells.columns);
-        out.line(format!("beside it: {} cells with {}; columns {columns}", cells.cells, of(&cells.arrays)));
+        match &model.cells {
+            Some(_) => {
+                out.line(format!("its {} cells are in the model, without counts; columns {columns}", cells.cells))
+            }
+            None => out.line(format!("beside it: {} cells with {}; columns {columns}", cells.cells, of(&cells.arrays))),
+        }
     }
     imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
     out.put("package", imported.package);
@@ -110,6 +116,10 @@ fn tell(imported: &Imported, out: &mut Output) {
     out.put("left_out", imported.dropped.iter().map(|(n, why)| json!({ "tensor": n, "why": why })).collect::<Vec<_>>());
     out.put("notes", imported.notes.clone());
     if let Some(cells) = &imported.cells {
-        out.put("cells", json!({ "cells": cells.cells, "obsm": cells.arrays, "obs": cells.columns }));
+        let inside = model.cells.is_some();
+        out.put(
+            "cells",
+            json!({ "cells": cells.cells, "obsm": cells.arrays, "obs": cells.columns, "in_model": inside }),
+        );
     }
 }

@@ -14,6 +14,7 @@ mod direction;
 mod encode;
 mod enrich;
 mod evaluate;
+mod export;
 mod expression;
 mod files;
 mod fitted;
@@ -106,6 +107,8 @@ enum Command {
     Train(train::Train),
     /// Read a model of scvi-tools or scArches
     Import(import::Import),
+    /// Write a model as scvi-tools loads it
+    Export(export::Export),
     /// Fetch a model or an adaptor from Zenodo, Hugging Face or a server
     Pull(pull::Pull),
     /// Say what a record of Zenodo or a repository of Hugging Face holds
@@ -195,6 +198,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Demo(c) => c.run(global, out),
         Command::Train(c) => c.run(global, out),
         Command::Import(c) => c.run(global, out),
+        Command::Export(c) => c.run(global, out),
         Command::Pull(c) => c.run(global, out),
         Command::List(c) => c.run(global, out),
         Command::Card(c) => c.run(global, out),

@@ -30,6 +30,16 @@ pub enum HubError {
         /// Why not, and what to do instead.
         why: String,
     },
+    /// A model of ours that another package has no equal of.
+    #[error("a {model} cannot be exported to {package}: {why}")]
+    NoEqual {
+        /// What it is.
+        model: String,
+        /// The package.
+        package: &'static str,
+        /// Why not, and what to do instead.
+        why: String,
+    },
     /// The model that was made of it.
     #[error(transparent)]
     Model(#[from] scgraft_models::ModelError),

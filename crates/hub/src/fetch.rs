@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cache::{Cache, Entry};
 use crate::download::{Came, Checksum, Source, download};
 use crate::http::{Http, Service, Watch, now};
+use crate::layout::{CELLS, is_minified};
 use crate::{Address, Files, HubError, Settings, huggingface, zenodo};
 
 /// The way to models and adaptors on the network, by way of the user's cache.
@@ -160,7 +161,8 @@ impl Hub {
     }
 
     /// The files of a model of scvi-tools or scArches, for [`import_files`](crate::import_files). The address names the
-    /// file of the model or the folder that it is in; `model_params.pt` brings its `attr.pkl` and `var_names.csv` along.
+    /// file of the model or the folder that it is in; `model_params.pt` brings its `attr.pkl` and `var_names.csv` along, and
+    /// a model that was saved minified its cells, `adata.h5ad`, where they lie there. Cells with counts are not fetched.
     ///
     /// # Errors
     /// As [`Hub::fetch`]; when there is no such model, or there are several.
@@ -196,16 +198,26 @@ impl Hub {
         };
         let model = bytes(&found)?;
         let name = found.file().unwrap_or_default().to_owned();
-        let (attributes, genes) = match name.strip_suffix(TENSORS) {
-            Some(folder) => {
-                // On a server only the last part of the name is taken.
-                let folder = if matches!(found, Address::Web { .. }) { last_part_kept(folder) } else { folder };
-                let beside = |file: &str| found.with_file(&format!("{folder}{file}"));
-                (Some(bytes(&beside("attr.pkl"))?), Some(bytes(&beside("var_names.csv"))?))
-            }
-            None => (None, None),
+        let folder = [WHOLE, TENSORS].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or_default();
+        // On a server only the last part of the name is taken.
+        let folder = if matches!(found, Address::Web { .. }) { last_part_kept(folder) } else { folder };
+        let beside = |file: &str| found.with_file(&format!("{folder}{file}"));
+        let (attributes, genes) = match name.ends_with(TENSORS) {
+            true => (Some(bytes(&beside("attr.pkl"))?), Some(bytes(&beside("var_names.csv"))?)),
+            false => (None, None),
         };
-        Ok(Files { place: found.to_string(), model, attributes, genes, cells: None })
+        let mut files = Files { place: found.to_string(), model, attributes, genes, cells: None };
+        if is_minified(&files) {
+            files.cells = match self.fetch(&beside(CELLS), watch) {
+                Ok(cells) => Some(cells.path),
+                // It was shared without.
+                Err(HubError::Refused { status: 404, .. } | HubError::Address { .. } | HubError::Offline { .. }) => {
+                    None
+                }
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(files)
     }
 
     /// What the cache knows an address by: the same record of another service is another.

@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::zip::{Zip, tests::zip};
+use crate::zip::{Zip, write};
 use crate::{Files, ImportOptions, import_files};
 
 /// A model file whose pickle this is, with a store of 16 bytes.
 fn file(pickle: &[u8]) -> Files {
-    let model = zip(&[("m/data.pkl", pickle), ("m/data/0", &[0; 16]), ("../../etc/passwd", b"root")]);
+    let model = write(&[("m/data.pkl", pickle), ("m/data/0", &[0; 16]), ("../../etc/passwd", b"root")]).unwrap();
     Files { place: "hostile".into(), model, ..Files::default() }
 }
 
@@ -186,7 +186,7 @@ fn mutations() {
                     whole.entries().map(|(name, data)| (name.to_owned(), data.to_vec())).collect();
                 let pickle = parts.iter_mut().find(|p| p.0.ends_with("data.pkl")).unwrap();
                 mutate(&mut pickle.1, &mut draw);
-                files.model = zip(&parts.iter().map(|(n, d)| (n.as_str(), &d[..])).collect::<Vec<_>>());
+                files.model = write(&parts.iter().map(|(n, d)| (n.as_str(), &d[..])).collect::<Vec<_>>()).unwrap();
             }
         }
         let start = Instant::now();

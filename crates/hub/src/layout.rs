@@ -30,11 +30,11 @@ pub struct Files {
     pub cells: Option<PathBuf>,
 }
 
-const MODEL: &str = "model.pt";
+pub(crate) const MODEL: &str = "model.pt";
 const TENSORS: &str = "model_params.pt";
 const ATTRIBUTES: &str = "attr.pkl";
 const GENES: &str = "var_names.csv";
-const CELLS: &str = "adata.h5ad";
+pub(crate) const CELLS: &str = "adata.h5ad";
 
 impl Files {
     /// Finds the files of a model by its folder or by one of them, and reads them.
@@ -136,6 +136,13 @@ pub(crate) fn with_saved<T>(
     let genes = std::str::from_utf8(genes).map_err(|_| HubError::format(GENES, "it is not text"))?;
     let genes = genes.lines().map(|l| l.split(',').next().unwrap_or(l).trim_matches('"').to_owned()).collect();
     work(Saved { state, others, attributes: attributes.root(), genes, modality: None })
+}
+
+/// Whether a model was saved minified: its cells have no counts. What is no model is not.
+#[cfg(feature = "net")]
+pub(crate) fn is_minified(files: &Files) -> bool {
+    let slot = ["registry_", "field_registries", "latent_qzm", "data_registry", "attr_key"];
+    with_saved(files, |saved| Ok(saved.attributes.path(&slot).is_some())).unwrap_or(false)
 }
 
 /// Names of genes; of cells with several modalities, of that which the expression is in.

@@ -5,6 +5,8 @@
 //! arrays look like among them, [`layout`] which files belong together, and [`import`](mod@import) makes a model of ours of
 //! them. What is read is bounded by the size of the files.
 //!
+//! **Written.** [`export`](fn@export) makes a file of scvi-tools of a model of ours.
+//!
 //! **Fetched and sent.** An [`Address`] says where a model or an adaptor lies; [`Hub::fetch`] brings it into the user's
 //! cache, [`Hub::list`] says what else lies there, [`Hub::push`] sends files with a [`Card`] that says what they are. What
 //! comes is held against the service's checksum, and our own files against the one in them. All that needs the network is
@@ -17,6 +19,7 @@ mod card;
 #[cfg(feature = "net")]
 mod download;
 mod error;
+mod export;
 #[cfg(feature = "net")]
 mod fetch;
 #[cfg(test)]
@@ -43,6 +46,7 @@ mod zip;
 pub use address::Address;
 pub use card::{Card, CardWords, Contents};
 pub use error::HubError;
+pub use export::{CellsNeeded, Exported, export};
 #[cfg(feature = "net")]
 pub use fetch::{Fetched, Hub, Listed, Listing};
 #[cfg(feature = "net")]

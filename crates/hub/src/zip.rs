@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use flate2::Crc;
+
 use crate::HubError;
 
 /// What an entry of the central directory, its end, and a local header begin with.
@@ -18,6 +20,50 @@ const END_LENGTH: usize = 22;
 const LONGEST_COMMENT: usize = 65_535;
 /// Bytes of an entry of the central directory before its name.
 const ENTRY_LENGTH: usize = 46;
+
+/// What data starts at a multiple of, as PyTorch wants to map it; the extra field that fills up to it.
+const ALIGNMENT: usize = 64;
+const FILL: [u8; 2] = *b"FB";
+
+/// A zip file of stored entries. `None` where it, or one of them, would be of 4 GiB or more.
+pub(crate) fn write(entries: &[(&str, &[u8])]) -> Option<Vec<u8>> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in entries {
+        let at = u32::try_from(out.len()).ok()?;
+        let mut crc = Crc::new();
+        crc.update(data);
+        let size = u32::try_from(data.len()).ok()?.to_le_bytes();
+        // Version, flags, method; the first time that there is; checksum, both sizes, length of the name.
+        let mut fields = [10, 0, 0, 0, 0, 0, 0, 0, 0x21, 0].to_vec();
+        fields.extend([crc.sum().to_le_bytes(), size, size].as_flattened());
+        fields.extend(u16::try_from(name.len()).ok()?.to_le_bytes());
+        let fill = (out.len() + 30 + name.len() + 4).next_multiple_of(ALIGNMENT) - (out.len() + 30 + name.len() + 4);
+        out.extend(LOCAL.to_le_bytes());
+        out.extend(&fields);
+        out.extend((fill as u16 + 4).to_le_bytes());
+        out.extend(name.as_bytes());
+        out.extend(FILL);
+        out.extend((fill as u16).to_le_bytes());
+        out.resize(out.len() + fill, b'Z');
+        out.extend(*data);
+        directory.extend(ENTRY.to_le_bytes());
+        directory.extend([10, 0]);
+        directory.extend(&fields);
+        directory.extend([0; 12]);
+        directory.extend(at.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let from = u32::try_from(out.len()).ok()?.to_le_bytes();
+    let count = u16::try_from(entries.len()).ok()?.to_le_bytes();
+    let size = u32::try_from(directory.len()).ok()?.to_le_bytes();
+    out.extend(&directory);
+    out.extend(END.to_le_bytes());
+    out.extend([0; 4]);
+    out.extend([count, count].as_flattened());
+    out.extend([size, from].as_flattened());
+    out.extend([0; 2]);
+    Some(out)
+}
 
 /// The entries of a zip file, by name.
 #[derive(Debug)]
@@ -156,47 +202,12 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// A zip file of stored entries.
-    pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
-        let (mut out, mut directory) = (Vec::new(), Vec::new());
-        for (name, data) in entries {
-            let at = out.len() as u32;
-            let (length, name_length) = ((data.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
-            out.extend(LOCAL.to_le_bytes());
-            out.extend([0; 22]);
-            out.extend(name_length);
-            out.extend(4u16.to_le_bytes());
-            out.extend(name.as_bytes());
-            out.extend(b"FB\0\0");
-            out.extend(*data);
-            directory.extend(ENTRY.to_le_bytes());
-            directory.extend([0; 16]);
-            directory.extend(length);
-            directory.extend(length);
-            directory.extend(name_length);
-            directory.extend([0; 12]);
-            directory.extend(at.to_le_bytes());
-            directory.extend(name.as_bytes());
-        }
-        let from = (out.len() as u32).to_le_bytes();
-        let count = (entries.len() as u16).to_le_bytes();
-        out.extend(&directory);
-        out.extend(END.to_le_bytes());
-        out.extend([0; 4]);
-        out.extend(count);
-        out.extend(count);
-        out.extend((directory.len() as u32).to_le_bytes());
-        out.extend(from);
-        out.extend([0; 2]);
-        out
-    }
 
     #[test]
     fn entries_are_found_behind_their_extra_fields() {
-        let bytes = zip(&[("model/data.pkl", b"abc"), ("model/data/0", b""), ("../../etc/passwd", b"x")]);
+        let bytes = write(&[("model/data.pkl", b"abc"), ("model/data/0", b""), ("../../etc/passwd", b"x")]).unwrap();
         let read = Zip::new(&bytes, "f").unwrap();
         assert_eq!(read.folder_of("data.pkl"), Some("model"));
         assert_eq!(read.get("model/data.pkl"), Some(&b"abc"[..]));
@@ -206,7 +217,7 @@ pub(crate) mod tests {
 
     #[test]
     fn damage_is_an_error() {
-        let bytes = zip(&[("a/data.pkl", b"abcdef"), ("b/data.pkl", b"")]);
+        let bytes = write(&[("a/data.pkl", b"abcdef"), ("b/data.pkl", b"")]).unwrap();
         assert_eq!(Zip::new(&bytes, "f").unwrap().folder_of("data.pkl"), None, "two of the same name");
         for at in 0..bytes.len() {
             assert!(Zip::new(&bytes[..at], "f").is_err(), "cut off at {at}");

@@ -7,7 +7,7 @@ mod server;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use scgraft_hub::{Address, Fetched, Hub, HubError, Progress, Settings};
+use scgraft_hub::{Address, Fetched, Hub, HubError, ImportOptions, Progress, Settings, import_files};
 use server::{Answer, Fault, Server, go, noise, settings, sha256, token};
 
 fn hub(folder: &tempfile::TempDir) -> Hub {
@@ -355,4 +355,30 @@ fn a_model_of_another_package_comes_with_its_files() {
     let files = hub(&folder).fetch_published(&at(&server, "/x/my_model_params.pt?v=1"), &mut go).unwrap();
     assert_eq!(files.model, b"tensors");
     assert_eq!((files.attributes.unwrap(), files.genes.unwrap()), (b"settings".to_vec(), b"genes".to_vec()));
+}
+
+#[test]
+fn a_minified_model_comes_with_its_cells_and_others_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = |name: &str| std::fs::read(format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (minified, cells) = (golden("scvi_minified/model.pt"), golden("scvi_minified/adata.h5ad"));
+    let whole = golden("scvi_default/model.pt");
+    let server = Server::start(move |seen| match seen.path.as_str() {
+        "/x/my_model.pt" | "/alone/model.pt" => Answer::file(&minified),
+        "/x/my_adata.h5ad" => Answer::file(&cells),
+        "/whole/model.pt" => Answer::file(&whole),
+        // Nobody may ask for cells with counts.
+        "/whole/adata.h5ad" => Answer::new(500, ""),
+        _ => Answer::new(404, ""),
+    });
+    let fetch = |path: &str| hub(&folder).fetch_published(&at(&server, path), &mut go).unwrap();
+    let files = fetch("/x/my_model.pt");
+    assert_eq!(std::fs::read(files.cells.as_ref().unwrap()).unwrap(), golden("scvi_minified/adata.h5ad"));
+    let imported = import_files(&files, &ImportOptions::default()).unwrap();
+    assert_eq!(imported.model.cells.unwrap().n_cells(), 24);
+    let alone = fetch("/alone/model.pt");
+    assert!(alone.cells.is_none());
+    let imported = import_files(&alone, &ImportOptions::default()).unwrap();
+    assert!(imported.model.cells.is_none() && imported.notes.iter().any(|n| n.contains("adata.h5ad")));
+    assert!(fetch("/whole/model.pt").cells.is_none());
 }

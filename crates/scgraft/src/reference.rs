@@ -4,6 +4,7 @@ use scgraft_cells::{
     Cells, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions, Prepared,
     ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
 };
+use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Header, Input, Membership, Model, Program, Segment, find};
 use scgraft_train::{FitReport, Progress, TrainConfig, fit};
 use serde_json::Value;
@@ -146,6 +147,9 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
     }
     if let Some(column) = &plan.prepare.label {
         p.insert(LABEL_COLUMN.into(), column.clone().into());
+    }
+    if let Some(proteins) = plan.prepare.proteins.as_ref().filter(|p| p.obsm != PROTEIN_SLOT) {
+        p.insert("protein_slot".into(), proteins.obsm.clone().into());
     }
     p.insert("best_epoch".into(), report.best_epoch.into());
     if let Ok(config) = serde_json::to_value(&plan.train) {

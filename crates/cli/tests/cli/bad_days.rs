@@ -40,6 +40,7 @@ fn every_subcommand_has_examples() {
         "likelihood",
         "programs",
         "import",
+        "export",
         "inspect",
         "models",
         "plot",

@@ -58,6 +58,50 @@ fn a_model_of_scvi_tools_becomes_a_reference() {
 }
 
 #[test]
+fn a_minified_model_annotates_alone() {
+    let folder = folder_with(&[]);
+    let at = folder.path();
+    cells(&at.join("query.h5ad"), "new");
+    let told = scgraft(at, &["import", &published("scvi_minified"), "-o", "m.scgraft", "--json"]).good().json();
+    assert_eq!((&told["cells"]["cells"], &told["cells"]["in_model"]), (&24.into(), &true.into()), "{told}");
+    scgraft(at, &["map", "m.scgraft", "query.h5ad", "--epochs", "2", "-o", "mapped.h5ad"]).good();
+    scgraft(at, &["annotate", "m.scgraft", "mapped.h5ad", "--labels", "type", "--rule", "paper", "--k", "5"]).good();
+    let mapped = read_h5ad(at.join("mapped.h5ad"), &ReadOptions::default()).unwrap();
+    assert_eq!(mapped.obs.column("type_best").unwrap().len(), 40);
+}
+
+#[test]
+fn a_mapped_model_is_exported_to_scvi_tools_and_comes_back() {
+    let folder = folder_with(&["reference.scgraft"]);
+    let at = folder.path();
+    cells(&at.join("query.h5ad"), "new");
+    scgraft(at, &["import", &published("scanvi_mapping"), "-o", "s.scgraft"]).good();
+    let map = ["map", "s.scgraft", "query.h5ad", "--epochs", "2", "-o", "mapped.h5ad", "--save-model", "g.scgraft"];
+    scgraft(at, &map).good();
+    let export = |model: &str, to: &str| scgraft(at, &["export", model, "--to", "scvi-tools", "-o", to, "--json"]);
+    let told = export("g.scgraft", "out").good().json();
+    assert_eq!(told["class"], "SCANVI");
+    let python = told["python"].to_string();
+    assert!(python.contains("drop, v2, v3, new") && python.contains("unknown"), "{python}");
+    assert_eq!(names(&at.join("out")), ["model.pt"]);
+    // The graft's conditions are the model's own now, and cells lie where they lay.
+    scgraft(at, &["import", "out", "-o", "back.scgraft"]).good();
+    let (grafted, back) = (Model::load(at.join("g.scgraft")).unwrap(), Model::load(at.join("back.scgraft")).unwrap());
+    assert_eq!(grafted.header.conditions, back.header.conditions);
+    assert!(back.header.grafts.is_empty());
+    scgraft(at, &["map", "back.scgraft", "query.h5ad", "-o", "again.h5ad"]).good();
+    let read = |file: &str| read_h5ad(at.join(file), &ReadOptions::default()).unwrap().obsm["X_scgraft"].clone();
+    assert_eq!(read("mapped.h5ad"), read("again.h5ad"));
+
+    // Again into the same folder, but beside no other file.
+    export("s.scgraft", "out").good();
+    std::fs::write(at.join("out/adata.h5ad"), "").unwrap();
+    export("s.scgraft", "out").says(&["adata.h5ad", "empty"]);
+    export("reference.scgraft", "none").says(&["expimap", "scvi-tools", "scanvi"]);
+    assert!(!at.join("none").exists());
+}
+
+#[test]
 fn what_is_no_published_model_says_so() {
     let folder = folder_with(&["reference.scgraft"]);
     let at = folder.path();

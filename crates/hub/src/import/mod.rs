@@ -6,8 +6,9 @@ mod scvi_tools;
 
 use std::path::Path;
 
-use scgraft_io::inspect_h5ad;
-use scgraft_models::Model;
+use scgraft_cells::{Array, Column};
+use scgraft_io::{ReadOptions, Select, inspect_h5ad, read_h5ad};
+use scgraft_models::{Model, ReferenceCells};
 use serde_json::{Map, Value};
 
 use crate::layout::{Saved, with_saved};
@@ -37,6 +38,8 @@ pub struct Imported {
     pub notes: Vec<String>,
     /// The cells that were saved with it.
     pub cells: Option<CellsBeside>,
+    /// Of a minified model: the entries of `obsm` of its cells with their latent means and variances.
+    pub latents: Option<[String; 2]>,
 }
 
 /// What the file of cells beside a model holds.
@@ -55,22 +58,34 @@ pub struct CellsBeside {
 /// # Errors
 /// When the files cannot be read, are no model's, or the model has no equal here.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, HubError> {
-    let files = Files::open(path)?;
-    let mut out = import_files(&files, options)?;
-    if let Some(cells) = &files.cells {
-        match beside(cells) {
-            Ok(found) => out.cells = Some(found),
-            Err(e) => out.notes.push(format!("the cells beside the model could not be read: {e}")),
-        }
-    }
-    Ok(out)
+    import_files(&Files::open(path)?, options)
 }
 
-/// Imports a model by its files' bytes.
+/// Imports a model by its files. A minified one (saved without counts, with the latent means of its cells) brings its cells
+/// along: [`Model::cells`].
 ///
 /// # Errors
 /// As [`import`].
 pub fn import_files(files: &Files, options: &ImportOptions) -> Result<Imported, HubError> {
+    let mut out = import_saved(files, options)?;
+    match (&files.cells, out.latents.clone()) {
+        (Some(cells), latents) => match beside(cells).and_then(|found| {
+            out.cells = Some(found);
+            latents.map_or(Ok(None), |latents| bring(&mut out.model, cells, &latents))
+        }) {
+            Ok(left_out) => out.notes.extend(left_out),
+            Err(e) => out.notes.push(format!("the cells beside the model could not be read: {e}")),
+        },
+        (None, Some(_)) => out.notes.push(
+            "it was saved minified, and its cells (`adata.h5ad`) are not there: it comes without, and cannot annotate alone"
+                .into(),
+        ),
+        (None, None) => {}
+    }
+    Ok(out)
+}
+
+fn import_saved(files: &Files, options: &ImportOptions) -> Result<Imported, HubError> {
     with_saved(files, |saved| {
         for name in &saved.others {
             tracing::debug!("{}: `{name}` is no tensor and is left out", files.place);
@@ -173,6 +188,26 @@ fn json(value: pickle::Value<'_, '_>, depth: usize) -> Result<Value, HubError> {
         pickle::Node::Object(_) => numpy::size(value).map_or(Value::Null, Value::from),
         _ => Value::Null,
     })
+}
+
+/// Makes the cells of a minified model a part of it: their latent means and variances, and the columns of obs, save those
+/// of the package's own and free text. What was left out, in words.
+fn bring(model: &mut Model, path: &Path, [mean, variance]: &[String; 2]) -> Result<Option<String>, HubError> {
+    let wrong = |what: String| HubError::format(path.display().to_string(), what);
+    let obsm = Select::Only(vec![mean.clone(), variance.clone()]);
+    let mut cells = read_h5ad(path, &ReadOptions { obsm, ..ReadOptions::tables() })?;
+    let mut dense = |slot: &str| match cells.obsm.remove(slot) {
+        Some(Array::Dense(found)) if found.n_cols == model.n_latent() => Ok(found),
+        _ => Err(wrong(format!("obsm `{slot}` is no matrix of {} columns, the model's dimensions", model.n_latent()))),
+    };
+    let (mean, variance) = (dense(mean)?, dense(variance)?);
+    let mut obs = cells.obs;
+    let own = |name: &str| name.starts_with("_scvi") || name.ends_with("observed_lib_size");
+    let text = |c: &Column| matches!(c, Column::Text(_));
+    let left: Vec<String> = obs.columns.iter().filter(|c| text(&c.1)).map(|c| c.0.clone()).collect();
+    obs.columns.retain(|(name, column)| !own(name) && !text(column));
+    model.cells = Some(ReferenceCells::new(obs, &mean, Some(&variance), None).map_err(wrong)?);
+    Ok((!left.is_empty()).then(|| format!("columns of free text were left out of its cells: {}", left.join(", "))))
 }
 
 /// What the cells beside a model are.

@@ -80,7 +80,16 @@ pub(super) fn import(
     if let Some(key) = key {
         model.provenance.insert("condition_columns".into(), vec![key.to_owned()].into());
     }
-    Ok(Imported { model, package: "scarches", version: None, class: class.into(), dropped, notes, cells: None })
+    Ok(Imported {
+        model,
+        package: "scarches",
+        version: None,
+        class: class.into(),
+        dropped,
+        notes,
+        cells: None,
+        latents: None,
+    })
 }
 
 /// Names of the conditions, in the order of their columns: a list, or a dictionary of places.

@@ -47,6 +47,8 @@ struct Registry {
     protein_key: Option<String>,
     size_factor: bool,
     layer: Option<String>,
+    /// Of a model saved without counts: the entries of `obsm` with means and variances of its cells.
+    latents: Option<[String; 2]>,
 }
 
 /// What stands for a column that was not given.
@@ -124,13 +126,23 @@ pub(super) fn import(saved: &Saved<'_, '_>, class: &str) -> Result<Imported, Hub
         ));
     }
     if let Some(key) = registry.protein_key.as_ref().filter(|k| *k != PROTEIN_SLOT) {
+        p.insert("protein_slot".into(), key.clone().into());
         notes.push(format!("its proteins stood in obsm `{key}`: give --proteins {key} where a query's do"));
     }
     if let Some(modality) = &saved.modality {
         notes.push(format!("it was trained on several modalities; its genes are those of `{modality}`"));
     }
     let (package, version) = ("scvi-tools", registry.version.clone().filter(|v| v != UNKNOWN_VERSION));
-    Ok(Imported { model, package, version, class: class.to_owned(), dropped, notes, cells: None })
+    Ok(Imported {
+        model,
+        package,
+        version,
+        class: class.to_owned(),
+        dropped,
+        notes,
+        cells: None,
+        latents: registry.latents,
+    })
 }
 
 /// What versions before 0.9 wrote for all of them.
@@ -291,6 +303,8 @@ fn of_registry(registry: Value<'_, '_>) -> Result<Registry, HubError> {
         out.proteins = numpy::names(columns)?;
     }
     out.protein_key = text(&["field_registries", "proteins", "data_registry", "attr_key"]);
+    let slot = |field: &str| text(&["field_registries", field, "data_registry", "attr_key"]);
+    out.latents = slot("latent_qzm").zip(slot("latent_qzv")).map(|(mean, variance)| [mean, variance]);
     if let Some(mask) = state("proteins", "protein_batch_mask") {
         out.measured = mask_rows(mask, &out.batch.1)?;
     }

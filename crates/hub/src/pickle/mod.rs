@@ -9,6 +9,7 @@
 //! that has more entries than there are atoms.
 
 mod machine;
+pub(crate) mod write;
 
 use std::cell::Cell;
 

@@ -6,6 +6,7 @@
 
 pub mod scarches;
 pub mod scvi_tools;
+pub mod to_scvi_tools;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Saves models with older versions of scvi-tools: `sh tools/golden/older_scvi_tools.sh PY FOLDER`, PY a Python 3.11 with
+# tools/peers/requirements-scarches.txt (torch 2.5.1). Each version stands in a folder of its own with the
+# pytorch-lightning of its time; the rest is PY's. Then SCGRAFT_PUBLISHED=FOLDER/VERSION cargo test -p scgraft-hub --test
+# parity -- --nocapture.
+set -e
+PY=$1 FOLDER=$2
+here=$(cd "$(dirname "$0")" && pwd)
+add() { into=$1; shift; "$PY" -m pip install -q --no-deps --target "$FOLDER/packages/$into" "$@"; }
+mkdir -p "$FOLDER/packages"
+add common sparse==0.19.3 xarray==2023.12.0 tensorboard werkzeug grpcio markdown tensorboard-data-server absl-py protobuf
+# Python 3.11 formats members of an Enum that is text in another way, and old pytorch-lightning counts on the old one.
+cat > "$FOLDER/packages/common/sitecustomize.py" <<'END'
+import enum
+
+import tqdm.auto  # noqa: F401
+
+own = enum.Enum.__format__
+enum.Enum.__format__ = lambda self, spec: format(self.value, spec) if isinstance(self, str) else own(self, spec)
+END
+make() { # version, packages beside it
+  version=$1; shift
+  add "$version" "scvi-tools==$version" "$@"
+  for name in scvi_default scvi_mapping scvi_covariates_deep linear_default scanvi_mapping totalvi_default; do
+    PYTHONPATH="$FOLDER/packages/$version:$FOLDER/packages/common" "$PY" "$here/published_models.py" \
+      --all --only $name -- "$FOLDER/$version" || echo "$version: no $name"
+  done
+}
+make 0.8.1
+make 0.10.1 pytorch-lightning==1.2.10 torchmetrics==0.2.0 pyDeprecate==0.3.0 "setuptools<70"
+make 0.12.2 pytorch-lightning==1.3.8 torchmetrics==0.4.1 pyDeprecate==0.3.0 "setuptools<70"
+make 0.14.6 pytorch-lightning==1.4.9 torchmetrics==0.5.1 pyDeprecate==0.3.1
+make 0.15.5 pytorch-lightning==1.5.10 torchmetrics==0.6.2 pyDeprecate==0.3.1
+make 0.17.4 pytorch-lightning==1.7.7 torchmetrics==0.9.3
+make 0.20.3 pytorch-lightning==1.9.5 lightning-utilities
+make 1.0.4
+make 1.1.6.post2
+make 1.2.2.post2 anndata==0.11.4 array-api-compat
+make 1.3.3 anndata==0.11.4 array-api-compat
