@@ -40,7 +40,7 @@ impl Bundle {
         files::check_input(&self.reference)?;
         files::check_output(&self.output, &[&self.reference])?;
         let mut model = remote::model(&self.model)?;
-        let options = ReadOptions { obsm: Select::All, uns: Select::All, ..ReadOptions::tables() };
+        let options = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
         let cells = read_h5ad(&self.reference, &options)?;
         let before = model.to_bytes()?.len();
         bundle(&mut model, &cells, &self.reference.display().to_string(), &self.columns)?;
