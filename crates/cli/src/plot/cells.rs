@@ -123,7 +123,8 @@ impl Umap {
                 }
             };
             check_values(&coloring)?;
-            to.save(&Plane::umap(name, &x, &y, &coloring), path)?;
+            let n_reference = known.as_ref().map_or(0, |(reference, _)| reference.n_cells());
+            to.save(&Plane::umap(name, &x, &y, &coloring).over_reference(n_reference), path)?;
         }
         Ok(())
     }
