@@ -207,8 +207,10 @@ impl Annotate {
             });
             table.index_name = Some("cell".into());
             write_table(path, &table)?;
+            out.line(format!("wrote {}: the labels of every cell", path.display()));
         }
         files::write(output, &cells)?;
+        out.line(format!("wrote {}: the labels in obs", output.display()));
         out.put("output", output.display().to_string());
         out.put("labels", told);
         Ok(())

@@ -192,7 +192,7 @@ impl Demo {
         save::page(at("report.html"), &page)?;
         for map in &page.embeddings {
             for color in map.colors.iter().filter(|c| [TYPE, STATE, "data"].contains(&c.name.as_str())) {
-                let picture = Plane::umap(&color.name, &map.x, &map.y, color);
+                let picture = Plane::umap(&color.name, &map.x, &map.y, color).over_reference(map.reference);
                 save::picture(at(&format!("umap_{}.png", color.name)), &picture)?;
             }
         }

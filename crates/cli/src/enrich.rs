@@ -176,14 +176,21 @@ impl Enrich {
             .comparisons
             .iter()
             .for_each(|c| self.beside.show_donors(&found.test.rows[c.rows.clone()], c, self.top, out));
+        self.summary(&found, out);
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
         if let Some(path) = &self.tsv {
             write_table(path, &files::without_index(found.table()))?;
+            out.line(format!("wrote {}: all rows of the test", path.display()));
         }
         if let Some(path) = output {
             slots::put_test(&mut cells, &self.test_name(&asked), &found);
             files::write(path, &cells)?;
+            out.line(format!(
+                "wrote {}: the test `{}` in uns[\"scgraft\"][\"tests\"]",
+                path.display(),
+                self.test_name(&asked)
+            ));
             out.put("output", path.display().to_string());
         }
         out.put("tests", to_json(&found));
@@ -278,6 +285,58 @@ impl Enrich {
             };
             format!("{groups} versus {}{within}", asked.versus.join(","))
         })
+    }
+
+    /// The leading programs of all comparisons, one row each: in how many of them it is higher and lower, and its log Bayes
+    /// factor in each where there are few. One comparison is its own summary.
+    fn summary(&self, found: &Enrichment, out: &mut Output) {
+        const COLUMNS: usize = 6;
+        let comparisons: Vec<&[ProgramTestRow]> =
+            found.comparisons.iter().map(|c| &found.test.rows[c.rows.clone()]).collect();
+        if comparisons.len() < 2 {
+            return;
+        }
+        let mut strongest: Vec<(&str, f64)> = Vec::new();
+        for row in comparisons.iter().flat_map(|c| c.iter()).filter(|r| r.enriched()) {
+            let size = row.log_bayes_factor.abs();
+            match strongest.iter_mut().find(|s| s.0 == row.name) {
+                Some(known) => known.1 = known.1.max(size),
+                None => strongest.push((&row.name, size)),
+            }
+        }
+        let in_one = |name: &str, c: &[ProgramTestRow]| c.iter().find(|r| r.name == name).map(|r| r.log_bayes_factor);
+        let passes = |name: &str, sign: f64| {
+            let of = |c: &&&[ProgramTestRow]| {
+                c.iter().any(|r| r.name == name && r.enriched() && r.log_bayes_factor * sign > 0.0)
+            };
+            comparisons.iter().filter(of).count()
+        };
+        strongest.sort_by(|a, b| {
+            let n = |name: &str| passes(name, 1.0) + passes(name, -1.0);
+            n(b.0).cmp(&n(a.0)).then(b.1.total_cmp(&a.1)).then_with(|| a.0.cmp(b.0))
+        });
+        out.line(format!(
+            "{} programs are enriched in one of {} comparisons or more",
+            strongest.len(),
+            comparisons.len()
+        ));
+        if strongest.is_empty() {
+            return out.line("");
+        }
+        let few = if comparisons.len() <= COLUMNS { &comparisons[..] } else { &[] };
+        let names: Vec<String> = few
+            .iter()
+            .map(|c| c[0].stratum.clone().unwrap_or_else(|| format!("{} – {}", c[0].group, c[0].comparison)))
+            .collect();
+        let mut header = vec!["program", "higher in", "lower in"];
+        header.extend(names.iter().map(String::as_str));
+        let row = |(name, _): &(&str, f64)| {
+            let mut cells = vec![(*name).to_owned(), passes(name, 1.0).to_string(), passes(name, -1.0).to_string()];
+            cells.extend(few.iter().map(|c| fixed(in_one(name, c).unwrap_or(f64::NAN), 2)));
+            cells
+        };
+        out.table(header, &strongest.iter().take(self.top).map(row).collect::<Vec<_>>());
+        out.line("");
     }
 
     /// A comparison's leading programs.

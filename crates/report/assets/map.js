@@ -13,7 +13,7 @@ function nearest(x, y) {
       const k = b * 128 + a;
       for (let j = map.grid.start[k]; j < map.grid.start[k + 1]; j++) {
         const i = map.grid.cells[j];
-        if (color.levels && color.hidden.has(color.level[i] === NOTHING ? color.levels.length : color.level[i])) continue;
+        if (!isShown(map, color, i)) continue;
         const dx = view.x0 + map.px[i] * view.kx - x;
         const dy = view.y0 - map.py[i] * view.ky - y;
         const d = dx * dx + dy * dy;
@@ -63,6 +63,13 @@ function key() {
   const box = byId("map-key");
   const { color } = view;
   box.replaceChildren(make("strong", "", color.name));
+  if (view.map.reference && byId("map-reference").value === "grey") {
+    const below = make("div", "below");
+    const dot = make("i");
+    dot.style.background = cssOf(missing());
+    below.append(dot, make("span", "", "reference"), make("b", "", view.map.reference.toLocaleString("en")));
+    box.append(below);
+  }
   const palette = paletteOf(color);
   if (!color.levels) {
     const bar = make("div", "scale");
@@ -84,6 +91,7 @@ function key() {
     for (const [level, button] of entries) button.setAttribute("aria-pressed", String(!color.hidden.has(level)));
     draw();
   };
+  count(view.map, color);
   const levels = [...color.levels.keys()].filter((l) => color.count[l]);
   if (color.count[color.levels.length]) levels.push(color.levels.length);
   for (const level of levels) {
@@ -114,16 +122,56 @@ function key() {
 }
 
 function choose(mapIndex, colorIndex) {
+  if (view.map !== data.maps[mapIndex]) view.taken = null;
   view.map = data.maps[mapIndex];
   unpackMap(view.map);
   view.color = view.map.colors[colorIndex];
   unpackColor(view.map, view.color);
   const words = `${view.map.name}: ${view.map.n.toLocaleString("en")} cells, coloured by ${view.color.name}`;
   byId("map-canvas").setAttribute("aria-label", words);
-  byId("map-status").textContent = `${words}. Axes: ${view.map.axes.filter((a) => a).join(", ") || "none"}.`;
+  byId("map-status").textContent = `${words}. Axes: ${view.map.axes.filter((a) => a).join(", ") || "none"}.${view.map.outside && ` ${view.map.outside}.`}`;
+  byId("map-below").hidden = !view.map.reference;
+  byId("map-labels").disabled = !view.color.apart;
+  told();
   byId("map-tip").hidden = byId("map-ring").hidden = true;
   key();
   draw();
+}
+
+// Cells within a line around them, given in px of the canvas; without a line all that show.
+function take(line) {
+  const { map, color } = view;
+  const inside = (x, y) => {
+    let odd = false;
+    for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
+      const [xa, ya] = line[a];
+      const [xb, yb] = line[b];
+      if (ya > y !== yb > y && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) odd = !odd;
+    }
+    return odd;
+  };
+  view.taken = new Set();
+  for (let i = 0; i < map.n; i++) {
+    if (!isShown(map, color, i)) continue;
+    if (!line || inside(view.x0 + map.px[i] * view.kx, view.y0 - map.py[i] * view.ky)) view.taken.add(i);
+  }
+  if (!view.taken.size) view.taken = null;
+  told();
+  draw();
+}
+
+// How many cells are selected.
+function told() {
+  byId("map-taken").hidden = !view.taken;
+  byId("map-count").textContent = view.taken ? `${view.taken.size.toLocaleString("en")} cells` : "";
+}
+
+// Names of the selected cells, whose they are, and what they are coloured by.
+function takenTable() {
+  const { map, color, taken } = view;
+  const plain = (text) => text.replace(/[\t\n\r]/g, " ");
+  const rows = [...taken].map((i) => [map.nameOf(i) || String(i + 1), i < map.reference ? "reference" : "query", valueText(color, i)]);
+  return [["cell", "data", color.name], ...rows].map((row) => row.map(plain).join("\t")).join("\n") + "\n";
 }
 
 function fillColors(mapIndex) {
@@ -141,6 +189,17 @@ function fillColors(mapIndex) {
     if (group.children.length) select.append(group);
   }
   select.value = "0";
+}
+
+// Colours the first map that has a colouring of this name by it.
+function showColor(name) {
+  const m = data.maps.findIndex((map) => map.colors.some((color) => color.name === name));
+  if (m < 0) return;
+  const c = data.maps[m].colors.findIndex((color) => color.name === name);
+  byId("map-name").value = String(m);
+  fillColors(m);
+  byId("map-color").value = String(c);
+  choose(m, c);
 }
 
 function zoom(factor, clientX, clientY) {
@@ -187,12 +246,37 @@ function startMap() {
   });
   byId("map-color").addEventListener("change", () => choose(Number(which.value), Number(byId("map-color").value)));
   byId("map-labels").addEventListener("change", draw);
+  byId("map-reference").addEventListener("change", () => { key(); draw(); });
+  const select = byId("map-select");
+  const selecting = () => select.getAttribute("aria-pressed") === "true";
+  const press = (on) => {
+    select.setAttribute("aria-pressed", String(on));
+    canvas.classList.toggle("selecting", on);
+  };
+  select.addEventListener("click", () => press(!selecting()));
+  byId("map-clear").addEventListener("click", () => { view.taken = null; told(); draw(); });
+  byId("map-export").addEventListener("click", () => save("cells.tsv", "text/tab-separated-values", takenTable()));
+  saveButtons(byId("map-plot").parentElement, "map", mapSvg);
   byId("map-in").addEventListener("click", () => zoom(1.6));
   byId("map-out").addEventListener("click", () => zoom(1 / 1.6));
   byId("map-reset").addEventListener("click", () => { reset(); draw(); });
 
   let dragged = null;
+  let line = null;
+  const onCanvas = (e) => {
+    const box = canvas.getBoundingClientRect();
+    return [(e.clientX - box.left) * view.ratio, (e.clientY - box.top) * view.ratio];
+  };
+  const drawLine = () => {
+    const points = (line ?? []).map((p) => p.map((v) => v / view.ratio).join(","));
+    byId("map-lasso").firstElementChild.setAttribute("points", points.join(" "));
+  };
   canvas.addEventListener("pointerdown", (e) => {
+    if (selecting()) {
+      line = [onCanvas(e)];
+      canvas.setPointerCapture(e.pointerId);
+      return;
+    }
     if (view.zoom > 1) {
       dragged = [e.clientX, e.clientY];
       canvas.setPointerCapture(e.pointerId);
@@ -200,12 +284,23 @@ function startMap() {
     point(e);
   });
   canvas.addEventListener("pointermove", (e) => {
+    if (line) {
+      line.push(onCanvas(e));
+      return drawLine();
+    }
     if (!dragged) return point(e);
     move((e.clientX - dragged[0]) * view.ratio, (e.clientY - dragged[1]) * view.ratio);
     dragged = [e.clientX, e.clientY];
   });
-  canvas.addEventListener("pointerup", () => { dragged = null; });
-  canvas.addEventListener("pointercancel", () => { dragged = null; });
+  canvas.addEventListener("pointerup", () => {
+    dragged = null;
+    if (!line) return;
+    if (line.length > 2) take(line);
+    line = null;
+    drawLine();
+    press(false);
+  });
+  canvas.addEventListener("pointercancel", () => { dragged = line = null; drawLine(); });
   canvas.addEventListener("pointerleave", () => { byId("map-tip").hidden = byId("map-ring").hidden = true; });
   canvas.addEventListener("wheel", (e) => {
     if (!e.ctrlKey && !e.metaKey) return;
@@ -215,6 +310,7 @@ function startMap() {
   canvas.addEventListener("keydown", (e) => {
     const far = 60 * view.ratio;
     const keys = {
+      Enter: () => { if (selecting()) { take(null); press(false); } },
       "+": () => zoom(1.6), "=": () => zoom(1.6), "-": () => zoom(1 / 1.6), "0": () => { reset(); draw(); },
       ArrowLeft: () => move(far, 0), ArrowRight: () => move(-far, 0),
       ArrowUp: () => move(0, far), ArrowDown: () => move(0, -far),

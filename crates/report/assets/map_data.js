@@ -74,12 +74,24 @@ function unpackMap(map) {
   map.grid = { start, cells };
 }
 
+// Cells of each category among those that show their colour.
+function count(map, color) {
+  color.count.fill(0);
+  const from = map.reference && byId("map-reference").value !== "coloured" ? map.reference : 0;
+  for (let i = from; i < map.n; i++) color.count[color.level[i] === NOTHING ? color.levels.length : color.level[i]]++;
+}
+
+// Whether a cell is drawn, and can be pointed at and selected.
+function isShown(map, color, i) {
+  if (i < map.reference && byId("map-reference").value !== "coloured") return byId("map-reference").value === "grey";
+  return !color.levels || !color.hidden.has(color.level[i] === NOTHING ? color.levels.length : color.level[i]);
+}
+
 function unpackColor(map, color) {
   if (color.level) return;
   if (color.levels) {
     color.level = codesOf(color.codes);
     color.count = new Uint32Array(color.levels.length + 1);
-    for (const c of color.level) color.count[c === NOTHING ? color.levels.length : c]++;
     color.hidden = new Set();
     color.order = map.order;
     return;

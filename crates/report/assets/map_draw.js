@@ -1,6 +1,6 @@
 // Drawing the cells and their names onto the canvas.
 
-const view = { map: null, color: null, zoom: 1, cx: 0.5, cy: 0.5, scale: 1, x0: 0, y0: 0, ratio: 1 };
+const view = { map: null, color: null, taken: null, zoom: 1, cx: 0.5, cy: 0.5, scale: 1, x0: 0, y0: 0, ratio: 1 };
 
 // Where a cell is on the canvas, in px of the screen's device.
 function place() {
@@ -64,7 +64,6 @@ function draw() {
     pixels[k + 3] = 255;
   }
   const palette = paletteOf(color);
-  const last = palette.length - 1;
   const stamp = stamps(radius());
   const reach = Math.ceil(radius() + 1);
   const dot = (i, c) => {
@@ -82,20 +81,47 @@ function draw() {
       pixels[p + 2] += (c[2] - pixels[p + 2]) * a;
     }
   };
-  for (const layer of color.levels ? [true, false] : [null]) {
+  eachCell((i, level) => dot(i, palette[level]));
+  context.putImageData(image, 0, 0);
+  if (color.apart && byId("map-labels").checked) names(context, width, height);
+  canvas.classList.toggle("zoomed", view.zoom > 1);
+}
+
+// The shown cells from the lowest to the highest, each with its place in the palette: grey ones, then the coloured ones,
+// those that are selected on top.
+function eachCell(visit) {
+  const { map, color, taken } = view;
+  const last = paletteOf(color).length - 1;
+  const below = byId("map-reference").value === "coloured" ? 0 : map.reference;
+  const grey = (i) => i < below || color.level[i] === (color.levels ? NOTHING : 256) || (taken && !taken.has(i));
+  for (const layer of [true, false]) {
     for (const i of color.order) {
-      let level = color.level[i];
-      if (layer !== null) {
-        if ((level === NOTHING) !== layer) continue;
-        if (level === NOTHING) level = last;
-        if (color.hidden.has(level)) continue;
-      }
-      dot(i, palette[level]);
+      if (isShown(map, color, i) && grey(i) === layer) visit(i, layer ? last : color.level[i]);
     }
   }
-  context.putImageData(image, 0, 0);
-  if (color.levels && byId("map-labels").checked) names(context, width, height);
-  canvas.classList.toggle("zoomed", view.zoom > 1);
+}
+
+// The map as an SVG: dots of one colour are one path, the legend stands beside them.
+function mapSvg() {
+  const { map, color } = view;
+  const w = 760;
+  const h = 620;
+  const fit = Math.min((w - 40) / map.x.span, (h - 40) / map.y.span) / STEPS;
+  const at = (i) => `M${(20 + map.px[i] * map.x.span * fit).toFixed(1)} ${(h - 20 - map.py[i] * map.y.span * fit).toFixed(1)}h0`;
+  const palette = paletteOf(color);
+  const paths = new Map();
+  eachCell((i, level) => paths.set(level, (paths.get(level) ?? "") + at(i)));
+  const safe = (t) => t.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+  const size = Math.max(1.4, Math.min(6, Math.sqrt((w * h * 0.35) / map.n)));
+  let key = `<text x="${w}" y="24" font-weight="600">${safe(color.name)}</text>`;
+  const line = (k, c, t) => `<circle cx="${w + 5}" cy="${40 + 18 * k}" r="5" fill="${cssOf(c)}"/><text x="${w + 16}" y="${44 + 18 * k}">${safe(t)}</text>`;
+  const levels = color.levels ? [...color.levels.keys()].filter((l) => color.count[l] && !color.hidden.has(l)) : [0, 128, 255];
+  const value = (l) => (color.levels ? color.levels[l] : written(color.lo + (l / 255) * (color.hi - color.lo)));
+  levels.forEach((l, k) => { key += line(k, palette[l], value(l)); });
+  if (map.reference && byId("map-reference").value === "grey") key += line(levels.length, palette[palette.length - 1], "reference");
+  const high = Math.max(h, 60 + 18 * (levels.length + 1));
+  const dots = [...paths].map(([l, d]) => `<path d="${d}" stroke="${cssOf(palette[l])}"/>`).join("");
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w + 240}" height="${high}" viewBox="0 0 ${w + 240} ${high}" font-family="Inter, Helvetica, Arial, sans-serif" font-size="12" fill="${css("--ink")}"><rect width="100%" height="100%" fill="${css("--paper")}"/><g fill="none" stroke-width="${size.toFixed(1)}" stroke-linecap="round">${dots}</g>${key}</svg>`;
 }
 
 // Category names at the median of their cells, moved up or down where they would overlap, left out where none fits.
@@ -105,7 +131,7 @@ function names(context, width, height) {
   const at = color.levels.map(() => [[], []]);
   for (let i = 0; i < map.n; i += step) {
     const level = color.level[i];
-    if (level === NOTHING || color.hidden.has(level)) continue;
+    if (level === NOTHING || !isShown(map, color, i) || (i < map.reference && byId("map-reference").value !== "coloured")) continue;
     at[level][0].push(map.px[i]);
     at[level][1].push(map.py[i]);
   }

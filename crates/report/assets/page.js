@@ -17,11 +17,17 @@ byId("theme").addEventListener("click", () => theme(document.documentElement.dat
 
 startMap();
 startTables();
+saveFigures();
+
+// What the first screen names is shown on the map.
+for (const link of document.querySelectorAll("a[data-color]")) {
+  link.addEventListener("click", () => showColor(link.dataset.color));
+}
 
 const test = byId("test");
 if (test) {
   const cards = [...document.querySelectorAll(".card.test")];
-  const show = () => cards.forEach((card, i) => { card.style.display = i === Number(test.value) ? "" : "none"; });
+  const show = () => cards.forEach((card, i) => { card.hidden = i !== Number(test.value); });
   test.addEventListener("change", show);
   show();
 }

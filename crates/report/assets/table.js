@@ -2,6 +2,7 @@
 
 function startTables() {
   for (const table of document.querySelectorAll("table.sorted")) {
+    saveTable(table);
     table.querySelectorAll("button.sort").forEach((button) => {
       button.addEventListener("click", () => sortBy(table, button.closest("th")));
     });
@@ -32,6 +33,7 @@ function sortBy(table, head) {
     return down ? -order : order;
   });
   body.append(...rows.map(([, row]) => row));
+  table.dispatchEvent(new Event("sorted"));
 }
 
 function close(row) {
@@ -48,16 +50,11 @@ function open(row) {
   const cell = make("td");
   cell.colSpan = row.cells.length;
   const name = button.textContent;
-  data.maps.forEach((map, m) => {
-    const c = map.colors.findIndex((color) => color.name === name);
-    if (c < 0) return;
+  data.maps.filter((map) => map.colors.some((color) => color.name === name)).slice(0, 1).forEach((map) => {
     const show = make("button", "", data.maps.length > 1 ? `Show on ${map.name}` : "Show on the map");
     show.type = "button";
     show.addEventListener("click", () => {
-      byId("map-name").value = String(m);
-      fillColors(m);
-      byId("map-color").value = String(c);
-      choose(m, c);
+      showColor(name);
       byId("cells").scrollIntoView();
       byId("map-color").focus({ preventScroll: true });
     });
@@ -87,14 +84,19 @@ function open(row) {
   row.after(more);
 }
 
+// So many programs show before one asks for the rest.
+const ROWS = 25;
+
 function startPrograms() {
   const table = byId("program-table");
   if (!table) return;
-  const rows = [...table.tBodies[0].rows];
-  const words = rows.map((row) => {
-    const i = Number(row.dataset.i);
-    return `${row.cells[0].textContent} ${data.genes[i].map((g) => g[0]).join(" ")}`.toLowerCase();
-  });
+  const allRows = () => [...table.tBodies[0].rows].filter((row) => !row.classList.contains("more"));
+  const words = new Map(allRows().map((row) => {
+    const genes = data.genes[Number(row.dataset.i)].map((g) => g[0]).join(" ");
+    return [row, `${row.cells[0].textContent} ${genes}`.toLowerCase()];
+  }));
+  const more = byId("program-more");
+  let all = false;
   const threshold = Number(byId("program-strong")?.dataset.threshold ?? 0);
   const strongest = (row) => {
     const factors = [...row.cells].slice(4, -1).map((c) => Math.abs(Number(c.dataset.v ?? 0)));
@@ -102,18 +104,23 @@ function startPrograms() {
   };
   const filter = () => {
     const wanted = byId("program-filter").value.trim().toLowerCase();
-    let shown = 0;
-    rows.forEach((row, i) => {
-      const keep =
-        words[i].includes(wanted) &&
+    let found = 0;
+    allRows().forEach((row) => {
+      const fits =
+        words.get(row).includes(wanted) &&
         (!byId("program-active").checked || row.dataset.active === "1") &&
         (!byId("program-strong")?.checked || strongest(row) >= threshold);
+      found += fits;
+      const keep = fits && (all || found <= ROWS);
       if (!keep) close(row);
       row.hidden = !keep;
-      shown += keep;
     });
-    byId("program-count").textContent = `${shown} of ${rows.length} programs`;
+    byId("program-count").textContent = `${found} of ${words.size} programs`;
+    more.hidden = found <= ROWS;
+    more.textContent = all ? `Show the first ${ROWS}` : `Show all ${found}`;
   };
+  more.addEventListener("click", () => { all = !all; filter(); });
+  table.addEventListener("sorted", filter);
   byId("program-filter").addEventListener("input", filter);
   byId("program-active").addEventListener("change", filter);
   byId("program-strong")?.addEventListener("change", filter);

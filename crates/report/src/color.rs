@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A colour, 8-bit sRGB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rgb(pub u8, pub u8, pub u8);
 
 impl Rgb {
@@ -15,6 +15,13 @@ impl Rgb {
     /// `#rrggbb`.
     pub fn css(self) -> String {
         format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
+    }
+
+    /// From `#rrggbb`; what follows (an alpha) is passed over. `None` for anything else.
+    pub fn of_css(text: &str) -> Option<Rgb> {
+        let digits =
+            text.strip_prefix('#').filter(|d| matches!(d.len(), 6 | 8) && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u32::from_str_radix(&digits[..6], 16).ok().map(Rgb::hex)
     }
 
     /// The colour a share `t` of the way to `other` (component-wise in sRGB), t in 0..=1.
@@ -244,6 +251,13 @@ mod tests {
                 assert!(d > apart, "{n} colours: {d}");
             }
         }
+    }
+
+    #[test]
+    fn colours_are_read_as_they_are_written() {
+        assert_eq!(Rgb::of_css(&Rgb(1, 171, 255).css()), Some(Rgb(1, 171, 255)));
+        assert_eq!(Rgb::of_css("#01abffcc"), Some(Rgb(1, 171, 255)));
+        assert!(["red", "#12345", "#+12345", "#éé12"].into_iter().all(|t| Rgb::of_css(t).is_none()));
     }
 
     #[test]

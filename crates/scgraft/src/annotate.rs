@@ -6,8 +6,7 @@ use scgraft_analysis::neighbours::{Neighbours, Search, knn_across};
 use scgraft_analysis::transfer::{
     Calibration, HierarchicalTransfer, KnownTypes, LabelSets, LabelTransfer, Labelled, Novelty, NoveltyOptions,
     OutOfDistribution, TransferOptions, TransferredValues, UNKNOWN, calibrate, check_nested, label_sets,
-    out_of_distribution,
-    reliability, transfer_labels, transfer_values,
+    out_of_distribution, reliability, transfer_labels, transfer_values,
 };
 use scgraft_cells::{Cells, Coded, Csr, Dense, Slot, Uns};
 use scgraft_models::mean_on_grid;

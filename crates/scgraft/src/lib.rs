@@ -27,6 +27,7 @@
 use std::ops::ControlFlow;
 
 pub mod annotate;
+mod answers;
 pub mod bundle;
 pub mod cluster;
 pub mod columns;

@@ -1,18 +1,19 @@
 //! The report: one page about a mapped query, of what stands in its cells and what other steps computed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Cells, Column, Slot, Uns};
 use scgraft_models::Model;
+use scgraft_report::color::{Rgb, category};
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
 use scgraft_report::{BayesFactors, ColorValues, Coloring, Heatmap, Metrics};
 
 use crate::annotate::Placed;
 use crate::programs::{ProgramSummary, programs};
 use crate::shown::{Place, Shown};
-use crate::{Embedding, Error, columns, layout, pictures, slots};
+use crate::{Embedding, Error, answers, columns, layout, pictures, slots};
 
 /// How a page is made.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +75,19 @@ pub fn carried_over(cells: &Cells) -> Option<String> {
 /// # Errors
 /// A column of groups that is not there or empty; a gene that is not there; of [`layout::together`] and [`pictures::grid`].
 pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
-    let tests = by_turns(slots::tests(parts.cells).iter().map(|(_, t)| pictures::comparisons(t)).collect());
+    let of_type = |label: &String| {
+        let names = [label.clone(), format!("{label}_pred"), format!("{label}_best")];
+        names.iter().filter_map(|n| parts.cells.obs.column(n)).flat_map(answers::levels_of).collect::<Vec<_>>()
+    };
+    let types = plan.label.as_ref().map(of_type).unwrap_or_default();
+    let tests = answers::ordered(&slots::tests(parts.cells), &types);
+    let label_colors = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
+    let answers = answers::answers(parts, plan, &tests, &label_colors);
+    // The leading programs: those of the first screen, then of each test in turn.
     let mut colors = plan.color.clone();
-    for test in &tests {
-        colors.extend(test.programs.iter().take(LEADING).map(|p| p.name.clone()));
+    colors.extend(answers.difference.iter().flat_map(|d| &d.programs).map(|p| p.program.clone()));
+    for rank in 0..LEADING {
+        colors.extend(tests.iter().filter_map(|t| t.programs.get(rank)).map(|p| p.name.clone()));
     }
     let mut seen = HashSet::new();
     colors.retain(|p| seen.insert(p.clone()));
@@ -90,25 +100,17 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let of_model = parts.model.map(|m| programs(m, &[plan.rule])).transpose().ok().flatten().flatten();
     Ok(Report {
         title: plan.title.clone(),
+        answers,
         run: run_info(parts),
         training,
-        embeddings: vec![cell_map(parts, &colors, plan)?],
+        embeddings: vec![cell_map(parts, plan, (tests.first(), &label_colors), &colors)?],
+        compositions: answers::compositions(parts, plan, tests.first(), &label_colors),
         heatmaps: heat_map(parts, plan)?.into_iter().collect(),
         metrics: parts.metrics.clone(),
         transfer: plan.label.as_deref().and_then(|label| transfer(parts.cells, label, plan.truth.as_ref())),
         programs: of_model.iter().flatten().map(program).collect(),
         tests,
     })
-}
-
-/// The comparisons of several tests, in turns: the first of each test, then the second of each, tests of few comparisons
-/// first. What is shown of the first few then has something of every test: a condition's one comparison does not come after
-/// those of a dozen cell types.
-fn by_turns(mut tests: Vec<Vec<BayesFactors>>) -> Vec<BayesFactors> {
-    tests.sort_by_key(Vec::len);
-    let most = tests.iter().map(Vec::len).max().unwrap_or(0);
-    let mut tests: Vec<_> = tests.into_iter().map(Vec::into_iter).collect();
-    (0..most).flat_map(|_| tests.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
 }
 
 /// Programs by the groups asked for, or by the transferred labels.
@@ -129,7 +131,12 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
 }
 
 /// Reference and query in the plane.
-fn cell_map(parts: &Parts<'_>, programs: &[String], plan: &PagePlan) -> Result<CellMap, Error> {
+fn cell_map(
+    parts: &Parts<'_>,
+    plan: &PagePlan,
+    (main, label_colors): (Option<&BayesFactors>, &HashMap<String, Rgb>),
+    programs: &[String],
+) -> Result<CellMap, Error> {
     let (below, above) = layout::together(parts.reference, (parts.cells, parts.query), plan.seed)?;
     // The reference is in the picture only where its dimensions are the query's.
     let reference = parts.reference.filter(|_| below.is_some());
@@ -146,16 +153,33 @@ fn cell_map(parts: &Parts<'_>, programs: &[String], plan: &PagePlan) -> Result<C
     let mut seen = HashSet::new();
     for name in names.into_iter().filter(|n| seen.insert(*n)) {
         let mine = parts.cells.obs.column(name);
-        let coloring =
+        let mut coloring =
             pictures::joined(name, &[(reference.and_then(|(c, _)| c.obs.column(name)), n_reference), (mine, n_query)]);
         let worth = match &coloring.values {
             ColorValues::Categories { levels, .. } => (1..=100).contains(&levels.len()),
             ColorValues::Scores { .. } => true,
         };
+        let of_label = plan
+            .label
+            .as_ref()
+            .is_some_and(|l| [l.clone(), format!("{l}_pred"), format!("{l}_best")].iter().any(|n| n == name));
+        let mut known: HashMap<String, Rgb> = if of_label { label_colors.clone() } else { HashMap::new() };
+        for cells in reference.map(|(c, _)| c).into_iter().chain([parts.cells]) {
+            known.extend(slots::colors(cells, name));
+        }
+        if let (ColorValues::Categories { levels, .. }, false) = (&coloring.values, known.is_empty()) {
+            let color = |(i, level): (usize, &String)| known.get(level).copied().unwrap_or_else(|| category(i));
+            let own = levels.iter().enumerate().map(color).collect();
+            coloring = coloring.with_colors(own);
+        }
         if worth {
             colors.push(coloring);
         }
     }
+    // First what is compared, then the labels.
+    let first =
+        [main.and_then(|t| answers::column_of(parts.cells, t)), plan.label.as_ref().map(|l| format!("{l}_pred"))];
+    colors.sort_by_key(|c| first.iter().position(|f| f.as_ref() == Some(&c.name)).unwrap_or(first.len()));
     for name in programs {
         let Some(j) = parts.query.names.iter().position(|n| n == name) else { continue };
         let mut values = match reference {
@@ -185,6 +209,7 @@ fn cell_map(parts: &Parts<'_>, programs: &[String], plan: &PagePlan) -> Result<C
         y: pictures::coordinate(&both, 1),
         cells: cells.into_iter().chain(parts.cells.obs.index.iter().cloned()).collect(),
         colors,
+        reference: n_reference,
     })
 }
 
@@ -210,7 +235,16 @@ fn transfer(cells: &Cells, label: &str, truth: Option<&(String, Column)>) -> Opt
     let labels = labels.collect();
     Some(Transfer {
         label: label.to_owned(),
-        method: "Labels of the nearest reference cells, weighted by distance; too uncertain ones are unknown.".into(),
+        method: match cells.obs.column(&format!("{label}_novelty")) {
+            Some(_) => {
+                "Labels of the nearest reference cells, weighted by distance; cells of types that the reference does \
+                        not have are unknown."
+                    .into()
+            }
+            None => {
+                "Labels of the nearest reference cells, weighted by distance; too uncertain ones are unknown.".into()
+            }
+        },
         labels,
         confusion: truth.and_then(|(_, given)| pictures::confusion(cells, label, given)),
         reliability: truth.and_then(|(t, given)| pictures::reliability(cells, label, (t, given)).ok().flatten()),
@@ -324,15 +358,5 @@ mod tests {
         assert!(citations("scvi").iter().all(|c| !c.text.contains("gene programs")), "expiMap was not used");
         assert!(first("expimap").unwrap().0.contains("query gene programs"));
         assert_eq!(first("another"), None);
-    }
-
-    #[test]
-    fn every_test_is_among_the_first_comparisons() {
-        let test = |name: &str, n: usize| -> Vec<BayesFactors> {
-            (0..n).map(|i| BayesFactors { title: format!("{name} {i}"), ..BayesFactors::default() }).collect()
-        };
-        let order = by_turns(vec![test("type", 3), test("condition", 1), test("within", 2)]);
-        let titles: Vec<&str> = order.iter().map(|t| t.title.as_str()).collect();
-        assert_eq!(titles, ["condition 0", "within 0", "type 0", "within 1", "type 1", "type 2"]);
     }
 }

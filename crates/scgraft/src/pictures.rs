@@ -78,11 +78,15 @@ pub fn comparisons(table: &Frame) -> Vec<BayesFactors> {
             within => format!("{group} versus {comparison}, {within}"),
         };
         let Some(log_bf) = number("log_bayes_factor", i) else { continue };
+        let n = |name: &str| number(name, i).map_or(0, |v| v as u64);
+        let cells = [n("n_group"), n("n_comparison")];
         let program = ProgramBayesFactor { name: text("program", i), log_bf, se: number("log_bayes_factor_se", i) };
         match out.last_mut() {
             Some(last) if last.title == title => last.programs.push(program),
             _ => {
-                out.push(BayesFactors { title, group, comparison, programs: vec![program], ..BayesFactors::default() })
+                let within = if within == "all cells" { String::new() } else { within };
+                let programs = vec![program];
+                out.push(BayesFactors { title, group, comparison, within, cells, programs, ..BayesFactors::default() })
             }
         }
     }

@@ -15,6 +15,7 @@
 //! | `obs["<label>_verdict"]` | whether a label is right, wrong or unknown, where it was to be compared |
 //! | `obs["<label>_set"]` | the labels that a cell may have, nearest first, joined by ` | ` |
 //! | `obs["scgraft_distance"]`, `obs["scgraft_distance_quantile"]` | how far outside the reference |
+//! | `uns["<column>_colors"]` | colours of the labels and clusters written, as scanpy keeps them |
 //! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
 //! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
@@ -27,6 +28,7 @@ use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
+use scgraft_report::color::{MISSING, Rgb, category};
 use serde_json::Value;
 
 use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
@@ -394,6 +396,10 @@ fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
     let best: Vec<&str> = t.best.iter().map(|&b| t.levels[b as usize].as_str()).collect();
     cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
     cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
+    // Of one type one colour, in either column.
+    let palette = t.levels.iter().enumerate().map(|(i, level)| (level.clone(), category(i)));
+    let known: Vec<(String, Rgb)> = colors(cells, &t.column).into_iter().chain(palette).collect();
+    ["pred", "best"].iter().for_each(|end| put_colors(cells, &format!("{}_{end}", t.column), &known));
     if let Some(p) = &t.probabilities {
         put_table(cells, &probabilities_key(&t.column), &t.levels, p);
     }
@@ -418,6 +424,7 @@ pub fn put_clusters(cells: &mut Cells, key: &str, found: &Clusters) -> Vec<Strin
         let categories = (0..c.n_clusters).map(|c| c.to_string()).collect();
         let codes = c.codes.iter().map(|&c| c as i32).collect();
         cells.obs.set(&name, Column::Categorical { codes, categories, ordered: false });
+        put_colors(cells, &name, &[]);
         name
     };
     found.clusterings.iter().map(put).collect()
@@ -464,6 +471,29 @@ pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     if let Uns::Map(notes) = notes {
         notes.insert(name.to_owned(), value);
     }
+}
+
+/// The colours that a file has for the categories of a column of obs, `uns["<column>_colors"]` as scanpy keeps them; none
+/// where there are none, or not one for each.
+pub fn colors(cells: &Cells, column: &str) -> Vec<(String, Rgb)> {
+    let Some(Uns::Texts(texts)) = cells.uns.get(&format!("{column}_colors")) else { return Vec::new() };
+    let Some(Column::Categorical { categories, .. }) = cells.obs.column(column) else { return Vec::new() };
+    let colors: Option<Vec<Rgb>> = texts.iter().map(|t| Rgb::of_css(t)).collect();
+    let colors = colors.filter(|c| c.len() == categories.len()).unwrap_or_default();
+    categories.iter().cloned().zip(colors).collect()
+}
+
+/// Gives the categories of a column of obs colours, where scanpy looks for them: those that `known` has, else the palette's;
+/// what is unknown is grey.
+fn put_colors(cells: &mut Cells, column: &str, known: &[(String, Rgb)]) {
+    let Some(Column::Categorical { categories, .. }) = cells.obs.column(column) else { return };
+    let color = |(i, name): (usize, &String)| match known.iter().find(|k| k.0 == *name) {
+        Some((_, color)) => *color,
+        None if name == UNKNOWN => MISSING,
+        None => category(i),
+    };
+    let colors = categories.iter().enumerate().map(color).map(Rgb::css).collect();
+    cells.uns.insert(format!("{column}_colors"), Uns::Texts(colors));
 }
 
 /// A note in `uns["scgraft"]`.

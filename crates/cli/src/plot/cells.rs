@@ -20,9 +20,9 @@ pub(crate) struct Umap {
     /// What cells are coloured by: columns of obs, programs, genes, proteins and other columns of obsm
     #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
     pub color: Vec<String>,
-    /// Draw the reference in grey, whatever it has
+    /// Colour the cells of the reference as well, where they have what is asked for; otherwise they are grey
     #[arg(long, requires = "reference")]
-    pub grey_reference: bool,
+    pub color_reference: bool,
     /// Picture; with several colours their names are added
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -39,9 +39,9 @@ pub(crate) struct Scores {
     /// What cells are coloured by: a column of obs, a program, a gene, a column of obsm
     #[arg(long, value_name = "NAME")]
     pub color: String,
-    /// Draw the reference in grey, whatever it has
+    /// Colour the cells of the reference as well, where they have what is asked for; otherwise they are grey
     #[arg(long, requires = "reference")]
-    pub grey_reference: bool,
+    pub color_reference: bool,
     /// Picture
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -101,9 +101,16 @@ impl Umap {
         let parts: Vec<_> = below.iter().chain([&above]).collect();
         let (x, y) = (pictures::coordinate(&parts, 0), pictures::coordinate(&parts, 1));
         for (name, path) in self.color.iter().zip(&paths) {
-            let coloring = shown.coloring(name, self.grey_reference)?;
+            let coloring = shown.coloring(name, !self.color_reference)?;
             check_values(&coloring)?;
-            to.save(&Plane::umap(&coloring.name, &x, &y, &coloring), path)?;
+            to.save(
+                &Plane::umap(&coloring.name, &x, &y, &coloring).over_reference(if self.color_reference {
+                    0
+                } else {
+                    shown.n_reference()
+                }),
+                path,
+            )?;
         }
         Ok(())
     }
@@ -116,7 +123,7 @@ impl Scores {
         let shown = read.shown(&self.source)?;
         let [x, y] = [&self.x, &self.y].map(|name| value(&shown, name));
         let (x, y) = (x?, y?);
-        let mut color = shown.coloring(&self.color, self.grey_reference)?;
+        let mut color = shown.coloring(&self.color, !self.color_reference)?;
         let kept: Vec<usize> =
             (0..x.values.len()).filter(|&i| x.values[i].is_finite() && y.values[i].is_finite()).collect();
         if kept.len() < x.values.len() {

@@ -147,7 +147,7 @@ fn pictures_take_the_reference_genes_and_numbers() {
     assert!(umap(&[&both[..], &["--color", "leiden"]].concat()).contains(">reference<"));
     let typed =
         |more: &[&str]| umap(&[&both[..], &["--color", "cell_type_pred"], more].concat()).contains(">reference<");
-    assert!(!typed(&[]) && typed(&["--grey-reference"]));
+    assert!(typed(&[]) && !typed(&["--color-reference"]));
     let scores = ["scores", "mapped.h5ad", "CELL_TYPE_1", "CELL_TYPE_2", "--color", "leiden"];
     assert!(draw(&[&scores[..], &both].concat()).contains(">reference<"));
     let violin = ["violin", "mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type_pred"];

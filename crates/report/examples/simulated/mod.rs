@@ -206,6 +206,57 @@ pub fn report(n: usize) -> Report {
     let values = (0..metrics.len() * methods.len())
         .map(|i| if i == 16 { f64::NAN } else { (0.88 - 0.009 * i as f64 + 0.06 * random.normal()).clamp(0.0, 1.0) });
     let values = values.collect();
+    let leading = |i: usize, log_bf: f64, genes, same| Leading {
+        program: PROGRAMS[i].into(),
+        log_bf,
+        passes: true,
+        genes,
+        types: Some([same, 10]),
+    };
+    let criterion = |light, found: &str| Criterion { light, found: found.into(), rule: "(caution below 80 %)".into() };
+    let next = |text: &str, section: &str, color: &str| Next {
+        text: text.into(),
+        section: section.into(),
+        color: color.into(),
+    };
+    let shares = levels.iter().enumerate().map(|(i, name)| TypeShare {
+        name: name.clone(),
+        cells: 900 / (i as u64 + 1),
+        color: color::category(i),
+    });
+    let answers = Answers {
+        difference: Some(Difference {
+            group: "stimulated".into(),
+            comparison: "control".into(),
+            cells: [1490, 1310],
+            tested: 212,
+            higher: 7,
+            lower: 2,
+            programs: vec![
+                leading(0, 4.3, 1, 10),
+                leading(1, 4.0, 1, 9),
+                leading(2, 3.7, 1, 8),
+                leading(8, -3.1, -1, 4),
+                leading(4, 3.1, 0, 7),
+            ],
+        }),
+        types: shares.collect(),
+        unknown: "212 cells are unknown: further from every type of the reference than known types lie.".into(),
+        mapping: vec![
+            criterion(Light::Good, "100 % of the model's 1,972 genes are in the query"),
+            criterion(Light::Look, "14 % of the cells are of no type of the reference"),
+        ],
+        next: vec![
+            next("INTERFERON_SIGNALING on the cells", "cells", "INTERFERON_SIGNALING"),
+            next("All tests", "tests", ""),
+        ],
+    };
+    let compositions = vec![Composition {
+        by: "condition".into(),
+        groups: strings(&["control", "stimulated"]),
+        labels: levels.iter().enumerate().map(|(i, l)| (l.clone(), color::category(i))).collect(),
+        cells: (0..2 * kinds as u64).map(|i| 10 + 37 * i % 90).collect(),
+    }];
     Report {
         title: "Kang 2018 mapped onto a PBMC reference".into(),
         run: RunInfo {
@@ -258,6 +309,7 @@ pub fn report(n: usize) -> Report {
             x,
             y,
             colors,
+            reference: n / 3,
         }],
         transfer: Some(Transfer {
             label: "cell_type".into(),
@@ -274,6 +326,8 @@ pub fn report(n: usize) -> Report {
             value: "mean score".into(),
             diverging: true,
         }],
+        answers,
+        compositions,
         programs,
         tests,
         metrics: Some(Metrics {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::color::Rgb;
 use crate::error::same_length;
 use crate::pictures::nullable;
 use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Heatmap, Metrics, Reliability, ReportError, Training};
@@ -12,6 +13,8 @@ use crate::{BayesFactors, Coloring, Confusion, GeneWeight, Heatmap, Metrics, Rel
 pub struct Report {
     /// Title of the page.
     pub title: String,
+    /// What the results say: the first screen.
+    pub answers: Answers,
     /// What was run.
     pub run: RunInfo,
     /// Histories of the fits, each with its own title: reference, query.
@@ -26,8 +29,126 @@ pub struct Report {
     pub heatmaps: Vec<Heatmap>,
     /// Tests of programs between groups. Up to four of them are also columns of the table of programs.
     pub tests: Vec<BayesFactors>,
+    /// How the labels are shared out among groups of cells, such as conditions or donors.
+    pub compositions: Vec<Composition>,
     /// Integration metrics.
     pub metrics: Option<Metrics>,
+}
+
+/// The first screen: what the results say, in the order in which one asks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answers {
+    /// Which programs differ in the comparison that counts most.
+    pub difference: Option<Difference>,
+    /// Which types the cells are of, the most frequent first.
+    pub types: Vec<TypeShare>,
+    /// Cells of no type of the reference, and how that was found.
+    pub unknown: String,
+    /// How good the mapping is, one criterion each; the worst of them is the verdict.
+    pub mapping: Vec<Criterion>,
+    /// What to look at next.
+    pub next: Vec<Next>,
+}
+
+/// Programs that differ between two groups of cells.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Difference {
+    /// The group.
+    pub group: String,
+    /// What it is compared with.
+    pub comparison: String,
+    /// Cells of both; 0 where it is not known.
+    pub cells: [u64; 2],
+    /// Programs tested.
+    pub tested: u64,
+    /// Programs that are higher in the group.
+    pub higher: u64,
+    /// Programs that are lower.
+    pub lower: u64,
+    /// The leading ones, the strongest first; where none passes, those that come nearest.
+    pub programs: Vec<Leading>,
+}
+
+/// A program that leads a comparison.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Leading {
+    /// Its name. A colouring of the cells with the same name is offered.
+    pub program: String,
+    /// Its log Bayes factor: above 0 its score is higher in the group.
+    pub log_bf: f64,
+    /// Whether that passes the threshold.
+    pub passes: bool,
+    /// What its genes do in the group: 1 up, −1 down, 0 not known.
+    pub genes: i8,
+    /// In how many types of cells it differs the same way, and of how many that was tested.
+    pub types: Option<[u64; 2]>,
+}
+
+/// How many of the cells are of a type.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TypeShare {
+    /// The type.
+    pub name: String,
+    /// Its cells.
+    pub cells: u64,
+    /// Its colour.
+    pub color: Rgb,
+}
+
+/// How one criterion judges the mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Light {
+    /// Nothing speaks against the results.
+    #[default]
+    Good,
+    /// Results may be used, with this in mind.
+    Look,
+    /// Results should not be used before this is understood.
+    Doubt,
+}
+
+/// One criterion of how good the mapping is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Criterion {
+    /// What it says.
+    pub light: Light,
+    /// What was found, in words with its number.
+    pub found: String,
+    /// From where on it is [`Light::Look`] and [`Light::Doubt`].
+    pub rule: String,
+}
+
+/// Something to look at next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Next {
+    /// What and why.
+    pub text: String,
+    /// The section of the page where it is: `cells`, `tests`, `programs`, `transfer`, `composition`, `metrics`, `training`,
+    /// `methods`.
+    pub section: String,
+    /// The colouring of the cells that shows it; may be empty.
+    pub color: String,
+}
+
+/// How many cells of each group have each label.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Composition {
+    /// The column with the groups.
+    pub by: String,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// The labels, each with its colour.
+    pub labels: Vec<(String, Rgb)>,
+    /// Cells, groups × labels.
+    pub cells: Vec<u64>,
 }
 
 /// What was run, on what, how.
@@ -98,6 +219,9 @@ pub struct CellMap {
     pub cells: Vec<String>,
     /// What the cells can be coloured by; the first is shown at the start.
     pub colors: Vec<Coloring>,
+    /// So many cells, the first ones, are the reference's: grey below the query's unless one asks for their colours.
+    #[serde(default)]
+    pub reference: usize,
 }
 
 /// Labels transferred from the reference to the query.
@@ -149,6 +273,13 @@ pub struct Program {
     pub genes: Vec<GeneWeight>,
 }
 
+impl Composition {
+    pub(super) fn check(&self) -> Result<(), ReportError> {
+        let what = format!("report, composition by {:?}", self.by);
+        same_length(&what, "entry", self.groups.len() * self.labels.len(), self.cells.len())
+    }
+}
+
 impl CellMap {
     pub(super) fn check(&self) -> Result<(), ReportError> {
         let what = format!("report, embedding {:?}", self.name);
@@ -171,6 +302,10 @@ impl CellMap {
         }
         if self.colors.is_empty() {
             return Err(ReportError::Empty { what, hint: "pass at least one column to colour by" });
+        }
+        if self.reference > self.x.len() {
+            let hint = "say how many of its cells are the reference's";
+            return Err(ReportError::Empty { what: format!("{what}, reference"), hint });
         }
         self.colors.iter().try_for_each(|c| c.check(&what, self.x.len()))
     }

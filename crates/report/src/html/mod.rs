@@ -3,10 +3,14 @@
 //! Fill a [`Report`] and [`Report::write`] it. Every part but the title and the run may be empty; empty parts leave no
 //! trace on the page. All names are escaped; a content security policy in the page forbids it to load anything.
 
+mod answers;
 mod content;
 mod pack;
 mod page;
 mod sections;
 mod tables;
 
-pub use content::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
+pub use content::{
+    Answers, CellMap, Citation, Composition, Criterion, Difference, Fact, Leading, Light, Next, Program, Report,
+    RunInfo, Transfer, TransferredLabel, TypeShare,
+};

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::content::{CellMap, Report};
-use crate::color::{MISSING, Scale, category};
+use crate::color::{MISSING, Scale};
+use crate::pictures::{outside_words, within_limits};
 use crate::{ColorValues, Coloring, ReportError};
 
 /// Number of steps of a packed score; one more code is kept for "missing".
@@ -30,13 +31,14 @@ fn pack(values: &[f32]) -> Value {
     json!({ "lo": lo, "span": span, "codes": base64_of(values.iter().map(code)) })
 }
 
-fn coloring(c: &Coloring) -> Value {
+fn coloring(c: &Coloring, (x, y): (&[f32], &[f32])) -> Value {
     match &c.values {
         ColorValues::Categories { codes, levels } => {
-            let colors: Vec<String> = (0..levels.len()).map(|i| category(i).css()).collect();
+            let colors: Vec<String> = (0..levels.len()).map(|i| c.color(i).css()).collect();
             let code = |v: &i32| if *v < 0 { NOTHING } else { *v as u16 };
             json!({
                 "name": c.name, "levels": levels, "colors": colors, "codes": base64_of(codes.iter().map(code)),
+                "apart": c.lie_apart(x, y),
             })
         }
         ColorValues::Scores { values, diverging } => {
@@ -50,15 +52,18 @@ fn coloring(c: &Coloring) -> Value {
 }
 
 fn cell_map(map: &CellMap) -> Value {
+    let (x, y, outside) = within_limits(&map.x, &map.y);
     json!({
         "name": map.name,
         "axes": map.axes,
         "n": map.x.len(),
-        "x": pack(&map.x),
-        "y": pack(&map.y),
+        "reference": map.reference,
+        "outside": if outside > 0 { outside_words(outside) } else { String::new() },
+        "x": pack(&x),
+        "y": pack(&y),
         // One string is read faster than many.
         "cells": map.cells.iter().map(|c| c.replace('\n', " ")).collect::<Vec<_>>().join("\n"),
-        "colors": map.colors.iter().map(coloring).collect::<Vec<_>>(),
+        "colors": map.colors.iter().map(|c| coloring(c, (&x, &y))).collect::<Vec<_>>(),
     })
 }
 

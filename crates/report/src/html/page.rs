@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::content::Report;
-use super::{pack, sections, tables};
+use super::{answers, pack, sections, tables};
 use crate::ReportError;
 use crate::svg::font_faces;
 
@@ -11,6 +11,7 @@ const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = concat!(
     "(() => {\n\"use strict\";\n",
     include_str!("../../assets/map_data.js"),
+    include_str!("../../assets/save.js"),
     include_str!("../../assets/map_draw.js"),
     include_str!("../../assets/map.js"),
     include_str!("../../assets/table.js"),
@@ -29,11 +30,12 @@ impl Report {
     /// Parts that do not fit together ([`ReportError`] says which), or pictures that cannot be drawn.
     pub fn to_html(&self) -> Result<String, ReportError> {
         let parts: Vec<(&str, &str, Markup)> = [
-            ("overview", "Overview", Some(sections::overview(self))),
+            ("overview", "What the results say", Some(answers::overview(self))),
             ("cells", "Cells", sections::cells(self)?),
-            ("transfer", "Label transfer", sections::transfer(self)?),
             ("tests", "Program tests", sections::tests(self)?),
             ("programs", "Programs", sections::programs(self)?),
+            ("composition", "Composition", sections::compositions(self)?),
+            ("transfer", "Label transfer", sections::transfer(self)?),
             ("metrics", "Metrics", sections::metrics(self)?),
             ("training", "Training", sections::training(self)?),
             ("methods", "Methods and settings", Some(tables::methods(&self.run))),

@@ -3,13 +3,13 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::content::Report;
-use super::tables;
+use super::{answers, tables};
 use crate::axis::number;
 use crate::scene::{Scene, Size};
 use crate::{Picture, ReportError, Sankey};
 
-/// Programs named of each test in the overview.
-const NAMED: usize = 3;
+/// So many tests stand side by side; of more, one shows at a time.
+const TESTS_SHOWN: usize = 2;
 
 /// Draws at a width, as high as it naturally is or as it has to be.
 fn at_width(picture: &dyn Picture, width: f64) -> Result<Scene, ReportError> {
@@ -38,47 +38,6 @@ fn figure(picture: &dyn Picture, wide: f64, caption: &str) -> Result<Markup, Rep
 
 fn card(class: &str, inner: &Markup) -> Markup {
     html! { div class={ "card " (class) } { (inner) } }
-}
-
-/// A few large numbers: what there is to see.
-pub(super) fn overview(report: &Report) -> Markup {
-    let mut tiles = Vec::new();
-    let mut tile = |value: String, what: &str| tiles.push((value, what.to_owned()));
-    if let Some(map) = report.embeddings.first() {
-        tile(number(map.x.len() as f64, 0), "cells on the map");
-    }
-    if let Some(transfer) = &report.transfer {
-        let (cells, unknown) = transfer.labels.iter().fold((0, 0), |(c, u), l| (c + l.cells, u + l.unknown));
-        if cells > 0 {
-            tile(number(cells as f64, 0), "cells labelled");
-            tile(format!("{} %", number(100.0 * unknown as f64 / cells as f64, 1)), "of them unknown");
-        }
-    }
-    if !report.programs.is_empty() {
-        let active = report.programs.iter().filter(|p| p.active).count();
-        tile(format!("{active} of {}", report.programs.len()), "programs active");
-    }
-    for test in report.tests.iter().take(2) {
-        let mut strong: Vec<_> = test.programs.iter().filter(|p| p.log_bf.abs() >= test.threshold).collect();
-        strong.sort_by(|a, b| b.log_bf.abs().total_cmp(&a.log_bf.abs()));
-        let title = if test.title.is_empty() { "test" } else { &test.title };
-        let mut what = format!("programs enriched, {title}");
-        for (i, p) in strong.iter().take(NAMED).enumerate() {
-            let sign = if p.log_bf > 0.0 { "higher" } else { "lower" };
-            what += &format!("{} {} {sign}", if i == 0 { ":" } else { "," }, p.name);
-        }
-        if strong.len() > NAMED {
-            what += ", …";
-        }
-        tile(number(strong.len() as f64, 0), &what);
-    }
-    html! {
-        div class="tiles" { @for (value, what) in &tiles { div class="tile" { b { (value) } span { (what) } } } }
-        (tables::facts(&report.run.data))
-        @if let Some(seed) = report.run.seed {
-            p class="quiet" { "Seed " (seed) ". Settings, versions and methods are at the end." }
-        }
-    }
 }
 
 /// The interactive map; without a script only its frame shows.
@@ -111,6 +70,13 @@ pub(super) fn transfer(report: &Report) -> Result<Option<Markup>, ReportError> {
     }))
 }
 
+/// How the labels are shared out among groups.
+pub(super) fn compositions(report: &Report) -> Result<Option<Markup>, ReportError> {
+    report.compositions.iter().try_for_each(|c| c.check())?;
+    let some = !report.compositions.is_empty();
+    Ok(some.then(|| html! { @for c in &report.compositions { (answers::composition(c)) } }))
+}
+
 pub(super) fn tests(report: &Report) -> Result<Option<Markup>, ReportError> {
     if report.tests.is_empty() {
         return Ok(None);
@@ -123,7 +89,7 @@ pub(super) fn tests(report: &Report) -> Result<Option<Markup>, ReportError> {
             " in what it is compared with (dashed lines)."
         }
         // Many tests: one at a time; all of them on paper and without a script.
-        @if report.tests.len() > 4 {
+        @if report.tests.len() > TESTS_SHOWN {
             p class="controls" {
                 label {
                     "Test "
@@ -160,5 +126,7 @@ pub(super) fn training(report: &Report) -> Result<Option<Markup>, ReportError> {
         return Ok(None);
     }
     let figures = report.training.iter().map(|t| figure(t, 580.0, "")).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(html! { div class="cards" { @for inner in &figures { (card("", inner)) } } }))
+    Ok(Some(html! {
+        details { summary { "Losses by epoch" } div class="cards" { @for inner in &figures { (card("", inner)) } } }
+    }))
 }

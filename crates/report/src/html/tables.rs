@@ -21,18 +21,18 @@ pub(super) fn facts(facts: &[Fact]) -> Markup {
 }
 
 /// A table that scrolls by itself when it is wider than the page, also by keyboard.
-fn scrolled(name: &str, table: &Markup) -> Markup {
+pub(super) fn scrolled(name: &str, table: &Markup) -> Markup {
     html! { div class="scroll" role="region" tabindex="0" aria-label=(name) { (table) } }
 }
 
 /// A heading that sorts its column.
-fn sortable(name: &str, kind: &str, tip: &str) -> Markup {
+pub(super) fn sortable(name: &str, kind: &str, tip: &str) -> Markup {
     let tip = Some(tip).filter(|t| !t.is_empty());
     html! { th scope="col" class=(kind) title=[tip] { button type="button" class="sort" { (name) } } }
 }
 
 /// A number cell; an empty one sorts last.
-fn numeric(value: Option<f64>, decimals: usize, strong: bool) -> Markup {
+pub(super) fn numeric(value: Option<f64>, decimals: usize, strong: bool) -> Markup {
     let value = value.filter(|v| v.is_finite());
     html! {
         td class=(if strong { "num strong" } else { "num" }) data-v=[value] {
@@ -41,11 +41,16 @@ fn numeric(value: Option<f64>, decimals: usize, strong: bool) -> Markup {
     }
 }
 
+/// A long name that may break after an underscore.
+pub(super) fn named(name: &str) -> Markup {
+    html! { @for (at, part) in name.split('_').enumerate() { @if at > 0 { "_" wbr; } (part) } }
+}
+
 /// Per label: cells, unknown share, uncertainty as a bar.
 pub(super) fn labels(transfer: &Transfer) -> Markup {
     let share = |unknown: u64, cells: u64| (cells > 0).then(|| 100.0 * unknown as f64 / cells as f64);
     let table = html! {
-        table class="sorted" {
+        table class="sorted" data-name="labels" {
             thead {
                 tr {
                     (sortable(&transfer.label, "", ""))
@@ -79,11 +84,15 @@ pub(super) fn programs(report: &Report) -> Markup {
         return Markup::default();
     }
     let tests: Vec<&BayesFactors> = report.tests.iter().take(TEST_COLUMNS).collect();
-    let factor = |i: usize| if tests.len() == 1 { "log BF".to_owned() } else { format!("log BF {}", i + 1) };
-    let keys: Vec<String> = tests.iter().enumerate().map(|(i, t)| format!("{}: {}", factor(i), t.title)).collect();
+    // Active ones first, the strongest in the main test before the others.
+    let strength = |p: &Program| {
+        tests.first().and_then(|t| t.programs.iter().find(|f| f.name == p.name)).map_or(0.0, |f| f.log_bf.abs())
+    };
+    let mut ordered: Vec<(usize, &Program)> = report.programs.iter().enumerate().collect();
+    ordered.sort_by(|(_, a), (_, b)| b.active.cmp(&a.active).then(strength(b).total_cmp(&strength(a))));
     let listed = report.programs.iter().filter(|p| p.n_genes > p.genes.len() as u64).map(|p| p.genes.len()).max();
     let table = html! {
-        table class="sorted" id="program-table" {
+        table class="sorted" id="program-table" data-name="programs" {
             thead {
                 tr {
                     (sortable("program", "", ""))
@@ -95,11 +104,11 @@ pub(super) fn programs(report: &Report) -> Markup {
                         "whether a higher latent score means higher or lower expression of the genes, and how clear that is: \
                          from 0 (as much up as down) to 1 (all one way)",
                     ))
-                    @for (i, test) in tests.iter().enumerate() { (sortable(&factor(i), "num", &test.title)) }
+                    @for test in &tests { (sortable(&test.title, "num test-column", "log Bayes factor")) }
                     th scope="col" { "most important genes" }
                 }
             }
-            tbody { @for (i, p) in report.programs.iter().enumerate() { (program(i, p, &tests)) } }
+            tbody { @for (i, p) in ordered { (program(i, p, &tests)) } }
         }
     };
     html! {
@@ -108,7 +117,7 @@ pub(super) fn programs(report: &Report) -> Markup {
                 "Filter "
                 input type="search" id="program-filter" placeholder="program or gene" autocomplete="off";
             }
-            label { input type="checkbox" id="program-active"; " only active" }
+            label { input type="checkbox" id="program-active" checked; " only active" }
             @if let Some(first) = tests.first() {
                 label {
                     input type="checkbox" id="program-strong" data-threshold=(first.threshold);
@@ -117,14 +126,15 @@ pub(super) fn programs(report: &Report) -> Markup {
             }
             span id="program-count" role="status" {}
         }
-        @if tests.len() > 1 { p class="quiet" { (keys.join("; ")) } }
         p class="quiet" {
+            @if !tests.is_empty() { "Numbers under a test are log Bayes factors. " }
             span class="gene" { "gene" } " in the gene set, " span class="gene added" { "gene" }
             " added by the model. Open a program to see its genes with their weights"
             @if let Some(n) = listed { " (the " (n) " heaviest)" }
             "."
         }
         (scrolled("Programs", &table))
+        p class="controls" { button type="button" id="program-more" hidden {} }
     }
 }
 
@@ -134,10 +144,7 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
     html! {
         tr data-i=(i) data-active=(u8::from(p.active)) {
             th scope="row" {
-                button type="button" class="open" aria-expanded="false" {
-                    // Long names may break after an underscore.
-                    @for (at, part) in p.name.split('_').enumerate() { @if at > 0 { "_" wbr; } (part) }
-                }
+                button type="button" class="open" aria-expanded="false" { (named(&p.name)) }
             }
             td { (p.kind) @if !p.active { " " span class="quiet" { "inactive" } } }
             (numeric(Some(n_genes as f64), 0, false))
@@ -164,7 +171,7 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
 pub(super) fn metrics(m: &Metrics) -> Markup {
     let value = |i: usize, j: usize| Some(m.values[i * m.metrics.len() + j]);
     let table = html! {
-        table class="sorted" {
+        table class="sorted" data-name="metrics" {
             thead {
                 tr {
                     (sortable("embedding", "", ""))
@@ -251,9 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn enriched_programs_are_named_the_strongest_first() {
-        let html = super::super::sections::overview(&report()).into_string();
-        let wanted = "programs enriched, stimulated versus control: FIRST higher, SECOND lower";
-        assert!(html.contains(wanted) && !html.contains("WEAK"), "{html}");
+    fn active_programs_come_first_and_columns_are_headed_by_their_test() {
+        let mut report = report();
+        let of = |name: &str, active| Program { name: name.into(), active, ..Program::default() };
+        report.programs.extend([of("WEAK", true), of("FIRST", false), of("SECOND", true)]);
+        let html = programs(&report).into_string();
+        assert!(html.contains(">stimulated versus control</button>"), "{html}");
+        let at = |row: usize| html.find(&format!("data-i=\"{row}\"")).unwrap();
+        assert!(at(3) < at(1) && at(1) < at(0) && at(0) < at(2), "second, weak, untested, inactive: {html}");
     }
 }

@@ -34,6 +34,10 @@ pub struct BayesFactors {
     pub group: String,
     /// What it is compared with. May be empty.
     pub comparison: String,
+    /// Within which cells; empty: within all.
+    pub within: String,
+    /// Cells of the group and of the comparison; 0 where it is not known.
+    pub cells: [u64; 2],
     /// The programs, in any order.
     pub programs: Vec<ProgramBayesFactor>,
     /// Where the lines are drawn, [`ENRICHED`] by default.
@@ -48,6 +52,8 @@ impl Default for BayesFactors {
             title: String::new(),
             group: String::new(),
             comparison: String::new(),
+            within: String::new(),
+            cells: [0; 2],
             programs: Vec::new(),
             threshold: ENRICHED,
             names: 20,
@@ -57,6 +63,8 @@ impl Default for BayesFactors {
 
 /// Up to so many programs each get a row with their name; more are drawn as a ranked curve.
 const FEW: usize = 25;
+/// So many programs are named on each side where fewer pass.
+const RUNNERS_UP: usize = 4;
 /// Height of a line of names.
 const LINE: f64 = 13.5;
 
@@ -205,16 +213,11 @@ impl BayesFactors {
     fn write_names(&self, scene: &mut Scene, f: &Frame, ranked: &[&ProgramBayesFactor]) {
         let fits = ((f.area.h / LINE) as usize).saturating_sub(1);
         let most = self.names.min(2 * fits);
-        let strong = |p: &&&ProgramBayesFactor| p.log_bf.abs() >= self.threshold;
-        let (mut high, mut low): (usize, usize) = (
-            ranked.iter().filter(strong).filter(|p| p.log_bf > 0.0).count(),
-            ranked.iter().filter(strong).filter(|p| p.log_bf < 0.0).count(),
-        );
-        if high + low == 0 {
-            // Nothing passes: name the three at each end, so that the picture still says something.
-            high = ranked.iter().filter(|p| p.log_bf > 0.0).count().min(3);
-            low = ranked.iter().filter(|p| p.log_bf < 0.0).count().min(3);
-        }
+        let passing = |sign: f64| ranked.iter().filter(|p| p.log_bf * sign >= self.threshold).count();
+        let positive = |sign: f64| ranked.iter().filter(|p| p.log_bf * sign > 0.0).count();
+        // Where few pass, the runners-up are named too, in grey.
+        let wanted = |sign: f64| passing(sign).max(positive(sign).min(RUNNERS_UP));
+        let (mut high, mut low) = (wanted(1.0), wanted(-1.0));
         if high + low > most {
             let half = most / 2;
             (high, low) = if low < half {
@@ -225,10 +228,17 @@ impl BayesFactors {
                 (most - half, half)
             };
         }
-        // Names stay on their side of the line, or they would cover the dots in the middle.
-        let room = |px: f64| (px / LINE) as usize + 2;
-        high = high.min(fits).min(room(f.y.at(self.threshold) - f.area.y));
-        low = low.min(fits).min(room(f.area.bottom() - f.y.at(-self.threshold)));
+        // Names stay on the outer side of the dots that have none, or they would cover the dots in the middle.
+        let room = |px: f64| (px.max(0.0) / LINE) as usize + 1;
+        let (top, bottom) = (f.area.y, f.area.bottom());
+        while high > passing(1.0).min(3) && high > room(f.y.at(ranked[high - 1].log_bf) + LINE / 2.0 - top) {
+            high -= 1;
+        }
+        while low > passing(-1.0).min(3) && low > room(bottom + LINE / 2.0 - f.y.at(ranked[ranked.len() - low].log_bf))
+        {
+            low -= 1;
+        }
+        (high, low) = (high.min(fits), low.min(fits));
 
         let n = ranked.len();
         let font = if f.area.w < 320.0 { 9.5 } else { 10.5 };
@@ -237,7 +247,13 @@ impl BayesFactors {
         let left = f.x.at((n - low) as f64 + 1.0) - 20.0;
         for (ranks, at_x, to_left) in [(0..high, right, false), (n - low..n, left, true)] {
             let wanted: Vec<f64> = ranks.clone().map(|i| f.y.at(ranked[i].log_bf)).collect();
-            let placed = spread(&wanted, LINE, f.area.y + LINE / 2.0, f.area.bottom() - LINE / 2.0);
+            let (first, last) = (top + LINE / 2.0, bottom - LINE / 2.0);
+            let (lo, hi) = match (to_left, wanted.first(), wanted.last()) {
+                (false, _, Some(&lowest)) => (first, (lowest + LINE / 2.0).min(last)),
+                (true, Some(&highest), _) => ((highest - LINE / 2.0).max(first), last),
+                _ => (first, last),
+            };
+            let placed = spread(&wanted, LINE, lo, hi);
             for ((i, from_y), y) in ranks.zip(wanted).zip(placed) {
                 let room = if to_left { at_x - f.area.x } else { f.area.right() - at_x };
                 let name = scene.fit(&ranked[i].name, font, Weight::Regular, room).into_owned();
@@ -250,6 +266,7 @@ impl BayesFactors {
                 ];
                 scene.path(line, None, Some(Stroke::new(Paint::Muted, 0.6)));
                 let text = Text::new(at_x, y, name).size(font).centered().halo();
+                let text = if ranked[i].log_bf.abs() < self.threshold { text.paint(Paint::Muted) } else { text };
                 scene.text(if to_left { text.end() } else { text });
             }
         }

@@ -20,6 +20,9 @@ pub struct Coloring {
     /// What cells without a value are called in the legend; `None`: missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// Colours of the categories, one each; empty: those of the palette.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub colors: Vec<Rgb>,
 }
 
 /// Categories or scores, one a cell.
@@ -42,6 +45,9 @@ pub enum ColorValues {
         diverging: bool,
     },
 }
+
+/// Share of the cells that have to be of the most frequent category around them for names on the cells.
+pub(crate) const APART: f64 = 0.75;
 
 /// Colours of cells, resolved: an index into a palette each, the order to paint them in, and what the legend needs.
 pub(crate) struct Resolved {
@@ -68,7 +74,12 @@ fn mixed(row: usize) -> u64 {
 impl Coloring {
     /// Categories from codes and names.
     pub fn categories(name: impl Into<String>, codes: Vec<i32>, levels: Vec<String>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Categories { codes, levels }, missing: None }
+        Coloring {
+            name: name.into(),
+            values: ColorValues::Categories { codes, levels },
+            missing: None,
+            colors: Vec::new(),
+        }
     }
 
     /// Whether no cell has a value.
@@ -81,12 +92,55 @@ impl Coloring {
 
     /// Scores without a natural middle.
     pub fn scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: false }, missing: None }
+        Coloring {
+            name: name.into(),
+            values: ColorValues::Scores { values, diverging: false },
+            missing: None,
+            colors: Vec::new(),
+        }
     }
 
     /// Scores whose sign matters, such as latent programs.
     pub fn signed_scores(name: impl Into<String>, values: Vec<f32>) -> Coloring {
-        Coloring { name: name.into(), values: ColorValues::Scores { values, diverging: true }, missing: None }
+        Coloring {
+            name: name.into(),
+            values: ColorValues::Scores { values, diverging: true },
+            missing: None,
+            colors: Vec::new(),
+        }
+    }
+
+    /// The same categories in colours of their own; as many as there are categories, or they are not taken.
+    #[must_use]
+    pub fn with_colors(mut self, colors: Vec<Rgb>) -> Coloring {
+        if matches!(&self.values, ColorValues::Categories { levels, .. } if levels.len() == colors.len()) {
+            self.colors = colors;
+        }
+        self
+    }
+
+    /// Colour of a category.
+    pub fn color(&self, level: usize) -> Rgb {
+        self.colors.get(level).copied().unwrap_or_else(|| category(level))
+    }
+
+    /// Whether the categories lie apart in the plane, so that a name on the cells says whose they are: in the squares of a
+    /// 32 × 32 grid, at least [`APART`] of the cells are of the category that most cells of their square have.
+    pub(crate) fn lie_apart(&self, x: &[f32], y: &[f32]) -> bool {
+        const GRID: usize = 32;
+        let ColorValues::Categories { codes, levels } = &self.values else { return false };
+        let place = |values: &[f32]| {
+            let values = values.iter().map(|&v| f64::from(v));
+            let (lo, hi) = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+            let span = if hi > lo { hi - lo } else { 1.0 };
+            values.map(|v| (((v - lo) / span * GRID as f64) as usize).min(GRID - 1)).collect::<Vec<_>>()
+        };
+        let (column, row) = (place(x), place(y));
+        let mut counts = vec![0usize; GRID * GRID * levels.len()];
+        let known: Vec<usize> = (0..codes.len()).filter(|&i| codes[i] >= 0).collect();
+        known.iter().for_each(|&i| counts[(row[i] * GRID + column[i]) * levels.len() + codes[i] as usize] += 1);
+        let of_most: usize = counts.chunks(levels.len().max(1)).filter_map(|c| c.iter().max()).sum();
+        !known.is_empty() && of_most as f64 >= APART * known.len() as f64
     }
 
     /// Refuses another number of cells than `cells`, and codes without a name.
@@ -133,12 +187,12 @@ impl Coloring {
                 }
                 let missing = levels.len() as u16;
                 let color = codes.iter().map(|&c| if c < 0 { missing } else { c as u16 }).collect();
-                let palette = (0..levels.len()).map(category).chain([MISSING]).collect();
+                let palette = (0..levels.len()).map(|i| self.color(i)).chain([MISSING]).collect();
                 let mut order: Vec<u32> = (0..codes.len() as u32).collect();
                 order.sort_by_cached_key(|&i| (codes[i as usize] >= 0, mixed(i as usize)));
                 let named = levels.iter().enumerate().filter(|(i, _)| used[*i]);
                 let mut entries: Vec<Entry> =
-                    named.map(|(i, name)| Entry { name: name.clone(), color: category(i) }).collect();
+                    named.map(|(i, name)| Entry { name: name.clone(), color: self.color(i) }).collect();
                 if codes.iter().any(|&c| c < 0) {
                     let name = self.missing.as_deref().unwrap_or("missing").to_owned();
                     entries.push(Entry { name, color: MISSING });

@@ -1,5 +1,7 @@
 //! Cells in the plane: a UMAP, or one latent program against another.
 
+use std::borrow::Cow;
+
 use super::coloring::{Key, Resolved};
 use super::{ColorValues, Coloring, Picture, start};
 use crate::ReportError;
@@ -38,15 +40,24 @@ pub struct Embedding<'a> {
     pub color: &'a Coloring,
     /// Radius of a dot in px; `None` fits it to the number of cells.
     pub radius: Option<f64>,
-    /// Whether category names are written onto the cells.
+    /// Whether category names are written onto the cells, where categories lie apart.
     pub names_on_cells: bool,
+    /// So many cells, the first ones, are the reference's: grey below the others, whatever the colouring says of them.
+    pub reference: usize,
 }
 
 impl<'a> Embedding<'a> {
     /// A UMAP, with category names on the cells.
     pub fn umap(title: &'a str, x: &'a [f32], y: &'a [f32], color: &'a Coloring) -> Embedding<'a> {
         let (x_title, y_title) = ("UMAP 1", "UMAP 2");
-        Embedding { title, x, y, x_title, y_title, axes: Axes::Arrows, color, radius: None, names_on_cells: true }
+        let (axes, radius, names_on_cells, reference) = (Axes::Arrows, None, true, 0);
+        Embedding { title, x, y, x_title, y_title, axes, color, radius, names_on_cells, reference }
+    }
+
+    /// The same with the first `n` cells as the reference's: grey, below the others.
+    #[must_use]
+    pub fn over_reference(self, n: usize) -> Embedding<'a> {
+        Embedding { reference: n, ..self }
     }
 
     /// The latent score of one program against that of another; each is (name, one score a cell).
@@ -61,6 +72,7 @@ impl<'a> Embedding<'a> {
             color,
             radius: None,
             names_on_cells: false,
+            reference: 0,
         }
     }
 
@@ -79,7 +91,63 @@ impl<'a> Embedding<'a> {
                 });
             }
         }
+        if self.reference > self.x.len() {
+            let what = "embedding, reference cells".to_owned();
+            return Err(ReportError::Empty { what, hint: "there are fewer cells than that" });
+        }
         self.color.check("embedding", self.x.len())
+    }
+
+    /// The colouring of the query: reference cells have no value.
+    fn of_query(&self) -> Cow<'a, Coloring> {
+        if self.reference == 0 {
+            return Cow::Borrowed(self.color);
+        }
+        let mut color = self.color.clone();
+        match &mut color.values {
+            ColorValues::Categories { codes, .. } => codes.iter_mut().take(self.reference).for_each(|c| *c = -1),
+            ColorValues::Scores { values, .. } => values.iter_mut().take(self.reference).for_each(|v| *v = f32::NAN),
+        }
+        Cow::Owned(color)
+    }
+}
+
+/// Limits of a coordinate that a few cells far off do not widen: all cells, unless the outermost half per cent on each side
+/// (one cell at least) would take more than a third of the canvas; then the others, with a tenth more on each side.
+pub(crate) fn robust_limits(values: &[f32]) -> (f64, f64) {
+    let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    let out = n.div_ceil(200);
+    if n < 20 {
+        return limits(sorted.into_iter(), 0.0);
+    }
+    let (lo, hi) = (sorted[out], sorted[n - 1 - out]);
+    let margin = (hi - lo) / 10.0;
+    let core = (lo - margin, hi + margin);
+    if margin > 0.0 && sorted[n - 1] - sorted[0] > 1.5 * (core.1 - core.0) {
+        (core.0.max(sorted[0]), core.1.min(sorted[n - 1]))
+    } else {
+        limits(sorted.into_iter(), 0.0)
+    }
+}
+
+/// Cells in the plane within [`robust_limits`]: those outside stand at the edge. Also how many those are.
+pub(crate) fn within_limits(x: &[f32], y: &[f32]) -> (Vec<f32>, Vec<f32>, usize) {
+    let held = |v: &[f32]| -> Vec<f32> {
+        let (lo, hi) = robust_limits(v);
+        v.iter().map(|v| v.clamp(lo as f32, hi as f32)).collect()
+    };
+    let (a, b) = (held(x), held(y));
+    let outside = (0..x.len()).filter(|&i| a[i] != x[i] || b[i] != y[i]).count();
+    (a, b, outside)
+}
+
+/// What is said of cells at the edge.
+pub(crate) fn outside_words(n: usize) -> String {
+    match n {
+        1 => "1 cell lies outside, at the edge".to_owned(),
+        n => format!("{n} cells lie outside, at the edge"),
     }
 }
 
@@ -96,9 +164,25 @@ impl Picture for Embedding<'_> {
 
     fn draw(&self, size: Size) -> Result<Scene, ReportError> {
         self.check()?;
+        let (x, y, outside) = within_limits(self.x, self.y);
+        // A column that only the reference has is shown of the reference.
+        let own = Embedding { reference: if self.query_has_values() { self.reference } else { 0 }, ..*self };
+        let color = own.of_query();
+        Embedding { x: &x, y: &y, color: &color, ..own }.draw_within(size, outside)
+    }
+}
+
+impl Embedding<'_> {
+    /// Draws cells that all lie within the limits; `outside`: so many stand at the edge.
+    fn draw_within(&self, size: Size, outside: usize) -> Result<Scene, ReportError> {
         let what = if self.title.is_empty() { &self.color.name } else { self.title };
         let (mut scene, area) = start(what, size, Size::new(180.0, 180.0))?;
-        let resolved = self.color.resolve();
+        let mut resolved = self.color.resolve();
+        if let (Key::Categories(entries), true) = (&mut resolved.key, self.reference > 0)
+            && let Some(grey) = entries.last_mut()
+        {
+            grey.name = if self.query_lacks_values() { "reference, or missing" } else { "reference" }.to_owned();
+        }
         // The name of a score is often too long for the colour bar; alone, it is the title.
         let as_title =
             (self.title.is_empty() || self.title == self.color.name) && matches!(resolved.key, Key::Scale { .. });
@@ -108,17 +192,42 @@ impl Picture for Embedding<'_> {
         let area = key(&mut scene, area, &resolved.key, of_key)?;
         let (x, y, inner) = self.axes(&mut scene, area);
         dots(&mut scene, self, &resolved, x, y, inner);
-        if self.names_on_cells {
+        if self.names_on_cells && self.color.lie_apart(self.x, self.y) {
             names(&mut scene, self, x, y, inner);
+        }
+        let mut notes = Vec::new();
+        if self.reference > 0 && matches!(resolved.key, Key::Scale { .. }) {
+            notes.push("grey: reference".to_owned());
+        }
+        if outside > 0 {
+            notes.push(outside_words(outside));
+        }
+        if !notes.is_empty() {
+            let note = Text::new(inner.right(), area.bottom() - 4.0, notes.join("; ")).size(10.0).end();
+            scene.text(note.paint(Paint::Muted).halo());
         }
         Ok(scene)
     }
-}
 
-impl Embedding<'_> {
+    /// Whether a cell of the query has a value.
+    fn query_has_values(&self) -> bool {
+        match &self.color.values {
+            ColorValues::Categories { codes, .. } => codes[self.reference..].iter().any(|c| *c >= 0),
+            ColorValues::Scores { values, .. } => values[self.reference..].iter().any(|v| !v.is_nan()),
+        }
+    }
+
+    /// Whether a cell of the query has no value.
+    fn query_lacks_values(&self) -> bool {
+        match &self.color.values {
+            ColorValues::Categories { codes, .. } => codes[self.reference..].iter().any(|c| *c < 0),
+            ColorValues::Scores { values, .. } => values[self.reference..].iter().any(|v| v.is_nan()),
+        }
+    }
+
     /// Draws the axes; gives the two maps and the area of the dots.
     fn axes(&self, scene: &mut Scene, area: Area) -> (Map, Map, Area) {
-        let numbers = |v: &[f32]| limits(v.iter().map(|&v| f64::from(v)), 0.03);
+        let numbers = |v: &[f32]| limits(v.iter().map(|&v| f64::from(v)), 0.02);
         let ((x_lo, x_hi), (y_lo, y_hi)) = (numbers(self.x), numbers(self.y));
         if self.axes == Axes::Numbers {
             let x = Axis::new((x_lo, x_hi), self.x_title);

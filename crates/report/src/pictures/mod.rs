@@ -17,6 +17,7 @@ pub use bayes::{BayesFactors, ENRICHED, ProgramBayesFactor};
 pub use coloring::{ColorValues, Coloring};
 pub use confusion::{Confusion, Sankey};
 pub use embedding::{Axes, Embedding};
+pub(crate) use embedding::{outside_words, within_limits};
 pub use genes::{GeneBars, GeneWeight};
 pub use heatmap::{DotPlot, Heatmap};
 pub use metrics::{Metric, MetricGroup, Metrics};

@@ -11,9 +11,11 @@ mod webdriver;
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use webdriver::Browser;
 
-const SIZES: [(u32, u32); 3] = [(390, 844), (1024, 768), (1920, 1080)];
+const SIZES: [(u32, u32); 4] = [(390, 844), (1000, 768), (1600, 1000), (1920, 1080)];
 
 /// Elements that stick out of the window sideways and cannot be scrolled to within a box of their own.
 const OVERFLOW: &str = "
@@ -56,9 +58,11 @@ fn the_report_in_a_browser() {
     browser.open(&format!("file://{}", path.display()));
 
     opens_fast_and_loads_nothing(&browser);
+    the_first_screen_answers(&browser);
     names_are_only_text(&browser);
     fits_every_screen(&browser);
     the_map_answers(&browser);
+    cells_are_selected_and_saved(&browser, folder.path());
     the_tables_answer(&browser);
     the_keyboard_reaches_everything(&browser);
     prints(&browser);
@@ -77,9 +81,93 @@ fn opens_fast_and_loads_nothing(browser: &Browser) {
     assert_eq!(browser.run("return document.fonts.check('12px Inter');"), true, "the embedded font is used");
 }
 
+/// What one reads before scrolling: what differs, which cells, how good, what next; and how long the page is.
+fn the_first_screen_answers(browser: &Browser) {
+    let text = |id: &str| {
+        let text = browser.run(&format!("return document.getElementById('{id}').innerText.replace(/\\s+/g, ' ');"));
+        text.as_str().unwrap().to_owned()
+    };
+    let difference = text("answer-difference");
+    for part in [
+        "What differs in stimulated (1,490 cells), against control (1,310 cells)?",
+        "9 gene programs differ, of 212 tested: 7 higher, 2 lower",
+        "INTERFERON_ALPHA_BETA_SIGNALING ▲ higher · genes up · in 10 of 10 types",
+        "TRANSLATION ▼ lower · genes down · in 4 of 10 types",
+        "direction of its genes not known",
+    ] {
+        assert!(difference.contains(part), "{part}: {difference}");
+    }
+    assert!(text("answer-mapping").contains("Good enough, with a caution"), "the worst criterion is the verdict");
+    assert!(text("answer-types").contains("212 cells are unknown"));
+    browser.resize(1600, 1000);
+    let fits = browser.run_painted(
+        "return ['answer-difference', 'answer-mapping'].map((id) => document.getElementById(id).getBoundingClientRect().bottom);",
+    );
+    assert!(fits.as_array().unwrap().iter().all(|v| v.as_f64().unwrap() < 1000.0), "on the first screen: {fits}");
+    let height = browser.run_painted("return document.documentElement.scrollHeight;");
+    eprintln!("1600 px wide: {height} px high");
+    assert!(height.as_f64().unwrap() < 6000.0, "{height}");
+    browser.resize(1024, 768);
+    browser.run("document.querySelector('#answer-next a').click();");
+    let shown =
+        browser.run_painted("const s = document.getElementById('map-color'); return s.selectedOptions[0].textContent;");
+    assert_eq!(shown, "INTERFERON_SIGNALING", "what is named is shown on the map");
+    browser.run("const s = document.getElementById('map-color'); s.value = '0'; s.dispatchEvent(new Event('change'));");
+}
+
+/// A line around cells selects them; their names, a table and a picture are saved.
+fn cells_are_selected_and_saved(browser: &Browser, folder: &std::path::Path) {
+    let downloads = json!({ "behavior": "allow", "downloadPath": folder });
+    browser.chromium("Browser.setDownloadBehavior", downloads);
+    browser.run(
+        "window.saved = []; const make = URL.createObjectURL.bind(URL); \
+         URL.createObjectURL = (b) => { b.text().then((t) => saved.push(t)); return make(b); };",
+    );
+    let saved = || -> Vec<String> {
+        browser.run_painted("return 0;");
+        let texts = browser.run("const s = window.saved; window.saved = []; return s;");
+        texts.as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()).collect()
+    };
+    browser.run("document.getElementById('map-reset').click(); document.getElementById('map-select').click();");
+    let box_ = browser.run_painted(
+        "const c = document.getElementById('map-canvas'); c.scrollIntoView({ block: 'center' }); \
+         const b = c.getBoundingClientRect(); return [b.left, b.top, b.width, b.height];",
+    );
+    let at = |x: f64, y: f64| {
+        let v = |i: usize| box_[i].as_f64().unwrap();
+        (v(0) + x * v(2), v(1) + y * v(3))
+    };
+    browser.drag(&[at(0.3, 0.3), at(0.7, 0.3), at(0.7, 0.7), at(0.3, 0.7), at(0.3, 0.3)]);
+    let n = browser.run_painted("return document.getElementById('map-count').textContent;");
+    let n: usize = n.as_str().unwrap().replace(',', "").replace(" cells", "").parse().unwrap();
+    assert!(n > 1_000 && n < 99_000, "{n} cells in the middle of the map");
+    screenshot(browser, "selected");
+    browser.run("document.getElementById('map-export').click();");
+    let table = saved().remove(0);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (n + 1, "cell\tdata\tcell_type"));
+    for line in &lines[1..] {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let i: usize = fields[0].strip_prefix("cell-").unwrap().parse().unwrap();
+        // The first third of the simulated cells is the reference's.
+        assert_eq!(fields[1], if i < 100_000 / 3 { "reference" } else { "query" });
+    }
+    browser.run("document.getElementById('map-clear').click();");
+    assert_eq!(browser.run("return document.getElementById('map-taken').hidden;"), true);
+    browser.run("document.querySelector('.test .save button').click();");
+    let svg = saved().remove(0);
+    assert!(svg.starts_with("<svg") && svg.contains("log Bayes factor") && !svg.contains("var("), "{}", &svg[..200]);
+    browser.run("document.querySelector('#programs .scroll + .save button').click();");
+    let table = saved().remove(0);
+    assert_eq!(table.lines().count(), 283, "all programs, also those that are not shown");
+    assert!(table.starts_with("program\tkind\tgenes\ta_higher_score_genes\tall_cells\t"), "{}", &table[..120]);
+}
+
 fn names_are_only_text(browser: &Browser) {
     // The simulated report has a study called `<b>Kang & "co"</b></script>`.
-    assert_eq!(browser.run("return document.querySelectorAll('main b:not(.tile b)').length - document.querySelectorAll('.key b').length;"), 0);
+    let kang =
+        "return [...document.querySelectorAll('main b')].filter((b) => b.textContent.startsWith('Kang')).length;";
+    assert_eq!(browser.run(kang), 0);
     browser.run("const s = document.getElementById('map-color'); s.value = '1'; s.dispatchEvent(new Event('change'));");
     let key = browser.run("return document.getElementById('map-key').textContent;");
     assert!(key.as_str().unwrap().contains("<b>Kang & \"co\"</b></script>"), "{key}");
@@ -171,6 +259,11 @@ fn the_tables_answer(browser: &Browser) {
     );
     assert_eq!(sorted, serde_json::json!(["descending", true]));
     let count = "return document.getElementById('program-count').textContent;";
+    let rows = "return document.querySelectorAll('#program-table tbody tr:not([hidden])').length;";
+    assert_eq!(browser.run(rows), 25);
+    browser.run("document.getElementById('program-more').click();");
+    assert_eq!(browser.run(rows), 212, "all active programs");
+    browser.run("document.getElementById('program-more').click();");
     browser.run(
         "const f = document.getElementById('program-filter'); f.value = 'interferon'; f.dispatchEvent(new Event('input'));",
     );
@@ -189,7 +282,7 @@ fn the_tables_answer(browser: &Browser) {
 fn the_keyboard_reaches_everything(browser: &Browser) {
     browser.run("document.activeElement.blur(); window.scrollTo(0, 0); document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex');");
     let mut reached = Vec::new();
-    for _ in 0..24 {
+    for _ in 0..70 {
         browser.press("\u{e004}");
         let (name, ring) = {
             let v = browser.run(

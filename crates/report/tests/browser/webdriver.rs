@@ -136,6 +136,17 @@ impl Browser {
         self.post("/actions", &json!({ "actions": [mouse] }));
     }
 
+    /// Draws a line with the mouse's button held.
+    pub fn drag(&self, line: &[(f64, f64)]) {
+        let to = |p: &(f64, f64)| json!({ "type": "pointerMove", "duration": 30, "x": p.0.round(), "y": p.1.round(), "origin": "viewport" });
+        let mut steps: Vec<Value> = line.iter().map(to).collect();
+        steps.insert(1, json!({ "type": "pointerDown", "button": 0 }));
+        steps.push(json!({ "type": "pointerUp", "button": 0 }));
+        let mouse =
+            json!({ "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" }, "actions": steps });
+        self.post("/actions", &json!({ "actions": [mouse] }));
+    }
+
     /// Presses and releases one key.
     pub fn press(&self, key: &str) {
         let steps = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);

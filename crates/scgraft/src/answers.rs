@@ -1,0 +1,467 @@
+//! What a page says first: which programs differ, which types the cells are of, how good the mapping is, what to look at
+//! next. Everything is read off what other steps left in the cells.
+
+use std::collections::HashMap;
+
+use scgraft_analysis::transfer::UNKNOWN;
+use scgraft_cells::{Cells, Column, Frame, PrepareOptions, Uns};
+use scgraft_report::color::{MISSING, Rgb, category};
+use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
+use scgraft_report::{BayesFactors, Metrics};
+
+use crate::page::{PagePlan, Parts};
+use crate::{pictures, slots};
+
+/// Leading programs of the comparison that counts most.
+const LEADING: usize = 6;
+/// Names of columns of obs that say whose a cell is.
+const DONORS: [&str; 12] = [
+    "donor",
+    "donor_id",
+    "patient",
+    "patient_id",
+    "individual",
+    "subject",
+    "ind",
+    "sample",
+    "sample_id",
+    "replicate",
+    "mouse",
+    "animal",
+];
+/// What the group is called that others are compared with, where a test of two groups does not say which it is.
+const CONTROLS: [&str; 14] = [
+    "control",
+    "ctrl",
+    "untreated",
+    "unstimulated",
+    "healthy",
+    "normal",
+    "vehicle",
+    "wt",
+    "wild type",
+    "wildtype",
+    "mock",
+    "baseline",
+    "dmso",
+    "pbs",
+];
+
+/// The comparisons of the tests of a file, those that count most first: tests of conditions before tests of types, within
+/// all cells before within some, tests of few comparisons first; and of several tests in turns, so that the first few have
+/// something of every test.
+pub(crate) fn ordered(tests: &[(String, Frame)], types: &[String]) -> Vec<BayesFactors> {
+    let mut tests: Vec<Vec<BayesFactors>> =
+        tests.iter().map(|(_, table)| one_of_a_pair(pictures::comparisons(table))).filter(|t| !t.is_empty()).collect();
+    let key = |t: &Vec<BayesFactors>| {
+        (t.iter().all(|c| types.contains(&c.group)), t.iter().any(|c| !c.within.is_empty()), t.len())
+    };
+    tests.sort_by_key(key);
+    let kinds: Vec<bool> = tests.iter().map(|t| key(t).0).collect();
+    let of_types = tests.split_off(kinds.iter().filter(|of_type| !**of_type).count());
+    let mut out = by_turns(tests);
+    out.extend(by_turns(of_types));
+    out
+}
+
+/// The first comparison of each test, then the second of each.
+fn by_turns(tests: Vec<Vec<BayesFactors>>) -> Vec<BayesFactors> {
+    let most = tests.iter().map(Vec::len).max().unwrap_or(0);
+    let mut tests: Vec<_> = tests.into_iter().map(Vec::into_iter).collect();
+    (0..most).flat_map(|_| tests.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
+}
+
+/// Two groups, each against the rest, say the same thing twice: the one that is no control is kept, against the other.
+fn one_of_a_pair(mut test: Vec<BayesFactors>) -> Vec<BayesFactors> {
+    let mut groups: Vec<String> = test.iter().map(|c| c.group.clone()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let [a, b] = &groups[..] else { return test };
+    if test.iter().any(|c| c.comparison != "rest") {
+        return test;
+    }
+    let is_control = |name: &str| CONTROLS.contains(&name.to_lowercase().as_str());
+    let (kept, other) = if is_control(b) && !is_control(a) { (a, b) } else { (b, a) };
+    test.retain(|c| c.group == *kept);
+    for c in &mut test {
+        c.title = c.title.replacen("versus rest", &format!("versus {other}"), 1);
+        c.comparison.clone_from(other);
+    }
+    test
+}
+
+/// Colours of the labels: the file's own, else those of the palette; what is unknown is grey.
+pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rgb> {
+    let names = [label.to_owned(), format!("{label}_pred"), format!("{label}_best")];
+    let sides = [parts.reference.map(|(c, _)| c), Some(parts.cells)];
+    let columns: Vec<(&Cells, &String)> =
+        sides.into_iter().flatten().flat_map(|cells| names.iter().map(move |n| (cells, n))).collect();
+    let mut levels: Vec<String> =
+        columns.iter().filter_map(|(c, n)| c.obs.column(n)).flat_map(|c| levels_of(c)).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    let mut colors: HashMap<String, Rgb> = HashMap::new();
+    for (cells, name) in columns {
+        slots::colors(cells, name).into_iter().for_each(|(level, color)| {
+            colors.entry(level).or_insert(color);
+        });
+    }
+    for (i, level) in levels.into_iter().enumerate() {
+        let usual = if level == UNKNOWN { MISSING } else { category(i) };
+        colors.entry(level).or_insert(usual);
+    }
+    colors
+}
+
+/// The labels in a column.
+pub(crate) fn levels_of(column: &Column) -> Vec<String> {
+    let mut levels: Vec<String> = column.labels().into_iter().flatten().collect();
+    levels.sort_unstable();
+    levels.dedup();
+    levels
+}
+
+/// The labels of the cells: those carried over, with what is unknown.
+fn labels(cells: &Cells, label: &str) -> Option<Vec<Option<String>>> {
+    cells.obs.column(&format!("{label}_pred")).map(Column::labels)
+}
+
+/// The column of obs that holds both groups of a comparison.
+pub(crate) fn column_of(cells: &Cells, test: &BayesFactors) -> Option<String> {
+    let categories = |c: &&Column| !matches!(c, Column::Real(_) | Column::Integer(_));
+    let names = cells.obs.names();
+    let found = names.into_iter().find(|name| {
+        let levels = cells.obs.column(name).filter(categories).map(levels_of).unwrap_or_default();
+        [&test.group, &test.comparison].into_iter().all(|g| g == "rest" || levels.contains(g))
+    });
+    found.map(str::to_owned)
+}
+
+/// How labels are shared out by condition and by donor.
+pub(crate) fn compositions(
+    parts: &Parts<'_>,
+    plan: &PagePlan,
+    main: Option<&BayesFactors>,
+    colors: &HashMap<String, Rgb>,
+) -> Vec<Composition> {
+    let cells = parts.cells;
+    let Some((label, labels)) = plan.label.as_ref().and_then(|l| labels(cells, l).map(|found| (l, found))) else {
+        return Vec::new();
+    };
+    let own = |name: &str| name == label || name.strip_prefix(label.as_str()).is_some_and(|e| e.starts_with('_'));
+    let mut by: Vec<String> = main.and_then(|t| column_of(cells, t)).into_iter().chain(plan.groups.clone()).collect();
+    let donors = cells.obs.names().into_iter().filter(|n| DONORS.contains(&n.to_lowercase().as_str()));
+    by.extend(donors.map(str::to_owned));
+    let mut seen = std::collections::HashSet::new();
+    by.retain(|name| !own(name) && seen.insert(name.clone()));
+    let mut names: Vec<String> = labels.iter().flatten().cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    let composition = |by: String| {
+        let groups_of = cells.obs.column(&by)?.labels();
+        let groups = levels_of(cells.obs.column(&by)?);
+        if !(2..=60).contains(&groups.len()) {
+            return None;
+        }
+        let mut counts = vec![0; groups.len() * names.len()];
+        for (group, label) in groups_of.iter().zip(&labels) {
+            if let (Some(group), Some(label)) = (group, label)
+                && let (Ok(g), Ok(l)) = (groups.binary_search(group), names.binary_search(label))
+            {
+                counts[g * names.len() + l] += 1;
+            }
+        }
+        let labels = names.iter().map(|n| (n.clone(), colors.get(n).copied().unwrap_or(MISSING))).collect();
+        Some(Composition { by, groups, labels, cells: counts })
+    };
+    by.into_iter().filter_map(composition).collect()
+}
+
+/// The first screen.
+pub(crate) fn answers(
+    parts: &Parts<'_>,
+    plan: &PagePlan,
+    tests: &[BayesFactors],
+    colors: &HashMap<String, Rgb>,
+) -> Answers {
+    let difference = tests.first().map(|main| difference(main, tests, &directions(parts.cells)));
+    let (types, unknown) = plan.label.as_ref().map(|l| types(parts.cells, l, colors)).unwrap_or_default();
+    let mapping = mapping(parts, plan);
+    let next = next(parts, plan, tests, difference.as_ref(), &mapping, &unknown);
+    Answers { difference, types, unknown, mapping, next }
+}
+
+/// The signs that the tests of a file turned each program with.
+fn directions(cells: &Cells) -> HashMap<String, i64> {
+    let mut out = HashMap::new();
+    for (_, table) in slots::tests(cells) {
+        if let (Some(names), Some(signs)) = (table.column("program"), table.column("direction")) {
+            for i in 0..table.len() {
+                if let (Some(name), Some(sign)) = (names.text(i), signs.number(i)) {
+                    out.entry(name).or_insert(sign as i64);
+                }
+            }
+        }
+    }
+    out
+}
+
+fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<String, i64>) -> Difference {
+    let passes = |log_bf: f64| log_bf.abs() >= main.threshold;
+    let mut ranked: Vec<_> = main.programs.iter().collect();
+    ranked.sort_by(|a, b| b.log_bf.abs().total_cmp(&a.log_bf.abs()));
+    let within: Vec<&BayesFactors> = tests
+        .iter()
+        .filter(|t| !t.within.is_empty() && t.group == main.group && t.comparison == main.comparison)
+        .collect();
+    let in_types = |name: &str, log_bf: f64| {
+        let found: Vec<f64> =
+            within.iter().filter_map(|t| t.programs.iter().find(|p| p.name == name)).map(|p| p.log_bf).collect();
+        let same = found.iter().filter(|b| passes(**b) && (**b > 0.0) == (log_bf > 0.0)).count();
+        (main.within.is_empty() && !found.is_empty()).then_some([same as u64, found.len() as u64])
+    };
+    let n = |sign: f64| ranked.iter().filter(|p| passes(p.log_bf) && p.log_bf * sign > 0.0).count() as u64;
+    let (higher, lower) = (n(1.0), n(-1.0));
+    let shown = ranked.iter().filter(|p| higher + lower == 0 || passes(p.log_bf));
+    let shown = shown.take(if higher + lower == 0 { LEADING / 2 } else { LEADING });
+    let programs = shown.map(|p| Leading {
+        program: p.name.clone(),
+        log_bf: p.log_bf,
+        passes: passes(p.log_bf),
+        genes: match directions.get(&p.name) {
+            None | Some(0) => 0,
+            Some(_) if p.log_bf > 0.0 => 1,
+            Some(_) => -1,
+        },
+        types: in_types(&p.name, p.log_bf),
+    });
+    let group = if main.within.is_empty() { main.group.clone() } else { format!("{}, {}", main.group, main.within) };
+    Difference {
+        group,
+        comparison: main.comparison.clone(),
+        cells: main.cells,
+        tested: main.programs.len() as u64,
+        higher,
+        lower,
+        programs: programs.collect(),
+    }
+}
+
+fn types(cells: &Cells, label: &str, colors: &HashMap<String, Rgb>) -> (Vec<TypeShare>, String) {
+    let Some(found) = labels(cells, label) else { return (Vec::new(), String::new()) };
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    for name in found.into_iter().flatten() {
+        *counts.entry(name).or_default() += 1;
+    }
+    let n = counts.get(UNKNOWN).copied().unwrap_or(0);
+    let mut types: Vec<TypeShare> = counts
+        .into_iter()
+        .map(|(name, cells)| TypeShare { color: colors.get(&name).copied().unwrap_or(MISSING), name, cells })
+        .collect();
+    types.sort_by(|a, b| b.cells.cmp(&a.cells).then_with(|| a.name.cmp(&b.name)));
+    let by = match cells.obs.column(&format!("{label}_novelty")) {
+        Some(_) => "further from every type of the reference than known types lie",
+        None => "their neighbours in the reference disagree",
+    };
+    let unknown = match n {
+        0 => "No cell is unknown: all are of types that the reference has.".to_owned(),
+        _ => {
+            // Which types they are nearest to says where to look.
+            let nearest = nearest_of_unknown(cells, label);
+            let near = nearest.map(|(t, n)| format!("; {n} of them are nearest to {t}")).unwrap_or_default();
+            format!("{n} cells are unknown: {by}{near}.")
+        }
+    };
+    (types, unknown)
+}
+
+/// The type that most unknown cells are nearest to, and how many.
+fn nearest_of_unknown(cells: &Cells, label: &str) -> Option<(String, usize)> {
+    let (pred, best) =
+        (cells.obs.column(&format!("{label}_pred"))?.texts(), cells.obs.column(&format!("{label}_best"))?.texts());
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for (_, best) in pred.iter().zip(best).filter(|(p, _)| p.as_deref() == Some(UNKNOWN)) {
+        *counts.entry(best?).or_default() += 1;
+    }
+    counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)))
+}
+
+/// A share judged by two limits, of which the second is the worse.
+fn judged(share: f64, (look, doubt): (f64, f64)) -> Light {
+    // Limits that fall are least shares, limits that rise are most.
+    let beyond = |limit: f64| if doubt < look { share < limit } else { share > limit };
+    if beyond(doubt) {
+        Light::Doubt
+    } else if beyond(look) {
+        Light::Look
+    } else {
+        Light::Good
+    }
+}
+
+fn criterion(share: f64, limits: (f64, f64), what: &str) -> Criterion {
+    let percent = |v: f64| format!("{:.0} %", 100.0 * v);
+    let side = if limits.1 < limits.0 { "below" } else { "above" };
+    Criterion {
+        light: judged(share, limits),
+        found: format!("{} {what}", percent(share)),
+        rule: format!("(caution {side} {}, doubt {side} {})", percent(limits.0), percent(limits.1)),
+    }
+}
+
+/// How good the mapping is. Each criterion is a share of genes or cells with two limits:
+///
+/// - genes of the model that the query has: the limits that preparation warns and refuses at;
+/// - cells of types that the reference lacks: twice the usual share of false alarms (5 %), and half of the cells;
+/// - cells whose neighbours disagree on the label (uncertainty above 0.5, the threshold of the scArches paper): a fifth and
+///   half of the cells;
+/// - where the cells came with labels that the reference has, those that got the same: 80 % and 60 %; otherwise the label
+///   accuracy of the metrics, if there are any.
+fn mapping(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
+    let cells = parts.cells;
+    let mut out = Vec::new();
+    if let (Some(Uns::Texts(genes)), Some(Uns::Map(notes))) =
+        (slots::note(cells, "genes"), slots::note(cells, "provenance"))
+        && let Some(Uns::Int(missing)) = notes.get("missing_genes")
+        && !genes.is_empty()
+    {
+        let share = 1.0 - *missing as f64 / genes.len() as f64;
+        let limits = (PrepareOptions::GOOD_OVERLAP, PrepareOptions::default().min_overlap);
+        out.push(criterion(share, limits, &format!("of the model's {} genes are in the query", genes.len())));
+    }
+    let Some(label) = &plan.label else { return out };
+    let share = |column: &str, above: f64| {
+        let column = cells.obs.column(column)?;
+        let values: Vec<f64> = (0..column.len()).filter_map(|i| column.number(i)).collect();
+        (!values.is_empty()).then(|| values.iter().filter(|v| **v > above).count() as f64 / values.len() as f64)
+    };
+    if let Some(share) = share(&format!("{label}_novelty"), 1.0) {
+        out.push(criterion(share, (0.1, 0.5), "of the cells are of no type of the reference"));
+    }
+    if let Some(share) = share(&format!("{label}_uncertainty"), 0.5) {
+        out.push(criterion(share, (0.2, 0.5), "of the cells have neighbours that disagree on the label"));
+    }
+    let given = plan.truth.as_ref().and_then(|(name, given)| agreement(parts, label, given).map(|share| (name, share)));
+    if let Some((name, share)) = given {
+        out.push(criterion(
+            share,
+            (0.8, 0.6),
+            &format!("of the cells got the label that `{name}` says, of those that can"),
+        ));
+    } else if let Some(share) = parts.metrics.as_ref().and_then(label_accuracy) {
+        out.push(criterion(share, (0.8, 0.6), "label accuracy"));
+    }
+    out
+}
+
+/// Share of the cells whose most probable label is the one given, of those whose given label the reference has.
+fn agreement(parts: &Parts<'_>, label: &str, given: &Column) -> Option<f64> {
+    let best = parts.cells.obs.column(&format!("{label}_best"))?.texts();
+    let known: std::collections::HashSet<&String> = best.iter().flatten().collect();
+    let given = given.labels();
+    let pairs = given.iter().zip(&best).filter(|(g, b)| g.as_ref().is_some_and(|g| known.contains(g)) && b.is_some());
+    let (n, same) = pairs.fold((0usize, 0usize), |(n, same), (g, b)| (n + 1, same + usize::from(g == b)));
+    (n > 0).then(|| same as f64 / n as f64)
+}
+
+fn label_accuracy(metrics: &Metrics) -> Option<f64> {
+    let at = metrics.metrics.iter().position(|m| m.name == "Label accuracy")?;
+    metrics.values.get(at).copied().filter(|v| v.is_finite())
+}
+
+fn next(
+    parts: &Parts<'_>,
+    plan: &PagePlan,
+    tests: &[BayesFactors],
+    difference: Option<&Difference>,
+    mapping: &[Criterion],
+    unknown: &str,
+) -> Vec<Next> {
+    let mut out = Vec::new();
+    let mut add = |text: String, section: &str, color: &str| {
+        out.push(Next { text, section: section.into(), color: color.into() });
+    };
+    if let Some(worst) = mapping.iter().max_by_key(|c| c.light).filter(|c| c.light > Light::Good) {
+        add(format!("The mapping first: {}", worst.found), "transfer", "");
+    }
+    if let Some(first) = difference.and_then(|d| d.programs.first()) {
+        add(format!("{} on the cells", first.program), "cells", &first.program);
+        if parts.model.is_some() {
+            add("The genes behind the leading programs".into(), "programs", "");
+        }
+    }
+    if let Some(label) = plan.label.as_ref().filter(|_| unknown.contains("unknown:") && !unknown.starts_with("No")) {
+        add("Where the unknown cells lie".into(), "cells", &format!("{label}_pred"));
+    }
+    match tests.iter().filter(|t| !t.within.is_empty()).count() {
+        0 if difference.is_some() && plan.label.is_some() => {
+            add("Not tested yet: in how many types the programs differ (test within types)".into(), "tests", "");
+        }
+        0 => {}
+        n => add(format!("The same comparison within {n} types"), "tests", ""),
+    }
+    if difference.is_some() && slots::tests(parts.cells).iter().all(|(_, t)| t.column("donor_p_adjusted").is_none()) {
+        add(
+            "Not tested yet: whether differences hold from donor to donor (cells are not replicates)".into(),
+            "tests",
+            "",
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scgraft_report::ProgramBayesFactor;
+
+    fn comparison(group: &str, comparison: &str, within: &str, programs: &[(&str, f64)]) -> BayesFactors {
+        let programs =
+            programs.iter().map(|&(name, log_bf)| ProgramBayesFactor { name: name.into(), log_bf, se: None });
+        BayesFactors {
+            title: format!("{group} versus {comparison}"),
+            group: group.into(),
+            comparison: comparison.into(),
+            within: within.into(),
+            programs: programs.collect(),
+            ..BayesFactors::default()
+        }
+    }
+
+    #[test]
+    fn of_two_groups_against_the_rest_the_one_that_is_no_control_is_kept() {
+        let pair =
+            |a: &str, b: &str| one_of_a_pair(vec![comparison(a, "rest", "", &[]), comparison(b, "rest", "", &[])]);
+        for (a, b) in [("control", "stimulated"), ("IFN", "ctrl")] {
+            let kept = pair(a, b);
+            let wanted = if a == "control" { (b, a) } else { (a, b) };
+            assert_eq!(kept.len(), 1);
+            assert_eq!((kept[0].group.as_str(), kept[0].comparison.as_str()), wanted);
+            assert_eq!(kept[0].title, format!("{} versus {}", wanted.0, wanted.1));
+        }
+        let three = ["a", "b", "c"].map(|g| comparison(g, "rest", "", &[])).to_vec();
+        assert_eq!(one_of_a_pair(three).len(), 3);
+    }
+
+    #[test]
+    fn the_first_screen_counts_programs_and_the_types_they_differ_in() {
+        let main = comparison("stim", "control", "", &[("UP", 5.0), ("DOWN", -3.0), ("NOT", 1.0)]);
+        let inside = |t: &str, up: f64| comparison("stim", "control", t, &[("UP", up), ("DOWN", 2.5)]);
+        let tests = [main.clone(), inside("B", 4.0), inside("T", 0.5), inside("NK", -4.0)];
+        let found = difference(&main, &tests, &HashMap::from([("UP".to_owned(), -1), ("DOWN".to_owned(), 0)]));
+        assert_eq!((found.higher, found.lower, found.tested), (1, 1, 3));
+        let told: Vec<_> = found.programs.iter().map(|p| (p.program.as_str(), p.genes, p.types)).collect();
+        // DOWN is higher within the types: none agrees. Its direction is not known.
+        assert_eq!(told, [("UP", 1, Some([1, 3])), ("DOWN", 0, Some([0, 3]))]);
+    }
+
+    #[test]
+    fn lights_turn_at_their_limits() {
+        let of = |share, limits| judged(share, limits);
+        assert_eq!(
+            [0.8, 0.79, 0.5, 0.49].map(|s| of(s, (0.8, 0.5))),
+            [Light::Good, Light::Look, Light::Look, Light::Doubt]
+        );
+        assert_eq!([0.1, 0.11, 0.51].map(|s| of(s, (0.1, 0.5))), [Light::Good, Light::Look, Light::Doubt]);
+    }
+}
