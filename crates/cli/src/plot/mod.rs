@@ -83,11 +83,11 @@ impl Canvas {
 pub(crate) enum What {
     /// Mapped cells in the plane, with the reference or alone
     Umap(cells::Umap),
-    /// The scores of one program against those of another
+    /// The scores of one program against those of another, or genes, or numbers
     Scores(cells::Scores),
-    /// The scores of programs by group of cells
+    /// Programs, genes, proteins or numbers of obs by group of cells
     Violin(cells::Violin),
-    /// Mean scores of programs in groups of cells, as colours
+    /// Mean scores of programs (genes, numbers) in groups of cells, as colours
     Heatmap(cells::Grid),
     /// The same as dots: colour is the mean, size how often a cell of the group scores higher than one outside
     Dots(cells::Grid),

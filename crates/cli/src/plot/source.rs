@@ -29,16 +29,15 @@ pub(crate) struct Source {
 
 /// Where the expression of genes stands.
 #[derive(Args)]
-#[command(next_help_heading = "Genes")]
 pub(crate) struct Genes {
     /// Take genes from this layer instead of X
-    #[arg(long, value_name = "NAME", conflicts_with = "raw")]
+    #[arg(long, value_name = "NAME", conflicts_with = "raw", help_heading = "Genes")]
     pub layer: Option<String>,
     /// Take genes from `raw` instead of X
-    #[arg(long)]
+    #[arg(long, help_heading = "Genes")]
     pub raw: bool,
     /// Column of var with the gene names, instead of its row names
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = "Genes")]
     pub gene_column: Option<String>,
 }
 
