@@ -344,7 +344,7 @@ mod tests {
     fn signed_ranks_equal_scipy() {
         let golden = Golden::of("analysis", "donors");
         for tag in ["few", "ties", "many"] {
-            let found = signed_rank(&golden.values(&format!("{tag}.differences")));
+            let found = signed_rank(golden.values(&format!("{tag}.differences")));
             let expected = golden.values(&format!("{tag}.p"))[0];
             assert!((found - expected).abs() < 1e-9, "{tag}: {found} against {expected}");
         }

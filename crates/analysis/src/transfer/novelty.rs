@@ -620,7 +620,7 @@ mod tests {
         let noise = normals(labels.codes.len() * 30, seed);
         let of = |i: usize, g: usize| {
             let mean: f64 = if g / 3 == labels.codes[i] as usize { 30.0 } else { 5.0 };
-            (mean + f64::from(noise[i * 30 + g]) * mean.sqrt()).round().max(0.0) as f32
+            (mean + noise[i * 30 + g] * mean.sqrt()).round().max(0.0) as f32
         };
         let values =
             (0..labels.codes.len()).flat_map(|i| (0..30).map(move |g| (i, g))).map(|(i, g)| of(i, g)).collect();
