@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use scgraft::cells::{
-    Cells, ConditionSource, Fractions, GeneCase, GeneChoice, GeneNames, HvgFlavor, HvgOptions, Kind, OrthologRule, Orthologs,
-    PrepareOptions, ProgramOptions, ProteinSource, Slot,
+    Cells, ConditionSource, Fractions, GeneCase, GeneChoice, GeneNames, HvgFlavor, HvgOptions, Kind, OrthologRule,
+    Orthologs, PrepareOptions, ProgramOptions, ProteinSource, Slot,
 };
 use scgraft::io::read_orthologs;
 use scgraft::models::{Granularity, Membership, Model, ModelEntry, Surgery, Training, find};
