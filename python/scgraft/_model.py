@@ -156,7 +156,8 @@ def train(
         For gene sets of another species: a table of orthologs and its rule, as :meth:`Model.map` takes them.
     min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
         Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
-        in no program stay; whether gene sets bind softly; programs without gene set to add.
+        in no program stay; whether gene sets bind softly; programs without gene set to add
+        (chosen genes in no program then stay).
     max_epochs, batch_size, lr, early_stopping, train_size
         The fit; what is left out is the model's own.
     published
@@ -244,7 +245,7 @@ def train(
             return _among(of, start._native.genes)
         if genes is not None:
             return _among(of, options["genes"])
-        if sets and not keep_outside_programs and orthologs is None:
+        if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
             return _among(of, [g for _, some in sets for g in some], case=exact_case)
         return [True] * len(of)
 

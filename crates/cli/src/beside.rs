@@ -104,7 +104,7 @@ pub(crate) fn tell_donors(
     ));
     if paired && n(true) < FEW {
         let least = 2.0 / 2f64.powi(n(true) as i32);
-        out.line(format!("{} donors are few: the signed-rank test cannot give a p below {}", n(true), fixed(least, 3)));
+        out.line(format!("{} donors are few: the signed-rank test cannot give a p below {}", n(true), fixed(least, 4)));
     }
     let rows = sure.iter().take(top).map(|d| {
         let [a, b, c] = [d.difference, d.low, d.high].map(|v| fixed(v, 2));

@@ -120,7 +120,8 @@ pub(crate) struct Choice {
     /// Leave gene sets of these names out; `*` stands for any text, `?` for any letter
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub exclude_program: Vec<String>,
-    /// Add so many programs without gene set, free_1, …: what the gene sets do not cover [upstream: n_ext]
+    /// Add so many programs without gene set, free_1, …: what the gene sets do not cover; implies --keep-outside-programs
+    /// [upstream: n_ext]
     #[arg(long, default_value_t = 0, value_name = "N", visible_alias = "new-programs")]
     pub free: usize,
     /// Gene sets bind softly: other genes may join, held down by L1 [upstream: soft_mask]

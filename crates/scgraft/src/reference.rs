@@ -28,7 +28,7 @@ pub struct ReferencePlan {
     /// How gene sets bind: [`Membership::Hard`] or [`Membership::Soft`].
     pub membership: Membership,
     /// Programs without gene set beside them, named `free_1`, …: any gene may have a weight, held down by L1, and HSIC keeps
-    /// them apart from the others.
+    /// them apart from the others. Chosen genes in no program are then kept.
     pub n_free: usize,
     /// How it is fitted.
     pub train: TrainConfig,
@@ -187,6 +187,9 @@ pub fn prepare_reference(
         }
         Genes::Chosen(choice) if sets.is_empty() => (variable_genes(cells, plan, choice)?, None),
         Genes::Chosen(choice) => {
+            // Free programs are there for the genes that gene sets do not have.
+            let keep_outside_programs = choice.keep_outside_programs || plan.n_free > 0;
+            let choice = &GeneChoice { keep_outside_programs, ..choice.clone() };
             let (genes, programs) = choose_genes(cells, sets, &plan.prepare, choice)?;
             (Some(genes), Some(programs))
         }

@@ -130,8 +130,8 @@ pub fn gene_overlaps(programs: &[&ProgramSummary], top: usize) -> Related {
     Related::ordered(&names, &values, |j| 1.0 - j)
 }
 
-/// Which of their `top` heaviest genes programs have: a table gene × program of decoder weights, 0 where a gene is not among
-/// them. Programs and genes stand by the overlap of the programs, genes that more programs have first.
+/// Which of their `top` heaviest genes programs have: a table gene × program of decoder weights over the program's largest
+/// absolute one (−1 to 1), 0 where a gene is not among them. Programs and genes stand by the overlap of the programs, genes that more programs have first.
 pub fn membership(programs: &[&ProgramSummary], top: usize) -> (Vec<String>, Related) {
     let order = gene_overlaps(programs, top).programs;
     let in_order: Vec<&&ProgramSummary> = order.iter().filter_map(|n| programs.iter().find(|p| p.name == *n)).collect();
@@ -147,7 +147,8 @@ pub fn membership(programs: &[&ProgramSummary], top: usize) -> (Vec<String>, Rel
     // By the first program that has a gene, shared genes first.
     genes.sort_by_key(|&(_, n, first)| (first, std::cmp::Reverse(n)));
     let weight = |gene: &str, p: &ProgramSummary| {
-        p.genes.iter().take(top).find(|g| g.name == gene).map_or(0.0, |g| f64::from(g.weight))
+        let largest = p.genes.first().map_or(1.0, |g| f64::from(g.weight.abs()));
+        p.genes.iter().take(top).find(|g| g.name == gene).map_or(0.0, |g| f64::from(g.weight) / largest)
     };
     let values = genes.iter().flat_map(|(gene, ..)| in_order.iter().map(move |p| weight(gene, p))).collect();
     (genes.iter().map(|(gene, ..)| (*gene).to_owned()).collect(), Related { programs: order, values })

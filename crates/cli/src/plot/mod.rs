@@ -107,7 +107,7 @@ pub(crate) enum What {
     Correlation(relations::Correlation),
     /// Overlap of the genes of programs (Jaccard), alike ones together
     Overlap(relations::Genes),
-    /// Which genes programs share: decoder weights, gene by program
+    /// Which genes programs share: decoder weights over the program's largest, gene by program
     Members(relations::Genes),
     /// The metric table that `evaluate --tsv` wrote
     Metrics(results::MetricTable),

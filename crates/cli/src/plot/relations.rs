@@ -160,7 +160,7 @@ impl Genes {
         if let Some(path) = &self.tsv {
             write_table(path, &matrix_table("gene", &genes, &found.programs, &found.values))?;
         }
-        let value = "decoder weight".to_owned();
+        let value = "weight / largest".to_owned();
         let (columns, values) = (found.programs, found.values);
         to.save(&Heatmap { rows: genes, columns, values, value, diverging: true, title: String::new() }, &self.output)
     }

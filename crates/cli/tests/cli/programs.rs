@@ -59,7 +59,7 @@ fn donors_are_tested_and_lead() {
     );
     assert!(by_donor < by_cell, "{}", run.stdout);
     assert!(
-        run.stdout.contains("5 donors are few: the signed-rank test cannot give a p below 0.063"),
+        run.stdout.contains("5 donors are few: the signed-rank test cannot give a p below 0.0625"),
         "{}",
         run.stdout
     );

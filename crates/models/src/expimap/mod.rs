@@ -35,7 +35,7 @@
 //! | – | batch norm, where chosen | `encoder.<i>.norm…` | hidden | `encoder.FC.N<i>` |
 //! | M, b_m | posterior mean | `encoder.mean.weight`, `.bias` | latent × hidden | `encoder.mean_encoder`, `expand_mean_encoder` |
 //! | Λ, b_λ | posterior log-variance | `encoder.log_variance.weight`, `.bias` | latent × hidden | `encoder.log_var_encoder`, `expand_var_encoder` |
-//! | W | program weights | `decoder.programs…` | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
+//! | W | program weights | `decoder.programs…`, `decoder.free` of a reference | entry, or program × gene | `decoder.L0.expr_L`, `ext_L_m`, `ext_L` |
 //! | L | condition in the decoder | `decoder.condition` | condition × gene | `decoder.L0.cond_L` |
 //! | Θ | log inverse dispersion | `dispersion` | condition × gene | `theta` |
 //! | C, c | classifier of labels, where there are any | `classifier.weight`, `.bias` | latent × label, label | none |
