@@ -111,8 +111,10 @@ pub(super) fn programs(report: &Report) -> Result<Option<Markup>, ReportError> {
     let maps = report.heatmaps.iter().map(|map| figure(map, map.natural_size().width.min(1060.0), ""));
     let maps = maps.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(html! {
-        @for map in &maps { (card("full", map)) }
         (tables::programs(report))
+        @if !maps.is_empty() {
+            details { summary { "Scores by group" } @for map in &maps { (card("full", map)) } }
+        }
     }))
 }
 
