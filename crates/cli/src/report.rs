@@ -16,6 +16,11 @@ use super::{Global, Output, encode, files, remote};
 
 const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
+Its first screen says what differs (the first test of conditions), which types the cells are of, how good the mapping is
+and what to look at next. The mapping is as good as the worst of: genes of the model in the query (caution below 80 %, doubt
+below 50 %), cells of no type of the reference (above 10 %, 50 %), cells whose neighbours disagree on the label (above
+20 %, 50 %), agreement with labels that the cells came with, or the label accuracy of --metrics (below 80 %, 60 %). It is
+all read off the file: run `annotate`, `enrich`, and `enrich --within` for the number of types, before.
 
 Examples:
   scgraft report mapped.h5ad -o report.html
@@ -110,7 +115,7 @@ impl Report {
             metrics: metrics.and_then(|table| pictures::metrics("", &Evaluated::of_table(&table))),
         };
         scgraft::save::page(&self.output, &page::page(&parts, &plan)?)?;
-        out.line(format!("wrote {}", self.output.display()));
+        out.line(format!("wrote {}: the report", self.output.display()));
         out.put("files", files::shown(&[self.output]));
         Ok(())
     }

@@ -93,7 +93,8 @@ function eachCell(visit) {
   const { map, color, taken } = view;
   const last = paletteOf(color).length - 1;
   const below = byId("map-reference").value === "coloured" ? 0 : map.reference;
-  const grey = (i) => i < below || color.level[i] === (color.levels ? NOTHING : 256) || (taken && !taken.has(i));
+  const none = color.levels ? NOTHING : 256;
+  const grey = (i) => i < below || color.level[i] === none || Boolean(taken && !taken.has(i));
   for (const layer of [true, false]) {
     for (const i of color.order) {
       if (isShown(map, color, i) && grey(i) === layer) visit(i, layer ? last : color.level[i]);

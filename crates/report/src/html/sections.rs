@@ -51,22 +51,24 @@ pub(super) fn cells(report: &Report) -> Result<Option<Markup>, ReportError> {
 
 pub(super) fn transfer(report: &Report) -> Result<Option<Markup>, ReportError> {
     let Some(transfer) = &report.transfer else { return Ok(None) };
-    let mut cards = Vec::new();
+    let (mut cards, mut more) = (Vec::new(), Vec::new());
     if let Some(confusion) = &transfer.confusion {
-        cards.push(figure(&Sankey(confusion), 560.0, "From the given labels to the transferred ones.")?);
         let wide = confusion.natural_size().width.min(640.0);
         let caption = "Transferred against given labels, in % of the cells of each given label.";
         cards.push(figure(confusion, wide, caption)?);
-    }
-    if let Some(reliability) = &transfer.reliability {
-        cards.push(figure(reliability, 420.0, "How often a label is right, by its stated probability.")?);
+        more.push(figure(&Sankey(confusion), 560.0, "From the given labels to the transferred ones.")?);
     }
     if !transfer.labels.is_empty() {
         cards.push(tables::labels(transfer));
     }
+    if let Some(reliability) = &transfer.reliability {
+        more.push(figure(reliability, 420.0, "How often a label is right, by its stated probability.")?);
+    }
+    let all = |cards: &[Markup]| html! { div class="cards" { @for inner in cards { (card("", inner)) } } };
     Ok(Some(html! {
         p { (transfer.method) }
-        div class="cards" { @for inner in &cards { (card("", inner)) } }
+        (all(&cards))
+        @if !more.is_empty() { details { summary { "Flows and reliability" } (all(&more)) } }
     }))
 }
 
@@ -109,8 +111,10 @@ pub(super) fn programs(report: &Report) -> Result<Option<Markup>, ReportError> {
     let maps = report.heatmaps.iter().map(|map| figure(map, map.natural_size().width.min(1060.0), ""));
     let maps = maps.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(html! {
-        @for map in &maps { (card("full", map)) }
         (tables::programs(report))
+        @if !maps.is_empty() {
+            details { summary { "Scores by group" } @for map in &maps { (card("full", map)) } }
+        }
     }))
 }
 

@@ -9,7 +9,7 @@ use crate::{BayesFactors, Metrics};
 /// So many tests become columns of the table of programs.
 const TEST_COLUMNS: usize = 4;
 /// So many genes are named in the row of a program; the others show when it is opened.
-const GENES_IN_ROW: usize = 8;
+const GENES_IN_ROW: usize = 4;
 
 /// Names and values side by side.
 pub(super) fn facts(facts: &[Fact]) -> Markup {
@@ -216,8 +216,11 @@ pub(super) fn methods(run: &RunInfo) -> Markup {
             h3 { "Command" }
             (scrolled("Command", &html! { pre { (run.command) } }))
         }
-        @for (title, list) in [("Settings", &settings), ("Versions", &run.versions)] {
-            @if !list.is_empty() { h3 { (title) } (facts(list)) }
+        details {
+            summary { "Settings and versions" }
+            @for (title, list) in [("Settings", &settings), ("Versions", &run.versions)] {
+                @if !list.is_empty() { h3 { (title) } (facts(list)) }
+            }
         }
     }
 }
@@ -252,7 +255,7 @@ mod tests {
     #[test]
     fn all_genes_of_a_program_are_counted_and_its_sign_has_its_clearness() {
         let html = programs(&report()).into_string();
-        for part in [">491<", "+483", "▼ down 0.41", "its genes with their weights (the 50 heaviest)"] {
+        for part in [">491<", "+487", "▼ down 0.41", "its genes with their weights (the 50 heaviest)"] {
             assert!(html.contains(part), "{part}: {html}");
         }
     }

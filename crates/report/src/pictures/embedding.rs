@@ -383,3 +383,43 @@ fn densest(at: &[(f64, f64)], area: Area) -> Option<(f64, f64)> {
     let n = near.len() as f64;
     (n > 0.0).then(|| (near.iter().map(|p| p.0).sum::<f64>() / n, near.iter().map(|p| p.1).sum::<f64>() / n))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_cells_far_off_stand_at_the_edge() {
+        let mut x: Vec<f32> = (0..200).map(|i| (i % 20) as f32).collect();
+        let y = x.clone();
+        assert_eq!(within_limits(&x, &y).2, 0, "without cells far off nothing is cut");
+        x[7] = 1000.0;
+        let (held, _, outside) = within_limits(&x, &y);
+        assert_eq!(outside, 1);
+        // The others span 0 to 19, with a tenth more on either side.
+        assert!((held[7] - 20.9).abs() < 1e-4, "{}", held[7]);
+    }
+
+    #[test]
+    fn mixed_groups_are_not_named_on_the_cells() {
+        let x: Vec<f32> = (0..400).map(|i| (i % 20) as f32).collect();
+        let y: Vec<f32> = (0..400).map(|i| (i / 20) as f32).collect();
+        let levels = || vec!["a".to_owned(), "b".to_owned()];
+        let halves = Coloring::categories("", (0..400).map(|i| i32::from(i % 20 > 9)).collect(), levels());
+        assert!(halves.lie_apart(&x, &y));
+        // Ten cells at each place, every second of the other group.
+        let at = |v: &[f32]| v.iter().flat_map(|&v| [v; 10]).collect::<Vec<f32>>();
+        let mixed = Coloring::categories("", (0..4000).map(|i| i % 2).collect(), levels());
+        assert!(!mixed.lie_apart(&at(&x), &at(&y)));
+    }
+
+    #[test]
+    fn the_reference_is_grey_and_named_so() {
+        let (x, y) = ([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 0.0, 1.0]);
+        let color = Coloring::categories("type", vec![0, 1, 1, 1], vec!["only below".into(), "both".into()]);
+        let picture = Embedding::umap("", &x, &y, &color).over_reference(2);
+        let svg = picture.draw(picture.natural_size()).unwrap().to_svg().unwrap();
+        assert!(svg.contains(">reference</text>") && svg.contains(">both</text>"), "{svg}");
+        assert!(!svg.contains("only below"), "a type that only the reference has is grey");
+    }
+}
