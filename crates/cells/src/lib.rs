@@ -1,5 +1,6 @@
 //! The field's data: cells, gene programs, and what must happen to them before a model sees them.
 
+mod advice;
 mod data;
 mod error;
 mod frame;
@@ -12,6 +13,7 @@ mod rows;
 mod simulate;
 mod view;
 
+pub use advice::{Hint, Setting};
 pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::CellsError;
 pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use crate::CellsError;
+use crate::{CellsError, Hint};
 
 /// The fewest genes a program keeps in the expiMap paper ("more than 12", Lotfollahi et al. 2023, Methods).
 pub const PAPER_MIN_GENES: usize = 13;
@@ -153,7 +153,7 @@ impl GenePrograms {
                 best: out.dropped.iter().max_by_key(|d| d.n_found).map(ToString::to_string).unwrap_or_default(),
                 set_gene: sets.iter().flat_map(|s| &s.genes).next().cloned().unwrap_or_default(),
                 data_gene: genes.first().cloned().unwrap_or_default(),
-                hint: String::new(),
+                hint: Hint::default(),
             });
         }
         Ok(out)

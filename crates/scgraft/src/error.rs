@@ -1,6 +1,6 @@
 //! What can go wrong between the stages.
 
-use scgraft_cells::CellsError;
+use scgraft_cells::{CellsError, Setting};
 use scgraft_models::ModelError;
 use scgraft_train::TrainError;
 
@@ -158,6 +158,17 @@ pub enum Error {
 /// Entries of obsm in words.
 fn only(there: &[String]) -> String {
     if there.is_empty() { "no entry in obsm".to_owned() } else { format!("only {}", there.join(", ")) }
+}
+
+impl Error {
+    /// The settings that would help; may be none.
+    pub fn settings(&self) -> &[Setting] {
+        match self {
+            Error::Cells(error) => error.settings(),
+            Error::Of { source, .. } => source.settings(),
+            _ => &[],
+        }
+    }
 }
 
 impl From<CellsError> for Error {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use scgraft_cells::{
     Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, PrepareOptions, Prepared, ProgramOptions, ProteinSource,
+    Setting,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
@@ -90,9 +91,20 @@ pub fn map_query(
     Ok(mapped)
 }
 
+/// Settings as the field `settings` of an event: one a line, `name` or `name=value`. A front end spells them its own way.
+fn written(settings: &[Setting]) -> String {
+    let one = |s: &Setting| s.value.as_ref().map_or(s.name.to_owned(), |value| format!("{}={value}", s.name));
+    settings.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
 /// Passes on what preparation wants the user to know.
 pub(crate) fn say(prepared: &Prepared) {
-    prepared.report.told().iter().for_each(|warning| tracing::warn!("{warning}"));
+    for (warning, settings) in prepared.report.told() {
+        match settings.is_empty() {
+            true => tracing::warn!("{warning}"),
+            false => tracing::warn!(settings = %written(&settings), "{warning}"),
+        }
+    }
 }
 
 /// Says which programs lack most of their genes: their scores say little of these cells.

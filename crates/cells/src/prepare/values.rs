@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Fractions, Kind, PrepareOptions, PrepareReport, Slot, Warning};
-use crate::{Cells, CellsError, Csr, Matrix};
+use crate::{Cells, CellsError, Csr, Hint, Matrix, Setting};
 
 /// Stored values looked at to see whether another slot holds counts.
 const SAMPLE: usize = 200_000;
@@ -62,8 +62,9 @@ pub(super) fn check(
         return Err(CellsError::NotFinite { slot: slot.into(), cell, gene, value, n });
     }
     if survey.max == 0.0 && survey.min == 0.0 && cells.n_cells() > 0 {
-        let remedy = counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told);
-        let remedy = remedy.unwrap_or_else(|| "choose the slot with the values, or the cells that have some".into());
+        let remedy = counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.hint);
+        let otherwise = || Hint::words("choose the slot with the values, or the cells that have some");
+        let remedy = remedy.unwrap_or_else(otherwise);
         let (n_cells, n_genes) = (cells.n_cells(), genes.len());
         return Err(CellsError::AllZero { slot: slot.into(), n_cells, n_genes, remedy });
     }
@@ -143,8 +144,8 @@ fn looks_corrected(matrix: &Matrix) -> bool {
 
 /// Another slot that holds counts.
 pub(super) struct Elsewhere {
-    /// What to do, in words.
-    pub told: String,
+    /// What to do.
+    pub hint: Hint,
     /// How many of the genes asked for it has.
     pub matched: usize,
 }
@@ -176,27 +177,29 @@ pub(super) fn counts_elsewhere(
                 (n, format!("of the {} genes to work with", genes.len()))
             }
         };
-        let told = match &slot {
-            Slot::X => format!("X holds whole numbers, {n} {of}: leave the choice of a slot out to use it"),
-            Slot::Layer(name) => {
-                let quoted = if name.contains(char::is_whitespace) { format!("'{name}'") } else { name.clone() };
-                format!("layer `{name}` holds whole numbers, {n} {of}: use it (--layer {quoted})")
+        let hint = match &slot {
+            Slot::X => {
+                Hint::words(format!("X holds whole numbers, {n} {of}: leave the choice of a slot out to use it"))
             }
-            Slot::Raw => format!("raw.X holds whole numbers, {n} {of}: use it (--raw)"),
+            Slot::Layer(name) => {
+                let told = format!("layer `{name}` holds whole numbers, {n} {of}: use it");
+                Hint::setting(told, Setting::to("layer", name))
+            }
+            Slot::Raw => Hint::setting(format!("raw.X holds whole numbers, {n} {of}: use it"), Setting::of("raw")),
         };
         if best.as_ref().is_none_or(|b| n > b.matched) {
-            best = Some(Elsewhere { told, matched: n });
+            best = Some(Elsewhere { hint, matched: n });
         }
     }
     best
 }
 
 /// Names a slot that holds counts, where there is one.
-fn remedy(cells: &Cells, genes: &[String], options: &PrepareOptions) -> String {
-    counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told).unwrap_or_else(|| {
-        "no other slot holds whole numbers either: go back to the raw counts, or train a model for log-normalised values \
-         (MSE); counts that are corrected and not whole are taken with --fractions accept or round"
-            .into()
+fn remedy(cells: &Cells, genes: &[String], options: &PrepareOptions) -> Hint {
+    counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.hint).unwrap_or_else(|| {
+        let told = "no other slot holds whole numbers either: go back to the raw counts, or train a model for \
+                    log-normalised values (MSE); counts that are corrected and not whole are taken where that is asked for";
+        Hint::setting(told, Setting::to("fractions", "accept"))
     })
 }
 

@@ -15,6 +15,7 @@ mod outputs;
 mod proteins;
 mod real_data;
 mod remote;
+mod words;
 mod workflow;
 
 use std::path::{Path, PathBuf};
