@@ -19,6 +19,10 @@ fn names_an_option(line: &str) -> bool {
     let option = line.match_indices("--").any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + 2..].chars().next();
+        // Custom properties of CSS.
+        if line[..at].ends_with("var(") {
+            return false;
+        }
         before.is_none_or(|c| " `(['\"".contains(c)) && after.is_some_and(|c| c.is_ascii_lowercase())
     });
     option
