@@ -22,7 +22,8 @@ pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};
 pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
-    PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
+    PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, round, split,
+    takes_fractions,
 };
 pub use programs::{DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions};
 pub use rows::{Rows, for_rows};

@@ -9,7 +9,7 @@ use scgraft_train::{FitReport, Progress, TrainConfig, fit};
 use serde_json::Value;
 
 use crate::Error;
-use crate::query::{GENE_NAMES, say, usual_proteins};
+use crate::query::{GENE_NAMES, TAKEN, say, taken, usual_proteins};
 use crate::settings::complete;
 
 /// How a reference is trained. The defaults are those of the expiMap paper.
@@ -130,6 +130,10 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
     p.insert(CONDITION_COLUMNS.into(), columns.into());
     if !plan.prepare.gene_names.is_empty() {
         p.insert(GENE_NAMES.into(), plan.prepare.gene_names.to_string().into());
+    }
+    let taken = taken(&plan.prepare);
+    if !taken.is_empty() {
+        p.insert(TAKEN.into(), taken.into());
     }
     if let Some(column) = &plan.prepare.label {
         p.insert(LABEL_COLUMN.into(), column.clone().into());

@@ -69,7 +69,9 @@ pub(super) fn check(
         return Err(CellsError::AllZero { slot: slot.into(), n_cells, n_genes, remedy });
     }
     match (options.kind, survey.not_count) {
-        (Kind::Counts, (Some(_), n)) if survey.n_negative == 0 && allowed(cells, options) => {
+        (Kind::Counts, (Some(_), n))
+            if survey.n_negative == 0 && takes_fractions(cells, &options.slot, options.fractions) =>
+        {
             let rounded = options.fractions == Fractions::Round;
             report.warnings.push(Warning::NotWhole { slot: slot.into(), n, n_stored: expression.nnz(), rounded });
         }
@@ -98,7 +100,7 @@ pub(super) fn check(
 }
 
 /// Rounds counts; those that become 0 are not stored.
-pub(super) fn round(x: &mut Csr) {
+pub fn round(x: &mut Csr) {
     let mut out = Csr { n_rows: x.n_rows, n_cols: x.n_cols, indptr: vec![0], ..Csr::default() };
     for i in 0..x.n_rows {
         let (columns, values) = x.row(i);
@@ -111,14 +113,14 @@ pub(super) fn round(x: &mut Csr) {
     *x = out;
 }
 
-/// Whether counts that are not whole are accepted.
-fn allowed(cells: &Cells, options: &PrepareOptions) -> bool {
-    match options.fractions {
+/// Whether counts that are not whole (and none negative) are taken from a slot.
+pub fn takes_fractions(cells: &Cells, slot: &Slot, fractions: Fractions) -> bool {
+    match fractions {
         Fractions::Accept | Fractions::Round => true,
         Fractions::Refuse => false,
         Fractions::Judge => {
-            counts_elsewhere(cells, &options.slot, None).is_none()
-                && options.slot.find(cells).is_ok_and(|(matrix, _, _)| looks_corrected(matrix))
+            counts_elsewhere(cells, slot, None).is_none()
+                && slot.find(cells).is_ok_and(|(matrix, _, _)| looks_corrected(matrix))
         }
     }
 }
