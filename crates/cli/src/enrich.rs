@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
-use scgraft::io::{GmtOptions, read_gmt, write_table};
+use scgraft::io::{GmtOptions, read_gmt, together, write_table};
 use scgraft::slots;
 use serde_json::{Value, json};
 
@@ -107,12 +107,14 @@ impl Enrich {
         }
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
-        if let Some(path) = &self.tsv {
-            write_table(path, &files::without_index(found.table()))?;
-        }
+        slots::put_test(&mut cells, &self.test_name(), &found);
+        together(|| {
+            if let Some(path) = &self.tsv {
+                write_table(path, &files::without_index(found.table()))?;
+            }
+            output.map_or(Ok(()), |path| files::write(path, &cells))
+        })?;
         if let Some(path) = output {
-            slots::put_test(&mut cells, &self.test_name(), &found);
-            files::write(path, &cells)?;
             out.put("output", path.display().to_string());
         }
         out.put("tests", to_json(&found));

@@ -27,7 +27,7 @@ mod spreadsheet;
 mod table;
 mod tenx;
 
-pub use atomic::{AtomicFile, atomic_write, place, write_bytes};
+pub use atomic::{AtomicFile, atomic_write, place, together, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};

@@ -95,6 +95,7 @@ pub fn arguments<'s>(settings: impl Iterator<Item = (&'s str, Option<&'s str>)>)
         let name = match name {
             "raw" => return "use_raw=True".to_owned(),
             "gene_column" => "gene_key",
+            "proteins" => "protein_key",
             other => other,
         };
         value.map_or(format!("{name}="), |value| format!("{name}={value:?}"))

@@ -93,6 +93,21 @@ pub enum Error {
     /// Gene sets of which none is a program.
     #[error("none of the gene sets has the name of a program")]
     NoProgramSets,
+    /// Proteins that a model cannot be trained without.
+    #[error("{model} needs protein counts, and obsm has no `{usual}`; {}", match &there[..] {
+        [] => "no entry of obsm holds counts".to_owned(),
+        some => format!("of its entries these hold counts: {}", some.join(", ")),
+    })]
+    NoProteins {
+        /// The model.
+        model: &'static str,
+        /// The entry that is taken where none is named.
+        usual: &'static str,
+        /// The entries of obsm that hold counts.
+        there: Vec<String>,
+        /// The setting that takes the first of them; empty where there is none.
+        settings: Vec<Setting>,
+    },
     /// Stopped where it was asked whether to go on.
     #[error("stopped")]
     Stopped,
@@ -165,6 +180,7 @@ impl Error {
     pub fn settings(&self) -> &[Setting] {
         match self {
             Error::Cells(error) => error.settings(),
+            Error::NoProteins { settings, .. } => settings,
             Error::Of { source, .. } => source.settings(),
             _ => &[],
         }
