@@ -1,5 +1,6 @@
 //! What can be wrong with the data: where, what was expected, what was found, what to do.
 
+use crate::advice::{Hint, Setting};
 use crate::frame::missing_words_told;
 
 /// Everything this crate refuses.
@@ -45,7 +46,7 @@ pub enum CellsError {
         /// A gene as the data writes it.
         data_gene: String,
         /// What would find more of them; empty where nothing would.
-        hint: String,
+        hint: Hint,
     },
     /// A gene name stands for more than one gene.
     #[error(
@@ -86,7 +87,7 @@ pub enum CellsError {
         /// What there is.
         available: Vec<String>,
         /// Which of it would do; empty where nothing would.
-        hint: String,
+        hint: Hint,
     },
     /// A matrix does not fit its tables.
     #[error("{slot} is {} × {}, but its tables name {} cells and {} genes", found.0, found.1, expected.0, expected.1)]
@@ -187,7 +188,7 @@ pub enum CellsError {
         /// How many genes.
         n_genes: usize,
         /// What to do.
-        remedy: String,
+        remedy: Hint,
     },
     /// A protein that some cells of a condition have a count of and others have not.
     #[error(
@@ -224,7 +225,7 @@ pub enum CellsError {
         /// Among how many.
         n_stored: usize,
         /// What to do.
-        remedy: String,
+        remedy: Hint,
     },
     /// Too few genes of the model are in the data.
     #[error(
@@ -244,7 +245,7 @@ pub enum CellsError {
         /// The genes missing.
         missing: Vec<String>,
         /// What to try.
-        hint: String,
+        hint: Hint,
     },
     /// The covariates are not those the model was trained with.
     #[error("the model was trained with the {what} covariates {expected:?}, not {found:?}; name the same, or none")]
@@ -327,6 +328,20 @@ pub enum CellsError {
     },
 }
 
+impl CellsError {
+    /// The settings that would help; may be none.
+    pub fn settings(&self) -> &[Setting] {
+        match self {
+            CellsError::NoPrograms { hint, .. }
+            | CellsError::MissingSlot { hint, .. }
+            | CellsError::LowOverlap { hint, .. }
+            | CellsError::AllZero { remedy: hint, .. }
+            | CellsError::NotCounts { remedy: hint, .. } => &hint.settings,
+            _ => &[],
+        }
+    }
+}
+
 /// At most five of `n` names, quoted, then how many more there are.
 pub(crate) fn shortened<S: AsRef<str>>(names: &[S], n: usize) -> String {
     let mut out: Vec<String> = names.iter().take(5).map(|n| format!("`{}`", n.as_ref())).collect();
@@ -345,9 +360,9 @@ fn taken_as_missing(words: &[(String, usize)]) -> String {
     }
 }
 
-/// A text after `; `, or nothing.
-fn after_semicolon(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("; {text}") }
+/// A hint after `; `, or nothing.
+fn after_semicolon(hint: &Hint) -> String {
+    if hint.is_empty() { String::new() } else { format!("; {hint}") }
 }
 
 /// Names that are listed; the nearest come first.

@@ -1,5 +1,6 @@
 //! The field's data: cells, gene programs, and what must happen to them before a model sees them.
 
+mod advice;
 mod data;
 mod error;
 mod frame;
@@ -13,6 +14,7 @@ mod rows;
 mod simulate;
 mod view;
 
+pub use advice::{Hint, Setting};
 pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::CellsError;
 pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};
@@ -22,7 +24,8 @@ pub use normalize::{log1p, normalize_total, size_factors};
 pub use orthologs::{OrthologRule, Orthologs, Turned};
 pub use prepare::{
     CONDITION_SEPARATOR, ConditionSource, Fractions, GeneChoice, GeneNames, Kind, Known, Labels, Minibatches, NameRule,
-    PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, split,
+    PrepareOptions, PrepareReport, Prepared, ProteinSource, Proteins, Slot, Split, Warning, choose_genes, round, split,
+    takes_fractions,
 };
 pub use programs::{
     DropReason, DroppedProgram, GeneCase, GenePrograms, GeneSet, PAPER_MIN_GENES, ProgramOptions, choose_names,

@@ -8,7 +8,7 @@ use scgraft::analysis::transfer::{
     Calibration, HierarchicalTransfer, Kernel, NoveltyOptions, TransferOptions, UNKNOWN,
 };
 use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Placed, Truth, annotate};
-use scgraft::io::write_table;
+use scgraft::io::{together, write_table};
 use scgraft::slots;
 use serde_json::{Value, json};
 
@@ -196,20 +196,24 @@ impl Annotate {
             let told = tell_nested(nested, out);
             out.put("nested", told);
         }
+        together(|| {
+            if let Some(path) = &self.tsv {
+                let mut table = cells.obs.clone();
+                table.columns.retain(|(n, _)| {
+                    let of_label = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| ENDINGS.contains(&e));
+                    let of_number = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| e == "_pred" || e == "_sd");
+                    self.labels.iter().any(of_label)
+                        || self.numbers.iter().any(of_number)
+                        || n.starts_with("scgraft_distance")
+                });
+                table.index_name = Some("cell".into());
+                write_table(path, &table)?;
+            }
+            files::write(output, &cells)
+        })?;
         if let Some(path) = &self.tsv {
-            let mut table = cells.obs.clone();
-            table.columns.retain(|(n, _)| {
-                let of_label = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| ENDINGS.contains(&e));
-                let of_number = |l: &String| n.strip_prefix(l.as_str()).is_some_and(|e| e == "_pred" || e == "_sd");
-                self.labels.iter().any(of_label)
-                    || self.numbers.iter().any(of_number)
-                    || n.starts_with("scgraft_distance")
-            });
-            table.index_name = Some("cell".into());
-            write_table(path, &table)?;
             out.line(format!("wrote {}: the labels of every cell", path.display()));
         }
-        files::write(output, &cells)?;
         out.line(format!("wrote {}: the labels in obs", output.display()));
         out.put("output", output.display().to_string());
         out.put("labels", told);

@@ -9,7 +9,7 @@ use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, Program
 use scgraft::annotate::Placed;
 use scgraft::cells::{Cells, Slot};
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
-use scgraft::io::{GmtOptions, read_gmt, write_table};
+use scgraft::io::{GmtOptions, read_gmt, together, write_table};
 use scgraft::join::{Joined, KNOWLEDGE, KNOWN, NEAREST, NOT_KNOWN, ORIGIN, QUERY, REFERENCE, against_known, join};
 use scgraft::page::carried_over;
 use scgraft::{Embedding, slots};
@@ -179,13 +179,19 @@ impl Enrich {
         self.summary(&found, out);
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
+        if output.is_some() {
+            slots::put_test(&mut cells, &self.test_name(&asked), &found);
+        }
+        together(|| {
+            if let Some(path) = &self.tsv {
+                write_table(path, &files::without_index(found.table()))?;
+            }
+            output.map_or(Ok(()), |path| files::write(path, &cells))
+        })?;
         if let Some(path) = &self.tsv {
-            write_table(path, &files::without_index(found.table()))?;
             out.line(format!("wrote {}: all rows of the test", path.display()));
         }
         if let Some(path) = output {
-            slots::put_test(&mut cells, &self.test_name(&asked), &found);
-            files::write(path, &cells)?;
             out.line(format!(
                 "wrote {}: the test `{}` in uns[\"scgraft\"][\"tests\"]",
                 path.display(),

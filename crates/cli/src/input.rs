@@ -32,8 +32,8 @@ pub(crate) struct Values {
     /// strip-version, upper; several with commas between [default: what the model was trained or mapped with]
     #[arg(long, value_name = "RULES")]
     pub gene_names: Option<GeneNames>,
-    /// What to do about counts that are not whole, as after a correction [default: take what looks corrected, refuse what
-    /// looks normalised]
+    /// What to do about counts that are not whole, as after a correction [default: what these cells were trained or
+    /// mapped with, else take what looks corrected and refuse what looks normalised]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub fractions: Option<NotWhole>,
 }
@@ -85,6 +85,15 @@ impl Values {
             (Some(name), _) => Slot::Layer(name.clone()),
             (None, true) => Slot::Raw,
             (None, false) => Slot::X,
+        }
+    }
+
+    pub fn fractions(&self) -> Fractions {
+        match self.fractions {
+            None => Fractions::Judge,
+            Some(NotWhole::Accept) => Fractions::Accept,
+            Some(NotWhole::Round) => Fractions::Round,
+            Some(NotWhole::Refuse) => Fractions::Refuse,
         }
     }
 }
@@ -161,12 +170,7 @@ pub(crate) fn prepare(values: &Values, condition: ConditionSource) -> PrepareOpt
         slot: values.slot(),
         gene_column: values.gene_column.clone(),
         gene_names: values.gene_names.clone().unwrap_or_default(),
-        fractions: match values.fractions {
-            None => Fractions::Judge,
-            Some(NotWhole::Accept) => Fractions::Accept,
-            Some(NotWhole::Round) => Fractions::Round,
-            Some(NotWhole::Refuse) => Fractions::Refuse,
-        },
+        fractions: values.fractions(),
         condition,
         ..PrepareOptions::default()
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned};
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, together};
 use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
@@ -149,7 +149,6 @@ impl Map {
             reference = reference.attach(&adaptors)?;
         }
         let mut adaptors = Vec::new();
-        let mut last = None;
         let mut told = Vec::new();
         for (at, (query, output)) in self.queries.iter().zip(&self.outputs).enumerate() {
             let name = self.name.get(at).cloned().unwrap_or_else(|| files::stem(query));
@@ -165,22 +164,29 @@ impl Map {
             told.push(self.tell(&mapped, &name, output, out));
             let gene_column = self.values.gene_column.as_deref();
             slots::put_embedding(&mut cells, &mapped.grafted.model, &mapped.embedding, gene_column);
-            files::write(output, &cells)?;
-            match (&mapped.grafted.adaptor, self.adaptor_out.get(at)) {
-                (Some(adaptor), Some(path)) => scgraft::save::adaptor(path, adaptor)?,
-                (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
-                (_, None) => {}
-            }
-            epochs.done();
             adaptors.extend(mapped.grafted.adaptor.clone());
-            last = Some(mapped.grafted.model);
-        }
-        if let Some(path) = &self.save_model {
-            let model = if self.queries.len() == 1 { last } else { Some(reference.attach(&adaptors)?) };
-            if let Some(model) = model {
-                scgraft::save::model(path, &model)?;
-                tracing::info!("wrote {}", path.display());
-            }
+            // What is of one query appears together, with the last of them the model of all.
+            let model = match &self.save_model {
+                Some(path) if at + 1 == self.queries.len() => {
+                    let model = if at == 0 { mapped.grafted.model } else { reference.attach(&adaptors)? };
+                    Some((path, model))
+                }
+                _ => None,
+            };
+            together(|| -> Result<()> {
+                files::write(output, &cells)?;
+                match (&mapped.grafted.adaptor, self.adaptor_out.get(at)) {
+                    (Some(adaptor), Some(path)) => scgraft::save::adaptor(path, adaptor)?,
+                    (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
+                    (_, None) => {}
+                }
+                if let Some((path, model)) = &model {
+                    scgraft::save::model(path, model)?;
+                    tracing::info!("wrote {}", path.display());
+                }
+                Ok(())
+            })?;
+            epochs.done();
         }
         out.put("queries", told);
         Ok(())

@@ -53,12 +53,12 @@ pub(crate) struct Expression {
 
 impl Expression {
     pub fn of(&self, cells: &Cells) -> Result<LogExpression> {
-        self.named(scgraft::log_expression(cells, &self.values.slot(), self.log_normalised)?)
+        self.named(scgraft::log_expression(cells, &self.values.slot(), self.log_normalised, self.values.fractions())?)
     }
 
     /// The values as they are, with the names of the genes.
     pub fn plain_of(&self, cells: &Cells) -> Result<LogExpression> {
-        self.named(scgraft::plain_expression(cells, &self.values.slot(), self.log_normalised)?)
+        self.named(scgraft::plain_expression(cells, &self.values.slot(), self.log_normalised, self.values.fractions())?)
     }
 
     fn named(&self, expression: LogExpression) -> Result<LogExpression> {

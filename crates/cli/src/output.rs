@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::{Map, Value};
+use tracing::field::Field;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use super::remedy::remedy;
+use super::remedy::{options, remedy};
 use super::{Global, stop};
 
 /// Collects results: text for people, or one JSON object.
@@ -113,11 +115,26 @@ pub(crate) fn start_log(global: &Global) {
     };
     tracing_subscriber::fmt()
         .with_writer(|| Shown(std::io::stderr()))
+        .fmt_fields(debug_fn(field))
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)
         .without_time()
         .init();
+}
+
+/// A field of a message; settings that would help become options.
+fn field(to: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(to, "{value:?}"),
+        "settings" => {
+            let lines = format!("{value:?}");
+            let settings =
+                lines.lines().map(|l| l.split_once('=').map_or((l, None), |(name, value)| (name, Some(value))));
+            to.write_str(&options(settings))
+        }
+        name => write!(to, " {name}={value:?}"),
+    }
 }
 
 /// Says what went wrong and gives the exit code.

@@ -19,6 +19,10 @@ pub(crate) struct Epochs {
     quiet: bool,
     total: usize,
     kept: Option<Kept>,
+    /// When the epoch began, whether the one before was long, and whether the state before this one is held.
+    began: Instant,
+    long: bool,
+    held: bool,
 }
 
 /// Where a long fit keeps its state, so that little is lost when it is stopped or killed.
@@ -68,7 +72,7 @@ impl Epochs {
             bar.set_style(style);
         }
         bar.set_prefix(what.to_owned());
-        Epochs { bar, quiet: global.quiet, total: epochs, kept: None }
+        Epochs { bar, quiet: global.quiet, total: epochs, kept: None, began: Instant::now(), long: false, held: true }
     }
 
     /// Keeps checkpoints of a fit whose result goes to `output`, and goes on from the last one where that is asked for.
@@ -121,7 +125,20 @@ impl Progress for Epochs {
         }
         self.bar.set_message(message);
         self.bar.inc(1);
+        self.long = self.began.elapsed() >= LONG;
+        (self.began, self.held) = (Instant::now(), false);
         stop::ask()
+    }
+
+    /// Stops a long epoch too, where no more than that epoch is lost.
+    fn step(&mut self) -> ControlFlow<()> {
+        let loses_one_epoch = self.kept.is_none() || self.held;
+        if loses_one_epoch && self.began.elapsed() >= LONG { stop::ask() } else { ControlFlow::Continue(()) }
+    }
+
+    fn holds_start(&mut self) -> bool {
+        self.held = self.long;
+        self.held
     }
 
     fn resume(&mut self) -> Option<Vec<u8>> {
@@ -147,6 +164,9 @@ impl Progress for Epochs {
         Ok(())
     }
 }
+
+/// An epoch of so much is stopped before its end.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A fit that was stopped before so much is as soon done again.
 const WORTH: Duration = Duration::from_secs(20);

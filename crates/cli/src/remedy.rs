@@ -1,6 +1,7 @@
 //! What a user of the command line can do about an error of the library.
 
-use scgraft::Error;
+use scgraft::models::ModelError;
+use scgraft::{Error, io};
 
 use super::input::nearest_first;
 
@@ -10,6 +11,9 @@ pub(crate) fn remedy(error: &Error) -> String {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         nearest_first(name, &known)
     };
+    if let settings @ [_, ..] = error.settings() {
+        return options(settings.iter().map(|s| (s.name, s.value.as_deref())));
+    }
     match error {
         Error::WhichCondition { columns, there } => format!(
             "; give --condition COLUMN (there are: {}), or --condition-name NAME when all cells are one batch",
@@ -43,6 +47,23 @@ pub(crate) fn remedy(error: &Error) -> String {
         Error::UnknownName { what, name, known, .. } => {
             format!("; its {what}s, nearest name first: {}", nearest(name, known))
         }
+        Error::Io(io::Error::Unkept { .. }) => " (--drop-unreadable)".to_owned(),
+        Error::Model(error) if matches!(**error, ModelError::Unread { .. }) => {
+            " (`scgraft models` lists them)".to_owned()
+        }
         _ => String::new(),
     }
+}
+
+/// Settings as options, in brackets.
+pub(crate) fn options<'s>(settings: impl Iterator<Item = (&'s str, Option<&'s str>)>) -> String {
+    let one = |(name, value): (&str, Option<&str>)| {
+        let option = format!("--{}", name.replace('_', "-"));
+        match value {
+            None => option,
+            Some(value) if value.contains(char::is_whitespace) => format!("{option} '{value}'"),
+            Some(value) => format!("{option} {value}"),
+        }
+    };
+    format!(" ({})", settings.map(one).collect::<Vec<_>>().join(" "))
 }

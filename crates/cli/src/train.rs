@@ -10,7 +10,7 @@ use scgraft::cells::{
     choose_sets,
 };
 use scgraft::columns;
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list, together};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
 use scgraft::{Embedding, slots};
@@ -274,11 +274,11 @@ impl Train {
         if !self.with_cells.is_empty() {
             bundle(&mut model, &cells, &self.reference.display().to_string(), &self.with_cells)?;
         }
-        scgraft::save::model(&self.output, &model)?;
-        tracing::info!("wrote {}", self.output.display());
-        if let Some(path) = &self.embed {
-            files::write(path, &cells)?;
-        }
+        together(|| {
+            scgraft::save::model(&self.output, &model)?;
+            tracing::info!("wrote {}", self.output.display());
+            self.embed.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
+        })?;
         let active = embedding.active.iter().filter(|a| **a).count();
         summary(out, &report, &model);
         out.line(format!(

@@ -89,7 +89,7 @@ pub enum HubError {
         remedy: String,
     },
     /// The network is not to be used, and what was asked for is not in the cache.
-    #[error("{address}: it is not in the cache ({cache}), and with `--offline` nothing is fetched; run once without")]
+    #[error("{address}: it is not in the cache ({cache}), and offline nothing is fetched; run once with the network")]
     Offline {
         /// What was asked for.
         address: String,

@@ -410,7 +410,7 @@ fn choose<'l>(address: &Address, listing: &'l Listing) -> Result<&'l Listed, Hub
     match (&models[..], &adaptors[..]) {
         ([one], _) | ([], [one]) => Ok(one),
         ([], []) => Err(wrong(format!(
-            "no file of scgraft lies there; there are {}. A model of scvi-tools or scArches is read by `scgraft import`",
+            "no file of scgraft lies there; there are {}. A model of scvi-tools or scArches has to be imported first",
             all()
         ))),
         _ => Err(wrong(format!("several files of scgraft lie there; name one of {}", all()))),
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(name(&["README.md", "a.scgraft", "b.adaptor", "c.adaptor"]).unwrap(), "a.scgraft");
         assert_eq!(name(&["b.adaptor"]).unwrap(), "b.adaptor");
         assert!(name(&["a.scgraft", "model.safetensors"]).unwrap_err().contains("`model.safetensors`"));
-        assert!(name(&["model.pt"]).unwrap_err().contains("scgraft import"));
+        assert!(name(&["model.pt"]).unwrap_err().contains("imported first"));
         assert!(name(&[]).is_err());
         let named = bare.with_file("x");
         assert!(choose(&named, &listing(&["a"])).unwrap_err().to_string().contains("there are `a`"));

@@ -317,7 +317,7 @@ impl<'p> Tries<'p> {
             return Err(give_up(match status {
                 Some(_) => format!("tried {n} times; the service is busy or down: run the same command later"),
                 None => format!(
-                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? `--offline` uses the cache only"
+                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? Offline the cache alone is used"
                 ),
             }));
         }

@@ -202,7 +202,7 @@ impl Hub {
         check(push)?;
         let service = self.service(&push.target);
         if self.settings.offline {
-            return Err(wrong("with `--offline` nothing is sent".to_owned()));
+            return Err(wrong("offline nothing is sent".to_owned()));
         }
         if service.token.is_none() {
             return Err(wrong(format!(

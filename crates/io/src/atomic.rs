@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -114,11 +115,61 @@ impl AtomicFile {
         if let Ok(before) = std::fs::metadata(&self.target) {
             std::fs::set_permissions(&self.temporary, before.permissions()).map_err(fail("write"))?;
         }
-        std::fs::rename(&self.temporary, &self.target).map_err(fail("rename"))?;
+        HELD.with_borrow_mut(|held| match held {
+            Some(held) => {
+                held.push(self);
+                Ok(())
+            }
+            None => self.place(),
+        })
+    }
+
+    fn place(mut self) -> Result<()> {
+        std::fs::rename(&self.temporary, &self.target).map_err(Error::io(&self.path, "rename"))?;
         self.committed = true;
         sync_folder(&self.target);
         Ok(())
     }
+}
+
+thread_local! {
+    /// Complete files that wait to be put in place, within [`together`].
+    static HELD: RefCell<Option<Vec<AtomicFile>>> = const { RefCell::new(None) };
+}
+
+/// Writes several files that appear together or not at all: those that `write` commits on this thread are put in place when
+/// all of them are complete and on the disk, none when it fails or panics. Within `write` they do not stand under their names
+/// yet. Only where a renaming fails, which no file system does for want of room, do those before it stay.
+///
+/// # Errors
+/// What `write` returned; when a file cannot be renamed.
+///
+/// # Example
+/// ```no_run
+/// scgraft_io::together(|| {
+///     scgraft_io::write_bytes("model.scgraft", b"...")?;
+///     scgraft_io::write_bytes("model.txt", b"...")
+/// })?;
+/// # Ok::<(), scgraft_io::Error>(())
+/// ```
+pub fn together<T, E: From<Error>>(write: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
+    if HELD.with_borrow(Option::is_some) {
+        return write();
+    }
+    // Whatever happens, the next file is put in place by itself again.
+    struct Group;
+    impl Drop for Group {
+        fn drop(&mut self) {
+            HELD.take();
+        }
+    }
+    let group = Group;
+    HELD.set(Some(Vec::new()));
+    let out = write()?;
+    let held = HELD.take().unwrap_or_default();
+    drop(group);
+    held.into_iter().try_for_each(AtomicFile::place)?;
+    Ok(out)
 }
 
 /// Where a file of that name is really written: through links, also those that lead to nothing yet.

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::h5ad::{ReadOptions, Select, read_file};
 use crate::h5mu::read_h5mu;
 use crate::hdf5::{self, Kind, Reader};
+use crate::input::Input;
 use crate::loom::read_loom;
 use crate::sniff;
 use crate::tenx;
@@ -23,7 +24,7 @@ use crate::tenx;
 ///   path of such a matrix itself;
 /// - `.loom`.
 ///
-/// Of formats other than h5ad the whole file is read before `options` are applied.
+/// `from` is a path or any other [`Input`]; a folder is only read where it is one. Of formats other than h5ad the whole file is read before `options` are applied.
 ///
 /// # Errors
 /// As [`read_h5ad`](crate::read_h5ad); also when the format is none of these.
@@ -34,23 +35,25 @@ use crate::tenx;
 /// let cells = read_cells("filtered_feature_bc_matrix", &ReadOptions::default())?;
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_cells(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells> {
-    let path = path.as_ref();
-    if path.is_dir() {
+pub fn read_cells(from: impl Into<Input>, options: &ReadOptions) -> Result<Cells> {
+    let input = from.into();
+    let path = input.name();
+    if input.file().is_some_and(Path::is_dir) {
         if [".zattrs", ".zgroup", "zarr.json"].iter().any(|name| path.join(name).exists()) {
             return Err(unknown(path, "a zarr store; write it as .h5ad with anndata's `write_h5ad`".to_owned()));
         }
         return narrow(path, tenx::read_folder(path)?, options);
     }
-    let head = sniff::head(path, 64)?;
-    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
-    if head.starts_with(b"%%MatrixMarket") || name.ends_with(".mtx.gz") {
+    if input.head(64)?.starts_with(b"%%MatrixMarket") || input.file_name().ends_with(".mtx.gz") {
+        if input.file().is_none() {
+            return Err(unknown(path, "a matrix without the lists of barcodes and features beside it".to_owned()));
+        }
         return narrow(path, tenx::read_folder(path)?, options);
     }
-    if !hdf5::is_hdf5(path)? {
-        return Err(unknown(path, sniff::describe(path)?));
+    if !hdf5::is_hdf5(&input)? {
+        return Err(unknown(path, sniff::describe(&input)?));
     }
-    let r = hdf5::open(path)?;
+    let r = hdf5::open(&input)?;
     if r.kind("obs")?.is_some() && r.kind("var")?.is_some() && r.kind("mod")?.is_none() {
         return read_file(&r, options);
     }

@@ -92,8 +92,7 @@ pub enum Error {
     },
     /// Slots of the input that the output would lack.
     #[error(
-        "{}: {n} slot(s) of {} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out \
-         (--drop-unreadable)",
+        "{}: {n} slot(s) of {} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out",
         path.display(),
         input.display()
     )]

@@ -11,6 +11,7 @@ use scgraft_cells::GeneSet;
 
 use crate::error::{Error, Result};
 use crate::gzip::lines;
+use crate::input::Input;
 use crate::sets::{Lines, other_form};
 
 /// Whether the second field of a line is a description or already a gene.
@@ -67,13 +68,13 @@ pub struct GmtOptions {
 /// let sets = read_gmt(&["reactome.gmt", "hallmark.gmt.gz"], &GmtOptions::default())?;
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec<GeneSet>> {
+pub fn read_gmt<I: Clone + Into<Input>>(from: &[I], options: &GmtOptions) -> Result<Vec<GeneSet>> {
     let mut sets: Vec<(usize, GeneSet)> = Vec::new();
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut shared: Vec<String> = Vec::new();
-    for (file, path) in paths.iter().enumerate() {
-        let path = path.as_ref();
-        for set in read_one(path, options)? {
+    let inputs: Vec<Input> = from.iter().cloned().map(Into::into).collect();
+    for (file, input) in inputs.iter().enumerate() {
+        for set in read_one(input, options)? {
             match first.get(&set.name).copied() {
                 None => {
                     first.insert(set.name.clone(), file);
@@ -81,10 +82,10 @@ pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec
                 Some(_) if options.duplicates == DuplicateSets::PrefixFile => shared.push(set.name.clone()),
                 Some(before) => {
                     return Err(Error::Duplicate {
-                        path: path.to_owned(),
+                        path: input.name().to_owned(),
                         what: "gene set",
                         name: set.name,
-                        also: format!(" (also in {})", paths[before].as_ref().display()),
+                        also: format!(" (also in {})", inputs[before].name().display()),
                         remedy: "rename one, or have such names prefixed with their file's",
                     });
                 }
@@ -94,7 +95,7 @@ pub fn read_gmt<P: AsRef<Path>>(paths: &[P], options: &GmtOptions) -> Result<Vec
     }
     for (file, set) in &mut sets {
         if shared.contains(&set.name) {
-            set.name = format!("{}:{}", stem(paths[*file].as_ref()), set.name);
+            set.name = format!("{}:{}", stem(inputs[*file].name()), set.name);
         }
     }
     Ok(sets.into_iter().map(|(_, set)| set).collect())
@@ -114,9 +115,10 @@ fn without_weight(field: &str) -> Option<&str> {
     (!gene.is_empty() && weight.parse::<f64>().is_ok()).then(|| gene.trim_end())
 }
 
-fn read_one(path: &Path, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+fn read_one(input: &Input, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+    let path = input.name();
     let mut text: Lines = Vec::new();
-    lines(path, |number, line| {
+    lines(input, |number, line| {
         text.push((number, line.to_owned()));
         Ok(true)
     })?;

@@ -3,13 +3,12 @@
 //! A packed file may unfold to [`MOST_UNFOLDED`] times its size and [`BESIDES`] more: gzip packs a thousand like lines
 //! into the room of one, text that means something seldom into less than a twentieth.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+use crate::input::Input;
 
 /// Most times its size that a packed file may unfold to, and how many bytes more.
 const MOST_UNFOLDED: u64 = 100;
@@ -36,23 +35,22 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 /// Opens a text file; it is unpacked on the way when its first bytes say that it is gzip.
-pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead>> {
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    let packed = reader.fill_buf().map_err(Error::io(path, "read"))?.starts_with(&[0x1f, 0x8b]);
+pub(crate) fn open_text(input: &Input) -> Result<Box<dyn BufRead>> {
+    let (mut reader, size) = input.stream()?;
+    let packed = reader.fill_buf().map_err(Error::io(input.name(), "read"))?.starts_with(&[0x1f, 0x8b]);
     if packed {
-        let size = reader.get_ref().metadata().map_err(Error::io(path, "open"))?.len();
         let left = size.saturating_mul(MOST_UNFOLDED).saturating_add(BESIDES);
         let unfolded = Bounded { reader: MultiGzDecoder::new(reader), left };
         return Ok(Box::new(BufReader::with_capacity(1 << 18, unfolded)));
     }
-    Ok(Box::new(reader))
+    Ok(reader)
 }
 
 /// Calls `take` with each line, its number from 1, and its text without the line end (LF, CRLF or CR)
 /// or a byte order mark. `take` says whether to go on.
-pub(crate) fn lines(path: &Path, mut take: impl FnMut(usize, &str) -> Result<bool>) -> Result<()> {
-    let mut reader = open_text(path)?;
+pub(crate) fn lines(input: &Input, mut take: impl FnMut(usize, &str) -> Result<bool>) -> Result<()> {
+    let path = input.name();
+    let mut reader = open_text(input)?;
     let mut bytes = Vec::new();
     let mut number = 0;
     loop {

@@ -4,6 +4,8 @@
 //! every other format too; [`inspect_h5ad`] lists what a file holds without loading it; [`read_gmt`] reads
 //! gene sets; [`read_table`] and [`write_table`] are for CSV and TSV.
 //!
+//! Readers take an [`Input`]: a path, bytes in memory, or anything that can be read and sought in.
+//!
 //! Every error names the file, the slot in it, what was expected, what was found and what to do. Nothing is
 //! ever written half: see [`AtomicFile`].
 
@@ -15,6 +17,7 @@ mod gzip;
 mod h5ad;
 mod h5mu;
 mod hdf5;
+mod input;
 mod loom;
 mod mtx;
 mod names;
@@ -25,14 +28,15 @@ mod spreadsheet;
 mod table;
 mod tenx;
 
-pub use atomic::{AtomicFile, atomic_write, place, write_bytes};
+pub use atomic::{AtomicFile, atomic_write, place, together, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
 pub use h5ad::{
-    ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad,
-    write_h5ad,
+    ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, h5ad_bytes, inspect_h5ad,
+    read_h5ad, write_h5ad,
 };
+pub use input::Input;
 pub use names::hdf5_names;
 pub use orthologs::read_orthologs;
 pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};

@@ -15,7 +15,7 @@ pub(crate) fn read_mtx(path: &Path, fits: impl Fn(usize, usize) -> Result<()>) -
     let mut pattern = false;
     let mut size: Option<(usize, usize, usize)> = None;
     let (mut rows, mut columns, mut values) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<f32>::new());
-    lines(path, |line, text| {
+    lines(&path.into(), |line, text| {
         let bad = |expected: &str, found: &str| Error::Line {
             path: path.to_owned(),
             line,

@@ -1,10 +1,10 @@
 //! Tables of orthologs: Ensembl BioMart, HCOP, or two columns of names.
 
 use std::io::Read;
-use std::path::Path;
 
 use scgraft_cells::{OrthologRule, Orthologs};
 
+use crate::Input;
 use crate::error::{Error, Result};
 use crate::gzip::open_text;
 use crate::table::{delimiter_of, parse};
@@ -22,10 +22,11 @@ use crate::table::{delimiter_of, parse};
 /// # Errors
 /// When the file cannot be read or is no text; fewer than two columns; a line with more or fewer fields than the first; types
 /// of two comparisons, as of a table of three species.
-pub fn read_orthologs(path: impl AsRef<Path>, rule: OrthologRule) -> Result<Orthologs> {
-    let path = path.as_ref();
+pub fn read_orthologs(from: impl Into<Input>, rule: OrthologRule) -> Result<Orthologs> {
+    let input = from.into();
+    let path = input.name();
     let mut text = String::new();
-    open_text(path)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
+    open_text(&input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let rows = parse(path, text, delimiter_of(path, text))?;
     let format = |found: String| Error::Format {

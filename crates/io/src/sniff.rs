@@ -1,22 +1,11 @@
 //! What a file looks like from its first bytes.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use crate::error::{Error, Result};
-
-/// The first bytes of a file, up to `n`.
-pub(crate) fn head(path: &Path, n: usize) -> Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(n);
-    let file = File::open(path).map_err(Error::io(path, "open"))?;
-    file.take(n as u64).read_to_end(&mut out).map_err(Error::io(path, "read"))?;
-    Ok(out)
-}
+use crate::error::Result;
+use crate::input::Input;
 
 /// Describes a file that is not what it was taken for.
-pub(crate) fn describe(path: &Path) -> Result<String> {
-    let bytes = head(path, 512)?;
+pub(crate) fn describe(input: &Input) -> Result<String> {
+    let bytes = input.head(512)?;
     Ok(match bytes.as_slice() {
         [] => "an empty file".to_owned(),
         [0x1f, 0x8b, ..] => "a gzip file; unpack it first".to_owned(),

@@ -8,6 +8,7 @@ use scgraft_cells::{Column, Frame};
 use crate::atomic::atomic_write;
 use crate::error::{Error, Result};
 use crate::gzip::{lines, open_text};
+use crate::input::Input;
 use crate::spreadsheet::harmless;
 
 /// Which column names the rows of a table.
@@ -50,10 +51,11 @@ pub struct TableOptions {
 /// let labels = obs.column("cell_type");
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_table(path: impl AsRef<Path>, options: &TableOptions) -> Result<Frame> {
-    let path = path.as_ref();
+pub fn read_table(from: impl Into<Input>, options: &TableOptions) -> Result<Frame> {
+    let input = from.into();
+    let path = input.name();
     let mut text = String::new();
-    open_text(path)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
+    open_text(&input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let delimiter = options.delimiter.unwrap_or_else(|| delimiter_of(path, text));
     let mut rows = parse(path, text, delimiter)?;
@@ -109,9 +111,9 @@ pub fn read_table(path: impl AsRef<Path>, options: &TableOptions) -> Result<Fram
 ///
 /// # Errors
 /// When the file cannot be read or is no text.
-pub fn read_list(path: impl AsRef<Path>) -> Result<Vec<String>> {
+pub fn read_list(from: impl Into<Input>) -> Result<Vec<String>> {
     let mut out = Vec::new();
-    lines(path.as_ref(), |_, line| {
+    lines(&from.into(), |_, line| {
         if !line.trim().is_empty() {
             out.push(line.trim().to_owned());
         }

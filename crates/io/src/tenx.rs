@@ -243,7 +243,7 @@ fn columns(path: &Path) -> Result<Vec<Vec<String>>> {
     let mut out = Vec::new();
     let name = path.to_string_lossy().to_lowercase();
     let separator = if name.trim_end_matches(".gz").ends_with(".csv") { ',' } else { '\t' };
-    lines(path, |_, line| {
+    lines(&path.into(), |_, line| {
         if !line.is_empty() {
             let fields = line.splitn(FIELDS + 1, separator).take(FIELDS);
             out.push(

@@ -125,3 +125,35 @@ fn a_folder_that_is_not_there_is_an_error() {
     assert!(matches!(AtomicFile::create(folder.path().join("no/where")), Err(Error::Io { action: "create", .. })));
     assert!(matches!(AtomicFile::create(folder.path()), Err(Error::Io { .. })));
 }
+
+#[test]
+fn several_files_appear_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    let there = || std::fs::read_dir(folder.path()).unwrap().count();
+    let failed: Result<(), scgraft_io::Error> = scgraft_io::together(|| {
+        scgraft_io::write_bytes(&a, b"1")?;
+        assert!(!a.exists());
+        scgraft_io::write_bytes(folder.path(), b"a folder is no file")
+    });
+    assert!(failed.is_err());
+    assert_eq!(there(), 0);
+    let panicked = std::panic::catch_unwind(|| {
+        let _: Result<(), scgraft_io::Error> = scgraft_io::together(|| {
+            scgraft_io::write_bytes(&a, b"1")?;
+            panic!("on purpose")
+        });
+    });
+    assert!(panicked.is_err());
+    assert_eq!(there(), 0);
+    let done: Result<(), scgraft_io::Error> = scgraft_io::together(|| {
+        scgraft_io::write_bytes(&a, b"1")?;
+        scgraft_io::together(|| scgraft_io::write_bytes(&b, b"2"))?;
+        assert_eq!((a.exists(), b.exists()), (false, false));
+        Ok(())
+    });
+    done.unwrap();
+    assert_eq!((std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap()), (b"1".to_vec(), b"2".to_vec()));
+    scgraft_io::write_bytes(&a, b"3").unwrap();
+    assert_eq!((std::fs::read(&a).unwrap(), there()), (b"3".to_vec(), 2));
+}

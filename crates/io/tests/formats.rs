@@ -3,7 +3,10 @@
 mod common;
 
 use common::{content, expected, fixture};
-use scgraft_io::{Error, ReadOptions, Select, read_cells, read_h5ad};
+use scgraft_io::{
+    Error, GmtOptions, Input, ReadOptions, Select, TableOptions, WriteOptions, h5ad_bytes, inspect_h5ad, read_cells,
+    read_gmt, read_h5ad, read_list, read_table,
+};
 
 const FILES: [(&str, &str); 7] = [
     ("tenx_v3.h5", "tenx_v3"),
@@ -28,6 +31,81 @@ fn h5ad_goes_through_the_same_door() {
     let path = fixture("tables_0.12.h5ad");
     let options = ReadOptions::default();
     assert_eq!(content(&read_cells(&path, &options).unwrap()), content(&read_h5ad(&path, &options).unwrap()));
+}
+
+/// The bytes of a file, and the same behind a reader that stands somewhere in them.
+fn elsewhere(path: &std::path::Path) -> [Input; 2] {
+    let bytes = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap();
+    let mut reader = std::io::Cursor::new(bytes.clone());
+    reader.set_position(3);
+    [Input::bytes(name, bytes), Input::reader(name, reader).unwrap()]
+}
+
+#[test]
+fn bytes_hold_what_their_file_does() {
+    let mut files: Vec<String> = std::fs::read_dir(fixture(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| [".h5ad", ".h5", ".loom", ".h5mu"].iter().any(|ending| name.ends_with(ending)))
+        .collect();
+    files.sort();
+    assert!(files.len() > 15, "{files:?}");
+    let (mut read, mut refused) = (0, 0);
+    for file in files {
+        let path = fixture(&file);
+        let whole = read_cells(&path, &ReadOptions::default());
+        for input in elsewhere(&path) {
+            match (&whole, read_cells(input, &ReadOptions::default())) {
+                (Ok(a), Ok(b)) => {
+                    assert_eq!(content(a), content(&b), "{file}");
+                    assert_eq!((&a.origin.left_out, b.origin.path), (&b.origin.left_out, None), "{file}");
+                    read += 1;
+                }
+                (Err(a), Err(b)) => {
+                    let at = path.to_string_lossy();
+                    assert_eq!(a.to_string().replace(&*at, &file), b.to_string());
+                    refused += 1;
+                }
+                (a, b) => panic!("{file}: {:?}, from bytes {:?}", a.as_ref().err(), b.err()),
+            }
+        }
+    }
+    assert!(read > 20 && refused > 2, "{read} {refused}");
+    let path = fixture("tables_0.12.h5ad");
+    let (file, bytes) = (inspect_h5ad(&path).unwrap(), inspect_h5ad(elsewhere(&path)[0].clone()).unwrap());
+    assert_eq!((file.file_size, file.obs, file.n_genes), (bytes.file_size, bytes.obs, bytes.n_genes));
+    assert_eq!(bytes.path.to_string_lossy(), "tables_0.12.h5ad");
+}
+
+#[test]
+fn an_h5ad_is_made_in_memory() {
+    for file in ["tables_0.12.h5ad", "matrices_0.12.h5ad", "raw_0.12.h5ad"] {
+        let cells = read_h5ad(fixture(file), &ReadOptions::default()).unwrap();
+        let bytes = h5ad_bytes("out.h5ad", &cells, &WriteOptions::default()).unwrap();
+        let again = read_h5ad(Input::bytes("out.h5ad", bytes), &ReadOptions::default()).unwrap();
+        assert_eq!(content(&again), content(&cells), "{file}");
+    }
+    // What could not be read is not lost without a word.
+    let [bytes, _] = elsewhere(&fixture("kept.h5ad"));
+    let cells = read_h5ad(bytes, &ReadOptions::default()).unwrap();
+    assert!(!cells.origin.left_out.is_empty());
+    let refused = h5ad_bytes("out.h5ad", &cells, &WriteOptions::default());
+    assert!(matches!(refused, Err(Error::Unkept { .. })), "{refused:?}");
+    let options = WriteOptions { drop_unreadable: true, ..WriteOptions::default() };
+    assert!(h5ad_bytes("out.h5ad", &cells, &options).is_ok());
+}
+
+#[test]
+fn text_is_read_from_bytes() {
+    let table = read_table(Input::bytes("t.csv", "cell,n\nA,1\n"), &TableOptions::default()).unwrap();
+    assert_eq!((table.index, table.columns.len()), (vec!["A".to_owned()], 1));
+    assert_eq!(read_list(Input::bytes("genes.txt", "CD3D\nLYZ\n")).unwrap(), ["CD3D", "LYZ"]);
+    let sets = read_gmt(&[Input::bytes("sets.gmt", "T\thttp://t\tCD3D\tCD3E\n")], &GmtOptions::default()).unwrap();
+    assert_eq!((sets[0].name.as_str(), sets[0].genes.len()), ("T", 2));
+    let matrix = Input::bytes("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n");
+    let message = read_cells(matrix, &ReadOptions::default()).unwrap_err().to_string();
+    assert!(message.contains("barcodes"), "{message}");
 }
 
 #[test]

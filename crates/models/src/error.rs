@@ -46,7 +46,7 @@ pub enum ModelError {
         remedy: String,
     },
     /// The model would leave unread what it was given.
-    #[error("{model} cannot use {what}; leave them out, or choose another model (`scgraft models` lists them)")]
+    #[error("{model} cannot use {what}; leave them out, or choose another model")]
     Unread {
         /// The model.
         model: &'static str,

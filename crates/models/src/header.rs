@@ -54,6 +54,9 @@ pub struct Origin {
     /// else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub onto: Vec<String>,
+    /// How its cells were prepared where that was not the usual way, by name of the setting: those cells may come again.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub taken: serde_json::Map<String, serde_json::Value>,
 }
 
 /// How the gene sets of a segment bind its weights.

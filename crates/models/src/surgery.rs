@@ -112,6 +112,7 @@ impl Model {
             n_programs: added.iter().sum(),
             cells: cells.clone(),
             onto: self.header.grafts.iter().filter(|g| g.n_programs > 0).map(|g| g.name.clone()).collect(),
+            taken: serde_json::Map::new(),
         });
         let mut config = self.network.config();
         if let (Value::Object(old), Value::Object(new)) = (&mut config, &plan.settings) {

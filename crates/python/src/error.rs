@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyFileNotFoundError, PyKeyboardInterrupt, PyValueError};
 use pyo3::{PyErr, create_exception};
 use scgraft::Error;
 use scgraft::io;
+use scgraft::models::ModelError;
 
 create_exception!(
     scgraft,
@@ -22,7 +23,7 @@ pub fn raise(error: impl Into<Error>) -> PyErr {
     if matches!(error, Error::Stopped) {
         return PyKeyboardInterrupt::new_err(error.to_string());
     }
-    let words = spoken(&error.to_string()) + &remedy(&error);
+    let words = error.to_string() + &remedy(&error);
     match missing(&error) {
         true => PyFileNotFoundError::new_err(words),
         false => ScgraftError::new_err(words),
@@ -60,6 +61,9 @@ fn remedy(error: &Error) -> String {
             (_, more) => format!("{} and {more} more", some.join(", ")),
         }
     };
+    if let settings @ [_, ..] = error.settings() {
+        return arguments(settings.iter().map(|s| (s.name, s.value.as_deref())));
+    }
     match error {
         Error::WhichCondition { there, .. } => format!(
             "; give batch_key=, a column of obs (there are: {}), or batch_name= when all cells are one batch",
@@ -80,37 +84,21 @@ fn remedy(error: &Error) -> String {
         Error::Of { source, .. } => remedy(source),
         Error::NewConditions { .. } => "; map these cells with model.map(adata) or scgraft.tl.map(adata, model)".into(),
         Error::UnknownName { what, known, .. } => format!("; its {what}s: {}", shown(known)),
+        Error::Model(error) if matches!(**error, ModelError::Unread { .. }) => " (scgraft.models() lists them)".into(),
         _ => String::new(),
     }
 }
 
-/// Words of the command line, and Python's for them. A longer one stands before one that it begins with.
-const WORDS: [(&str, &str); 22] = [
-    (" (--fractions round rounds them)", ""),
-    ("; counts that are corrected and not whole are taken with --fractions accept or round", ""),
-    ("give --layer ", "give layer="),
-    ("(--layer, --raw)", "(layer=, use_raw=True)"),
-    ("say --log-normalised", "give log_normalised=True"),
-    ("--layer ", "layer="),
-    ("--raw", "use_raw=True"),
-    ("--gene-column ", "gene_key="),
-    ("--gene-column", "gene_key="),
-    ("--min-overlap", "min_overlap="),
-    ("--program-names", "program_names="),
-    ("give --proteins ", "give protein_key="),
-    ("--proteins ", "protein_key="),
-    ("`scgraft map --new-programs`", "model.map(adata, new_programs=…)"),
-    ("`scgraft map`, or `scgraft train --embed` for a reference", "scgraft.tl.map(adata, model)"),
-    ("`scgraft map`", "model.map(adata)"),
-    ("`map` or `train --embed` wrote", "scgraft.tl.map wrote"),
-    ("`scgraft models` lists them", "scgraft.models() lists them"),
-    ("`scgraft annotate`", "scgraft.tl.annotate"),
-    ("`scgraft predict`", "model.predict"),
-    ("--across", "across="),
-    ("--set ", "settings "),
-];
-
-/// A message with Python's words in it.
-pub fn spoken(message: &str) -> String {
-    WORDS.iter().fold(message.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+/// Settings as arguments, in brackets.
+pub fn arguments<'s>(settings: impl Iterator<Item = (&'s str, Option<&'s str>)>) -> String {
+    let one = |(name, value): (&str, Option<&str>)| {
+        let name = match name {
+            "raw" => return "use_raw=True".to_owned(),
+            "gene_column" => "gene_key",
+            "proteins" => "protein_key",
+            other => other,
+        };
+        value.map_or(format!("{name}="), |value| format!("{name}={value:?}"))
+    };
+    format!(" ({})", settings.map(one).collect::<Vec<_>>().join(", "))
 }

@@ -21,6 +21,12 @@ impl Visit for Words {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let written = match field.name() {
             "message" => write!(self.0, "{value:?}"),
+            "settings" => {
+                let lines = format!("{value:?}");
+                let settings =
+                    lines.lines().map(|l| l.split_once('=').map_or((l, None), |(name, value)| (name, Some(value))));
+                self.0.write_str(&crate::error::arguments(settings))
+            }
             name => write!(self.0, " {name}={value:?}"),
         };
         written.unwrap_or_default();
@@ -50,7 +56,7 @@ impl Subscriber for Listener {
             _ => 20,
         };
         if let Ok(mut said) = SAID.lock() {
-            said.push((level, crate::error::spoken(&words.0)));
+            said.push((level, words.0));
         }
     }
 

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cells::{PyCells, written};
-use crate::error::{raise, refuse, spoken};
+use crate::error::{raise, refuse};
 use crate::frame::frame_out;
 use crate::json::to_python;
 use crate::plan::{Data, MapOptions, TrainOptions};
@@ -580,7 +580,7 @@ pub fn import_model(
 ) -> PyResult<(PyModel, Py<PyAny>)> {
     file(&path)?;
     let imported = briefly(py, || Ok::<_, Error>(scgraft::hub::import(&path, &ImportOptions { program_names })))?;
-    let mut imported = imported.map_err(|e| refuse(spoken(&e.to_string())))?;
+    let mut imported = imported.map_err(|e| refuse(e.to_string()))?;
     imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let name = path.canonicalize().unwrap_or_else(|_| path.clone());
     let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
@@ -626,7 +626,7 @@ pub fn models(py: Python<'_>) -> PyResult<Py<PyAny>> {
 /// the kept ones alone.
 #[pyfunction]
 pub fn fetch(py: Python<'_>, address: &str, offline: bool) -> PyResult<Option<PathBuf>> {
-    let wrong = |e: scgraft::hub::HubError| refuse(spoken(&e.to_string()));
+    let wrong = |e: scgraft::hub::HubError| refuse(e.to_string());
     let Some(address) = Address::parse(address).map_err(wrong)? else { return Ok(None) };
     let fetched = run(py, 1, None, move |teller| {
         let fetch = || {

@@ -19,6 +19,9 @@ use crate::log;
 /// How often Python is asked whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// An epoch of so much is stopped before its end.
+const LONG: Duration = Duration::from_secs(1);
+
 /// Told of every epoch by the work.
 pub struct Teller {
     epochs: Sender<EpochRecord>,
@@ -33,7 +36,14 @@ impl Teller {
 
     /// Watches a fit: tells of its epochs, keeps its checkpoints.
     pub fn keeping(&self, kept: Option<Checkpoints>) -> Watch {
-        Watch { epochs: self.epochs.clone(), stop: self.stop.clone(), kept }
+        Watch {
+            epochs: self.epochs.clone(),
+            stop: self.stop.clone(),
+            kept,
+            began: Instant::now(),
+            long: false,
+            held: true,
+        }
     }
 }
 
@@ -58,6 +68,10 @@ pub struct Watch {
     epochs: Sender<EpochRecord>,
     stop: Arc<AtomicBool>,
     kept: Option<Checkpoints>,
+    /// When the epoch began, whether the one before was long, and whether the state before this one is held.
+    began: Instant,
+    long: bool,
+    held: bool,
 }
 
 impl Watch {
@@ -79,7 +93,19 @@ impl Progress for Watch {
     fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         // Nobody listens any more after a stop.
         self.epochs.send(record.clone()).unwrap_or_default();
+        self.long = self.began.elapsed() >= LONG;
+        (self.began, self.held) = (Instant::now(), false);
         if self.asked_to_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn step(&mut self) -> ControlFlow<()> {
+        let stops = (self.kept.is_none() || self.held) && self.began.elapsed() >= LONG && self.asked_to_stop();
+        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn holds_start(&mut self) -> bool {
+        self.held = self.long;
+        self.held
     }
 
     fn resume(&mut self) -> Option<Vec<u8>> {

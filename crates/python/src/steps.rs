@@ -189,7 +189,12 @@ pub fn enrich(
         let expression = match &expression {
             None => None,
             Some(cells) => {
-                let values = log_expression(cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised)?;
+                let values = log_expression(
+                    cells,
+                    &slot(&asked.slot, asked.layer.clone()),
+                    asked.normalised,
+                    Default::default(),
+                )?;
                 Some(match &asked.gene_key {
                     Some(column) => values.genes_named_by(column)?,
                     None => values,
@@ -282,7 +287,8 @@ pub fn markers(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> P
     let asked: MarkersAsked = options(plan)?;
     let cells = cells.get()?;
     let (found, genes) = run(py, threads, None, move |_| {
-        let values = log_expression(&cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised)?;
+        let values =
+            log_expression(&cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised, Default::default())?;
         let (groups, group, versus) = (asked.groups, asked.group, asked.versus);
         let plan = MarkerPlan { groups, group, versus, tie_correct: asked.tie_correct };
         Ok((scgraft::markers::markers((&cells, "adata"), &values, &plan)?, values.genes.index))

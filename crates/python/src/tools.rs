@@ -204,8 +204,8 @@ pub fn variable_genes(py: Python<'_>, cells: &PyCells, plan: &str, threads: usiz
     let table = run(py, threads, None, move |_| {
         let on_counts = matches!(flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
         let LogExpression { x, genes } = match on_counts {
-            true => plain_expression(&cells, &asked.slot(), false)?,
-            false => log_expression(&cells, &asked.slot(), asked.normalised)?,
+            true => plain_expression(&cells, &asked.slot(), false, Default::default())?,
+            false => log_expression(&cells, &asked.slot(), asked.normalised, Default::default())?,
         };
         let plan = HvgOptions { flavor, n_top: asked.n_top.min(x.n_cols), ..HvgOptions::default() };
         let found = highly_variable(&x, asked.batch(&cells)?.as_ref(), &plan)?;
@@ -229,7 +229,7 @@ pub fn components(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -
     let asked: ExpressionAsked = options(plan)?;
     let cells = cells.get()?;
     let (out, chosen) = run(py, threads, None, move |_| {
-        let expression = log_expression(&cells, &asked.slot(), asked.normalised)?;
+        let expression = log_expression(&cells, &asked.slot(), asked.normalised, Default::default())?;
         let batch = asked.batch(&cells)?;
         let (pca, chosen) = principal_components(&expression, batch.as_ref(), asked.n_top, asked.components)?;
         let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::new(cells.var.index.clone()));
@@ -304,7 +304,12 @@ pub fn evaluate(
                 let mut parts = Vec::new();
                 let mut reason = None;
                 for (part, rows) in side.parts().zip(rows) {
-                    match plain_expression(part.cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised) {
+                    match plain_expression(
+                        part.cells,
+                        &slot(&asked.slot, asked.layer.clone()),
+                        asked.normalised,
+                        Default::default(),
+                    ) {
                         Ok(LogExpression { x, genes }) => parts.push(LogExpression { x: x.select_rows(&rows), genes }),
                         Err(error) => reason = Some(format!("no counts in {}: {error}", part.name)),
                     }

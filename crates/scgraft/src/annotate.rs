@@ -8,7 +8,7 @@ use scgraft_analysis::transfer::{
     OutOfDistribution, TransferOptions, TransferredValues, UNKNOWN, calibrate, check_nested, label_sets,
     out_of_distribution, reliability, transfer_labels, transfer_values,
 };
-use scgraft_cells::{Cells, Coded, Csr, Dense, Slot, Uns};
+use scgraft_cells::{Cells, Coded, Csr, Dense, Fractions, Slot, Uns};
 use scgraft_models::mean_on_grid;
 use serde::{Deserialize, Serialize};
 
@@ -354,7 +354,7 @@ impl Counts {
     /// From the first of X, the layers and raw that holds counts of at least half of the genes.
     fn of(cells: &Cells, genes: &[String]) -> Option<Counts> {
         let found = Slot::all(cells).into_iter().find_map(|slot| {
-            let found = plain_expression(cells, &slot, false).ok()?;
+            let found = plain_expression(cells, &slot, false, Fractions::default()).ok()?;
             let at: HashMap<&str, usize> = found.genes.index.iter().enumerate().map(|(j, g)| (g.as_str(), j)).collect();
             let columns: Vec<Option<usize>> = genes.iter().map(|g| at.get(g.as_str()).copied()).collect();
             let there = columns.iter().flatten().count();

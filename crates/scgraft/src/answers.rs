@@ -96,8 +96,7 @@ pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rg
     let sides = [parts.reference.map(|(c, _)| c), Some(parts.cells)];
     let columns: Vec<(&Cells, &String)> =
         sides.into_iter().flatten().flat_map(|cells| names.iter().map(move |n| (cells, n))).collect();
-    let mut levels: Vec<String> =
-        columns.iter().filter_map(|(c, n)| c.obs.column(n)).flat_map(levels_of).collect();
+    let mut levels: Vec<String> = columns.iter().filter_map(|(c, n)| c.obs.column(n)).flat_map(levels_of).collect();
     levels.sort_unstable();
     levels.dedup();
     let mut colors: HashMap<String, Rgb> = HashMap::new();

@@ -1,6 +1,6 @@
 //! What can go wrong between the stages.
 
-use scgraft_cells::CellsError;
+use scgraft_cells::{CellsError, Setting};
 use scgraft_models::ModelError;
 use scgraft_train::TrainError;
 
@@ -143,6 +143,21 @@ pub enum Error {
         /// The model.
         model: &'static str,
     },
+    /// Proteins that a model cannot be trained without.
+    #[error("{model} needs protein counts, and obsm has no `{usual}`; {}", match &there[..] {
+        [] => "no entry of obsm holds counts".to_owned(),
+        some => format!("of its entries these hold counts: {}", some.join(", ")),
+    })]
+    NoProteins {
+        /// The model.
+        model: &'static str,
+        /// The entry that is taken where none is named.
+        usual: &'static str,
+        /// The entries of obsm that hold counts.
+        there: Vec<String>,
+        /// The setting that takes the first of them; empty where there is none.
+        settings: Vec<Setting>,
+    },
     /// Stopped where it was asked whether to go on.
     #[error("stopped")]
     Stopped,
@@ -208,6 +223,18 @@ pub enum Error {
 /// Entries of obsm in words.
 fn only(there: &[String]) -> String {
     if there.is_empty() { "no entry in obsm".to_owned() } else { format!("only {}", there.join(", ")) }
+}
+
+impl Error {
+    /// The settings that would help; may be none.
+    pub fn settings(&self) -> &[Setting] {
+        match self {
+            Error::Cells(error) => error.settings(),
+            Error::NoProteins { settings, .. } => settings,
+            Error::Of { source, .. } => source.settings(),
+            _ => &[],
+        }
+    }
 }
 
 impl From<CellsError> for Error {

@@ -103,7 +103,7 @@ pub(crate) fn shared_names(parts: &[&Frame]) -> Result<Vec<String>, Error> {
             slot: "gene names of the files".into(),
             expected: "genes that all files have".into(),
             found: format!("none; the first are named {}", of.join(", ")),
-            remedy: "name genes alike in all files (--gene-column)".into(),
+            remedy: "name genes alike in all files, or choose a column of var that does".into(),
         });
     }
     Ok(names)
@@ -196,7 +196,7 @@ mod tests {
         let [a, _] = two_files();
         let other = counts(&["x", "y"], &[&[1.0, 2.0]]);
         let error = joint_components(&[a.clone(), other], false, None, 3, 2).unwrap_err().to_string();
-        assert!(error.contains("A, x") && error.contains("--gene-column"), "{error}");
+        assert!(error.contains("A, x") && error.contains("column of var"), "{error}");
         let twice = counts(&["A", "A"], &[&[1.0, 2.0]]);
         let error = joint_components(&[a, twice], false, None, 3, 2).unwrap_err().to_string();
         assert!(error.contains("`A` twice"), "{error}");

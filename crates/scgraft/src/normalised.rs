@@ -2,11 +2,13 @@
 
 use scgraft_analysis::pca::{Pca, pca};
 use scgraft_cells::{
-    Cells, Coded, Csr, Frame, HighlyVariable, HvgFlavor, HvgOptions, Slot, highly_variable, log1p, normalize_total,
+    Cells, Coded, Csr, Fractions, Frame, HighlyVariable, HvgFlavor, HvgOptions, Slot, Warning, highly_variable, log1p,
+    normalize_total, round, takes_fractions,
 };
 
 use crate::Error;
 use crate::columns::unknown;
+use crate::query::tell;
 
 /// What every cell's counts are scaled to.
 pub(crate) const TARGET: f32 = 10_000.0;
@@ -47,19 +49,30 @@ impl LogExpression {
 ///
 /// # Errors
 /// As [`plain_expression`].
-pub fn log_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
-    let LogExpression { x, genes } = plain_expression(cells, slot, normalised)?;
+pub fn log_expression(
+    cells: &Cells,
+    slot: &Slot,
+    normalised: bool,
+    fractions: Fractions,
+) -> Result<LogExpression, Error> {
+    let LogExpression { x, genes } = plain_expression(cells, slot, normalised, fractions)?;
     let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
     Ok(LogExpression { x, genes })
 }
 
-/// Takes values from a slot as they are: raw counts, or `normalised` ones.
+/// Takes values from a slot as they are: raw counts, or `normalised` ones. Counts that are not whole are taken as for a
+/// model, by `fractions`.
 ///
 /// # Errors
-/// No such slot; a value that is not finite; in counts, one that is negative or not whole.
-pub fn plain_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<LogExpression, Error> {
+/// No such slot; a value that is not finite; in counts, one that is negative, or not whole and not taken.
+pub fn plain_expression(
+    cells: &Cells,
+    slot: &Slot,
+    normalised: bool,
+    fractions: Fractions,
+) -> Result<LogExpression, Error> {
     let (matrix, genes, name) = slot.find(cells).map_err(Error::from)?;
-    let x = matrix.to_csr();
+    let mut x = matrix.to_csr();
     if let Some(at) = x.values.iter().position(|v| !v.is_finite()) {
         let cell = &cells.obs.index[x.indptr.partition_point(|&start| start <= at) - 1];
         let gene = &genes.index[x.indices[at] as usize];
@@ -67,10 +80,19 @@ pub fn plain_expression(cells: &Cells, slot: &Slot, normalised: bool) -> Result<
         let (expected, remedy) = ("finite values".into(), "repair or drop the cells with such values".into());
         return Err(Error::Slot { slot, expected, found: x.values[at].to_string(), remedy });
     }
-    match x.values.iter().find(|v| !normalised && (**v < 0.0 || v.fract() != 0.0)) {
-        Some(&value) => Err(Error::NotCounts { slot: name, value }),
-        None => Ok(LogExpression { x, genes: genes.clone() }),
+    let is_count = |v: &f32| *v >= 0.0 && v.fract() == 0.0;
+    if let Some(&value) = x.values.iter().find(|v| !normalised && !is_count(v)) {
+        if x.values.iter().any(|v| *v < 0.0) || !takes_fractions(cells, slot, fractions) {
+            return Err(Error::NotCounts { slot: name, value });
+        }
+        let (n, n_stored) = (x.values.iter().filter(|v| !is_count(v)).count(), x.nnz());
+        let rounded = fractions == Fractions::Round;
+        if rounded {
+            round(&mut x);
+        }
+        tell(&Warning::NotWhole { slot: name, n, n_stored, rounded });
     }
+    Ok(LogExpression { x, genes: genes.clone() })
 }
 
 /// The first `k` principal components of the `n_top` most variable genes (Satija's dispersion, voted by batch), and
@@ -96,12 +118,12 @@ pub fn principal_components(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scgraft_cells::{SimulateOptions, simulate};
+    use scgraft_cells::{Dense, SimulateOptions, simulate};
 
     #[test]
     fn components_of_the_variable_genes_hold_the_cell_types() {
         let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 50, ..SimulateOptions::default() }).unwrap();
-        let expression = log_expression(&sim.reference, &Slot::X, false).unwrap();
+        let expression = log_expression(&sim.reference, &Slot::X, false, Fractions::Judge).unwrap();
         let (found, chosen) = principal_components(&expression, None, 200, 10).unwrap();
         assert_eq!((found.scores.n_rows, found.scores.n_cols), (300, 10));
         assert!(chosen.chosen.len() >= 200);
@@ -114,9 +136,17 @@ mod tests {
     fn values_that_are_no_counts_are_refused_unless_said() {
         let sim = simulate(&SimulateOptions { n_reference: 60, n_query: 50, ..SimulateOptions::default() }).unwrap();
         let mut cells = sim.reference;
-        let logged = log_expression(&cells, &Slot::X, false).unwrap().x;
+        let logged = log_expression(&cells, &Slot::X, false, Fractions::Judge).unwrap().x;
         cells.x = Some(scgraft_cells::Matrix::Sparse(logged.clone()));
-        assert!(matches!(log_expression(&cells, &Slot::X, false), Err(Error::NotCounts { .. })));
-        assert_eq!(log_expression(&cells, &Slot::X, true).unwrap().x, logged);
+        assert!(matches!(log_expression(&cells, &Slot::X, false, Fractions::Judge), Err(Error::NotCounts { .. })));
+        assert_eq!(log_expression(&cells, &Slot::X, true, Fractions::Judge).unwrap().x, logged);
+        // Corrected counts, as a model takes them.
+        let counts = Dense::new(2, 2, vec![40.5, 0.25, 3.0, 2.75]).to_csr();
+        let names = |n: [&str; 2]| Frame::new(n.map(str::to_owned).to_vec());
+        let cells = Cells::new(scgraft_cells::Matrix::Sparse(counts), names(["a", "b"]), names(["g", "h"]));
+        let with = |fractions| plain_expression(&cells, &Slot::X, false, fractions);
+        assert_eq!(with(Fractions::Judge).unwrap().x.to_dense().values, [40.5, 0.25, 3.0, 2.75]);
+        assert_eq!(with(Fractions::Round).unwrap().x.to_dense().values, [41.0, 0.0, 3.0, 3.0]);
+        assert!(matches!(with(Fractions::Refuse), Err(Error::NotCounts { .. })));
     }
 }

@@ -4,19 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use scgraft_cells::{
-    Cells, ConditionSource, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs, PrepareOptions, Prepared,
-    ProgramOptions, ProteinSource, Turned,
+    Cells, ConditionSource, Fractions, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs, PrepareOptions,
+    Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use crate::columns::joined;
 use crate::programs::say_lost_sets;
 use crate::reference::condition_columns;
 use crate::relations::{INDEPENDENCE, Independence, independence};
 use crate::settings::complete;
-use crate::{Embedding, Error};
+use crate::{Embedding, Error, slots};
 
 /// How a query is mapped.
 #[derive(Clone, Debug)]
@@ -85,7 +86,7 @@ pub fn map_query(
     plan: &QueryPlan,
     progress: &mut dyn Progress,
 ) -> Result<Mapped, Error> {
-    let options = usual_proteins(&remembered(&plan.prepare, reference), reference.entry, cells);
+    let options = usual_proteins(&remembered(&plan.prepare, reference, cells), reference.entry, cells);
     let prepared = Prepared::query(cells, &reference.header.known, &options)?;
     say(&prepared);
     say_thin_programs(reference, &prepared);
@@ -99,9 +100,27 @@ pub fn map_query(
     Ok(mapped)
 }
 
+/// Settings as the field `settings` of an event: one a line, `name` or `name=value`. A front end spells them its own way.
+fn written(settings: &[Setting]) -> String {
+    let one = |s: &Setting| s.value.as_ref().map_or(s.name.to_owned(), |value| format!("{}={value}", s.name));
+    settings.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
 /// Passes on what preparation wants the user to know.
 pub(crate) fn say(prepared: &Prepared) {
-    prepared.report.told().iter().for_each(|warning| tracing::warn!("{warning}"));
+    prepared.report.told().iter().for_each(|(warning, settings)| warn(warning, settings));
+}
+
+/// Passes a warning on.
+pub(crate) fn tell(warning: &Warning) {
+    warn(&warning.to_string(), &warning.settings());
+}
+
+fn warn(warning: &str, settings: &[Setting]) {
+    match settings.is_empty() {
+        true => tracing::warn!("{warning}"),
+        false => tracing::warn!(settings = %written(settings), "{warning}"),
+    }
 }
 
 /// Says which programs lack most of their genes: their scores say little of these cells.
@@ -131,15 +150,21 @@ fn say_thin_programs(reference: &Model, prepared: &Prepared) {
     }
 }
 
-/// Provenance: what is looked past in names of genes, in the reference and in the query; the least overlap accepted.
+/// Provenance: what is looked past in names of genes, in the reference.
 pub(crate) const GENE_NAMES: &str = "gene_names";
-const QUERY_GENE_NAMES: &str = "query_gene_names";
+/// Provenance: how the cells of a reference, and those of the last query, were prepared where that was not the usual way.
+pub(crate) const TAKEN: &str = "taken";
+const QUERY_TAKEN: &str = "query_taken";
 const MIN_OVERLAP: &str = "min_overlap";
+const FRACTIONS: &str = "fractions";
+const NOT_WHOLE: [(&str, Fractions); 3] =
+    [("accept", Fractions::Accept), ("round", Fractions::Round), ("refuse", Fractions::Refuse)];
 
 /// What is looked past in the names of genes, as a model remembers it of its last query or its reference.
 pub fn gene_names(model: &Model) -> GeneNames {
-    let noted = |key: &str| model.provenance.get(key).and_then(Value::as_str).and_then(|rules| rules.parse().ok());
-    noted(QUERY_GENE_NAMES).or_else(|| noted(GENE_NAMES)).unwrap_or_default()
+    let query = model.provenance.get(QUERY_TAKEN).and_then(|taken| taken.get(GENE_NAMES));
+    let rules = |noted: &Value| noted.as_str().and_then(|rules| rules.parse().ok());
+    query.and_then(rules).or_else(|| model.provenance.get(GENE_NAMES).and_then(rules)).unwrap_or_default()
 }
 
 /// Provenance: what the genes of the last query became in the model's species.
@@ -169,11 +194,68 @@ pub(crate) fn genes_of(model: &Model, names: &[String]) -> Vec<Option<usize>> {
     names.iter().map(of).collect()
 }
 
-/// The options with what the model remembers where they say nothing.
-fn remembered(options: &PrepareOptions, model: &Model) -> PrepareOptions {
+/// How cells are prepared where that is not the usual way, by name of the setting.
+pub(crate) fn taken(options: &PrepareOptions) -> Map<String, Value> {
+    let mut out = Map::new();
+    if !options.gene_names.is_empty() {
+        out.insert(GENE_NAMES.into(), options.gene_names.to_string().into());
+    }
+    if let Some((name, _)) = NOT_WHOLE.iter().find(|(_, f)| *f == options.fractions) {
+        out.insert(FRACTIONS.into(), (*name).into());
+    }
+    if options.min_overlap < PrepareOptions::default().min_overlap {
+        out.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    }
+    out
+}
+
+/// Where the options say nothing, they say what was asked before.
+fn fill(options: &mut PrepareOptions, taken: &Map<String, Value>) -> Vec<Setting> {
+    let usual = PrepareOptions::default();
+    let mut filled = Vec::new();
+    let text = |name: &str| taken.get(name).and_then(Value::as_str);
+    if let Some(rules) = text(GENE_NAMES).filter(|_| options.gene_names.is_empty())
+        && let Ok(rules) = rules.parse::<GeneNames>()
+    {
+        filled.push(Setting::to(GENE_NAMES, rules.to_string()));
+        options.gene_names = rules;
+    }
+    if let Some(&(name, fractions)) = NOT_WHOLE.iter().find(|(name, _)| text(FRACTIONS) == Some(name))
+        && options.fractions == usual.fractions
+    {
+        filled.push(Setting::to(FRACTIONS, name));
+        options.fractions = fractions;
+    }
+    if let Some(accepted) = taken.get(MIN_OVERLAP).and_then(Value::as_f64)
+        && options.min_overlap == usual.min_overlap
+    {
+        filled.push(Setting::to(MIN_OVERLAP, accepted.to_string()));
+        options.min_overlap = accepted;
+    }
+    filled
+}
+
+/// The options with what was asked of these cells before, where they say nothing: what their own file notes, then the grafts
+/// of their conditions, then the reference where they are its own. Names of genes are looked at as for the reference.
+fn remembered(options: &PrepareOptions, model: &Model, cells: &Cells) -> PrepareOptions {
     let mut options = options.clone();
     if options.orthologs.is_none() {
         options.orthologs = orthologs(model).map(Arc::new);
+    }
+    let conditions: HashSet<String> = match &options.condition {
+        ConditionSource::Constant(name) => HashSet::from([name.clone()]),
+        ConditionSource::Columns(columns) => joined(cells, columns).levels.into_iter().collect(),
+    };
+    if conditions.iter().all(|c| model.header.conditions.contains(c)) {
+        let grafts = &model.header.grafts;
+        let own = || grafts.iter().filter(|g| g.conditions.iter().any(|c| conditions.contains(c)));
+        let of_reference = model.provenance.get(TAKEN).and_then(Value::as_object).filter(|_| own().next().is_none());
+        let noted = slots::noted_settings(cells, QUERY_TAKEN);
+        let all = noted.iter().chain(own().map(|g| &g.taken)).chain(of_reference);
+        let filled: Vec<Setting> = all.flat_map(|taken| fill(&mut options, taken)).collect();
+        if !filled.is_empty() {
+            tracing::info!(settings = %written(&filled), "prepared as these cells were before");
+        }
     }
     if options.gene_names.is_empty() {
         options.gene_names = gene_names(model);
@@ -183,9 +265,6 @@ fn remembered(options: &PrepareOptions, model: &Model) -> PrepareOptions {
 
 fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     let p = &mut mapped.grafted.model.provenance;
-    if !options.gene_names.is_empty() {
-        p.insert(QUERY_GENE_NAMES.into(), options.gene_names.to_string().into());
-    }
     if let Some(Turned { pairs, .. }) = &mapped.prepared.report.orthologs
         && !pairs.is_empty()
     {
@@ -194,8 +273,10 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
         all.extend(pairs.iter().map(|(from, to)| (from.clone(), to.clone().map_or(Value::Null, Value::from))));
         p.insert(QUERY_ORTHOLOGS.into(), all.into());
     }
-    if options.min_overlap < PrepareOptions::default().min_overlap {
-        p.insert(MIN_OVERLAP.into(), options.min_overlap.into());
+    let taken = taken(options);
+    p.remove(QUERY_TAKEN);
+    if !taken.is_empty() {
+        p.insert(QUERY_TAKEN.into(), taken.clone().into());
     }
     if !mapped.independence.is_empty() {
         p.insert(INDEPENDENCE.into(), serde_json::to_value(&mapped.independence).unwrap_or_default());
@@ -209,6 +290,13 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
             p.insert("query_training".into(), config);
         }
     }
+    let grafted = &mut mapped.grafted;
+    if let Some(adaptor) = &mut grafted.adaptor {
+        adaptor.origin.taken = taken.clone();
+    }
+    if let Some(graft) = grafted.model.header.grafts.iter_mut().find(|g| g.name == plan.surgery.name) {
+        graft.taken = taken;
+    }
 }
 
 /// Cells of conditions that a model knows, as it takes them.
@@ -216,11 +304,7 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
 /// # Errors
 /// A condition that it does not know; of [`Prepared::query`].
 pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> Result<Prepared, Error> {
-    let mut options = usual_proteins(&remembered(options, model), model.entry, cells);
-    if let Some(accepted) = model.provenance.get(MIN_OVERLAP).and_then(Value::as_f64) {
-        // What was accepted when these cells were mapped is accepted now.
-        options.min_overlap = options.min_overlap.min(accepted);
-    }
+    let options = usual_proteins(&remembered(options, model, cells), model.entry, cells);
     let prepared = Prepared::query(cells, &model.header.known, &options)?;
     say(&prepared);
     match &prepared.condition.levels[prepared.n_known_conditions..] {

@@ -1,8 +1,8 @@
 //! A reference: genes and programs are chosen, cells prepared, a model is trained on them.
 
 use scgraft_cells::{
-    Cells, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind, PrepareOptions, Prepared,
-    ProgramOptions, choose_genes, highly_variable, log1p, normalize_total,
+    Array, Cells, Column, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind,
+    PrepareOptions, Prepared, ProgramOptions, Setting, choose_genes, highly_variable, log1p, normalize_total,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Header, Input, Membership, Model, Program, Segment, find};
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::programs::say_lost_sets;
-use crate::query::{GENE_NAMES, say, usual_proteins};
+use crate::query::{GENE_NAMES, TAKEN, say, taken, usual_proteins};
 use crate::settings::complete;
 
 /// How a reference is trained. The defaults are those of the expiMap paper.
@@ -145,6 +145,10 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
     if !plan.prepare.gene_names.is_empty() {
         p.insert(GENE_NAMES.into(), plan.prepare.gene_names.to_string().into());
     }
+    let taken = taken(&plan.prepare);
+    if !taken.is_empty() {
+        p.insert(TAKEN.into(), taken.into());
+    }
     if let Some(column) = &plan.prepare.label {
         p.insert(LABEL_COLUMN.into(), column.clone().into());
     }
@@ -178,6 +182,13 @@ pub fn prepare_reference(
     plan: &ReferencePlan,
 ) -> Result<(Prepared, Option<GenePrograms>), Error> {
     let plan = &ReferencePlan { prepare: usual_proteins(&plan.prepare, find(&plan.model)?, cells), ..plan.clone() };
+    let entry = find(&plan.model)?;
+    if entry.needs.contains(&Input::Proteins) && plan.prepare.proteins.is_none() {
+        let there: Vec<String> =
+            cells.obsm.iter().filter(|(_, array)| holds_counts(array)).map(|(key, _)| key.clone()).collect();
+        let settings = there.first().map(|key| Setting::to("proteins", key)).into_iter().collect();
+        return Err(Error::NoProteins { model: entry.name, usual: PROTEIN_SLOT, there, settings });
+    }
     let (genes, programs) = match &plan.genes {
         Genes::Listed(genes, _) if sets.is_empty() => (Some(genes.clone()), None),
         Genes::Listed(genes, sizes) => {
@@ -195,6 +206,19 @@ pub fn prepare_reference(
         }
     };
     Ok((Prepared::reference(cells, genes.as_deref(), &plan.prepare)?, programs))
+}
+
+/// Whether all values of an array are whole and none is negative, as counts are.
+fn holds_counts(array: &Array) -> bool {
+    let is_count = |v: f64| v.is_nan() || v >= 0.0 && v.fract() == 0.0;
+    match array {
+        Array::Dense(m) => m.values.iter().all(|&v| is_count(f64::from(v))),
+        Array::Sparse(m) => m.values.iter().all(|&v| is_count(f64::from(v))),
+        Array::Frame(f) => {
+            let counts = |c: &Column| (0..c.len()).all(|i| c.number(i).is_some_and(is_count));
+            !f.columns.is_empty() && f.columns.iter().all(|(_, c)| counts(c))
+        }
+    }
 }
 
 /// The most variable of all genes, in the data's order; `None` for all of them.

@@ -504,6 +504,19 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     }
 }
 
+/// The settings in an entry of the provenance that a mapped file has; `None` where it has none.
+pub(crate) fn noted_settings(cells: &Cells, entry: &str) -> Option<serde_json::Map<String, Value>> {
+    let Some(Uns::Map(provenance)) = note(cells, "provenance") else { return None };
+    let Some(Uns::Map(settings)) = provenance.get(entry) else { return None };
+    let plain = |value: &Uns| match value {
+        Uns::Text(text) => Some(Value::from(text.clone())),
+        Uns::Float(x) => Some(Value::from(*x)),
+        Uns::Int(x) => Some(Value::from(*x)),
+        _ => None,
+    };
+    Some(settings.iter().filter_map(|(name, value)| Some((name.clone(), plain(value)?))).collect())
+}
+
 /// The columns of the condition that the reference was trained with, as a mapped file tells them; empty where it does not.
 pub fn condition_columns(cells: &Cells) -> Vec<String> {
     match note(cells, "provenance") {

@@ -172,9 +172,34 @@ pub fn fit(
             }
         };
         let step = step_of(run.steps);
-        let train = run.train_epoch(model, &batches, step_of)?;
+        // The whole state between two epochs.
+        let state = |model: &Model, run: &Run, best: &Best, report: &FitReport, now: (usize, f32, &Option<Stopper>)| {
+            of(model).and_then(|of| {
+                let now = Progressed {
+                    of,
+                    epoch: now.0,
+                    steps: run.steps,
+                    adam_steps: run.adam.steps(),
+                    learning_rate: now.1.to_bits(),
+                    best_epoch: report.best_epoch,
+                    stopper: now.2.clone(),
+                    history: model.history.clone(),
+                };
+                checkpoint::to_bytes(&now, &model.params, &run.adam, best)
+            })
+        };
+        let holds = epoch > 0 && progress.keeps_checkpoints() && progress.holds_start();
+        let before = holds.then(|| state(model, &run, &best, &report, (epoch, learning_rate, &stopper)));
         let reached = Step { annealed: 1.0, ..step };
-        let validation = run.validate(model, &split.validation, config.batch_size, reached)?;
+        let passed = run.train_epoch(model, &batches, step_of, progress).and_then(|train| {
+            Ok((train, run.validate(model, &split.validation, config.batch_size, reached, progress)?))
+        });
+        if let (Err(TrainError::Stopped { .. }), Some(state)) = (&passed, before)
+            && progress.wants_checkpoint()
+        {
+            save(progress, state);
+        }
+        let (train, validation) = passed?;
         let unweighted = config.compat == Some(Compat::Scarches);
         let record = EpochRecord {
             epoch,
@@ -205,22 +230,7 @@ pub fn fit(
             break;
         }
         if epoch + 1 < config.epochs && progress.wants_checkpoint() {
-            let now = of(model).and_then(|of| {
-                let now = Progressed {
-                    of,
-                    epoch: epoch + 1,
-                    steps: run.steps,
-                    adam_steps: run.adam.steps(),
-                    learning_rate: learning_rate.to_bits(),
-                    best_epoch: report.best_epoch,
-                    stopper: stopper.clone(),
-                    history: model.history.clone(),
-                };
-                checkpoint::to_bytes(&now, &model.params, &run.adam, &best)
-            });
-            if let Err(reason) = now.and_then(|bytes| progress.save(&bytes)) {
-                tracing::warn!("no checkpoint was kept: {reason}");
-            }
+            save(progress, state(model, &run, &best, &report, (epoch + 1, learning_rate, &stopper)));
         }
         if go_on.is_break() {
             return Err(TrainError::Stopped { epoch });
@@ -231,6 +241,13 @@ pub fn fit(
     report.steps = run.steps;
     report.workspace_bytes = run.workspace.bytes();
     Ok(report)
+}
+
+/// Hands a checkpoint over; a fit goes on without.
+fn save(progress: &mut dyn Progress, state: Result<Vec<u8>, String>) {
+    if let Err(reason) = state.and_then(|bytes| progress.save(&bytes)) {
+        tracing::warn!("no checkpoint was kept: {reason}");
+    }
 }
 
 /// What the last fifth of the judged epochs gained: of the lowest validation loss, or of the mean training loss of as many
@@ -343,6 +360,7 @@ impl Run<'_> {
         model: &mut Model,
         batches: &Minibatches,
         step_of: impl Fn(usize) -> Step,
+        progress: &mut dyn Progress,
     ) -> Result<Terms, TrainError> {
         let mut step = step_of(self.steps);
         let order = batches.epoch(step.epoch as u64);
@@ -387,12 +405,22 @@ impl Run<'_> {
             if upcoming.is_none() {
                 return Ok(means.terms());
             }
+            if progress.step().is_break() {
+                return Err(TrainError::Stopped { epoch: step.epoch });
+            }
             std::mem::swap(&mut self.batch, &mut self.next);
         }
     }
 
     /// The mean of each term over the validation cells, without dropout; the noise is the same every epoch.
-    fn validate(&mut self, model: &Model, rows: &[usize], size: usize, step: Step) -> Result<Terms, TrainError> {
+    fn validate(
+        &mut self,
+        model: &Model,
+        rows: &[usize],
+        size: usize,
+        step: Step,
+        progress: &mut dyn Progress,
+    ) -> Result<Terms, TrainError> {
         let mut means = Means::default();
         for (i, chunk) in rows.chunks(size).enumerate() {
             let labelled: Vec<usize> = match &self.layout.data.labels {
@@ -408,6 +436,9 @@ impl Run<'_> {
             let terms = read(&tape, &loss, step.epoch)?;
             tape.finish();
             means.add(&terms, chunk.len());
+            if progress.step().is_break() {
+                return Err(TrainError::Stopped { epoch: step.epoch });
+            }
         }
         Ok(means.terms())
     }

@@ -9,6 +9,17 @@ pub trait Progress {
     /// Told of every epoch; may stop the fit.
     fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()>;
 
+    /// Asked between the steps of an epoch: may stop the fit there. What the epoch did is lost.
+    fn step(&mut self) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    /// Asked before every epoch: whether the state before it is held in memory, to be [saved](Progress::save) when a
+    /// [`step`](Progress::step) stops it.
+    fn holds_start(&mut self) -> bool {
+        false
+    }
+
     /// Asked before the first epoch: the checkpoint to go on from, as [`Progress::save`] got it.
     fn resume(&mut self) -> Option<Vec<u8>> {
         None

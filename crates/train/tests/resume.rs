@@ -144,3 +144,53 @@ fn a_graft_goes_on_to_the_same_bits() {
         graft(&reference, &asked, surgery.clone(), &own, &mut Stopped::from(kept[..at].to_vec())).unwrap_err();
     }
 }
+
+/// Stops between the steps of an epoch; everything is held.
+struct Within {
+    steps: usize,
+    kept: Vec<u8>,
+}
+
+impl Progress for Within {
+    fn epoch(&mut self, _: &EpochRecord) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn step(&mut self) -> ControlFlow<()> {
+        self.steps -= 1;
+        if self.steps == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn holds_start(&mut self) -> bool {
+        true
+    }
+
+    fn keeps_checkpoints(&self) -> bool {
+        true
+    }
+
+    fn wants_checkpoint(&mut self) -> bool {
+        self.steps == 0
+    }
+
+    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
+        self.kept = checkpoint.to_vec();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stop_within_an_epoch_goes_on_from_its_start() {
+    let (data, _) = data();
+    let config = TrainConfig { epochs: 4, batch_size: 32, ..TrainConfig::default() };
+    let mut whole = model("expimap", &data);
+    fit(&mut whole, &data, &config, &mut Quiet).unwrap();
+    let mut stopped = model("expimap", &data);
+    // Seven or eight batches an epoch with the validation's: in the third.
+    let mut within = Within { steps: 20, kept: Vec::new() };
+    let error = fit(&mut stopped, &data, &config, &mut within).unwrap_err();
+    assert!(matches!(error, TrainError::Stopped { epoch: 2 }), "{error}");
+    let mut resumed = model("expimap", &data);
+    fit(&mut resumed, &data, &config, &mut Stopped::from(within.kept)).unwrap();
+    assert_eq!(resumed.to_bytes().unwrap(), whole.to_bytes().unwrap());
+}

@@ -7,7 +7,7 @@ use scgraft_numeric::names::nearest_first;
 
 use super::{Kind, PrepareOptions, PrepareReport, Warning, gene_names, values};
 use crate::orthologs::Dictionary;
-use crate::{Cells, CellsError, Column, Csr, Frame, Matrix, Turned};
+use crate::{Cells, CellsError, Column, Csr, Frame, Hint, Matrix, Setting, Turned};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -86,7 +86,7 @@ pub(super) fn align(
     // Genes are matched as written first, then past what is looked past.
     let keys: Vec<String> = genes.iter().map(|g| options.gene_names.apply(g)).collect();
     if !options.gene_names.is_empty() {
-        unique(&keys, &format!("the genes of the model, with --gene-names {}", options.gene_names))?;
+        unique(&keys, &format!("the genes of the model, their names matched by {}", options.gene_names))?;
     }
     let wanted: HashSet<&str> = keys.iter().map(String::as_str).collect();
     let as_written: HashSet<&str> = genes.iter().map(String::as_str).collect();
@@ -162,8 +162,11 @@ pub(super) fn align(
             missing: report.missing_genes.iter().take(SHOWN).cloned().collect(),
             hint: ways_out().unwrap_or_else(|| {
                 let example = written.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
-                let accept = if none_found { "" } else { ", or accept this overlap (--min-overlap)" };
-                format!("The data writes genes as `{example}`: give genes the model's kind of names{accept}.")
+                let told = format!("The data writes genes as `{example}`: give genes the model's kind of names");
+                match none_found {
+                    true => Hint::words(told + "."),
+                    false => Hint::setting(told + ", or accept this overlap.", Setting::of("min_overlap")),
+                }
             }),
         });
     }
@@ -209,9 +212,9 @@ fn told(
 }
 
 /// What would find more of the genes of gene sets; empty where nothing would.
-pub(super) fn way_out(wanted: &[String], cells: &Cells, options: &PrepareOptions) -> String {
-    let Ok((_, var, slot)) = options.slot.find(cells) else { return String::new() };
-    let Ok(written) = names(var, &slot, options.gene_column.as_deref()) else { return String::new() };
+pub(super) fn way_out(wanted: &[String], cells: &Cells, options: &PrepareOptions) -> Hint {
+    let Ok((_, var, slot)) = options.slot.find(cells) else { return Hint::default() };
+    let Ok(written) = names(var, &slot, options.gene_column.as_deref()) else { return Hint::default() };
     let there: HashSet<String> = plain(&written, options).into_iter().collect();
     let found = wanted.iter().filter(|g| there.contains(&options.gene_names.apply(g))).count();
     let as_written: HashSet<&str> = wanted.iter().map(String::as_str).collect();
@@ -227,41 +230,45 @@ fn hint(
     cells: &Cells,
     options: &PrepareOptions,
     genes: &[String],
-) -> Option<String> {
+) -> Option<Hint> {
     let count = |names: &[String]| {
         names.iter().map(String::as_str).collect::<HashSet<&str>>().iter().filter(|n| wanted.contains(*n)).count()
     };
-    let mut offers: Vec<(usize, String)> = Vec::new();
+    let mut offers: Vec<(usize, Hint)> = Vec::new();
     let columns = var.columns.iter().filter(|(_, c)| matches!(c, Column::Text(_) | Column::Categorical { .. }));
-    let mut sources = vec![("the row names of `var`".to_owned(), String::new(), var.index.clone())];
+    let mut sources = vec![("the row names of `var`".to_owned(), Vec::new(), var.index.clone())];
     for (name, column) in columns {
         let texts = column.texts().into_iter().flatten().collect();
-        sources.push((format!("column `{name}` of `var`"), format!("--gene-column {name}"), texts));
+        sources.push((format!("column `{name}` of `var`"), vec![Setting::to("gene_column", name)], texts));
     }
-    for (what, option, texts) in &sources {
-        let option = if option.is_empty() { String::new() } else { format!(" ({option})") };
-        offers.push((count(texts), format!("{what}{option} would match {{}} of them")));
+    for (what, settings, texts) in &sources {
+        let n = count(texts);
+        offers.push((n, Hint { told: format!("{what} would match {n} of them"), settings: settings.clone() }));
     }
     if let Some(other) = values::counts_elsewhere(cells, &options.slot, Some((genes, options))) {
-        offers.push((other.matched, other.told));
+        offers.push((other.matched, other.hint));
     }
     if let Some((rules, n)) = gene_names::best(wanted, names) {
-        let species = match rules.to_string() == "upper" {
-            true => " (is this another species? Then a table of orthologs finds more: --orthologs)",
-            false => "",
+        let species = if rules.to_string() == "upper" {
+            " (is this another species? Then a table of orthologs finds more)"
+        } else {
+            ""
         };
-        offers.push((n, format!("with --gene-names {rules} {{}} of them would match{species}")));
+        let told = format!("names matched by {rules} would find {n} of them{species}");
+        offers.push((n, Hint::setting(told, Setting::to("gene_names", rules.to_string()))));
     }
     if offers.iter().all(|(n, _)| *n <= found) {
-        for (what, option, texts) in sources.iter().skip(1) {
+        for (what, settings, texts) in sources.iter().skip(1) {
             if let Some((rules, n)) = gene_names::best(wanted, texts) {
-                offers.push((n, format!("{what} ({option} --gene-names {rules}) would match {{}} of them")));
+                let told = format!("{what}, its names matched by {rules}, would find {n} of them");
+                let both = [&settings[..], &[Setting::to("gene_names", rules.to_string())]].concat();
+                offers.push((n, Hint { told, settings: both }));
             }
         }
     }
     // Of two that find as many, the first.
     let (n, offer) = offers.into_iter().rev().max_by_key(|(n, _)| *n)?;
-    (n > found).then(|| format!("But {}.", offer.replace("{}", &n.to_string())))
+    (n > found).then(|| Hint { told: format!("But {}.", offer.told), ..offer })
 }
 
 /// The columns named, as compressed rows without zeros; of several for one gene the sum.

@@ -32,6 +32,7 @@ pub use gene_names::{GeneNames, NameRule};
 pub use options::{ConditionSource, Fractions, Kind, PrepareOptions, ProteinSource, Slot};
 pub use report::{PrepareReport, Warning};
 pub use split::{Split, split};
+pub use values::{round, takes_fractions};
 
 /// What stands between the values of several condition columns joined into one.
 pub const CONDITION_SEPARATOR: &str = " | ";

@@ -74,7 +74,7 @@ impl Slot {
         };
         let Some((matrix, var)) = found else {
             let available = Slot::all(cells).iter().map(ToString::to_string).collect();
-            let hint = values::counts_elsewhere(cells, self, None).map(|found| found.told).unwrap_or_default();
+            let hint = values::counts_elsewhere(cells, self, None).map(|found| found.hint).unwrap_or_default();
             return Err(CellsError::MissingSlot { slot: self.to_string(), available, hint });
         };
         let expected = (cells.n_cells(), var.len());

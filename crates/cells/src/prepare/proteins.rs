@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use scgraft_numeric::names::nearest_first;
 
 use super::{Known, PrepareReport, ProteinSource, Proteins, Warning};
-use crate::{Array, Cells, CellsError, Coded, Dense, Uns};
+use crate::{Array, Cells, CellsError, Coded, Dense, Hint, Uns};
 
 /// Takes the proteins asked for, in the model's order where it has one.
 pub(super) fn prepare(
@@ -121,7 +121,7 @@ fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), C
             _ => {
                 let available = cells.uns.keys().cloned().collect();
                 let slot = format!("list of protein names uns `{key}`");
-                return Err(CellsError::MissingSlot { slot, available, hint: String::new() });
+                return Err(CellsError::MissingSlot { slot, available, hint: Hint::default() });
             }
         });
     }
@@ -138,7 +138,7 @@ fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), C
         let gene = names[first % counts.n_cols].clone();
         let n = counts.values.iter().filter(|v| bad(v)).count();
         let n_stored = counts.values.len();
-        let remedy = "give raw protein counts, with no normalisation".into();
+        let remedy = Hint::words("give raw protein counts, with no normalisation");
         return Err(CellsError::NotCounts { slot, cell, gene, value, n, n_stored, remedy });
     }
     Ok((names, counts))

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::Turned;
+use crate::advice::{Hint, Setting};
 use crate::error::shortened;
 use crate::frame::missing_words_told;
 
@@ -38,20 +39,24 @@ const FEW_TOLD: usize = 3;
 
 impl PrepareReport {
     /// The warnings in words, one line a kind: many conditions of few cells are one.
-    pub fn told(&self) -> Vec<String> {
+    ///
+    /// With each the settings that would help.
+    pub fn told(&self) -> Vec<(String, Vec<Setting>)> {
         let few: Vec<&str> = (self.warnings.iter())
             .filter_map(|w| if let Warning::FewCells { condition, .. } = w { Some(condition.as_str()) } else { None })
             .collect();
         let many = few.len() > FEW_TOLD;
         let one_by_one = |w: &&Warning| !(many && matches!(w, Warning::FewCells { .. }));
-        let mut out: Vec<String> = self.warnings.iter().filter(one_by_one).map(ToString::to_string).collect();
+        let told = |w: &Warning| (w.to_string(), w.settings());
+        let mut out: Vec<(String, Vec<Setting>)> = self.warnings.iter().filter(one_by_one).map(told).collect();
         if many {
-            out.push(format!(
+            let told = format!(
                 "{} conditions have only a few cells each: {}; what is learnt for them will be uncertain (is this the column \
                  of the batch?)",
                 few.len(),
                 shortened(&few, few.len())
-            ));
+            );
+            out.push((told, Vec::new()));
         }
         out
     }
@@ -70,7 +75,7 @@ pub enum Warning {
         /// Some of them.
         names: Vec<String>,
         /// What would find more of them; empty where nothing would.
-        hint: String,
+        hint: Hint,
     },
     /// Counts that are not whole.
     NotWhole {
@@ -159,6 +164,18 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// The settings that would help; may be none.
+    pub fn settings(&self) -> Vec<Setting> {
+        match self {
+            Warning::MissingGenes { hint, .. } => hint.settings.clone(),
+            Warning::NotWhole { rounded: false, .. } => vec![Setting::to("fractions", "round")],
+            Warning::LooksUnlabelled { label, .. } => vec![Setting::to("unlabelled", label)],
+            _ => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -175,13 +192,13 @@ impl fmt::Display for Warning {
                 write!(f, "{slot}: {n} of {n_stored} counts are not whole, as after a correction; ")?;
                 f.write_str(match rounded {
                     true => "they are rounded",
-                    false => "they are taken as they are (--fractions round rounds them)",
+                    false => "they are taken as they are (they can be rounded)",
                 })
             }
             Warning::LooksUnlabelled { column, label, n } => write!(
                 f,
                 "column `{column}` of obs: the label `{label}` ({n} cells) is taken for a cell type; if it means that a \
-                 cell has none, say so (--unlabelled '{label}')"
+                 cell has none, say so"
             ),
             Warning::ExtraProteins { n, names } => {
                 write!(

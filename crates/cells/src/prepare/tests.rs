@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Array, Column, Frame, Matrix, Raw};
+use crate::{Array, Column, Frame, Matrix, Raw, Setting};
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&v| v.to_owned()).collect()
@@ -24,6 +24,12 @@ fn by_batch() -> PrepareOptions {
 
 fn known(genes: &[&str]) -> Known {
     Known { genes: texts(genes), conditions: texts(&["z", "b"]), ..Known::default() }
+}
+
+/// The error, and the settings that would help.
+fn told(error: CellsError) -> String {
+    let one = |s: &Setting| s.value.as_ref().map_or(s.name.to_owned(), |value| format!("{}={value}", s.name));
+    format!("{error} [{}]", error.settings().iter().map(one).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -81,7 +87,7 @@ fn known_conditions_keep_their_number_and_new_ones_follow() {
 fn labels_that_the_model_does_not_know_are_named() {
     let known = Known { labels: texts(&["T", "NK"]), ..known(&["G0"]) };
     let options = PrepareOptions { label: Some("cell_type".into()), ..by_batch() };
-    let error = Prepared::query(&four_cells(), &known, &options).unwrap_err().to_string();
+    let error = told(Prepared::query(&four_cells(), &known, &options).unwrap_err());
     assert!(error.contains("`cell_type`") && error.contains("B, Unknown") && error.contains("T, NK"), "{error}");
     let without = Prepared::query(&four_cells(), &known, &by_batch()).unwrap();
     assert_eq!(without.labels.unwrap().codes, [None; 4]);
@@ -112,11 +118,11 @@ fn joined_conditions_that_could_mean_two_things_are_refused() {
 #[test]
 fn a_column_that_is_missing_or_empty_is_named() {
     let options = PrepareOptions { condition: ConditionSource::Columns(texts(&["Batch"])), ..Default::default() };
-    let error = Prepared::reference(&four_cells(), None, &options).unwrap_err().to_string();
+    let error = told(Prepared::reference(&four_cells(), None, &options).unwrap_err());
     assert!(error.contains("no column `Batch`") && error.contains("nearest name first: `batch`"), "{error}");
     let mut cells = four_cells();
     cells.obs.set("batch", Column::Text(vec![Some("a".into()), None, Some(" ".into()), Some("b".into())]));
-    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
+    let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
     assert!(error.contains("`batch`") && error.contains("2 cell(s): `c1`, `c2`"), "{error}");
 }
 
@@ -125,9 +131,9 @@ fn what_is_no_count_is_named_with_the_remedy() {
     let mut cells = four_cells();
     cells.layers.insert("counts".into(), cells.x.clone().unwrap());
     cells.x = Some(Matrix::Dense(Dense::new(4, 3, (0..12).map(|v| v as f32 * 0.5).collect())));
-    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
+    let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
     assert!(error.contains("X must hold raw counts") && error.contains("cell `c0`, gene `G1` has 0.5"), "{error}");
-    assert!(error.contains("6 such value(s) among 11") && error.contains("--layer counts"), "{error}");
+    assert!(error.contains("6 such value(s) among 11") && error.contains("[layer=counts]"), "{error}");
     let counts = PrepareOptions { slot: Slot::Layer("counts".into()), ..by_batch() };
     assert_eq!(Prepared::reference(&cells, None, &counts).unwrap().library[2], 15.0);
     // As given, for a model of log-normalised values.
@@ -176,8 +182,8 @@ fn a_small_overlap_is_refused_with_a_way_out() {
     let mut cells = four_cells();
     cells.var.set("symbol", Column::Text(vec![Some("CD8A".into()), Some("CD4".into()), None]));
     let model = known(&["CD8A", "CD4", "MS4A1"]);
-    let error = Prepared::query(&cells, &model, &by_batch()).unwrap_err().to_string();
-    assert!(error.contains("0 of the model's 3 genes") && error.contains("--gene-column symbol"), "{error}");
+    let error = told(Prepared::query(&cells, &model, &by_batch()).unwrap_err());
+    assert!(error.contains("0 of the model's 3 genes") && error.contains("[gene_column=symbol]"), "{error}");
     let options = PrepareOptions { gene_column: Some("symbol".into()), ..by_batch() };
     let p = Prepared::query(&cells, &model, &options).unwrap();
     assert_eq!(p.expression.whole().unwrap().to_dense().row(1), [0.0, 3.0, 0.0]);
@@ -396,8 +402,11 @@ fn names_that_differ_by_a_trifle_are_told_and_matched_when_asked() {
     let model = known(&["ENSG00000000002.7", "ENSG00000000001", "ENSG00000000003"]);
     for min_overlap in [0.5, 0.0] {
         let options = PrepareOptions { min_overlap, ..by_batch() };
-        let error = Prepared::query(&cells, &model, &options).unwrap_err().to_string();
-        assert!(error.contains("with --gene-names strip-prefix,strip-version 2 of them would match"), "{error}");
+        let error = told(Prepared::query(&cells, &model, &options).unwrap_err());
+        assert!(
+            error.contains("would find 2 of them") && error.contains("[gene_names=strip-prefix,strip-version]"),
+            "{error}"
+        );
     }
     let options = PrepareOptions { gene_names: "strip-prefix,strip-version".parse().unwrap(), ..by_batch() };
     let p = Prepared::query(&cells, &model, &options).unwrap();
@@ -419,20 +428,23 @@ fn the_slot_that_holds_counts_is_named_with_its_genes() {
     let mut cells = four_cells();
     let counts = cells.x.take().unwrap();
     cells.layers.insert("counts".into(), counts.clone());
-    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
-    assert!(error.contains("no X") && error.contains("--layer counts") && error.contains("3 genes"), "{error}");
+    let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
+    assert!(error.contains("no X") && error.contains("[layer=counts]") && error.contains("3 genes"), "{error}");
     let zeros = Matrix::Dense(Dense::zeros(4, 3));
     cells.x = Some(zeros);
     let error = Prepared::query(&cells, &known(&["G0", "G2", "other"]), &by_batch()).unwrap_err();
     assert!(matches!(error, CellsError::AllZero { .. }), "{error}");
-    assert!(error.to_string().contains("2 of the 3 genes") && error.to_string().contains("--layer counts"), "{error}");
+    assert!(
+        error.to_string().contains("2 of the 3 genes") && error.settings() == [Setting::to("layer", "counts")],
+        "{error}"
+    );
     // Few genes in X, all of them in raw.
     let var = cells.var.clone();
     cells = Cells::new(Matrix::Dense(Dense::new(4, 1, vec![0.5, 0.0, 1.5, 2.5])), cells.obs, var.select(&[0]));
     cells.raw = Some(Raw { x: counts, var, varm: Default::default() });
-    let error = Prepared::query(&cells, &known(&["G0", "G1", "G2"]), &by_batch()).unwrap_err().to_string();
+    let error = told(Prepared::query(&cells, &known(&["G0", "G1", "G2"]), &by_batch()).unwrap_err());
     assert!(
-        error.contains("1 of the model's 3") && error.contains("3 of the 3 genes") && error.contains("--raw"),
+        error.contains("1 of the model's 3") && error.contains("3 of the 3 genes") && error.contains("[raw]"),
         "{error}"
     );
 }
@@ -455,7 +467,7 @@ fn counts_that_are_not_whole_are_judged() {
     // Logarithms, and sums that are all the same, are normalised values.
     let logs: Vec<f32> = (0..12).map(|i| i as f32 / 2.0).collect();
     let error = with(logs.clone(), Fractions::Judge).unwrap_err();
-    assert!(error.to_string().contains("--fractions"), "{error}");
+    assert!(error.settings() == [Setting::to("fractions", "accept")], "{error}");
     assert!(with(logs, Fractions::Accept).is_ok());
     let scaled = vec![99.5, 0.25, 0.25, 50.5, 49.5, 0.0, 100.0, 0.0, 0.0, 33.3, 33.3, 33.4];
     assert!(matches!(with(scaled, Fractions::Judge), Err(CellsError::NotCounts { .. })));
@@ -474,8 +486,8 @@ fn words_for_no_label_are_no_labels() {
     let words = vec![("NA".to_owned(), 1)];
     assert!(p.report.warnings.contains(&Warning::MissingWords { column: "cell_type".into(), words }));
     let unlabelled = Warning::LooksUnlabelled { column: "cell_type".into(), label: "Unknown".into(), n: 1 };
-    assert!(p.report.warnings.contains(&unlabelled) && unlabelled.to_string().contains("--unlabelled"));
+    assert!(p.report.warnings.contains(&unlabelled) && unlabelled.settings() == [Setting::to("unlabelled", "Unknown")]);
     cells.obs.set("batch", Column::categorical(&["b", "nan", "b", "a"]));
-    let error = Prepared::reference(&cells, None, &by_batch()).unwrap_err().to_string();
+    let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
     assert!(error.contains("empty for 1 cell") && error.contains("`nan` (1)"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Fractions, Kind, PrepareOptions, PrepareReport, Slot, Warning};
-use crate::{Cells, CellsError, Csr, Matrix};
+use crate::{Cells, CellsError, Csr, Hint, Matrix, Setting};
 
 /// Stored values looked at to see whether another slot holds counts.
 const SAMPLE: usize = 200_000;
@@ -62,13 +62,16 @@ pub(super) fn check(
         return Err(CellsError::NotFinite { slot: slot.into(), cell, gene, value, n });
     }
     if survey.max == 0.0 && survey.min == 0.0 && cells.n_cells() > 0 {
-        let remedy = counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told);
-        let remedy = remedy.unwrap_or_else(|| "choose the slot with the values, or the cells that have some".into());
+        let remedy = counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.hint);
+        let otherwise = || Hint::words("choose the slot with the values, or the cells that have some");
+        let remedy = remedy.unwrap_or_else(otherwise);
         let (n_cells, n_genes) = (cells.n_cells(), genes.len());
         return Err(CellsError::AllZero { slot: slot.into(), n_cells, n_genes, remedy });
     }
     match (options.kind, survey.not_count) {
-        (Kind::Counts, (Some(_), n)) if survey.n_negative == 0 && allowed(cells, options) => {
+        (Kind::Counts, (Some(_), n))
+            if survey.n_negative == 0 && takes_fractions(cells, &options.slot, options.fractions) =>
+        {
             let rounded = options.fractions == Fractions::Round;
             report.warnings.push(Warning::NotWhole { slot: slot.into(), n, n_stored: expression.nnz(), rounded });
         }
@@ -97,7 +100,7 @@ pub(super) fn check(
 }
 
 /// Rounds counts; those that become 0 are not stored.
-pub(super) fn round(x: &mut Csr) {
+pub fn round(x: &mut Csr) {
     let mut out = Csr { n_rows: x.n_rows, n_cols: x.n_cols, indptr: vec![0], ..Csr::default() };
     for i in 0..x.n_rows {
         let (columns, values) = x.row(i);
@@ -110,14 +113,14 @@ pub(super) fn round(x: &mut Csr) {
     *x = out;
 }
 
-/// Whether counts that are not whole are accepted.
-fn allowed(cells: &Cells, options: &PrepareOptions) -> bool {
-    match options.fractions {
+/// Whether counts that are not whole (and none negative) are taken from a slot.
+pub fn takes_fractions(cells: &Cells, slot: &Slot, fractions: Fractions) -> bool {
+    match fractions {
         Fractions::Accept | Fractions::Round => true,
         Fractions::Refuse => false,
         Fractions::Judge => {
-            counts_elsewhere(cells, &options.slot, None).is_none()
-                && options.slot.find(cells).is_ok_and(|(matrix, _, _)| looks_corrected(matrix))
+            counts_elsewhere(cells, slot, None).is_none()
+                && slot.find(cells).is_ok_and(|(matrix, _, _)| looks_corrected(matrix))
         }
     }
 }
@@ -143,8 +146,8 @@ fn looks_corrected(matrix: &Matrix) -> bool {
 
 /// Another slot that holds counts.
 pub(super) struct Elsewhere {
-    /// What to do, in words.
-    pub told: String,
+    /// What to do.
+    pub hint: Hint,
     /// How many of the genes asked for it has.
     pub matched: usize,
 }
@@ -176,27 +179,29 @@ pub(super) fn counts_elsewhere(
                 (n, format!("of the {} genes to work with", genes.len()))
             }
         };
-        let told = match &slot {
-            Slot::X => format!("X holds whole numbers, {n} {of}: leave the choice of a slot out to use it"),
-            Slot::Layer(name) => {
-                let quoted = if name.contains(char::is_whitespace) { format!("'{name}'") } else { name.clone() };
-                format!("layer `{name}` holds whole numbers, {n} {of}: use it (--layer {quoted})")
+        let hint = match &slot {
+            Slot::X => {
+                Hint::words(format!("X holds whole numbers, {n} {of}: leave the choice of a slot out to use it"))
             }
-            Slot::Raw => format!("raw.X holds whole numbers, {n} {of}: use it (--raw)"),
+            Slot::Layer(name) => {
+                let told = format!("layer `{name}` holds whole numbers, {n} {of}: use it");
+                Hint::setting(told, Setting::to("layer", name))
+            }
+            Slot::Raw => Hint::setting(format!("raw.X holds whole numbers, {n} {of}: use it"), Setting::of("raw")),
         };
         if best.as_ref().is_none_or(|b| n > b.matched) {
-            best = Some(Elsewhere { told, matched: n });
+            best = Some(Elsewhere { hint, matched: n });
         }
     }
     best
 }
 
 /// Names a slot that holds counts, where there is one.
-fn remedy(cells: &Cells, genes: &[String], options: &PrepareOptions) -> String {
-    counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.told).unwrap_or_else(|| {
-        "no other slot holds whole numbers either: go back to the raw counts, or train a model for log-normalised values \
-         (MSE); counts that are corrected and not whole are taken with --fractions accept or round"
-            .into()
+fn remedy(cells: &Cells, genes: &[String], options: &PrepareOptions) -> Hint {
+    counts_elsewhere(cells, &options.slot, Some((genes, options))).map(|found| found.hint).unwrap_or_else(|| {
+        let told = "no other slot holds whole numbers either: go back to the raw counts, or train a model for \
+                    log-normalised values (MSE); counts that are corrected and not whole are taken where that is asked for";
+        Hint::setting(told, Setting::to("fractions", "accept"))
     })
 }
 

@@ -18,6 +18,7 @@ mod proteins;
 mod real_data;
 mod remote;
 mod species;
+mod words;
 mod workflow;
 
 use std::path::{Path, PathBuf};

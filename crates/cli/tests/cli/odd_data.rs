@@ -183,3 +183,82 @@ fn nested_labels_may_begin_with_one() {
     let mapped = read(&folder, "mapped.h5ad");
     assert!(mapped.obs.column("cell_type_novelty").is_some() && mapped.obs.column("everything_novelty").is_none());
 }
+
+/// Cells of a query as a model takes them only where it is told how: values that look normalised, names of genes with a
+/// prefix, four genes in ten.
+fn awkward(cells: &Cells, part: usize) -> Cells {
+    let rows: Vec<usize> = (0..cells.n_cells()).filter(|i| i % 2 == part).collect();
+    let keep: Vec<usize> = (0..cells.n_genes()).filter(|g| g % 5 < 2).collect();
+    let mut out = cells.select_cells(&rows);
+    let mut x = out.x.take().unwrap().to_csr().select_columns(&keep.iter().map(|&g| Some(g)).collect::<Vec<_>>());
+    let most = x.values.iter().fold(0f32, |m, &v| m.max(v));
+    x.values.iter_mut().for_each(|v| *v = *v * 7.3 / most);
+    let mut var = cells.var.select(&keep);
+    var.index.iter_mut().for_each(|name| *name = format!("GRCh38_{name}"));
+    let mut awkward = Cells::new(Matrix::Sparse(x), out.obs, var);
+    awkward.obs.set("study", Column::categorical(&vec![["A", "B"][part]; rows.len()]));
+    awkward
+}
+
+#[test]
+fn how_a_query_was_taken_is_remembered_by_every_command() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad"]);
+    let at = folder.path();
+    super::proteins::add_proteins(&at.join("reference.h5ad"));
+    let query = read(&folder, "query.h5ad");
+    write(&folder, "a.h5ad", &awkward(&query, 0));
+    write(&folder, "b.h5ad", &awkward(&query, 1));
+    let options = ["--fractions", "accept", "--min-overlap", "0.3", "--gene-names", "strip-prefix"];
+    for (model, more) in
+        [("scanvi", &["--labels", "cell_type"][..]), ("totalvi", &["--set", "decoder_hidden=[12]"][..])]
+    {
+        let train = ["train", "reference.h5ad", "--batch", "batch", "--model", model, "--epochs", "1", "--hvg", "200"];
+        let train = [&train[..], &["--hidden", "16,12", "--set", "latent=4", "-o", "r.scgraft"], more].concat();
+        scgraft(at, &train).good();
+        let map = ["map", "r.scgraft", "a.h5ad", "b.h5ad", "--condition", "study", "--epochs", "1"];
+        let outputs = ["-o", "am.h5ad", "-o", "bm.h5ad", "--save-model", "m.scgraft"];
+        let adaptors = ["--adaptor-out", "a.adaptor", "--adaptor-out", "b.adaptor"];
+        scgraft(at, &[&map[..], &outputs, &adaptors].concat()).says(&["--gene-names"]);
+        scgraft(at, &[&map[..], &outputs, &adaptors, &options].concat()).good();
+        let commands: &[&[&str]] = match model {
+            "scanvi" => &[
+                &["predict", "-o", "out.h5ad"],
+                &["differential", "--groups", "cell_type", "--samples", "20"],
+                &["expression", "-o", "out.h5ad"],
+                &["likelihood"],
+            ],
+            _ => &[&["proteins", "-o", "out.h5ad"], &["likelihood"]],
+        };
+        let attached = ["--attach", "a.adaptor", "--attach", "b.adaptor"];
+        for command in commands {
+            // The model of both queries; the reference with their adaptors; a file that was mapped.
+            for (model, cells, more) in [
+                ("m.scgraft", "a.h5ad", &[][..]),
+                ("r.scgraft", "b.h5ad", &attached[..]),
+                ("m.scgraft", "bm.h5ad", &[][..]),
+            ] {
+                let run = [&[command[0], model, cells, "--condition", "study"][..], &command[1..], more].concat();
+                let said = scgraft(at, &run).good().stderr;
+                assert!(said.contains("prepared as these cells were before"), "{run:?}: {said}");
+                assert!(options.chunks(2).all(|o| said.contains(&o.join(" "))), "{run:?}: {said}");
+            }
+            // What is said counts.
+            let stricter = [&[command[0], "m.scgraft", "a.h5ad", "--condition", "study"][..], &command[1..]].concat();
+            scgraft(at, &[&stricter[..], &["--min-overlap", "0.9"]].concat()).says(&["at least 90 %"]);
+        }
+    }
+}
+
+#[test]
+fn corrected_counts_are_taken_by_analyses_too() {
+    let folder = folder_with(&["reference.h5ad"]);
+    let at = folder.path();
+    let mut cells = read(&folder, "reference.h5ad");
+    let Some(Matrix::Sparse(x)) = &mut cells.x else { panic!() };
+    x.values.iter_mut().for_each(|v| *v *= 9.7);
+    write(&folder, "corrected.h5ad", &cells);
+    let markers = ["markers", "corrected.h5ad", "--groups", "cell_type"];
+    assert!(scgraft(at, &markers).good().stderr.contains("(--fractions round)"));
+    scgraft(at, &[&markers[..], &["--fractions", "refuse"]].concat()).says(&["expected raw counts"]);
+    scgraft(at, &["pca", "corrected.h5ad", "--components", "3", "-o", "out.h5ad"]).good();
+}

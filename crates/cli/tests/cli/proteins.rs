@@ -31,6 +31,12 @@ fn totalvi_imputes_the_proteins_of_a_query_without() {
     let at = folder.path();
     scgraft(at, &train("totalvi", "reference.h5ad", &["-o", "no.scgraft"])).says(&["totalvi needs protein counts"]);
     add_proteins(&at.join("reference.h5ad"));
+    let mut elsewhere = read_h5ad(at.join("reference.h5ad"), &ReadOptions::default()).unwrap();
+    let table = elsewhere.obsm.remove("protein_expression").unwrap();
+    elsewhere.obsm.insert("adt".into(), table);
+    write_h5ad(at.join("elsewhere.h5ad"), &elsewhere, &WriteOptions::default()).unwrap();
+    scgraft(at, &train("totalvi", "elsewhere.h5ad", &["-o", "no.scgraft"]))
+        .says(&["hold counts: adt", "--proteins adt"]);
     let wrong = train("totalvi", "reference.h5ad", &["-o", "no.scgraft", "--proteins", "adt"]);
     scgraft(at, &wrong).says(&["`adt`", "protein_expression"]);
     let settings = ["--set", "decoder_hidden=[12]", "-o", "totalvi.scgraft"];

@@ -63,7 +63,8 @@ fn components_of_two_files_equal_those_of_scikit_learn() {
     let code = |name: &str| batch.levels.iter().position(|l| l == name).unwrap() as u32;
     let (first, second) = (code("CEL-seq2"), code("Drop-seq"));
     let rows = |wanted: u32| (0..cells.n_cells()).filter(|&i| batch.codes[i] == wanted).collect::<Vec<_>>();
-    let part = |rows: &[usize]| plain_expression(&cells.select_cells(rows), &Slot::X, false).unwrap();
+    let part =
+        |rows: &[usize]| plain_expression(&cells.select_cells(rows), &Slot::X, false, Default::default()).unwrap();
     let genes: Vec<String> = cells.var.index.iter().step_by(12).take(1000).cloned().collect();
     let (a, b) = (rows(first), rows(second));
     let joint = joint_components(&[part(&a), part(&b)], false, Some(&genes), 0, 50).unwrap();

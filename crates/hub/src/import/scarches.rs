@@ -52,7 +52,7 @@ pub(super) fn import(
 
     if saved.state.keys().any(|n| n.contains(".expand_") || n.starts_with("decoder.L0.ext_L")) {
         let why = "new programs were added to it when a query was mapped; import the reference it was made from, and \
-                   map the query with `scgraft map --new-programs`";
+                   map the query with new programs";
         return Err(unsupported(why.into()));
     }
     let conditions = conditions(saved)?;
@@ -141,8 +141,8 @@ fn programs(
         }
         None => {
             notes.push(format!(
-                "its files have no names of programs: they are called program_1 to program_{latent}; give their names, \
-                 one a line and in order, with --program-names"
+                "its files have no names of programs: they are called program_1 to program_{latent}; their names can be \
+                 given, in order"
             ));
             (1..=latent).map(|i| format!("program_{i}")).collect()
         }

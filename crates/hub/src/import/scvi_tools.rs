@@ -121,13 +121,11 @@ pub(super) fn import(saved: &Saved<'_, '_>, class: &str) -> Result<Imported, Hub
     }
     if let Some(layer) = &registry.layer {
         p.insert("values".into(), format!("layers/{layer}").into());
-        notes.push(format!(
-            "it was trained on layer `{layer}`: give --layer {layer} where a query's counts stand there"
-        ));
+        notes.push(format!("it was trained on layer `{layer}`: choose that layer where a query's counts stand there"));
     }
     if let Some(key) = registry.protein_key.as_ref().filter(|k| *k != PROTEIN_SLOT) {
         p.insert("protein_slot".into(), key.clone().into());
-        notes.push(format!("its proteins stood in obsm `{key}`: give --proteins {key} where a query's do"));
+        notes.push(format!("its proteins stood in obsm `{key}`: choose that entry where a query's do"));
     }
     if let Some(modality) = &saved.modality {
         notes.push(format!("it was trained on several modalities; its genes are those of `{modality}`"));

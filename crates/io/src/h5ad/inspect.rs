@@ -1,12 +1,13 @@
 //! What an h5ad file holds, without loading it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::frame::{Columns, frame_names, old_categories};
 use super::matrix::{Stored, describe};
 use crate::error::{Error, Result};
 use crate::hdf5::{self, Kind, Reader, Type};
+use crate::input::Input;
 
 /// What an h5ad file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +79,10 @@ pub struct ColumnInfo {
 /// println!("{}", scgraft_io::inspect_h5ad("pbmc.h5ad")?);
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn inspect_h5ad(path: impl AsRef<Path>) -> Result<Inspection> {
-    let path = path.as_ref();
-    let file_size = std::fs::metadata(path).map_err(Error::io(path, "open"))?.len();
-    let r = hdf5::open(path)?;
+pub fn inspect_h5ad(from: impl Into<Input>) -> Result<Inspection> {
+    let input = from.into();
+    let r = hdf5::open(&input)?;
+    let (path, file_size) = (input.name(), input.open()?.len());
     let (n_cells, obs) = table(&r, "obs")?;
     let (n_genes, var) = table(&r, "var")?;
     let x = if r.kind("X")?.is_some() { matrix(&r, "X")? } else { None };

@@ -14,7 +14,7 @@ use super::uns::{read_uns, write_uns};
 use super::write::{BLOCK, write_array, write_raw};
 use super::{child, encoding};
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Kind, Reader, Update, Writer};
+use crate::hdf5::{self, Kind, NewFile, Reader, Writer};
 use crate::names::hdf5_names;
 
 /// How the older file was taken over.
@@ -31,13 +31,13 @@ pub(crate) fn write_kept(path: &Path, cells: &Cells, options: &WriteOptions) -> 
     if stamp(base).ok() != cells.origin.stamp {
         return Ok(Kept::Not("it is not there any more, or was changed since".into()));
     }
-    let r = hdf5::open_again(base)?;
+    let r = hdf5::open_again(&base.into())?;
     // First everything that is the same is kept; where a table is stored in a way that cannot be copied (references of
     // older versions), the tables are written anew and the rest is kept.
     let mut reason = String::new();
     for tables in [true, false] {
         let level = options.compression.filter(|&l| l > 0);
-        let mut keep = Keep { w: hdf5::update(base, path, level, BLOCK), r: &r, cells, options };
+        let mut keep = Keep { w: NewFile::on(base, path, level, BLOCK), r: &r, cells, options };
         if !keep.all(tables)? {
             return Ok(Kept::Not("its cells or genes are not those to write".into()));
         }
@@ -50,7 +50,7 @@ pub(crate) fn write_kept(path: &Path, cells: &Cells, options: &WriteOptions) -> 
 }
 
 struct Keep<'k, 'a, R: Reader> {
-    w: Update<'a>,
+    w: NewFile<'a>,
     r: &'k R,
     cells: &'a Cells,
     options: &'k WriteOptions,

@@ -13,6 +13,7 @@ use super::options::{ReadOptions, Select};
 use super::uns::read_uns;
 use crate::error::{Error, Result};
 use crate::hdf5::{self, Kind, Reader, Type, Values};
+use crate::input::Input;
 
 /// Everything this reader knows at the top of a file.
 const SLOTS: [&str; 13] =
@@ -36,8 +37,8 @@ const SLOTS: [&str; 13] =
 /// assert_eq!(cells.n_cells(), cells.obs.len());
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_h5ad(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Cells> {
-    let reader = hdf5::open(path.as_ref())?;
+pub fn read_h5ad(from: impl Into<Input>, options: &ReadOptions) -> Result<Cells> {
+    let reader = hdf5::open(&from.into())?;
     read_file(&reader, options)
 }
 
@@ -46,8 +47,10 @@ pub(crate) fn read_file(r: &dyn Reader, options: &ReadOptions) -> Result<Cells> 
     let mut cells = read_anndata(r, "", options)?;
     r.tell_left_out();
     if *options == ReadOptions::default() {
-        let path = std::path::absolute(r.path()).map_err(Error::io(r.path(), "find"))?;
-        cells.origin = Origin { stamp: Some(stamp(&path)?), path: Some(path), left_out: r.left_out(), lost: r.lost() };
+        let absolute = |path| std::path::absolute(path).map_err(Error::io(r.path(), "find"));
+        let path = r.input().file().map(absolute).transpose()?;
+        let stamp = path.as_deref().map(stamp).transpose()?;
+        cells.origin = Origin { stamp, path, left_out: r.left_out(), lost: r.lost() };
     }
     Ok(cells)
 }

@@ -13,7 +13,7 @@ use super::uns::write_uns;
 use super::{child, encoding};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Reader, Writer};
+use crate::hdf5::{self, NewFile, Reader, Writer};
 
 /// Numbers that are written at once.
 pub(crate) const BLOCK: usize = 1 << 20;
@@ -48,7 +48,7 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     if cells.origin.path.is_some() {
         match write_kept(temporary, cells, options).map_err(|e| file.name(e))? {
             Kept::Whole => {
-                let r = hdf5::open_again(temporary).map_err(|e| file.name(e))?;
+                let r = hdf5::open_again(&temporary.into()).map_err(|e| file.name(e))?;
                 let gone = |slot: &&String| !matches!(r.kind(slot), Ok(Some(_)));
                 let lost: Vec<&str> = cells.origin.left_out.iter().filter(gone).map(String::as_str).collect();
                 unkept(path, cells, &lost, "they are links that lead nowhere or into other files", options)?;
@@ -56,18 +56,43 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
                 return file.commit();
             }
             Kept::Not(reason) => {
-                let lost: Vec<&str> = cells.origin.left_out.iter().map(String::as_str).collect();
-                unkept(path, cells, &lost, &format!("the file they stand in cannot be copied: {reason}"), options)?;
+                unkept_all(path, cells, &format!("the file they stand in cannot be copied: {reason}"), options)?;
                 tracing::warn!(
                     "{}: all slots are written anew, matrices as float32 and numbers of tables as float64 and int64: {reason}",
                     path.display()
                 );
             }
         }
+    } else {
+        unkept_all(path, cells, FROM_BYTES, options)?;
     }
-    let mut writer = hdf5::create(temporary, options.compression.filter(|&l| l > 0), BLOCK);
+    let mut writer = NewFile::at(temporary, options.compression.filter(|&l| l > 0), BLOCK);
     write_anndata(&mut writer, cells, options).and_then(|()| writer.finish()).map_err(|e| file.name(e))?;
     file.commit()
+}
+
+/// The bytes of an `.h5ad` file, made in memory. All slots are written as they are in `cells`, none copied from where they
+/// were read; otherwise as [`write_h5ad`]. `name` is for messages.
+///
+/// # Errors
+/// As [`write_h5ad`]; also when the cells come from a file with slots that could not be read, unless
+/// [`WriteOptions::drop_unreadable`] asks for less.
+pub fn h5ad_bytes(name: impl AsRef<Path>, cells: &Cells, options: &WriteOptions) -> Result<Vec<u8>> {
+    let name = name.as_ref();
+    check(name, cells)?;
+    unkept_all(name, cells, "a file that is made in memory copies none", options)?;
+    let mut writer = NewFile::at(name, options.compression.filter(|&l| l > 0), BLOCK);
+    write_anndata(&mut writer, cells, options)?;
+    writer.into_bytes()
+}
+
+/// Why slots of what was read from bytes cannot be copied.
+const FROM_BYTES: &str = "they were not read from a file that can be copied";
+
+/// As [`unkept`], of every slot that could not be read.
+fn unkept_all(path: &Path, cells: &Cells, reason: &str, options: &WriteOptions) -> Result<()> {
+    let lost: Vec<&str> = cells.origin.left_out.iter().map(String::as_str).collect();
+    unkept(path, cells, &lost, reason, options)
 }
 
 /// Refuses to lose slots, or says which are lost where that was asked for.
@@ -85,7 +110,7 @@ fn unkept(path: &Path, cells: &Cells, lost: &[&str], reason: &str, options: &Wri
         tracing::warn!("{}: {n} slot(s) of the input are dropped: {slots}; {reason}", path.display());
         return Ok(());
     }
-    let input = cells.origin.path.clone().unwrap_or_default();
+    let input = cells.origin.path.clone().unwrap_or_else(|| "the input".into());
     Err(Error::Unkept { path: path.to_owned(), input, n, slots, reason: reason.to_owned() })
 }
 

@@ -7,9 +7,10 @@
 //! (HDF5 File Format Specification 3.0, III.E).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use super::raw::{Raw, little_endian};
+use crate::input::Bytes;
 
 /// Most times that the file is read over for texts: many references may lead to one long text.
 const MOST_TIMES: u64 = 1024;
@@ -24,14 +25,14 @@ pub(super) struct Heap {
 }
 
 impl Heap {
-    pub fn open(path: &Path, base: u64, offset_size: u8, length_size: u8) -> std::io::Result<Heap> {
-        Ok(Heap {
-            raw: Raw::open(path)?.limited(MOST_TIMES),
+    pub fn new(file: Arc<dyn Bytes>, base: u64, offset_size: u8, length_size: u8) -> Heap {
+        Heap {
+            raw: Raw::new(file, MOST_TIMES),
             base,
             offset_size: usize::from(offset_size),
             length_size: usize::from(length_size),
             collections: HashMap::new(),
-        })
+        }
     }
 
     /// Bytes of one reference as stored in a field.

@@ -6,9 +6,10 @@
 //! HDF5 follows them; external ones, which lead to other files, are only told of.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::sync::Arc;
 
 use super::raw::{Fields, Raw, little_endian};
+use crate::input::Bytes;
 
 /// Most groups that are walked, most structures of one group, most links followed to one object.
 const MOST_GROUPS: usize = 1 << 17;
@@ -77,9 +78,9 @@ impl Links {
 }
 
 /// Finds the links of a file whose root group is at `root`. What cannot be read is left to the library to complain of.
-pub(super) fn scan(path: &Path, root: u64, offset_size: u8, length_size: u8) -> std::io::Result<Links> {
+pub(super) fn scan(file: Arc<dyn Bytes>, root: u64, offset_size: u8, length_size: u8) -> Links {
     let mut walk = Walk {
-        raw: Raw::open(path)?.limited(MOST_TIMES),
+        raw: Raw::new(file, MOST_TIMES),
         offset: usize::from(offset_size),
         length: usize::from(length_size),
         found: Links::default(),
@@ -95,7 +96,7 @@ pub(super) fn scan(path: &Path, root: u64, offset_size: u8, length_size: u8) -> 
             }
         }
     }
-    Ok(walk.found)
+    walk.found
 }
 
 /// The messages of an object's header that say what a group holds.

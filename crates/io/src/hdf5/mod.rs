@@ -19,46 +19,64 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Result;
+use crate::input::Input;
 
 pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Type, Values};
 
 /// Whether a file begins as an HDF5 file does.
-pub(crate) fn is_hdf5(path: &Path) -> Result<bool> {
-    read::is_hdf5(path)
+pub(crate) fn is_hdf5(input: &Input) -> Result<bool> {
+    read::is_hdf5(input)
 }
 
 /// Opens a file to read.
-pub(crate) fn open(path: &Path) -> Result<impl Reader + use<>> {
-    read::PureReader::open(path)
+pub(crate) fn open(input: &Input) -> Result<impl Reader + use<>> {
+    read::PureReader::open(input)
 }
 
 /// Opens a file that was read before, to look again: without telling again what is left out.
-pub(crate) fn open_again(path: &Path) -> Result<impl Reader + use<>> {
-    read::PureReader::open_quietly(path)
+pub(crate) fn open_again(input: &Input) -> Result<impl Reader + use<>> {
+    read::PureReader::open_quietly(input)
 }
 
-/// Starts a new file from an older one: everything in that one stays as it stands there, bytes and types, but what is
-/// removed ([`Update::remove`]) or written anew.
-pub(crate) fn update<'a>(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> Update<'a> {
-    Update(write::PureWriter::on(base, path, compression, block))
-}
+/// A file that is being made. Nothing is on disk before it is finished.
+pub(crate) struct NewFile<'a>(write::PureWriter<'a>);
 
-/// A file that is being made from an older one.
-pub(crate) struct Update<'a>(write::PureWriter<'a>);
+impl<'a> NewFile<'a> {
+    /// A new file, compressed with deflate at that level (1–9), or not. Numeric datasets of more elements than `block` are
+    /// written in blocks of as many.
+    pub fn at(path: &Path, compression: Option<u32>, block: usize) -> NewFile<'a> {
+        NewFile(write::PureWriter::new(path, compression, block))
+    }
 
-impl<'a> Update<'a> {
+    /// A new file from an older one: everything in that one stays as it stands there, bytes and types, but what is
+    /// removed or written anew.
+    pub fn on(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> NewFile<'a> {
+        NewFile(write::PureWriter::on(base, path, compression, block))
+    }
+
     /// Leaves an object of the older file out, with all that is in it.
     pub fn remove(&mut self, at: &str) {
         self.0.remove(at);
     }
 
-    /// Writes the file. `Some` says why the older file cannot be taken over, and nothing was written then.
+    /// Writes the file.
+    pub fn finish(self) -> Result<()> {
+        self.0.finish()
+    }
+
+    /// Writes the file over a copy of the older one. `Some` says why that cannot be taken over, and nothing was written
+    /// then.
     pub fn finish_update(self) -> Result<Option<String>> {
         self.0.finish_update()
     }
+
+    /// The bytes of the file, none of it in blocks; its path is for messages only.
+    pub fn into_bytes(self) -> Result<Vec<u8>> {
+        self.0.into_bytes()
+    }
 }
 
-impl<'a> Writer<'a> for Update<'a> {
+impl<'a> Writer<'a> for NewFile<'a> {
     fn group(&mut self, at: &str, attrs: Vec<(&str, Attr)>) -> Result<()> {
         self.0.group(at, attrs)
     }
@@ -66,16 +84,6 @@ impl<'a> Writer<'a> for Update<'a> {
     fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()> {
         self.0.dataset(at, shape, data, attrs)
     }
-
-    fn finish(self) -> Result<()> {
-        self.0.finish()
-    }
-}
-
-/// Starts a new file, compressed with deflate at that level (1–9), or not. Numeric datasets of more elements
-/// than `block` are written in blocks of as many.
-pub(crate) fn create<'a>(path: &Path, compression: Option<u32>, block: usize) -> impl Writer<'a> + use<'a> {
-    write::PureWriter::new(path, compression, block)
 }
 
 /// Reading one HDF5 file. Every error names the file and the object.
@@ -83,8 +91,12 @@ pub(crate) fn create<'a>(path: &Path, compression: Option<u32>, block: usize) ->
 /// All values read of one file together have at most 2,200 times the bytes of the file, and 128 MiB besides: twice what
 /// deflate can pack into it. What claims more is damaged, or made to harm.
 pub(crate) trait Reader: Sync {
-    /// The file.
-    fn path(&self) -> &Path;
+    /// What is read.
+    fn input(&self) -> &Input;
+    /// The name of the file.
+    fn path(&self) -> &Path {
+        self.input().name()
+    }
     /// What stands at that path, if anything.
     fn kind(&self, at: &str) -> Result<Option<Kind>>;
     /// The names in a group.
@@ -115,14 +127,12 @@ pub(crate) trait Reader: Sync {
     fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>>;
 }
 
-/// Writing one new HDF5 file. Nothing need be on disk before [`Writer::finish`].
+/// Putting one new HDF5 file together.
 ///
-/// `'a` is the life of the large arrays, which are borrowed until then rather than copied.
+/// `'a` is the life of the large arrays, which are borrowed until the file is finished rather than copied.
 pub(crate) trait Writer<'a> {
     /// Adds a group. Groups on the way to it are added when they are missing.
     fn group(&mut self, at: &str, attrs: Vec<(&str, Attr)>) -> Result<()>;
     /// Adds a dataset. The empty shape is a scalar.
     fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()>;
-    /// Writes the file.
-    fn finish(self) -> Result<()>;
 }

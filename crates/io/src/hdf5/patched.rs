@@ -1,31 +1,29 @@
-//! A file with some of its bytes read as others.
+//! Bytes as the library reads them, some of them read as others.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+use std::sync::Arc;
 
-use hdf5_pure::{FormatError, ReadSeekSource, Source};
+use hdf5_pure::{FormatError, Source};
+
+use crate::input::Bytes;
 
 pub(super) struct Patched {
-    file: ReadSeekSource<File>,
-    patches: BTreeMap<u64, Vec<u8>>,
-}
-
-impl Patched {
-    pub fn open(path: &Path, patches: BTreeMap<u64, Vec<u8>>) -> Result<Patched, hdf5_pure::Error> {
-        let file = File::open(path).map_err(hdf5_pure::Error::Io)?;
-        Ok(Patched { file: ReadSeekSource::new(file)?, patches })
-    }
+    pub bytes: Arc<dyn Bytes>,
+    pub patches: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Source for Patched {
     fn len(&self) -> u64 {
-        self.file.len()
+        self.bytes.len()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), FormatError> {
-        self.file.read_at(offset, buffer)?;
-        let end = offset + buffer.len() as u64;
+        let length = buffer.len() as u64;
+        let end = offset.checked_add(length).ok_or(FormatError::OffsetOverflow { offset, length })?;
+        if end > self.bytes.len() {
+            return Err(FormatError::UnexpectedEof { expected: end as usize, available: self.bytes.len() as usize });
+        }
+        self.bytes.read_at(offset, buffer).map_err(|e| FormatError::Source(e.to_string()))?;
         for (&start, patch) in self.patches.range(..end) {
             let (from, to) = (start.max(offset), (start + patch.len() as u64).min(end));
             if from < to {

@@ -1,27 +1,21 @@
 //! Bytes of a file, where it says that structures are: never past its end, never more than it has.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::sync::Arc;
 
-/// An open file with its length.
+use crate::input::Bytes;
+
+/// The bytes of a file.
 pub(super) struct Raw {
-    file: File,
-    len: u64,
+    file: Arc<dyn Bytes>,
     /// Bytes that may still be read: structures can share their parts, and a small file ask for a thousand times itself.
     budget: u64,
 }
 
 impl Raw {
-    pub fn open(path: &Path) -> std::io::Result<Raw> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Raw { file, len, budget: u64::MAX })
-    }
-
-    /// Lets so many times the file be read, and some more, and no more than that.
-    pub fn limited(self, times: u64) -> Raw {
-        Raw { budget: self.len.saturating_mul(times).saturating_add(1 << 20), ..self }
+    /// So many times the file may be read, and some more, and no more than that.
+    pub fn new(file: Arc<dyn Bytes>, times: u64) -> Raw {
+        let budget = file.len().saturating_mul(times).saturating_add(1 << 20);
+        Raw { file, budget }
     }
 
     /// Counts bytes that are kept as if they were read.
@@ -32,13 +26,12 @@ impl Raw {
 
     /// So many bytes from there.
     pub fn bytes(&mut self, start: u64, len: u64) -> Result<Vec<u8>, String> {
-        if start.checked_add(len).is_none_or(|end| end > self.len) {
+        if start.checked_add(len).is_none_or(|end| end > self.file.len()) {
             return Err("runs past the end of the file".to_owned());
         }
         self.spend(len)?;
         let mut out = vec![0; len as usize];
-        self.file.seek(SeekFrom::Start(start)).map_err(|e| e.to_string())?;
-        self.file.read_exact(&mut out).map_err(|e| e.to_string())?;
+        self.file.read_at(start, &mut out).map_err(|e| e.to_string())?;
         Ok(out)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +19,7 @@ use super::links::{self, Links, Target};
 use super::patched::Patched;
 use super::types::{Attrs, Field, Info, Kind, Type, Values};
 use crate::error::{Error, Result};
+use crate::input::{Bytes, Input};
 
 /// Elements decoded at once: large enough to be quick, small enough to cost little memory.
 const WINDOW: usize = 1 << 20;
@@ -32,7 +33,9 @@ const SHOWN: usize = 8;
 
 /// An open HDF5 file.
 pub(super) struct PureReader {
-    path: PathBuf,
+    input: Input,
+    /// Its bytes, for what the library does not read.
+    bytes: Arc<dyn Bytes>,
     file: hdf5_pure::File,
     /// Bytes of values that may still be read.
     budget: AtomicU64,
@@ -57,10 +60,10 @@ enum Object {
 }
 
 impl PureReader {
-    pub fn open(path: &Path) -> Result<PureReader> {
-        let reader = PureReader::open_quietly(path)?;
+    pub fn open(input: &Input) -> Result<PureReader> {
+        let reader = PureReader::open_quietly(input)?;
         for slot in &reader.links.unread {
-            let file = path.display();
+            let file = reader.input.name().display();
             tracing::warn!(
                 "{file}: `/{slot}` has more entries than can be looked through for links: some may be left out"
             );
@@ -77,34 +80,37 @@ impl PureReader {
     }
 
     /// The same without a word.
-    pub fn open_quietly(path: &Path) -> Result<PureReader> {
-        let metadata = std::fs::metadata(path).map_err(Error::io(path, "open"))?;
-        if metadata.is_dir() {
-            return Err(not_hdf5(path, "a folder".to_owned()));
+    pub fn open_quietly(input: &Input) -> Result<PureReader> {
+        let name = input.name();
+        if input.file().is_some_and(Path::is_dir) {
+            return Err(not_hdf5(name, "a folder".to_owned()));
         }
-        if !is_hdf5(path)? {
-            return Err(not_hdf5(path, crate::sniff::describe(path)?));
+        if !is_hdf5(input)? {
+            return Err(not_hdf5(name, crate::sniff::describe(input)?));
         }
+        let bytes = input.open()?;
         // Reading goes through the chunks once and in order: only where they are is worth keeping.
         let access = FileAccessProperties::new()
             .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
             .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
-        let fail = |e| broken(path, WHOLE, e);
-        let mut file = hdf5_pure::File::open_streaming_with_options(path, access).map_err(fail)?;
+        let open = |patches| {
+            let source = Patched { bytes: Arc::clone(&bytes), patches };
+            hdf5_pure::File::from_source_with_options(source, access).map_err(|e| broken(name, WHOLE, e))
+        };
+        let mut file = open(BTreeMap::new())?;
         let top = file.superblock();
         let mut links = Links::default();
         // With bytes of something else before them, addresses count from elsewhere: such files have none of these links.
         if top.base_address.get() == 0 {
-            links = links::scan(path, top.root_group_address, top.offset_size, top.length_size)
-                .map_err(Error::io(path, "read"))?;
+            links = links::scan(Arc::clone(&bytes), top.root_group_address, top.offset_size, top.length_size);
         }
         if !links.patches.is_empty() {
-            let patched = Patched::open(path, std::mem::take(&mut links.patches)).map_err(fail)?;
-            file = hdf5_pure::File::from_source_with_options(patched, access).map_err(fail)?;
+            file = open(std::mem::take(&mut links.patches))?;
         }
         let budget = AtomicU64::new(2 * most_of(&file));
         Ok(PureReader {
-            path: path.to_owned(),
+            input: input.clone(),
+            bytes,
             file,
             budget,
             links,
@@ -147,13 +153,13 @@ impl PureReader {
     fn dataset(&self, at: &str) -> Result<Dataset> {
         match self.find(at)? {
             Some(Object::Dataset(dataset)) => Ok(dataset),
-            Some(Object::Group(_)) => Err(Error::content(&self.path, at, "values", "a group")),
-            None => Err(Error::content(&self.path, at, "values", "nothing")),
+            Some(Object::Group(_)) => Err(Error::content(self.path(), at, "values", "a group")),
+            None => Err(Error::content(self.path(), at, "values", "nothing")),
         }
     }
 
     fn fail(&self, at: &str) -> impl Fn(hdf5_pure::Error) -> Error {
-        let (path, at) = (self.path.clone(), at.to_owned());
+        let (path, at) = (self.path().to_owned(), at.to_owned());
         move |e| broken(&path, &at, e)
     }
 
@@ -211,11 +217,11 @@ impl PureReader {
     }
 
     fn damaged(&self, at: &str, reason: String) -> Error {
-        Error::Damaged { path: self.path.clone(), slot: at.to_owned(), reason, remedy: REWRITE }
+        Error::Damaged { path: self.path().to_owned(), slot: at.to_owned(), reason, remedy: REWRITE }
     }
 
     fn wrong(&self, at: &str, expected: &str, info: &Info) -> Error {
-        Error::content(&self.path, at, expected, format!("{} of shape {:?}", info.kind, info.shape))
+        Error::content(self.path(), at, expected, format!("{} of shape {:?}", info.kind, info.shape))
     }
 
     /// Reads numbers in parallel windows of whole chunks, straight into place.
@@ -282,9 +288,8 @@ impl PureReader {
         }
         .map_err(&fail)?;
         let superblock = self.file.superblock();
-        let mut heap =
-            Heap::open(&self.path, superblock.base_address.get(), superblock.offset_size, superblock.length_size)
-                .map_err(Error::io(&self.path, "read"))?;
+        let (base, offset, length) = (superblock.base_address.get(), superblock.offset_size, superblock.length_size);
+        let mut heap = Heap::new(Arc::clone(&self.bytes), base, offset, length);
         let size = *size as usize;
         if size == 0 {
             return Err(self.damaged(at, "records of no bytes".to_owned()));
@@ -315,8 +320,8 @@ impl PureReader {
 }
 
 impl super::Reader for PureReader {
-    fn path(&self) -> &Path {
-        &self.path
+    fn input(&self) -> &Input {
+        &self.input
     }
 
     fn leave_out(&self, slot: &str, why: &str) {
@@ -337,7 +342,7 @@ impl super::Reader for PureReader {
         for (slot, why) in self.left_out.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             by_reason.entry(why.clone()).or_default().push(slot.clone());
         }
-        let file = self.path.display();
+        let file = self.path().display();
         for (why, slots) in by_reason {
             let shown = slots.iter().take(SHOWN).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ");
             let more = if slots.len() > SHOWN { format!(" and {} more", slots.len() - SHOWN) } else { String::new() };
@@ -379,7 +384,7 @@ impl super::Reader for PureReader {
                 names.dedup();
                 Ok(names)
             }
-            None => Err(Error::content(&self.path, at, "a group", "something else or nothing")),
+            None => Err(Error::content(self.path(), at, "a group", "something else or nothing")),
         }
     }
 
@@ -457,7 +462,7 @@ impl super::Reader for PureReader {
                     Ok(values.into_iter().map(|v| v as f32).collect())
                 })?;
                 if rounded.into_inner() && !self.quiet {
-                    tracing::warn!(file = %self.path.display(), slot = at, "whole numbers above 2^24 are rounded to f32");
+                    tracing::warn!(file = %self.path().display(), slot = at, "whole numbers above 2^24 are rounded to f32");
                 }
                 Ok(out)
             }
@@ -505,8 +510,19 @@ fn most_of(file: &hdf5_pure::File) -> u64 {
     SMALL.max(file.file_size().saturating_mul(MOST_COMPRESSED))
 }
 
-pub(super) fn is_hdf5(path: &Path) -> Result<bool> {
-    hdf5_pure::is_hdf5(path).map_err(Error::io(path, "read"))
+/// HDF5 looks for its signature at the start of the file, then at 512 bytes and at every power of two after it.
+pub(super) fn is_hdf5(input: &Input) -> Result<bool> {
+    const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+    let bytes = input.open()?;
+    let places = std::iter::once(0).chain((9..).map(|power| 1 << power));
+    for start in places.take_while(|start| start + 8 <= bytes.len()) {
+        let mut found = [0; 8];
+        bytes.read_at(start, &mut found).map_err(Error::io(input.name(), "read"))?;
+        if found == *SIGNATURE {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn clamp(rows: Option<Range<usize>>, all: usize) -> Range<usize> {

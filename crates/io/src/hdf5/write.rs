@@ -74,6 +74,22 @@ impl<'a> PureWriter<'a> {
         }
     }
 
+    /// Writes the file.
+    pub fn finish(self) -> Result<()> {
+        let PureWriter { path, compression, block, root, .. } = self;
+        let plan = Plan { path: &path, compression, block };
+        let (file, later) = plan.lay_out(root)?;
+        file.write(&path).map_err(|e| plan.fail("/", e))?;
+        if later.is_empty() { Ok(()) } else { plan.write_later(later) }
+    }
+
+    /// The bytes of the file, whole.
+    pub fn into_bytes(self) -> Result<Vec<u8>> {
+        let PureWriter { path, compression, root, .. } = self;
+        let plan = Plan { path: &path, compression, block: usize::MAX };
+        plan.lay_out(root)?.0.finish().map_err(|e| plan.fail("/", e))
+    }
+
     fn place(&mut self, at: &str, node: Node<'a>) -> Result<()> {
         if at.is_empty() {
             if let (Node::Group { attrs, .. }, Node::Group { attrs: new, .. }) = (&mut self.root, node) {
@@ -122,13 +138,23 @@ impl<'a> super::Writer<'a> for PureWriter<'a> {
     fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()> {
         self.place(at, Node::Dataset { shape, data, attrs: owned(attrs) })
     }
+}
 
-    fn finish(self) -> Result<()> {
-        let PureWriter { path, compression, block, root, .. } = self;
-        let plan = Plan { path: &path, compression, block };
-        let Node::Group { attrs, children } = root else { return Ok(()) };
+type Later<'a> = (String, Vec<usize>, Data<'a>, Vec<(String, Attr)>);
+
+struct Plan<'p> {
+    path: &'p Path,
+    compression: Option<u32>,
+    block: usize,
+}
+
+impl Plan<'_> {
+    /// The file with everything small in it, and what is written after it.
+    fn lay_out<'a>(&self, root: Node<'a>) -> Result<(FileBuilder, Vec<Later<'a>>)> {
+        let plan = self;
         let mut later = Vec::new();
         let mut file = FileBuilder::new();
+        let Node::Group { attrs, children } = root else { return Ok((file, later)) };
         for (name, value) in &attrs {
             file.set_attr(name, attr_value(value));
         }
@@ -149,23 +175,9 @@ impl<'a> super::Writer<'a> for PureWriter<'a> {
                 }
             }
         }
-        file.write(&path).map_err(|e| plan.fail("/", e))?;
-        if !later.is_empty() {
-            plan.write_later(later)?;
-        }
-        Ok(())
+        Ok((file, later))
     }
-}
 
-type Later<'a> = (String, Vec<usize>, Data<'a>, Vec<(String, Attr)>);
-
-struct Plan<'p> {
-    path: &'p Path,
-    compression: Option<u32>,
-    block: usize,
-}
-
-impl Plan<'_> {
     fn fail(&self, at: &str, error: hdf5_pure::Error) -> Error {
         match error {
             hdf5_pure::Error::Io(source) => Error::Io { path: self.path.to_owned(), action: "write", source },
