@@ -46,7 +46,7 @@ pub enum CellsError {
         /// A gene as the data writes it.
         data_gene: String,
         /// What would find more of them; empty where nothing would.
-        hint: Hint,
+        hint: Box<Hint>,
     },
     /// A gene name stands for more than one gene.
     #[error(
@@ -225,7 +225,7 @@ pub enum CellsError {
         /// Among how many.
         n_stored: usize,
         /// What to do.
-        remedy: Hint,
+        remedy: Box<Hint>,
     },
     /// Too few genes of the model are in the data.
     #[error(
@@ -332,11 +332,10 @@ impl CellsError {
     /// The settings that would help; may be none.
     pub fn settings(&self) -> &[Setting] {
         match self {
-            CellsError::NoPrograms { hint, .. }
-            | CellsError::MissingSlot { hint, .. }
+            CellsError::NoPrograms { hint, .. } | CellsError::NotCounts { remedy: hint, .. } => &hint.settings,
+            CellsError::MissingSlot { hint, .. }
             | CellsError::LowOverlap { hint, .. }
-            | CellsError::AllZero { remedy: hint, .. }
-            | CellsError::NotCounts { remedy: hint, .. } => &hint.settings,
+            | CellsError::AllZero { remedy: hint, .. } => &hint.settings,
             _ => &[],
         }
     }

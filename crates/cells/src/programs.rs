@@ -5,7 +5,7 @@ use std::fmt;
 
 use scgraft_numeric::names::nearest_first;
 
-use crate::{CellsError, Hint, Turned};
+use crate::{CellsError, Turned};
 
 /// The fewest genes a program keeps in the expiMap paper ("more than 12", Lotfollahi et al. 2023, Methods).
 pub const PAPER_MIN_GENES: usize = 13;
@@ -157,7 +157,7 @@ impl GenePrograms {
                 best: out.dropped.iter().max_by_key(|d| d.n_found).map(ToString::to_string).unwrap_or_default(),
                 set_gene: sets.iter().flat_map(|s| &s.genes).next().cloned().unwrap_or_default(),
                 data_gene: genes.first().cloned().unwrap_or_default(),
-                hint: Hint::default(),
+                hint: Box::default(),
             });
         }
         Ok(out)

@@ -95,7 +95,7 @@ fn with_way_out(mut error: CellsError, cells: &Cells, sets: &[GeneSet], options:
         let mut wanted: Vec<String> = sets.iter().flat_map(|set| set.genes.iter().cloned()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        *hint = genes::way_out(&wanted, cells, options);
+        **hint = genes::way_out(&wanted, cells, options);
     }
     error
 }

@@ -138,7 +138,7 @@ fn read(cells: &Cells, source: &ProteinSource) -> Result<(Vec<String>, Dense), C
         let gene = names[first % counts.n_cols].clone();
         let n = counts.values.iter().filter(|v| bad(v)).count();
         let n_stored = counts.values.len();
-        let remedy = Hint::words("give raw protein counts, with no normalisation");
+        let remedy = Box::new(Hint::words("give raw protein counts, with no normalisation"));
         return Err(CellsError::NotCounts { slot, cell, gene, value, n, n_stored, remedy });
     }
     Ok((names, counts))

@@ -84,7 +84,7 @@ pub(super) fn check(
                 value,
                 n,
                 n_stored: expression.nnz(),
-                remedy: remedy(cells, genes, options),
+                remedy: Box::new(remedy(cells, genes, options)),
             });
         }
         (Kind::LogNormalised, (Some(_), _)) if survey.n_negative > 0 => {
