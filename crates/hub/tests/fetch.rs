@@ -79,7 +79,10 @@ fn offline_only_the_cache_is_used() {
     let address = at(&server, "/a/model.scgraft");
     let offline = changed(&folder, |s| s.offline = true);
     let error = offline.fetch(&address, &mut go).unwrap_err();
-    assert!(matches!(error, HubError::Offline { .. }) && error.to_string().contains("run once without"), "{error}");
+    assert!(
+        matches!(error, HubError::Offline { .. }) && error.to_string().contains("run once with the network"),
+        "{error}"
+    );
     hub(&folder).fetch(&address, &mut go).unwrap();
     let asked = server.log().len();
     let fetched = offline.fetch(&address, &mut go).unwrap();

@@ -83,7 +83,12 @@ fn donors_and_classical_tests_stand_beside_the_bayes_factors() {
     let test = ["enrich", "mapped.h5ad", "--groups", "condition", "--versus", "control"];
     let more = ["--donors", "donor", "--paired", "--gene-sets", "programs.gmt", "--tsv", "t.tsv"];
     let run = scgraft(at, &[&test[..], &more].concat()).good();
-    assert!(run.stdout.contains("by donor: 3 and 3 donors") && run.stdout.contains("p CERNO"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("by donor (3 donors with cells on both sides, paired t test)")
+            && run.stdout.contains("p CERNO"),
+        "{}",
+        run.stdout
+    );
     let table = read_table(at.join("t.tsv"), &TableOptions::default()).unwrap();
     let number = |column: &str, i: usize| table.column(column).unwrap().number(i);
     for i in 0..table.len() {

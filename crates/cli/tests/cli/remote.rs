@@ -79,7 +79,7 @@ fn what_cannot_be_fetched_says_why() {
     run(here, &["programs", "hf:lab/atlas", "--offline"]).says(&[
         "hf:lab/atlas",
         "not in the cache",
-        "run once without",
+        "run once with the network",
     ]);
     run(here, &["pull", "atlas.scgraft"]).says(&["addresses are"]);
     run(here, &["programs", &format!("{url}/reference.h5ad")]).says(&[&url, "HDF5"]);
