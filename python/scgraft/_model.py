@@ -489,6 +489,96 @@ class Model:
             raise FileExistsError(f"{path}: the file is there already; give overwrite=True to replace it")
         self._native.save(str(path))
 
+    def export(self, folder: str | Path, *, to: Literal["scvi-tools"] = "scvi-tools") -> str:
+        """Write the model as scvi-tools (1.4, 1.5) loads it.
+
+        Conditions that queries added are batches there. A model that scvi-tools has no equal of is refused.
+
+        Parameters
+        ----------
+        folder
+            A new folder, an empty one, or one with an earlier model of scvi-tools alone.
+        to
+            The package.
+
+        Returns
+        -------
+        The class of scvi-tools: ``scvi.model.<class>.load(folder, adata)`` reads it.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import scgraft as sg
+        >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+        >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+        >>> model.export(tempfile.mkdtemp())
+        'SCVI'
+        """
+        if to != "scvi-tools":
+            raise ScgraftError(f"to={to!r}: models are exported to 'scvi-tools'")
+        return self._native.export(str(folder))[0]
+
+    def bundle(self, columns: str | Sequence[str] = (), adata: AnnData | None = None) -> Model:
+        """The model with the cells that it was trained on: where they lie and what they are called, no counts, no names.
+
+        The command line annotates from such a file alone: ``scgraft annotate atlas.scgraft mapped.h5ad --labels cell_type``.
+
+        Parameters
+        ----------
+        columns
+            Columns of ``obs`` to bring; those of its conditions come along.
+        adata
+            The cells of the reference; those of this session unless told. Their ``obsm["X_scgraft_umap"]`` comes along.
+
+        Examples
+        --------
+        >>> import scgraft as sg
+        >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+        >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+        >>> model.bundle("cell_type").n_reference_cells
+        300
+        """
+        data = self._adata(adata)
+        columns = [columns] if isinstance(columns, str) else [str(c) for c in columns]
+        wanted = list(dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns]))
+        cells = _native.Cells(names(data.obs_names), [])
+        for name in wanted:
+            if name not in data.obs.columns:
+                raise ScgraftError(f"{name!r} is no column of adata.obs; there are: {nearest(name, data.obs.columns)}")
+            cells.set_obs(name, column(data.obs[name]))
+        if LATENT + "_umap" in data.obsm:
+            cells.set_obsm(LATENT + "_umap", np.asarray(data.obsm[LATENT + "_umap"], dtype=np.float32))
+        return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
+
+    @property
+    def n_reference_cells(self) -> int:
+        """How many cells of its reference it brings (:meth:`bundle`)."""
+        return self._native.n_reference_cells
+
+    def card(self, name: str = "model.scgraft", *, at: str = "hf:LAB/NAME", **words: Any) -> str:
+        """The card that goes beside a shared model: what the model says of itself, and what only its authors know.
+
+        Parameters
+        ----------
+        name
+            The name of its file.
+        at
+            The address that it will have.
+        words
+            ``title``, ``summary``, ``authors``, ``licence``, ``data``, ``organism``, ``tissues``, ``metrics`` (by name),
+            ``cite``, ``related``.
+
+        Examples
+        --------
+        >>> import scgraft as sg
+        >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+        >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+        >>> "# Bone marrow" in model.card(title="Bone marrow", authors=["Curie, Marie"], metrics={"accuracy": 0.7})
+        True
+        """
+        words = {**words, "metrics": [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]}
+        return self._native.card(name, at, json.dumps(words))
+
     # What it is.
 
     @property

@@ -189,3 +189,29 @@ def test_what_the_library_tells_is_logged(scvi, sim, caplog):
     with caplog.at_level("WARNING", logger="scgraft"):
         scvi.map(some, max_epochs=1, progress=False)
     assert any("genes" in r.getMessage() for r in caplog.records)
+
+
+def test_a_model_travels(scvi, expimap, sim, tmp_path):
+    mapped = scvi.map(sim.query, batch_key="batch", name="patients", max_epochs=1, progress=False)
+    assert mapped.export(tmp_path / "theirs") == "SCVI"
+    back = sg.import_model(tmp_path / "theirs")
+    assert back.conditions == mapped.conditions and back.grafts == []
+    assert np.array_equal(back.get_latent_representation(sim.query, batch_key="batch"), mapped.get_latent_representation())
+    with pytest.raises(sg.ScgraftError, match="no class there is a expimap"):
+        expimap.export(tmp_path / "none")
+    with pytest.raises(sg.ScgraftError, match="scvi-tools"):
+        scvi.export(tmp_path / "none", to="scanpy")
+
+    whole = scvi.bundle("cell_type", sim.reference)
+    assert (whole.n_reference_cells, scvi.n_reference_cells) == (sim.reference.n_obs, 0)
+    assert whole.reference_hash == scvi.reference_hash
+    whole.save(tmp_path / "whole.scgraft")
+    assert sg.load(tmp_path / "whole.scgraft").n_reference_cells == sim.reference.n_obs
+    assert sim.reference.obs_names[0].encode() not in (tmp_path / "whole.scgraft").read_bytes()
+    with pytest.raises(sg.ScgraftError, match="'cell_type'"):
+        scvi.bundle("cell_typ", sim.reference)
+
+    card = scvi.card(title="Bone marrow", authors=["Curie, Marie"], metrics={"accuracy": 0.7}, licence="CC-BY-4.0")
+    assert "# Bone marrow" in card and "Curie, Marie" in card and "0.7" in card and "reference_1" in card
+    with pytest.raises(sg.ScgraftError, match="author"):
+        scvi.card(author="Curie, Marie")

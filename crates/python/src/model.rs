@@ -13,7 +13,7 @@ use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{Cells, Frame, GeneSet, Prepared};
 use scgraft::decode::{Decode, decode};
 use scgraft::expression::predict;
-use scgraft::hub::{Address, Hub, ImportOptions, Settings};
+use scgraft::hub::{Address, Card, CardWords, Hub, ImportOptions, Settings, export};
 use scgraft::io::{DuplicateSets, GmtOptions};
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
 use scgraft::query::{map_query, prepare_known};
@@ -57,6 +57,22 @@ impl PyModel {
     }
 }
 
+/// What only a model's authors know.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Words {
+    title: Option<String>,
+    summary: Option<String>,
+    authors: Vec<String>,
+    licence: Option<String>,
+    data: Option<String>,
+    organism: Option<String>,
+    tissues: Vec<String>,
+    metrics: Vec<(String, Value)>,
+    cite: Option<String>,
+    related: Vec<String>,
+}
+
 /// Options of a call, as JSON.
 pub fn options<T: for<'d> Deserialize<'d>>(json: &str) -> PyResult<T> {
     serde_json::from_str(json).map_err(|e| refuse(e.to_string()))
@@ -92,6 +108,61 @@ impl PyModel {
     /// Writes the model, whole or not at all.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         briefly(py, || scgraft::save::model(&path, &self.inner))
+    }
+
+    /// Writes it as scvi-tools loads it; its class there and the file.
+    fn export(&self, py: Python<'_>, folder: PathBuf) -> PyResult<(&'static str, PathBuf)> {
+        let written = briefly(py, || {
+            Ok::<_, Error>(export(&self.inner).and_then(|exported| Ok((exported.class, exported.write(&folder)?))))
+        })?;
+        written.map_err(|e| refuse(e.to_string()))
+    }
+
+    /// The model with the cells that it was trained on, without their counts: where they lie, these columns of obs and those
+    /// of its conditions, and a picture where `cells` have one.
+    fn bundle(&self, py: Python<'_>, data: &PyPrepared, cells: &PyCells, columns: Vec<String>) -> PyResult<PyModel> {
+        let cells = cells.get()?;
+        let made = briefly(py, || {
+            let (mut model, mut cells) = (self.inner.duplicate()?, (*cells).clone());
+            slots::put_embedding(&mut cells, &model, &Embedding::of(&model, &data.inner)?, None);
+            scgraft::bundle::bundle(&mut model, &cells, "the cells", &columns)?;
+            Ok::<_, Error>(model)
+        })?;
+        Ok(PyModel::of(made))
+    }
+
+    /// How many cells it brings; none of a model that was saved without.
+    #[getter]
+    fn n_reference_cells(&self) -> usize {
+        self.inner.cells.as_ref().map_or(0, |c| c.n_cells())
+    }
+
+    /// The card that goes beside it, as text with markup: what its file says, and these words of its authors (JSON).
+    fn card(&self, name: &str, at: &str, words: &str) -> PyResult<String> {
+        let w: Words = options(words)?;
+        let words = CardWords {
+            title: w.title,
+            summary: w.summary,
+            authors: w.authors,
+            licence: w.licence,
+            data: w.data,
+            organism: w.organism,
+            tissues: w.tissues,
+            metrics: w
+                .metrics
+                .into_iter()
+                .map(|(what, value)| (what, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+                .collect(),
+            cite: w.cite,
+            related: w.related,
+            reference: None,
+        };
+        let at: Address = at.parse().map_err(|e: scgraft::hub::HubError| refuse(e.to_string()))?;
+        let card = Card::of_model(name, &self.inner, words);
+        Ok(match at {
+            Address::HuggingFace { .. } => card.markdown_with_yaml(&at),
+            _ => card.markdown(&at),
+        })
     }
 
     /// The model with adaptors of its reference.
