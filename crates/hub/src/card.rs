@@ -297,6 +297,12 @@ impl Card {
             None => "None was given; ask the authors before you use it.".to_owned(),
         }));
         out.push(Block::Heading("How to cite".to_owned()));
+        if !words.authors.is_empty() {
+            out.push(Block::Text(format!(
+                "By {}.",
+                words.authors.iter().map(|a| line(a)).collect::<Vec<_>>().join("; ")
+            )));
+        }
         let mut cites: Vec<String> = words.cite.iter().cloned().collect();
         for cite in self.files.iter().flat_map(|f| &f.cites) {
             if !cites.contains(cite) {
