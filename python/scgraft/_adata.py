@@ -298,6 +298,23 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
         out.set_uns({slots.protein_names_key: [str(v) for v in adata.uns[slots.protein_names_key]]})
 
 
+def put_counts(adata: AnnData, genes: Sequence[str], out: _native.Cells) -> None:
+    """Puts what X, the layers and raw hold of these genes; the library takes the first that are counts."""
+    wanted = set(genes)
+    found = [("X", None, adata.X, adata.var), *(("layer", key, adata.layers[key], adata.var) for key in adata.layers)]
+    if adata.raw is not None:
+        found.append(("raw", None, adata.raw.X, adata.raw.var))
+    for slot, layer, x, var in found:
+        there = [name in wanted for name in names(var.index)]
+        if x is None or not any(there):
+            continue
+        try:
+            counts = gather(x, there, layer or slot)
+        except ScgraftError:  # what no model could read holds no counts
+            continue
+        out.set_expression(slot, counts, layer, frame(var) if slot == "raw" else None)
+
+
 NO_COUNTS = "no other slot holds whole numbers either"
 """How the library's error begins its advice where it saw one slot only."""
 

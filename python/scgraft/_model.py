@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, cells, nearest, opened, put, with_remedy
+from ._adata import Slots, cells, nearest, opened, put, put_counts, with_remedy
 from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
 from ._programs import gene_sets
@@ -541,7 +541,8 @@ class Model:
         data = self._adata(adata)
         columns = [columns] if isinstance(columns, str) else [str(c) for c in columns]
         wanted = list(dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns]))
-        cells = _native.Cells(names(data.obs_names), [])
+        cells = _native.Cells(names(data.obs_names), names(data.var_names))
+        put_counts(data, self._native.genes, cells)
         for name in wanted:
             if name not in data.obs.columns:
                 raise ScgraftError(f"{name!r} is no column of adata.obs; there are: {nearest(name, data.obs.columns)}")

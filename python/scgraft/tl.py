@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._adata import Slots, cells, check_names, nearest, opened, put, with_remedy
+from ._adata import Slots, cells, check_names, nearest, opened, put, put_counts, with_remedy
 from ._frames import column, csr_from, dense, frame_from, names, uns_to
 from ._model import LATENT, NOTES, Model, _threads, load
 from ._native import ScgraftError
@@ -164,7 +164,8 @@ def annotate(
         Neighbours of each cell in the reference, and how their weight falls with distance.
     rule
         Which cells are ``Unknown``: ``"novelty"`` (those of a type that the reference does not have, at a share of false
-        alarms), or ``"paper"`` (those whose neighbours disagree by more than ``unknown``).
+        alarms, judged in the embedding and, where both have counts in X, a layer or raw, in their expression), or
+        ``"paper"`` (those whose neighbours disagree by more than ``unknown``).
     false_alarms, unknown
         The thresholds of the rules; giving ``unknown`` chooses ``"paper"``.
     coverage
@@ -217,6 +218,11 @@ def annotate(
     extra = across or [str(c) for c in conditions]
     known = stored(reference, use_rep, obs=list(dict.fromkeys([*needed, *_known(extra, reference)])), what="reference")
     mine = stored(adata, use_rep, obs=list(dict.fromkeys([*_known(extra, adata), *([majority] if majority else [])])))
+    if rule == "novelty":
+        learned = reference.uns.get(NOTES if use_rep == LATENT else use_rep, {})
+        genes = [str(g) for g in learned.get("genes", ())] if isinstance(learned, Mapping) else []
+        put_counts(reference, genes, known)
+        put_counts(adata, genes, mine)
     plan = {
         "labels": labels, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
         "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,

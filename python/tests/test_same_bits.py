@@ -85,3 +85,17 @@ def test_the_same_simulated_cells(tmp_path):
         assert (ours.X != theirs.X).nnz == 0
         assert list(ours.obs["batch"]) == list(theirs.obs["batch"])
     assert sg.read_gmt(tmp_path / "programs.gmt") == sim.programs
+
+
+@NEEDS_CLI
+def test_labels_and_novelty_are_the_command_lines(expimap, sim, tmp_path):
+    expimap.to_adata(sim.reference)
+    sg.tl.map(sim.query, expimap, batch_key="batch", max_epochs=2, progress=False)
+    sim.reference.write_h5ad(tmp_path / "r.h5ad")
+    sim.query.write_h5ad(tmp_path / "q.h5ad")
+    told = cli("annotate", tmp_path / "r.h5ad", tmp_path / "q.h5ad", "--labels", "cell_type")
+    assert "in the expression of" in told.stdout
+    sg.tl.annotate(sim.query, sim.reference)
+    theirs = anndata.read_h5ad(tmp_path / "q.h5ad").obs
+    for name in ("cell_type_pred", "cell_type_novelty", "cell_type_uncertainty"):
+        assert (sim.query.obs[name].astype(theirs[name].dtype).to_numpy() == theirs[name].to_numpy()).all(), name

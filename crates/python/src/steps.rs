@@ -103,6 +103,12 @@ pub fn annotate(
         let known = Placed { name: "reference", cells: &reference, embedding: &known };
         let query = Placed { name: "adata", cells: &cells, embedding: &query };
         let found = scgraft::annotate::annotate(&known, &query, &plan, &mut || teller.goes_on())?;
+        for labels in &found.labels {
+            if labels.novelty.as_ref().is_some_and(|n| n.n_genes == 0) {
+                let name = &labels.transfer.column;
+                tracing::warn!("`{name}`: what is new is judged by the embedding alone, without counts of both");
+            }
+        }
         if found.n_studies < 2 && (plan.novelty.is_some() || plan.coverage.is_some()) {
             tracing::warn!(
                 "the reference is one study{}: what is new, and label sets, are judged by its own cells, which says little \

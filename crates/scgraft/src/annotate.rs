@@ -255,8 +255,13 @@ pub fn annotate(
             if let Some(options) = plan.novelty.as_ref().filter(|_| !one) {
                 goes_on(ask)?;
                 let [own, asked] = &counts;
-                let carried =
-                    carried.iter().find(|l| l.label == labels_of.0 && l.across == across && options.is_usual());
+                let fits = |l: &&Learned| {
+                    l.label == labels_of.0
+                        && l.across == across
+                        && l.types.judges(x.n_cols)
+                        && l.types.n_genes() == genes.len()
+                };
+                let carried = carried.iter().find(|l| options.is_usual() && fits(l));
                 let types = match (carried, own, asked) {
                     (Some(carried), _, Some(_)) => carried.types.clone(),
                     (_, Some(own), Some(_)) => own.learn(&known, rows, options)?,

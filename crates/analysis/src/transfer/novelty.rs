@@ -211,9 +211,27 @@ impl KnownTypes {
         })
     }
 
-    /// Whether the expression of genes is a part of it.
+    /// Genes whose expression is a part of it.
     pub fn n_genes(&self) -> usize {
         self.n_genes
+    }
+
+    /// Whether it judges an embedding of so many dimensions; `false` too of one from a file whose parts do not fit together.
+    pub fn judges(&self, n_dims: usize) -> bool {
+        let (d, g, t) = (self.dims.len(), self.n_genes, self.n_types);
+        let of = |grid: &Grid, rows: usize, columns: Option<usize>| {
+            grid.step.is_finite() && columns.and_then(|c| c.checked_mul(rows)) == Some(grid.values.len())
+        };
+        self.n_dims == n_dims
+            && t > 1
+            && d > 0
+            && self.k > 0
+            && self.dims.iter().all(|&j| j < n_dims)
+            && of(&self.axes, d, Some(d))
+            && of(&self.weights, g, Some(1))
+            && of(&self.centroids, t, d.checked_add(g))
+            && !self.curves.is_empty()
+            && self.curves.iter().all(|c| c.len() == CURVE + 1 && c.iter().all(|v| v.is_finite()))
     }
 
     /// Scores query cells whose batches are `batches`; `counts` has a column for each gene that was learned from, and may say
@@ -654,6 +672,9 @@ mod tests {
         let known = KnownTypes::learn(&reference, Some(&known), &options, &Search::Exact).unwrap();
         let carried: KnownTypes = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
         assert_eq!(carried, known);
+        assert!(carried.judges(6) && !carried.judges(5));
+        assert!(!KnownTypes { dims: vec![99], ..carried.clone() }.judges(6), "a file may say anything");
+        assert!(!KnownTypes { n_genes: usize::MAX, ..carried.clone() }.judges(6));
         let lacking: Vec<bool> = (0..30).map(|g| g == 29).collect();
         let judge = |lacking| {
             carried.judge(&query, ("batch", &batches), Some((&asked, lacking)), 0.05, &Search::Exact).unwrap()
