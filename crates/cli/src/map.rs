@@ -308,7 +308,7 @@ impl Map {
             "new_programs": mapped.new_programs(name),
             "trained": mapped.grafted.report.is_some(),
             "epochs": mapped.grafted.report.as_ref().map(|r| r.epochs),
-            "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch + 1),
+            "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch),
             "trained_values": mapped.grafted.report.as_ref().map(|r| r.n_trainable),
         })
     }

@@ -280,7 +280,7 @@ impl Train {
             self.embed.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
         })?;
         let active = embedding.active.iter().filter(|a| **a).count();
-        summary(out, &report, &model);
+        summary(out, &report);
         out.line(format!(
             "{} cells, {} genes, {active} of {} dimensions active; {}",
             prepared.n_cells(),

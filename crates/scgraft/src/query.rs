@@ -285,7 +285,7 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());
     p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
     if let Some(report) = &mapped.grafted.report {
-        p.insert("query_best_epoch".into(), report.best_epoch.into());
+        p.insert("query_best_epoch".into(), (report.best_epoch as i64 - 1).into());
         if let Ok(config) = serde_json::to_value(&plan.train) {
             p.insert("query_training".into(), config);
         }

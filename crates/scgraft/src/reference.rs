@@ -155,7 +155,7 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
     if let Some(proteins) = plan.prepare.proteins.as_ref().filter(|p| p.obsm != PROTEIN_SLOT) {
         p.insert("protein_slot".into(), proteins.obsm.clone().into());
     }
-    p.insert("best_epoch".into(), report.best_epoch.into());
+    p.insert("best_epoch".into(), (report.best_epoch as i64 - 1).into());
     if let Ok(config) = serde_json::to_value(&plan.train) {
         p.insert("training".into(), config);
     }
