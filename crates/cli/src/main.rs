@@ -45,6 +45,7 @@ mod settings;
 mod simulate;
 mod stop;
 mod train;
+mod trial;
 mod umap;
 
 use std::process::ExitCode;
@@ -145,6 +146,8 @@ enum Command {
     Umap(umap::UmapCommand),
     /// Compare embeddings by integration and mapping metrics
     Evaluate(evaluate::Evaluate),
+    /// Try how a choice matters: train and map again and again, one thing varied
+    Trial(trial::Trial),
     /// List the gene programs of a model, their directions and genes
     Programs(programs::Programs),
     /// Say what a file holds: a model, an adaptor, an h5ad
@@ -217,6 +220,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Cluster(c) => c.run(global, out),
         Command::Umap(c) => c.run(global, out),
         Command::Evaluate(c) => c.run(global, out),
+        Command::Trial(c) => c.run(global, out),
         Command::Programs(c) => c.run(global, out),
         Command::Inspect(c) => c.run(global, out),
         Command::Models(c) => c.run(global, out),
@@ -229,7 +233,67 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
+
+    /// The commands in a text, lines that end in a backslash joined; quotes hold words together.
+    fn commands(text: &str) -> Vec<Vec<String>> {
+        let joined = text.replace("\\\n", " ");
+        let of = |line: &str| {
+            let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+            for c in line.chars() {
+                match (c, quote) {
+                    ('\'' | '"', None) => quote = Some(c),
+                    (c, Some(q)) if c == q => quote = None,
+                    (' ', None) => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
+                    (c, _) => word.push(c),
+                }
+            }
+            words.extend((!word.is_empty()).then_some(word));
+            words
+        };
+        joined.lines().map(str::trim).filter(|l| l.starts_with("scgraft ")).map(of).collect()
+    }
+
+    fn understood(place: &str, words: &[String]) {
+        if let Err(error) = super::Cli::try_parse_from(words)
+            && error.kind() != clap::error::ErrorKind::DisplayHelp
+        {
+            panic!("{place}: {}\n{error}", words.join(" "));
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_command() {
+        fn examples(command: &clap::Command, n: &mut usize) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for words in commands(&text) {
+                understood(command.get_name(), &words);
+                *n += 1;
+            }
+            command.get_subcommands().for_each(|c| examples(c, n));
+        }
+        let mut n = 0;
+        examples(&super::Cli::command(), &mut n);
+        assert!(n > 60, "{n}");
+    }
+
+    #[test]
+    fn every_command_of_the_audit_is_one() {
+        let audit = include_str!("../../../docs/audit.md");
+        let mut n = 0;
+        for (at, part) in audit.split('`').enumerate().filter(|(at, part)| at % 2 == 1 && part.starts_with("scgraft "))
+        {
+            let found = commands(part);
+            assert_eq!(found.len(), 1, "part {at}: {part}");
+            understood("docs/audit.md", &found[0]);
+            n += 1;
+        }
+        assert!(n > 80, "{n}");
+        // The rows are numbered from 1 on, none left out.
+        let numbers: Vec<usize> =
+            audit.lines().filter_map(|l| l.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+        assert_eq!(numbers, (1..=150).collect::<Vec<_>>());
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

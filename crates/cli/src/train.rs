@@ -148,7 +148,7 @@ impl Choice {
         ProgramOptions { case, min_genes: self.min_genes, max_genes: self.max_genes }
     }
 
-    fn genes(&self) -> Result<Genes> {
+    pub fn genes(&self) -> Result<Genes> {
         if let Some(path) = &self.genes_from {
             return Ok(Genes::Listed(read_list(path)?, self.sizes()));
         }

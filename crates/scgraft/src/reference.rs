@@ -115,6 +115,12 @@ pub fn train_reference(
     }
     let conditions = prepared.condition.levels.join(", ");
     tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());
+    if prepared.condition.levels.len() == 1 && start.is_none() {
+        tracing::warn!(
+            "the reference is one condition: it cannot learn how studies differ, and takes queries in less well than one of \
+             several studies"
+        );
+    }
     let entry = find(&plan.model)?;
     if plan.n_free > 0 && !entry.reads(Input::Programs) {
         return Err(Error::NoPrograms { model: entry.name });
