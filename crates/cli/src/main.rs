@@ -18,6 +18,7 @@ mod export;
 mod expression;
 mod files;
 mod fitted;
+mod help;
 mod import;
 mod input;
 mod inspect;
@@ -49,7 +50,7 @@ mod umap;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use output::Output;
 
@@ -173,7 +174,8 @@ impl Global {
 
 /// Parses the command line, runs the subcommand, prints what went wrong.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let global = cli.global.clone();
     output::start_log(&global);
     if global.drop_unreadable {
@@ -229,10 +231,10 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -6,7 +6,7 @@ use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table
 use super::{Run, folder_with, scgraft};
 
 /// A folder with a mapped and annotated query, and reference labels of a second level.
-fn mapped() -> tempfile::TempDir {
+pub(crate) fn mapped() -> tempfile::TempDir {
     let folder = folder_with(&["reference_out.h5ad", "reference.scgraft", "query.h5ad", "programs.gmt"]);
     let at = folder.path();
     let path = at.join("reference_out.h5ad");

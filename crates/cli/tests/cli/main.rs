@@ -18,6 +18,7 @@ mod proteins;
 mod real_data;
 mod remote;
 mod species;
+mod tables;
 mod words;
 mod workflow;
 
