@@ -295,10 +295,11 @@ pub fn put_markers(cells: &mut Cells, genes: &[String], plan: &MarkerPlan, slot:
         ("pvals_adj".to_owned(), numbers(|m| m.p_adjusted)),
         ("logfoldchanges".to_owned(), numbers(|m| m.log2_fold_change)),
     ]);
-    match (&plan.versus, others.columns.first()) {
+    if let (Some(group), Some((_, of_group))) = (&plan.versus, others.columns.first()) {
         // Against one group, its shares stand beside those of the others.
-        (Some(group), Some((_, of_group))) => pts.set(group, of_group.clone()),
-        _ => drop(out.insert("pts_rest".to_owned(), Uns::Frame(others))),
+        pts.set(group, of_group.clone());
+    } else {
+        out.insert("pts_rest".to_owned(), Uns::Frame(others));
     }
     out.insert("pts".to_owned(), Uns::Frame(pts));
     cells.uns.insert(RANKED.to_owned(), Uns::Map(out));

@@ -9,6 +9,7 @@ mod bits;
 mod bundle;
 mod evaluate;
 mod import;
+mod inspect;
 mod killed;
 mod models;
 mod odd_data;
