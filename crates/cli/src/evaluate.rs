@@ -131,7 +131,7 @@ impl Evaluate {
         let found = Evaluated { scores, query: comparison.query_scores(&plan)? };
         show(&comparison, &found, out);
         if let Some(path) = &self.tsv {
-            write_table(path, &found.table())?;
+            write_table(path, &found.file_table())?;
         }
         if let Some(path) = &self.output {
             scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;

@@ -18,6 +18,7 @@ mod export;
 mod expression;
 mod files;
 mod fitted;
+mod help;
 mod import;
 mod input;
 mod inspect;
@@ -50,7 +51,7 @@ mod umap;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use output::Output;
 
@@ -176,7 +177,8 @@ impl Global {
 
 /// Parses the command line, runs the subcommand, prints what went wrong.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let global = cli.global.clone();
     output::start_log(&global);
     if global.drop_unreadable {
@@ -233,70 +235,10 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
-    /// The commands in a text, lines that end in a backslash joined; quotes hold words together.
-    fn commands(text: &str) -> Vec<Vec<String>> {
-        let joined = text.replace("\\\n", " ");
-        let of = |line: &str| {
-            let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-            for c in line.chars() {
-                match (c, quote) {
-                    ('\'' | '"', None) => quote = Some(c),
-                    (c, Some(q)) if c == q => quote = None,
-                    (' ', None) => words.extend((!word.is_empty()).then(|| std::mem::take(&mut word))),
-                    (c, _) => word.push(c),
-                }
-            }
-            words.extend((!word.is_empty()).then_some(word));
-            words
-        };
-        joined.lines().map(str::trim).filter(|l| l.starts_with("scgraft ")).map(of).collect()
-    }
-
-    fn understood(place: &str, words: &[String]) {
-        if let Err(error) = super::Cli::try_parse_from(words)
-            && error.kind() != clap::error::ErrorKind::DisplayHelp
-        {
-            panic!("{place}: {}\n{error}", words.join(" "));
-        }
-    }
-
-    #[test]
-    fn every_example_is_a_command() {
-        fn examples(command: &clap::Command, n: &mut usize) {
-            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            for words in commands(&text) {
-                understood(command.get_name(), &words);
-                *n += 1;
-            }
-            command.get_subcommands().for_each(|c| examples(c, n));
-        }
-        let mut n = 0;
-        examples(&super::Cli::command(), &mut n);
-        assert!(n > 60, "{n}");
-    }
-
-    #[test]
-    fn every_command_of_the_audit_is_one() {
-        let audit = include_str!("../../../docs/audit.md");
-        let mut n = 0;
-        for (at, part) in audit.split('`').enumerate().filter(|(at, part)| at % 2 == 1 && part.starts_with("scgraft "))
-        {
-            let found = commands(part);
-            assert_eq!(found.len(), 1, "part {at}: {part}");
-            understood("docs/audit.md", &found[0]);
-            n += 1;
-        }
-        assert!(n > 80, "{n}");
-        // The rows are numbered from 1 on, none left out.
-        let numbers: Vec<usize> =
-            audit.lines().filter_map(|l| l.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
-        assert_eq!(numbers, (1..=150).collect::<Vec<_>>());
-    }
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

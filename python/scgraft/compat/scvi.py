@@ -1176,7 +1176,7 @@ class EXPIMAP(_Base):
         scores = {}
         for group, rows in table.groupby("group", sort=False, observed=True):
             rows = rows.set_index("program").reindex(wanted)
-            p = rows["p"].fillna(0.5).to_numpy()
+            p = rows["probability"].fillna(0.5).to_numpy()
             scores[str(group)] = {"p_h0": p, "p_h1": 1.0 - p, "bf": rows["log_bayes_factor"].fillna(0.0).to_numpy()}
         target.uns[key_added] = scores
         return scores if adata is not None else None

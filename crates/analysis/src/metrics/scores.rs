@@ -3,7 +3,7 @@
 //! Source: Luecken et al., *Nat Methods* 2022; the metrics are those of Lotfollahi et al., *Nat
 //! Biotechnol* 2022 and *Nat Cell Biol* 2023.
 
-use scgraft_cells::{Coded, Dense};
+use scgraft_cells::{Coded, Dense, Steps};
 
 use super::agreement::best_agreement;
 use super::batch_entropy::batch_entropy;
@@ -294,10 +294,18 @@ pub fn evaluate(
     check(embeddings, batch, cell_types, before, options)?;
     let most = options.lisi_neighbours.max(options.kbet_neighbours).max(options.neighbours + 1);
     let mut columns = Vec::new();
+    let steps = Steps::new("computing metrics", embeddings.len() * METRICS.len());
     for &(name, x) in embeddings {
         let near = options.search.among(x, most.min(x.n_rows), true)?;
         let subject = Subject::new(x, &near.neighbours, (batch, cell_types), before, options);
-        let values: Vec<_> = METRICS.iter().map(|metric| (metric.value)(&subject)).collect();
+        let values: Vec<_> = METRICS
+            .iter()
+            .map(|metric| {
+                let value = (metric.value)(&subject);
+                steps.done();
+                value
+            })
+            .collect();
         columns.push((name, near.recall, values));
     }
     let names = METRICS.map(|m| m.name);

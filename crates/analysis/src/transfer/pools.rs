@@ -1,7 +1,7 @@
 //! Cells with the nearest of their own batch: what they share, in the map and in their expression.
 
 use rayon::prelude::*;
-use scgraft_cells::{Csr, Dense, log1p};
+use scgraft_cells::{Csr, Dense, Steps, log1p};
 
 use crate::error::Result;
 use crate::neighbours::{Neighbours, Search};
@@ -59,7 +59,9 @@ impl Pools {
             genes.iter_mut().for_each(|g| *g = (*g * scale).ln_1p());
             (mean, genes)
         };
+        let steps = Steps::new("pooling cells", rows.len().div_ceil(BLOCK));
         for start in (0..rows.len()).step_by(BLOCK) {
+            steps.done();
             let end = (start + BLOCK).min(rows.len());
             let made: Vec<_> = (start..end).into_par_iter().map(pool).collect();
             for (&i, (mean, genes)) in rows[start..end].iter().zip(made) {

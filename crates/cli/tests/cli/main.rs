@@ -9,6 +9,7 @@ mod bits;
 mod bundle;
 mod evaluate;
 mod import;
+mod inspect;
 mod killed;
 mod models;
 mod odd_data;
@@ -19,6 +20,7 @@ mod real_data;
 mod remote;
 mod species;
 mod trial;
+mod tables;
 mod words;
 mod workflow;
 
