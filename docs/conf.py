@@ -17,7 +17,7 @@ author = "the scgraft authors"
 copyright = "the scgraft authors, BSD-3-Clause"
 version = release = scgraft.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "headers", "messages"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "headers", "checks"]
 exclude_patterns = ["_ext", "_build"]
 nitpicky = True
 
