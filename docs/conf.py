@@ -12,6 +12,9 @@ sys.path.insert(0, str(DOCS / "_ext"))
 if program := os.environ.get("SCGRAFT_CLI"):
     os.environ["PATH"] = os.pathsep.join([str(Path(program).parent), os.environ["PATH"]])
 
+# Of tqdm, in kernels without widgets.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+
 project = "scgraft"
 author = "the scgraft authors"
 copyright = "the scgraft authors, BSD-3-Clause"
@@ -30,6 +33,7 @@ html_theme_options = {
     "home_page_in_toc": True,
     "use_download_button": False,
     "use_fullscreen_button": False,
+    "navbar_persistent": [],
 }
 
 myst_enable_extensions = ["colon_fence", "deflist"]

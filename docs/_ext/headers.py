@@ -65,7 +65,8 @@ def letters(text: str) -> str:
         if high := found["sup"]:
             return f"<sup>{letters(high[1:].strip('{}'))}</sup>"
         word = found["word"]
-        single = len(word.rstrip("\u0304")) == 1 and word not in "ΣNE"
+        article = word == "a" and re.match(r" [a-z]{2}", text[found.end() :])
+        single = len(word.rstrip("\u0304")) == 1 and word not in "ΣNE" and not article
         return f"<i>{word}</i>" if single else word
 
     out, at = [], 0

@@ -82,8 +82,11 @@ fn unknown(part: &str) -> Option<String> {
     if let Some(below) = words.get(1).and_then(|w| sub.find_subcommand(w)) {
         sub = below;
     }
-    let known: Vec<&str> =
-        [&cli, sub].iter().flat_map(|c| c.get_arguments()).flat_map(|a| a.get_long_and_visible_aliases().unwrap_or_default()).collect();
+    let known: Vec<&str> = [&cli, sub]
+        .iter()
+        .flat_map(|c| c.get_arguments())
+        .flat_map(|a| a.get_long_and_visible_aliases().unwrap_or_default())
+        .collect();
     let strange = words.iter().filter_map(|w| w.strip_prefix("--")).map(|w| w.split('=').next().unwrap_or(w));
     strange.filter(|w| !w.is_empty() && *w != "help" && !known.contains(w)).map(|w| format!("no option --{w}")).next()
 }
@@ -134,7 +137,8 @@ fn every_example_in_the_help_is_taken() {
 
 #[test]
 fn wrong_commands_are_found() {
-    let (blocks, inline) = commands("```sh\nscgraft map a.scgraft b.h5ad \\\n   --nonsense -o 'c d' # so\n```\n`scgraft map --sense`");
+    let (blocks, inline) =
+        commands("```sh\nscgraft map a.scgraft b.h5ad \\\n   --nonsense -o 'c d' # so\n```\n`scgraft map --sense`");
     assert_eq!(words(&blocks[0].1), ["map", "a.scgraft", "b.h5ad", "--nonsense", "-o", "c d"]);
     assert!(refused(&blocks[0].1).is_some() && unknown(&inline[0].1).is_some());
     assert!(refused("map a.scgraft b.h5ad -o c.h5ad").is_none() && unknown("map --attach").is_none());

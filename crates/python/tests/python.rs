@@ -6,9 +6,10 @@
 
 mod environments;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use environments::{build, full, pip, plain, program, root, succeed, target, unless_ci};
+use environments::{build, full, pip, program, python, root, succeed, target, unless_ci, wanted, with_packages};
 
 #[test]
 fn the_wheel_installs_and_its_tests_pass() {
@@ -37,3 +38,10 @@ fn the_wheel_installs_and_its_tests_pass() {
 
 /// The largest that a wheel may be.
 const MOST_BYTES: u64 = 60 << 20;
+
+/// An environment with anndata alone.
+fn plain(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let wanted = wanted(root);
+    let anndata = wanted.lines().find(|l| l.starts_with("anndata==")).expect("anndata is in the list");
+    with_packages(&python()?, &target.join("python-tests/plain"), anndata)
+}

@@ -29,7 +29,7 @@ pub(crate) fn target(root: &Path) -> PathBuf {
 }
 
 /// A Python that is new enough.
-fn python() -> Result<PathBuf, String> {
+pub(crate) fn python() -> Result<PathBuf, String> {
     let version = format!("import sys; sys.exit(sys.version_info < {LEAST:?})");
     let fits = |name: &OsStr| {
         let run = Command::new(name).args(["-c", &version]).output();
@@ -68,7 +68,7 @@ fn interpreter(environment: &Path) -> PathBuf {
 }
 
 /// An environment with the packages of a list, made anew when the list changed.
-fn with_packages(python: &Path, environment: &Path, packages: &str) -> Result<PathBuf, String> {
+pub(crate) fn with_packages(python: &Path, environment: &Path, packages: &str) -> Result<PathBuf, String> {
     let own = interpreter(environment);
     let noted = environment.join("packages.txt");
     if own.exists() && std::fs::read_to_string(&noted).is_ok_and(|n| n == packages) {
@@ -90,7 +90,7 @@ fn with_packages(python: &Path, environment: &Path, packages: &str) -> Result<Pa
 }
 
 /// What the tests of the package need.
-fn wanted(root: &Path) -> String {
+pub(crate) fn wanted(root: &Path) -> String {
     std::fs::read_to_string(root.join("python/tests/requirements.txt")).expect("the list of packages is there")
 }
 
@@ -98,13 +98,6 @@ fn wanted(root: &Path) -> String {
 pub(crate) fn full(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let book = std::fs::read_to_string(root.join("docs/requirements.txt")).expect("the list of packages is there");
     with_packages(&python()?, &target.join("python-tests/environment"), &(wanted(root) + &book))
-}
-
-/// An environment with anndata alone.
-pub(crate) fn plain(root: &Path, target: &Path) -> Result<PathBuf, String> {
-    let wanted = wanted(root);
-    let anndata = wanted.lines().find(|l| l.starts_with("anndata==")).expect("anndata is in the list");
-    with_packages(&python()?, &target.join("python-tests/plain"), anndata)
 }
 
 /// Builds the wheel, of what the workspace built already.
