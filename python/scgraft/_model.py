@@ -346,7 +346,7 @@ def import_model(path: str | Path, *, program_names: Sequence[str] | None = None
 
     Returns
     -------
-    The model; what it was is in :attr:`Model.imported`.
+    The model; what it was is in ``Model.imported``.
 
     Raises
     ------
@@ -799,7 +799,7 @@ class Model:
 
         Returns
         -------
-        The model with the graft; its :attr:`Model.adaptor` is what the query added, its
+        The model with the graft; its ``Model.adaptor`` is what the query added, its
         :meth:`Model.get_latent_representation` where the cells lie.
 
         Examples

@@ -11,6 +11,8 @@ mod cluster;
 mod demo;
 mod differential;
 mod direction;
+#[cfg(test)]
+mod documented;
 mod encode;
 mod enrich;
 mod evaluate;
