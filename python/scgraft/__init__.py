@@ -18,11 +18,11 @@ from ._native import ScgraftError, __version__
 from ._settings import settings
 
 if _TYPE_CHECKING:
-    from . import compat, datasets, get, metrics, pl, pp, tl
+    from . import compat, datasets, get, hub, metrics, pl, pp, tl
     from ._model import Adaptor, Model, import_model, load, models, train
     from ._programs import read_gmt
 
-_MODULES = ("compat", "datasets", "get", "metrics", "pl", "pp", "tl")
+_MODULES = ("compat", "datasets", "get", "hub", "metrics", "pl", "pp", "tl")
 _NAMES = {
     "Adaptor": "_model",
     "Model": "_model",
@@ -41,6 +41,7 @@ __all__ = [
     "compat",
     "datasets",
     "get",
+    "hub",
     "import_model",
     "load",
     "metrics",

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._frames import array_from, column, column_from, frame, names, uns_from
+from ._frames import array_from, column, column_from, csr_from, frame, frame_from, names, uns_from
 from ._native import ScgraftError
 from ._settings import settings
 
@@ -50,20 +50,31 @@ def opened(data: Any) -> AnnData:
     return data
 
 
-def of_mudata(mdata: Any) -> AnnData:
-    """The RNA of a MuData, its proteins as ``obsm["protein_expression"]``."""
+def of_mudata(
+    mdata: Any, rna: str | None = None, protein: str | None = None, protein_layer: str | None = None
+) -> AnnData:
+    """The RNA of a MuData, its proteins as ``obsm["protein_expression"]``; modalities by their usual names unless told."""
     import anndata
 
-    rna = next((mdata.mod[k] for k in ("rna", "gex", "RNA") if k in mdata.mod), None)
+    rna = rna or next((k for k in ("rna", "gex", "RNA") if k in mdata.mod), None)
     if rna is None:
         raise ScgraftError(f"mdata: expected a modality 'rna', found {nearest('rna', mdata.mod)}; pass mdata.mod[...]")
-    protein = next((mdata.mod[k] for k in ("prot", "protein", "adt", "proteins") if k in mdata.mod), None)
-    obs = rna.obs.join(mdata.obs[[c for c in mdata.obs.columns if c not in rna.obs.columns]])
-    out = anndata.AnnData(X=rna.X, obs=obs, var=rna.var, layers=dict(rna.layers))
+    protein = protein or next((k for k in ("prot", "protein", "adt", "proteins") if k in mdata.mod), None)
+    of = mdata.mod[rna]
+    obs = of.obs.join(mdata.obs[[c for c in mdata.obs.columns if c not in of.obs.columns]])
+    out = anndata.AnnData(X=of.X, obs=obs, var=of.var, layers=dict(of.layers))
     if protein is not None:
-        values = protein[rna.obs_names].X
+        table = mdata.mod[protein]
+        missing = of.obs_names.difference(table.obs_names)
+        if len(missing):
+            raise ScgraftError(
+                f"mdata: {len(missing)} cells have no proteins, {missing[0]!r} first; keep the cells of both: "
+                "muon.pp.intersect_obs(mdata)"
+            )
+        table = table[of.obs_names]
+        values = table.X if protein_layer is None else table.layers[protein_layer]
         values = values.toarray() if sparse.issparse(values) else np.asarray(values)
-        out.obsm["protein_expression"] = pd.DataFrame(values, index=out.obs_names, columns=protein.var_names)
+        out.obsm["protein_expression"] = pd.DataFrame(values, index=out.obs_names, columns=table.var_names)
     return out
 
 
@@ -109,17 +120,30 @@ def _is_on_disk(x: Any) -> bool:
     return type(x).__module__.split(".")[0] in ("h5py", "zarr") and hasattr(x, "shape")
 
 
-def gather(x: Any, wanted: Sequence[bool], where: str) -> _native.Counts:
+def gather(x: Any, wanted: Sequence[bool], where: str, client: Any = None) -> _native.Counts:
     """The columns wanted of any matrix that an AnnData may hold.
 
-    CSR, CSC and dense arrays in memory are read where they stand; files and Dask arrays a block of cells at a time.
+    CSR, CSC and dense arrays in memory are read where they stand; files and Dask arrays a block of cells at a time, the
+    blocks of a Dask array computed by ``client``, or by Dask's own scheduler.
     """
     counts = _native.Counts(list(wanted), settings.threads)
-    _add(counts, x, where)
+    if client is not None:
+        _check_client(client, x, where)
+    _add(counts, x, where, client)
     return counts
 
 
-def _add(counts: _native.Counts, x: Any, where: str) -> None:
+def _check_client(client: Any, x: Any, where: str) -> None:
+    if not (hasattr(client, "compute") and hasattr(client, "gather")):
+        raise ScgraftError(f"client=: expected a client of dask.distributed, found {type(client).__name__}")
+    if not _is_dask(x):
+        raise ScgraftError(
+            f"client=: a client computes the blocks of a Dask array, and {where} is {describe(x)}; leave client= out "
+            "(training itself runs on the threads of this process)"
+        )
+
+
+def _add(counts: _native.Counts, x: Any, where: str, client: Any = None) -> None:
     if isinstance(x, np.matrix):
         x = np.asarray(x)
     if sparse.issparse(x):
@@ -138,7 +162,8 @@ def _add(counts: _native.Counts, x: Any, where: str) -> None:
         if len(x.chunks[1]) > 1:
             x = x.rechunk({1: -1})
         for i in range(len(x.chunks[0])):
-            _add(counts, x.blocks[i].compute(), where)
+            block = x.blocks[i]
+            _add(counts, block.compute() if client is None else client.gather(client.compute(block)), where)
     elif _is_backed_sparse(x) and x.format == "csc":
         _add(counts, x.to_memory(), where)
     elif _is_backed_sparse(x) or _is_on_disk(x):
@@ -194,6 +219,9 @@ class Slots:
         min_overlap: float | None = None,
         orthologs: str | Path | None = None,
         ortholog_rule: str = "one-to-one",
+        fractions: str | None = None,
+        gene_names: str | Sequence[str] | None = None,
+        client: Any = None,
     ):
         if batch_key is not None and batch_name is not None:
             raise ScgraftError("give batch_key=, a column of obs, or batch_name=, one name for all cells, not both")
@@ -211,6 +239,9 @@ class Slots:
         self.min_overlap = min_overlap
         self.orthologs = None if orthologs is None else str(orthologs)
         self.ortholog_rule = ortholog_rule
+        self.fractions = fractions
+        self.gene_names = gene_names if gene_names is None or isinstance(gene_names, str) else ",".join(gene_names)
+        self.client = client
 
     def options(self, adata: AnnData) -> dict[str, Any]:
         """As the library takes them, of these cells."""
@@ -229,6 +260,8 @@ class Slots:
             "min_overlap": self.min_overlap,
             "orthologs": self.orthologs,
             "ortholog_rule": self.ortholog_rule,
+            "fractions": self.fractions,
+            "gene_names": self.gene_names,
             "counts_elsewhere": counts_elsewhere(adata, self) is not None,
         }
 
@@ -269,11 +302,26 @@ def cells(
             if key == slots.gene_key or adata.var[key].dtype.kind == "O":
                 out.set_var(str(key), column(adata.var[key]))
     genes = names(var.index) if slots.gene_key is None else [str(v) for v in var[slots.gene_key]]
-    counts = gather(x, wanted(genes), where)
-    slot = "raw" if slots.use_raw else "layer" if slots.layer is not None else "X"
-    out.set_expression(slot, counts, slots.layer, frame(var) if slots.use_raw else None)
+    _put(out, gather(x, wanted(genes), where, slots.client), slots, var)
     _proteins(adata, slots, out)
     return out
+
+
+def _put(out: _native.Cells, counts: _native.Counts, slots: Slots, var: pd.DataFrame) -> None:
+    slot = "raw" if slots.use_raw else "layer" if slots.layer is not None else "X"
+    out.set_expression(slot, counts, slots.layer, frame(var) if slots.use_raw else None)
+
+
+def put_expression(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
+    """Puts the whole expression of a slot into cells."""
+    x, var, where = matrix(adata, slots.layer, slots.use_raw)
+    if slots.gene_key is not None:
+        if slots.gene_key not in var.columns:
+            there = nearest(slots.gene_key, var.columns)
+            raise ScgraftError(f"gene_key={slots.gene_key!r}: var has no such column; its columns, nearest first: {there}")
+        if not slots.use_raw:
+            out.set_var(slots.gene_key, column(var[slots.gene_key]))
+    _put(out, gather(x, [True] * len(var), where), slots, var)
 
 
 def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
@@ -349,6 +397,25 @@ def _whole_numbers(x: Any) -> bool:
         return False
     return bool(values.size and np.all(np.isfinite(values)) and np.all(values >= 0) and values.max() > 1
                 and np.all(values == np.round(values)))
+
+
+def whole(parts: dict[str, Any]) -> AnnData:
+    """An AnnData of what the library made."""
+    import anndata
+
+    obs, var = frame_from(parts["obs"]), frame_from(parts["var"])
+    x = None if parts["x"] is None else csr_from(parts["x"])
+    out = anndata.AnnData(X=x, obs=obs, var=var)
+    for name, values in parts["layers"].items():
+        out.layers[name] = csr_from(values)
+    if parts["raw"] is not None:
+        values, var = parts["raw"]
+        out.raw = anndata.AnnData(X=csr_from(values), obs=obs[[]], var=frame_from(var))
+    for name, value in parts["obsm"].items():
+        out.obsm[name] = array_from(value, out.obs_names)
+    for name, value in parts["uns"].items():
+        out.uns[name] = uns_from(value)
+    return out
 
 
 def put(adata: AnnData, written: dict[str, Any]) -> None:

@@ -104,8 +104,13 @@ def train(
     keep_outside_programs: bool = False,
     soft: bool = False,
     n_free_programs: int = 0,
+    only_programs: str | Sequence[str] = (),
+    exclude_programs: str | Sequence[str] = (),
     orthologs: str | Path | None = None,
     ortholog_rule: str = "one-to-one",
+    fractions: Literal["accept", "round", "refuse"] | None = None,
+    gene_names: str | Sequence[str] | None = None,
+    client: Any = None,
     max_epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
@@ -158,6 +163,18 @@ def train(
         Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
         in no program stay; whether gene sets bind softly; programs without gene set to add
         (chosen genes in no program then stay).
+    only_programs, exclude_programs
+        Patterns of the names of gene sets that are taken, and of those that are not; ``*`` stands for any text, ``?`` for
+        any letter.
+    fractions
+        What to do about counts that are not whole, as after a correction: ``"accept"`` them, ``"round"`` or ``"refuse"``
+        them; judged by how they look unless told.
+    gene_names
+        What to look past in names of genes, here and in gene sets: ``"trim"``, ``"strip-prefix"``, ``"symbol"``, ``"id"``,
+        ``"strip-version"``, ``"upper"``, several in their order. The model remembers it.
+    client
+        For Dask arrays: a ``dask.distributed`` client that computes their blocks, one after the other; Dask's own scheduler
+        unless told.
     max_epochs, batch_size, lr, early_stopping, train_size
         The fit; what is left out is the model's own.
     published
@@ -210,6 +227,9 @@ def train(
         continuous=continuous_covariate_keys,
         orthologs=orthologs,
         ortholog_rule=ortholog_rule,
+        fractions=fractions,
+        gene_names=gene_names,
+        client=client,
     )
     known = _native.models()
     entry = next((m for m in known if m["name"] == model), None)
@@ -238,9 +258,13 @@ def train(
         "keep_outside_programs": keep_outside_programs,
         "soft": soft,
         "n_free_programs": int(n_free_programs),
+        "only_programs": _listed(only_programs),
+        "exclude_programs": _listed(exclude_programs),
     }
 
     def wanted(of: list[str]) -> list[bool]:
+        if slots.gene_names is not None:
+            return [True] * len(of)
         if start is not None:
             return _among(of, start._native.genes)
         if genes is not None:
@@ -265,6 +289,10 @@ def train(
     finally:
         epochs.close()
     return Model(native, adata=adata, slots=slots, report=report)
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else [str(n) for n in names]
 
 
 def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
@@ -294,7 +322,8 @@ def _json(options: dict[str, Any]) -> str:
 
 def _fetched(path: str | Path, offline: bool = False) -> str:
     """The file itself, or what an address names."""
-    return str(_native.fetch(str(path), offline) or path)
+    found = _native.fetch(str(path), offline)
+    return str(path) if found is None else found["path"]
 
 
 def load(path: str | Path, *, offline: bool = False) -> Model:
@@ -411,11 +440,28 @@ class Adaptor:
         """The reference that it belongs to."""
         return self._native.reference_hash
 
+    def card(self, name: str = "query.adaptor", *, at: str = "hf:LAB/NAME", **words: Any) -> str:
+        """The card that goes beside a shared adaptor; as :meth:`Model.card`, with ``reference``, its reference's address."""
+        return self._native.card(name, at, _words(words))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (_adaptor, (self._native.to_bytes(),))
 
     def __repr__(self) -> str:
         return f"Adaptor({self.name}: conditions {', '.join(self.conditions)})"
+
+
+WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues", "metrics", "cite", "related", "reference")
+"""What a card says that its file does not know."""
+
+
+def _words(words: dict[str, Any]) -> str:
+    for name in words:
+        if name not in WORDS:
+            raise ScgraftError(f"card: there is no word {name!r}; there are: {nearest(name, WORDS)}")
+    listed = {k: _listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
+    metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
+    return _json({**{k: v for k, v in words.items() if v is not None}, **listed, "metrics": metrics})
 
 
 def _adaptor(data: bytes) -> Adaptor:
@@ -577,8 +623,7 @@ class Model:
         >>> "# Bone marrow" in model.card(title="Bone marrow", authors=["Curie, Marie"], metrics={"accuracy": 0.7})
         True
         """
-        words = {**words, "metrics": [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]}
-        return self._native.card(name, at, json.dumps(words))
+        return self._native.card(name, at, _words(words))
 
     # What it is.
 
@@ -692,7 +737,9 @@ class Model:
                 "direction": p["direction"],
                 "direction_confidence": p["direction_confidence"],
                 "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
+                "entropy": p["entropy"],
                 "stand_in": p["stand_in"],
+                "stands_for": ", ".join(p["stands_for"]),
             }
             for p in found
         ]
@@ -707,6 +754,49 @@ class Model:
                 return table.set_index("gene")
         raise ScgraftError(f"program={program!r}: the model has no such program; there are: "
                            f"{nearest(program, [p['name'] for p in found])}")
+
+    def compare_programs(
+        self, against: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path], *,
+        programs: str | Sequence[str] = (), top: int = 50,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Programs against known gene sets: what a new one is about.
+
+        Parameters
+        ----------
+        against
+            Gene sets, as :func:`train` takes them.
+        programs
+            Which programs; those without gene set (new, free) unless told.
+        top
+            The heaviest genes of a program that are compared.
+
+        Returns
+        -------
+        One row a program and gene set, the most significant overlap first: ``overlap``, ``set_size``, ``fold``,
+        ``jaccard``, ``p``, ``p_adjusted`` of over-representation among the model's genes; ``auroc``,
+        ``cerno_p_adjusted``, ``camera_t``, ``camera_p_adjusted`` of the set among all genes by weight; ``genes`` shared.
+
+        Examples
+        --------
+        >>> import scgraft as sg
+        >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+        >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+        >>> first = model.latent_names[0]
+        >>> model.compare_programs(sim.programs, programs=first, top=10)["gene_set"].iloc[0] == first
+        True
+        """
+        table = self.programs()
+        wanted = _listed(programs) or table.index[(table["set_size"] == 0) & table["active"]].tolist()
+        if not wanted:
+            raise ScgraftError("the model has no active program without gene set; name some: programs=")
+        for name in wanted:
+            if name not in table.index:
+                raise ScgraftError(f"programs={name!r}: the model has no such program; there are: {nearest(name, table.index)}")
+        sets = gene_sets(against, None)
+        found = [frame_from(self._native.resemblances(n, sets, int(top), _threads(None))).reset_index() for n in wanted]
+        for name, rows in zip(wanted, found, strict=True):
+            rows.insert(0, "program", name)
+        return pd.concat(found, ignore_index=True)
 
     # Grafting.
 
@@ -740,6 +830,9 @@ class Model:
         min_overlap: float | None = None,
         orthologs: str | Path | None = None,
         ortholog_rule: str = "one-to-one",
+        fractions: Literal["accept", "round", "refuse"] | None = None,
+        gene_names: str | Sequence[str] | None = None,
+        client: Any = None,
         surgery: Literal["adaptor", "first_layers", "all"] = "adaptor",
         new_programs: int | Mapping[str, Sequence[str]] | str | Path = 0,
         n_free_programs: int = 0,
@@ -780,6 +873,8 @@ class Model:
             For cells, or ``new_programs``, of another species: a table (Ensembl BioMart, HCOP, or two columns of names), and
             which of its pairs count: ``"one-to-one"``, ``"best"`` (each the other's best supported) or ``"all"`` (counts of
             several genes that become one are summed). The model remembers what the genes became.
+        fractions, gene_names, client
+            As in :func:`train`; the model remembers what its query was mapped with.
         min_overlap
             The least share of the model's genes that the query must have, 0 to 1; 0.5 unless told.
         surgery
@@ -830,6 +925,9 @@ class Model:
             min_overlap=min_overlap,
             orthologs=orthologs,
             ortholog_rule=ortholog_rule,
+            fractions=fractions,
+            gene_names=gene_names,
+            client=client,
         )
         if isinstance(new_programs, (int, np.integer)):
             sets, free = [], int(new_programs) + int(n_free_programs)
@@ -1179,7 +1277,10 @@ class Model:
         genes = [*self._native.genes, *self.provenance.get("query_orthologs", ())]
         more = list(self.provenance.get("condition_columns", ()))
         more += [name for name, _ in self._native.covariates] + self._native.continuous
-        return cells(data, slots, lambda of: _among(of, genes) if slots.orthologs is None else [True] * len(of), more)
+        loose = slots.orthologs or slots.gene_names or any(
+            (self.provenance.get(key) or {}).get("gene_names") for key in ("taken", "query_taken")
+        )
+        return cells(data, slots, lambda of: [True] * len(of) if loose else _among(of, genes), more)
 
     def _adata(self, adata: Any) -> AnnData:
         if adata is None:
@@ -1228,23 +1329,63 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        rows = [
-            ("model", self.name),
-            ("genes", f"{len(self._native.genes):,}"),
-            ("latent space", self._what()),
-            ("conditions", ", ".join(self.conditions)),
-        ]
+        native, told = self._native, []
+        told.append(("genes", f"{len(native.genes):,}"))
+        if native.n_programs:
+            active = int(self.programs()["active"].sum())
+            told.append(("gene programs", f"{native.n_programs:,}, {active:,} of them kept by the fit"))
+        else:
+            told.append(("latent dimensions", f"{self.n_latent:,}"))
+        added = set(self.adaptor.conditions) if self.adaptor else set()
+        known = [c for c in self.conditions if c not in added]
+        told.append(("conditions", _few(known)))
+        if added:
+            told.append(("of the query", _few(self.adaptor.conditions)))
         for what, listed in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
             if listed:
-                rows.append((what, ", ".join(listed[:12]) + (f" … ({len(listed)})" if len(listed) > 12 else "")))
-        fit = (self.report or {}).get("fit", self.report)
+                told.append((what, _few(listed)))
+        report = self.report or {}
+        fit = report.get("fit", report)
+        if report.get("genes_missing"):
+            told.append(("genes found", f"{report['genes_found']:,}; {report['genes_missing']:,} missing are taken as 0"))
         if fit:
-            arrived = "arrived" if fit["arrived"] else "not known to have arrived"
-            rows.append(("fit", f"{fit['epochs']} epochs, {fit['steps']} steps, {arrived}"))
-        rows.append(("reference", self.reference_hash))
-        cells_ = "".join(f"<tr><th style='text-align:left'>{html.escape(a)}</th><td style='text-align:left'>"
-                         f"{html.escape(b)}</td></tr>" for a, b in rows)
-        return f"<div><strong>scgraft model</strong><table>{cells_}</table></div>"
+            arrived = "arrived" if fit["arrived"] else "NOT known to have arrived: give it more epochs"
+            told.append(("fit", f"{fit['n_cells']:,} cells, {fit['epochs']} epochs, {fit['steps']:,} steps; {arrived}"))
+        if self.adaptor is not None:
+            told.append(("adaptor", f"{self.adaptor._native.n_values:,} numbers; the reference is as it was, to the bit"))
+        if self.n_reference_cells:
+            told.append(("brings its cells", f"{self.n_reference_cells:,}"))
+        if self.imported:
+            told.append(("imported", f"{self.imported['class']} of {self.imported['package']} {self.imported['version'] or ''}"))
+        told.append(("reference", self.reference_hash[:16]))
+        rows = "".join(
+            "<tr><th style='text-align:left;vertical-align:top;padding-right:1em;font-weight:600'>"
+            f"{html.escape(a)}</th><td style='text-align:left'>{html.escape(b)}</td></tr>"
+            for a, b in told
+        )
+        drawn = _native.picture(None, None, native, None, picture_plan("training", size=(420, 240)), 1)
+        curve = "" if drawn is None else f"<div>{drawn[0].svg()}</div>"
+        what = "mapped query" if self.adaptor is not None or report.get("new_conditions") else "model"
+        return (
+            "<div style='display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start'>"
+            f"<div><strong>scgraft {what}: {html.escape(self.name)}</strong>"
+            f"<table style='margin-top:.4em'>{rows}</table></div>{curve}</div>"
+        )
+
+
+def _few(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def picture_plan(what: str, **given: Any) -> str:
+    """What a picture is asked to show, as the library takes it."""
+    plan: dict[str, Any] = {
+        "what": what, "title": "", "names": [], "color": None, "color_reference": False, "groups": None, "split": None,
+        "group": None, "programs": [], "among": None, "direction": None, "top": None, "labels": None, "truth": None,
+        "renamed": [], "slot": "X", "layer": None, "gene_key": None, "size": None, "seed": 0,
+    }  # fmt: skip
+    return _json({**plan, **given})
 
 
 def _rows_of(indices: Sequence[int], n: int) -> np.ndarray:

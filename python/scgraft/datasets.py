@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._frames import array_from, csr_from, frame_from, uns_from
+from ._adata import whole
 from ._model import _threads
 
 if TYPE_CHECKING:
@@ -81,15 +81,4 @@ def simulate(
         n_reference_batches=n_reference_batches, n_query_batches=n_query_batches, batch_effect=batch_effect, seed=seed,
     )  # fmt: skip
     found = _native.simulate(json.dumps(options), _threads(None))
-    return Simulated(_adata(found["reference"]), _adata(found["query"]), found["gene_sets"], found["truth"])
-
-
-def _adata(parts: dict[str, Any]) -> AnnData:
-    import anndata
-
-    out = anndata.AnnData(X=csr_from(parts["x"]), obs=frame_from(parts["obs"]), var=frame_from(parts["var"]))
-    for name, value in parts["obsm"].items():
-        out.obsm[name] = array_from(value, out.obs_names)
-    for name, value in parts["uns"].items():
-        out.uns[name] = uns_from(value)
-    return out
+    return Simulated(whole(found["reference"]), whole(found["query"]), found["gene_sets"], found["truth"])

@@ -6,17 +6,17 @@ report where there is one (:class:`Svg`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import nearest
-from ._frames import frame
-from ._model import LATENT, Model
+from ._adata import Slots, nearest, put_expression
+from ._frames import column, frame, frame_from
+from ._model import LATENT, Model, _threads, picture_plan
 from ._native import ScgraftError
 from .get import enrich_df, program_scores
 
@@ -24,27 +24,267 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
 
-__all__ = ["Svg", "enrich_svg", "enriched", "evaluate_svg", "history", "history_svg", "program", "programs", "umap"]
+    from .tl import Report
+
+__all__ = ["PICTURES", "Svg", "confusion", "correlation", "draw", "enrich_svg", "enriched", "evaluate_svg", "history",
+           "history_svg", "map", "members", "overlap", "program", "programs", "reliability", "umap", "violin"]  # fmt: skip
+
+PICTURES = {
+    "umap": "cells in the plane: color=, reference=",
+    "scores": "one number of every cell against another: names=[x, y], color=",
+    "violin": "a number by group of cells: names=, groupby=, split=",
+    "heatmap": "means in groups of cells: names= (the programs that tell them apart best), groupby=, split=, top=",
+    "dots": "the same as dots, their size how often a cell of the group is higher than one outside",
+    "bayes": "programs by log Bayes factor, of a test: key=, group=",
+    "training": "losses by epoch: model=",
+    "genes": "the genes of a program by weight: model=, names=, top=",
+    "confusion": "carried-over against given labels: labels=, truth=, label_map=",
+    "sankey": "the same as flows",
+    "reliability": "confidence of carried-over labels against how often they are right",
+    "correlation": "correlation of the scores of programs: programs=, enriched=, direction=",
+    "overlap": "overlap (Jaccard) of the genes of programs: model=, programs=, enriched=, top=",
+    "members": "which genes programs share: model=, programs=, enriched=, top=",
+    "metrics": "the table of scgraft.tl.evaluate: table=",
+}
+"""The drawings of the report, and what each is asked with; :func:`draw` makes them."""
 
 
 class Svg:
-    """A drawing of scgraft's own.
+    """A drawing of scgraft's own; a notebook shows it.
 
     Attributes
     ----------
     svg
         The drawing, as text.
+    table
+        The numbers in it, where they are a table of their own (correlations, overlaps, shared genes).
     """
 
-    def __init__(self, svg: str):
-        self.svg = svg
+    def __init__(self, native: _native.Drawing, table: pd.DataFrame | None = None):
+        self._native = native
+        self.svg = native.svg()
+        self.table = table
 
     def save(self, path: str | Path) -> None:
-        """Write the drawing."""
-        Path(path).write_text(self.svg, encoding="utf-8")
+        """Write the drawing, as what the name ends in: ``.svg`` or ``.png``."""
+        self._native.save(str(path))
 
     def _repr_svg_(self) -> str:
         return self.svg
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else [str(n) for n in names]
+
+
+def _pairs(label_map: Mapping[str, str] | None) -> list[list[str]]:
+    return [[str(a), str(b)] for a, b in dict(label_map or {}).items()]
+
+
+def draw(
+    what: str,
+    adata: AnnData | None = None,
+    *,
+    reference: AnnData | Model | str | Path | None = None,
+    model: Model | None = None,
+    table: pd.DataFrame | None = None,
+    names: str | Sequence[str] = (),
+    color: str | None = None,
+    color_reference: bool = False,
+    groupby: str | None = None,
+    split: str | None = None,
+    programs: str | Sequence[str] = (),
+    enriched: AnnData | None = None,
+    key: str | None = None,
+    group: str | None = None,
+    top: int | None = None,
+    labels: str | None = None,
+    truth: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    direction: Literal["top", "sum", "counts"] | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_key: str | None = None,
+    use_rep: str = LATENT,
+    size: tuple[float, float] | None = None,
+    title: str = "",
+    seed: int = 0,
+) -> Svg:
+    """A picture as the report draws it.
+
+    A name is a column of ``obs``, a program, a gene or a column of ``obsm``; one that is several things is said in full:
+    ``"obs/NAME"``, ``"program/NAME"``, ``"gene/NAME"``, ``"obsm/KEY:COLUMN"``.
+
+    Parameters
+    ----------
+    what
+        One of :data:`PICTURES`.
+    adata, reference
+        Mapped cells, and the reference with its embedding (or a model that brings its cells), which is drawn too.
+    model, table
+        What is drawn, where it is a model or a table.
+    names, color, color_reference, groupby, split
+        What of the cells is shown, coloured by (also the reference's cells, or those grey) and grouped by.
+    programs, enriched
+        Patterns of the names of programs; only those that the test ``key`` of these cells found enriched.
+    key, group
+        The test (the only one, or the last, unless told) and its group.
+    top
+        How many genes or programs.
+    labels, truth, label_map
+        The label that was carried over, the column of the given one, and what given labels are called in the reference.
+    direction
+        How a program's direction is read off its weights.
+    layer, use_raw, gene_key
+        Where the expression of genes stands.
+    use_rep, size, title, seed
+        The embedding, width and height in px, the title, the seed of a picture of cells.
+
+    Returns
+    -------
+    The drawing.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> model.to_adata(sim.reference)
+    >>> drawn = sg.pl.draw("violin", sim.reference, names=model.latent_names[0], groupby="cell_type")
+    >>> drawn.svg[:4]
+    '<svg'
+    """
+    from . import tl
+
+    if what not in PICTURES:
+        raise ScgraftError(f"there is no picture {what!r}; there are: {nearest(what, PICTURES)}")
+    names = _listed(names)
+    needs = [
+        ("adata", adata, ("umap", "scores", "violin", "heatmap", "dots", "bayes", "confusion", "sankey", "reliability",
+                          "correlation")),
+        ("model", model, ("training", "genes", "overlap", "members")), ("table", table, ("metrics",)),
+        ("color", color, ("umap", "scores")), ("groupby", groupby, ("violin", "heatmap", "dots")),
+        ("labels", labels, ("confusion", "sankey", "reliability")), ("names", names, ("scores", "violin", "genes")),
+    ]  # fmt: skip
+    for argument, given, pictures in needs:
+        if what in pictures and (given is None or (argument == "names" and not given)):
+            raise ScgraftError(f"the picture {what!r} needs {argument}= ({PICTURES[what]})")
+    if what == "scores" and len(names) != 2:
+        raise ScgraftError(f"the picture 'scores' needs two names, across and upwards; found {len(names)}")
+    if what == "genes":
+        model.program_genes(names[0])
+    cells = known = None
+    if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
+        others = _others(adata) if what != "correlation" else []
+        cells = tl.stored(adata, use_rep, every=True, obsm=others)
+        if reference is not None:
+            reference = tl._reference(reference)
+            here = hasattr(reference, "obsm")
+            known = tl.of_reference(reference, use_rep, every=True, obsm=_others(reference) if here else ())
+        slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
+        wanted = {n.removeprefix("gene/") for n in [*names, *([color] if color else [])]}
+        for data, into in ((adata, cells), (reference, known)):
+            if into is not None and hasattr(data, "obsm") and _has_genes(data, slots, wanted):
+                put_expression(data, slots, into)
+    elif what in ("confusion", "sankey", "reliability"):
+        cells = _native.Cells([str(n) for n in adata.obs_names], [])
+        for name in adata.obs.columns:
+            cells.set_obs(str(name), column(adata.obs[name]))
+        if f"{labels}_probabilities" in adata.obsm:
+            value = adata.obsm[f"{labels}_probabilities"]
+            if isinstance(value, pd.DataFrame):
+                cells.set_obsm(f"{labels}_probabilities", frame(value))
+    if what == "bayes":
+        table = enrich_df(adata, group, key=key, use_rep=use_rep)
+    among = None
+    if enriched is not None:
+        test = enrich_df(enriched, key=key, use_rep=use_rep, enriched=True)
+        among = sorted(set(test["program"].astype(str)))
+    plan = picture_plan(
+        what, title=title, names=names, color=color, color_reference=color_reference, groups=groupby, split=split,
+        group=group, programs=_listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
+        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size, seed=int(seed),
+    )  # fmt: skip
+    given = None if table is None else frame(table)
+    found = _native.picture(cells, known, None if model is None else model._native, given, plan, _threads(None))
+    if found is None:
+        raise ScgraftError(NOTHING[what])
+    drawing, numbers = found
+    return Svg(drawing, None if numbers is None else frame_from(numbers))
+
+
+NOTHING = {
+    "bayes": "the test has no comparison",
+    "metrics": "no column of the table is a metric; give the table of scgraft.tl.evaluate",
+    "training": "the model has no history: it was not trained here",
+    "confusion": "no cell has both a given label and one that was carried over; name the given ones: truth=",
+    "sankey": "no cell has both a given label and one that was carried over; name the given ones: truth=",
+    "reliability": "no cell has a given label that the reference has too; name them alike: label_map={old: new}",
+}
+"""What it means that there is nothing to draw."""
+
+
+def _others(adata: AnnData) -> list[str]:
+    return [k for k, v in adata.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
+
+
+def _has_genes(adata: AnnData, slots: Slots, names: set[str]) -> bool:
+    var = adata.raw.var if slots.use_raw and adata.raw is not None else adata.var
+    index = var.index if slots.gene_key is None else var.get(slots.gene_key, pd.Index([]))
+    return any(n in set(map(str, index)) for n in names) or slots.use_raw or slots.layer is not None
+
+
+def map(  # noqa: A001
+    adata: AnnData,
+    reference: AnnData | Model | str | Path | None = None,
+    *,
+    color: str | Sequence[str] = (),
+    genes: str | Sequence[str] = (),
+    labels: str | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_key: str | None = None,
+    use_rep: str = LATENT,
+    height: int = 640,
+    title: str = "",
+    seed: int = 0,
+) -> Report:
+    """The cells as an interactive map: zoom, choose cells, colour by columns, programs and genes.
+
+    Parameters
+    ----------
+    adata, reference
+        Mapped cells, and the reference with its embedding (or a model that brings its cells), which is drawn below them.
+        Pictures in ``obsm["X_scgraft_umap"]`` are taken, else made.
+    color, genes
+        Programs and genes to colour by, besides the columns of ``obs``.
+    labels
+        The label that was carried over, whose colours are the same for given and carried-over labels.
+    layer, use_raw, gene_key
+        Where the expression of genes stands.
+    use_rep, height, title, seed
+        The embedding, px in the notebook, the title, the seed of the picture.
+
+    Returns
+    -------
+    The map, which a notebook shows; it can be saved as a page.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
+    >>> model.to_adata(sim.reference)
+    >>> "<canvas" in sg.pl.map(sim.reference, color=model.latent_names[0]).html
+    True
+    """
+    from . import tl
+
+    page = tl.page_of(
+        adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=_listed(genes), title=title,
+        label=labels, truth=None, groups=None, color=_listed(color), direction=None, renamed=[], seed=int(seed), map=True,
+    )  # fmt: skip
+    return tl.Report(page, height)
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -120,6 +360,13 @@ def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
     if color in adata.var_names:
         x = adata[:, color].X
         return pd.Series(np.asarray(x.todense() if hasattr(x, "todense") else x).ravel(), index=adata.obs_names)
+    key, _, name = color.removeprefix("obsm/").partition(":")
+    if name and key in adata.obsm:
+        value = adata.obsm[key]
+        if isinstance(value, pd.DataFrame) and name in value.columns:
+            return value[name]
+        if not isinstance(value, pd.DataFrame) and name.isdigit() and int(name) < value.shape[1]:
+            return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
     raise ScgraftError(f"color={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
                        f"{nearest(color, adata.obs.columns)}")
 
@@ -245,22 +492,194 @@ def history(model: Model, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def violin(
+    adata: AnnData, name: str, groupby: str, *, split: str | None = None, use_rep: str = LATENT, ax: Axes | None = None
+) -> Axes:
+    """A number of every cell by group: outline, and median.
+
+    Parameters
+    ----------
+    name
+        A column of ``obs`` with numbers, a program or a gene.
+    groupby, split
+        Columns of ``obs``: the groups, and what each is split by.
+
+    Returns
+    -------
+    The axes.
+    """
+    values = _values(adata, name, use_rep)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        raise ScgraftError(f"name={name!r}: the column holds groups; give one with numbers, a program or a gene")
+    columns = []
+    for argument, key in (("groupby", groupby), ("split", split)):
+        if key is None:
+            continue
+        if key not in adata.obs.columns:
+            there = nearest(key, adata.obs.columns)
+            raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+        columns.append(adata.obs[key].astype(str).to_numpy())
+    table = pd.DataFrame({"value": np.asarray(values, dtype=float), "group": columns[0]})
+    table["part"] = columns[1] if split else ""
+    table = table[np.isfinite(table["value"])]
+    groups, parts = sorted(set(table["group"])), sorted(set(table["part"]))
+    ax = _axes(ax, (0.5 * len(groups) * len(parts) + 2, 3.5))
+    colors = _palette(adata, split, len(parts)) if split else ["tab:blue"]
+    width = 0.85 / len(parts)
+    for j, (part, color) in enumerate(zip(parts, colors, strict=False)):
+        at = [(i + (j - (len(parts) - 1) / 2) * width, table[(table["group"] == g) & (table["part"] == part)]["value"])
+              for i, g in enumerate(groups)]  # fmt: skip
+        at = [(x, v.to_numpy()) for x, v in at if len(v) > 1]
+        if not at:
+            continue
+        drawn = ax.violinplot([v for _, v in at], [x for x, _ in at], widths=width, showmedians=True, showextrema=False)
+        for body in drawn["bodies"]:
+            body.set(facecolor=color, alpha=0.8)
+        drawn["cmedians"].set(color="black")
+        if split:
+            ax.plot([], [], color=color, lw=6, label=part)
+    ax.set_xticks(range(len(groups)), groups, rotation=90)
+    ax.set(ylabel=name)
+    if split:
+        ax.legend(title=split, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def _matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None) -> Axes:
+    ax = _axes(ax, (0.22 * table.shape[1] + 3.5, 0.22 * table.shape[0] + 2.5))
+    most = float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)) or 1.0
+    limits = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if diverging else {"cmap": "viridis", "vmin": 0, "vmax": most}
+    drawn = ax.imshow(table.to_numpy(), aspect="auto", **limits)
+    ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
+    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=label)
+    return ax
+
+
+def correlation(adata: AnnData, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Correlations of the scores of programs, alike ones together.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``direction``, ``use_rep`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: programs × programs, −1 to 1.
+    """
+    return _matrix(draw("correlation", adata, **asked).table, "correlation", True, ax)
+
+
+def overlap(model: Model, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Overlap (Jaccard) of the genes of programs, alike ones together.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``top`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: programs × programs, 0 to 1.
+    """
+    return _matrix(draw("overlap", model=model, **asked).table, "Jaccard index", False, ax)
+
+
+def members(model: Model, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Which of their heaviest genes programs share.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``top`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: genes × programs, weights over the program's largest.
+    """
+    return _matrix(draw("members", model=model, **asked).table, "weight / largest", True, ax)
+
+
+def _labels(adata: AnnData, labels: str, truth: str | None, label_map: Mapping[str, str] | None) -> tuple[pd.Series, str]:
+    truth = truth or labels
+    for name, remedy in ((f"{labels}_pred", "carry labels over first: scgraft.tl.annotate"), (truth, "name it: truth=")):
+        if name not in adata.obs.columns:
+            there = nearest(name, adata.obs.columns)
+            raise ScgraftError(f"obs has no column {name!r}; {remedy}; its columns, nearest name first: {there}")
+    given = adata.obs[truth].astype(object).where(adata.obs[truth].notna())
+    return given.replace(dict(label_map or {})), truth
+
+
+def confusion(
+    adata: AnnData, labels: str, *, truth: str | None = None, label_map: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Labels that cells came with (rows) against those carried over to them (columns).
+
+    Parameters
+    ----------
+    labels, truth, label_map
+        The label that was carried over, the column of the given one (the same unless told), and what given labels are called
+        in the reference.
+
+    Returns
+    -------
+    The axes: shares of each row's cells; numbers of cells stand in them.
+    """
+    given, truth = _labels(adata, labels, truth, label_map)
+    counts = pd.crosstab(given, adata.obs[f"{labels}_pred"].astype(object))
+    if counts.empty:
+        raise ScgraftError(NOTHING["confusion"])
+    ax = _matrix(counts.div(counts.sum(axis=1), axis=0), "share of the row's cells", False, ax)
+    for i, j in zip(*np.nonzero(counts.to_numpy()), strict=True):
+        share = counts.iat[i, j] / counts.iloc[i].sum()
+        ax.text(j, i, f"{counts.iat[i, j]:,}", ha="center", va="center", fontsize=7, color="white" if share < 0.6 else "black")
+    ax.set(xlabel=f"{labels}, carried over", ylabel=truth)
+    return ax
+
+
+def reliability(
+    adata: AnnData, labels: str, *, truth: str | None = None, label_map: Mapping[str, str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """How often a carried-over label is right, by how sure it is: ten bins of confidence (1 − uncertainty).
+
+    Parameters
+    ----------
+    labels, truth, label_map
+        As for :func:`confusion`; cells whose given label the reference does not have are left out.
+
+    Returns
+    -------
+    The axes.
+    """
+    given, truth = _labels(adata, labels, truth, label_map)
+    best = adata.obs[f"{labels}_best"].astype(object)
+    known = given.isin(set(best.dropna())).to_numpy()
+    if not known.any():
+        raise ScgraftError(NOTHING["reliability"])
+    sure = 1.0 - adata.obs[f"{labels}_uncertainty"].to_numpy(dtype=float)[known]
+    right = (given == best).to_numpy()[known]
+    bins = np.minimum((sure * 10).astype(int), 9)
+    ax = _axes(ax, (4, 4))
+    at = [b for b in range(10) if (bins == b).any()]
+    ax.plot([0, 1], [0, 1], color="grey", lw=0.8, ls=":")
+    ax.plot([sure[bins == b].mean() for b in at], [right[bins == b].mean() for b in at], marker="o")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel=f"share that is {truth}", title=labels)
+    return ax
+
+
 def history_svg(model: Model, title: str = "") -> Svg:
     """The loss and its terms, as the report draws them."""
-    drawn = _native.picture_of_training(model._native, title)
-    if drawn is None:
-        raise ScgraftError("the model has no history: it was not trained here")
-    return Svg(drawn)
+    return draw("training", model=model, title=title)
 
 
 def enrich_svg(adata: AnnData, group: str | None = None, *, key: str | None = None) -> Svg:
     """The Bayes factors of a test's first comparison, as the report draws them."""
-    return Svg(_native.pictures_of_test(frame(enrich_df(adata, group, key=key)))[0])
+    return draw("bayes", adata, group=group, key=key)
 
 
 def evaluate_svg(table: Any) -> Svg:
     """The table of :func:`scgraft.tl.evaluate`, as the report draws it."""
-    drawn = getattr(table, "attrs", {}).get("svg")
-    if drawn is None:
-        raise ScgraftError("expected the table that scgraft.tl.evaluate gave, as it was")
-    return Svg(drawn)
+    return draw("metrics", table=table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._adata import Slots, cells, check_names, nearest, opened, put, put_counts, with_remedy
+from ._adata import Slots, cells, nearest, opened, put, put_counts, put_expression, whole, with_remedy
 from ._frames import column, csr_from, dense, frame_from, names, uns_to
 from ._model import LATENT, NOTES, Model, _threads, load
 from ._native import ScgraftError
@@ -21,7 +22,9 @@ from ._programs import gene_sets
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["annotate", "enrich", "evaluate", "leiden", "louvain", "map", "neighbors", "pca", "rank_genes_groups",
+_log = logging.getLogger("scgraft")
+
+__all__ = ["annotate", "enrich", "evaluate", "join", "leiden", "louvain", "map", "neighbors", "pca", "rank_genes_groups",
            "report", "umap"]  # fmt: skip
 
 
@@ -55,6 +58,33 @@ def stored(
             )
         out.set_obs(str(name), column(adata.obs[name]))
     return out
+
+
+def _reference(reference: AnnData | Model | str | Path) -> AnnData | Model:
+    """A reference as it is given, or what a path or an address names: an h5ad, or a model."""
+    if isinstance(reference, (str, Path)) and Path(reference).suffix not in (".h5ad", ".h5mu"):
+        return load(reference)
+    return reference if isinstance(reference, Model) else opened(reference)
+
+
+def of_reference(
+    reference: AnnData | Model,
+    key: str = LATENT,
+    *,
+    obs: Sequence[str] = (),
+    every: bool = False,
+    obsm: Sequence[str] = (),
+) -> _native.Cells:
+    """The cells of a reference: of an AnnData with its embedding, or those that a model brings."""
+    if not isinstance(reference, Model):
+        return stored(reference, key, obs=obs, every=every, obsm=obsm, what="reference")
+    found = reference._native.reference_cells()
+    if found is None:
+        raise ScgraftError(
+            "reference: the model does not bring its cells; give the AnnData that it was trained on, with its embedding "
+            "(model.to_adata(adata)), or model.bundle(columns)"
+        )
+    return found
 
 
 def _copied(adata: AnnData, copy: bool) -> AnnData:
@@ -130,9 +160,12 @@ def map(
 
 def annotate(
     adata: AnnData,
-    reference: AnnData,
+    reference: AnnData | Model | str | Path,
     *,
     labels: str | Sequence[str] = "cell_type",
+    programs: str | Sequence[str] = (),
+    truth: str | Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
     use_rep: str = LATENT,
     n_neighbors: int = 15,
     kernel: Literal["paper", "compat", "uniform", "gaussian"] = "paper",
@@ -155,9 +188,15 @@ def annotate(
     Parameters
     ----------
     adata, reference
-        The mapped query, and the reference with its embedding (``model.to_adata(reference)``).
+        The mapped query, and the reference with its embedding (``model.to_adata(reference)``), or a model that brings its
+        cells (:meth:`scgraft.Model.bundle`), or the path of either.
     labels
         Columns of the reference's ``obs``.
+    programs
+        Find neighbours by the scores of these programs only; ``*`` stands for any text, ``?`` for any letter.
+    truth, label_map
+        Columns of ``adata.obs`` with labels to compare with, in the order of ``labels`` (those of the same names, where they
+        are), and what labels of the query are called in the reference, old names to new ones: adds ``obs["L_verdict"]``.
     use_rep
         The embedding, an entry of ``obsm`` of both.
     n_neighbors, kernel
@@ -216,18 +255,28 @@ def annotate(
     conditions = notes.get("provenance", {}).get("condition_columns", ()) if isinstance(notes, Mapping) else ()
     needed = [*labels, *numbers, *([calibrate_across] if calibrate_across else [])]
     extra = across or [str(c) for c in conditions]
-    known = stored(reference, use_rep, obs=list(dict.fromkeys([*needed, *_known(extra, reference)])), what="reference")
-    mine = stored(adata, use_rep, obs=list(dict.fromkeys([*_known(extra, adata), *([majority] if majority else [])])))
+    truth = [truth] if isinstance(truth, str) else list(truth)
+    if len(truth) > len(labels):
+        raise ScgraftError(f"truth has {len(truth)} columns, labels {len(labels)}")
+    reference = _reference(reference)
+    here = hasattr(reference, "obsm")
+    known = of_reference(reference, use_rep, obs=list(dict.fromkeys([*needed, *(_known(extra, reference) if here else ())])))
+    compared = [*_known(extra, adata), *([majority] if majority else []), *truth, *_known(labels[len(truth):], adata)]
+    mine = stored(adata, use_rep, obs=list(dict.fromkeys(compared)))
     if rule == "novelty":
-        learned = reference.uns.get(NOTES if use_rep == LATENT else use_rep, {})
+        learned = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
         genes = [str(g) for g in learned.get("genes", ())] if isinstance(learned, Mapping) else []
-        put_counts(reference, genes, known)
+        if here:
+            put_counts(reference, genes, known)
         put_counts(adata, genes, mine)
     plan = {
         "labels": labels, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
         "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,
         "across": across, "nested": bool(nested), "numbers": list(numbers), "calibrate": calibrate,
-        "calibrate_across": calibrate_across, "majority": majority, "seed": int(seed), "approximate": approximate,
+        "calibrate_across": calibrate_across, "majority": majority, "truth": truth,
+        "renamed": [[str(a), str(b)] for a, b in dict(label_map or {}).items()],
+        "programs": [programs] if isinstance(programs, str) else list(programs), "seed": int(seed),
+        "approximate": approximate,
     }  # fmt: skip
     put(adata, _native.annotate(known, mine, json.dumps(plan), _threads(None)))
     return adata if copy else None
@@ -235,10 +284,13 @@ def annotate(
 
 def enrich(
     adata: AnnData,
+    reference: AnnData | Model | str | Sequence[str] | None = None,
     *,
-    groupby: str,
+    groupby: str | None = None,
     groups: Sequence[str] | str | None = None,
-    reference: str | Sequence[str] = "rest",
+    versus: str | Sequence[str] = (),
+    unknown: bool | str = False,
+    n_neighbors: int = 15,
     within: str | None = None,
     use_rep: str = LATENT,
     donor_key: str | None = None,
@@ -248,7 +300,7 @@ def enrich(
     use_raw: bool = False,
     log_normalised: bool = False,
     directed: bool = True,
-    direction: str | None = None,
+    direction: Literal["top", "sum", "counts"] | None = None,
     min_cells: int = 10,
     n_samples: int | None = None,
     published: bool = False,
@@ -256,7 +308,7 @@ def enrich(
     key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
-    """Test which gene programs differ between groups of cells.
+    """Test which gene programs differ between groups of cells, of a query alone or with its reference.
 
     A log Bayes factor above 0 means a higher score in the group, and scores are turned so that higher means that the
     program's genes are up; 2.3 and more counts as enriched. Cells are not replicates: a factor says that the cells differ,
@@ -266,10 +318,19 @@ def enrich(
     ----------
     adata
         Mapped cells, or a reference with its embedding.
-    groupby, groups
-        Column of ``obs`` with the groups, and those to test (all unless told).
     reference
-        What they are compared with: ``"rest"`` (all other cells), or groups by name.
+        The cells of the reference, which then take part: an AnnData with its embedding, or a model that brings its cells
+        (:meth:`scgraft.Model.bundle`). A label L that was carried over is ``L_pred`` in both. (Names of groups are taken as
+        ``versus``, as in scanpy.)
+    groupby, groups
+        Column of ``obs`` with the groups, and those to test (all unless told). With a reference and without ``groupby`` the
+        query is compared with the reference.
+    versus
+        What they are compared with: ``"rest"`` (all other cells), groups by name, with a reference also ``"reference"``, all
+        of its cells.
+    unknown, n_neighbors
+        Instead of groups: the cells that the reference does not know, by this label (``True``: the first that was carried
+        over), against the known cells of the query, or with a reference against so many of its cells nearest to each.
     within
         Test within each level of this column of ``obs``.
     use_rep
@@ -303,40 +364,116 @@ def enrich(
     >>> import scgraft as sg
     >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
     >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=5, progress=False)
+    >>> model.to_adata(sim.reference)
     >>> sg.tl.map(sim.query, model, max_epochs=2, progress=False)
-    >>> sg.tl.enrich(sim.query, groupby="condition", groups="stimulated", reference="control")
+    >>> sg.tl.enrich(sim.query, groupby="condition", groups="stimulated", versus="control")
     >>> sg.get.enrich_df(sim.query).columns[:4].tolist()
     ['group', 'comparison', 'within', 'program']
+    >>> sg.tl.enrich(sim.query, sim.reference)
+    >>> list(sim.query.uns["scgraft"]["tests"])
+    ['condition versus control', 'query versus reference']
     """
     adata = _copied(adata, copy)
-    versus = [reference] if isinstance(reference, str) else [str(r) for r in reference]
+    versus = [versus] if isinstance(versus, str) else [str(v) for v in versus]
+    if isinstance(reference, str) or (isinstance(reference, Sequence) and not hasattr(reference, "obsm")):
+        if versus:
+            raise ScgraftError("reference names groups here, and so does versus; give the groups as versus alone")
+        versus, reference = [reference] if isinstance(reference, str) else [str(r) for r in reference], None
     tested = [groups] if isinstance(groups, str) else [str(g) for g in groups or ()]
-    obs = [c for c in (groupby, within, donor_key) if c is not None]
-    mine = stored(adata, use_rep, obs=obs)
-    levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
-    for g in [*tested, *(v for v in versus if versus != ["rest"])]:
-        if g not in levels:
-            raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, levels)}")
+    if groupby is None and reference is None and not unknown:
+        raise ScgraftError("give groupby=, a column of obs, a reference to compare with, or unknown=True")
+    if unknown and (groupby is not None or tested or versus):
+        raise ScgraftError("unknown: the cells that the reference does not know are the group; leave groupby, groups and "
+                           "versus out")  # fmt: skip
+    # A reference has columns that the query has not, and the other way round.
+    several = reference is not None or bool(unknown)
+    mine = stored(adata, use_rep, obs=() if several else [c for c in (groupby, within, donor_key) if c], every=several)
+    if not several:
+        levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
+        for g in [*tested, *(v for v in versus if versus != ["rest"])]:
+            if g not in levels:
+                raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, levels)}")
+    known = None if reference is None else of_reference(reference, use_rep, every=True)
     sets = gene_sets(programs, adata) if programs is not None else []
-    expression = None
     if sets:
-        wanted = Slots(layer=layer, use_raw=use_raw)
-        expression = cells(adata, wanted, lambda of: [True] * len(of), obs)
-    name = key_added or f"{groupby} versus {','.join(versus)}" + (f" within {within}" if within else "")
+        slots = Slots(layer=layer, use_raw=use_raw)
+        put_expression(adata, slots, mine)
+        if hasattr(reference, "obsm"):
+            put_expression(reference, slots, known)
     from ._settings import settings
 
     plan = {
-        "groups": groupby, "tested": tested, "versus": versus, "within": within, "key": LATENT, "directed": directed,
-        "direction": direction, "min_cells": int(min_cells), "samples": n_samples, "published": published,
-        "seed": settings.seed if seed is None else int(seed), "donors": donor_key, "paired": paired,
-        "slot": "raw" if use_raw else "X", "layer": layer, "gene_key": None, "normalised": log_normalised,
+        "groups": groupby, "tested": tested, "versus": versus, "k": int(n_neighbors), "within": within,
+        "directed": directed, "direction": direction, "min_cells": int(min_cells), "samples": n_samples,
+        "published": published, "seed": settings.seed if seed is None else int(seed), "donors": donor_key, "paired": paired,
+        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
+        "unknown": {"label": None if unknown is True else str(unknown)} if unknown else None,
     }  # fmt: skip
-    written = _native.enrich(mine, expression, sets, json.dumps(plan), _threads(None))
+    table, name = _native.enrich(mine, known, sets, json.dumps(plan), _threads(None))
     notes = adata.uns.setdefault(NOTES if use_rep == LATENT else use_rep, {})
     tests = dict(notes.get("tests", {}))
-    tests[name.replace("/", "_")] = frame_from(written).reset_index(drop=True)
+    tests[(key_added or name).replace("/", "_")] = frame_from(table).reset_index(drop=True)
     notes["tests"] = tests
     return adata if copy else None
+
+
+def join(adata: AnnData, reference: AnnData | Model | str | Path) -> AnnData:
+    """A query and its reference as one AnnData: the cells of the reference, then those of the query.
+
+    ``obs["scgraft_origin"]`` says where a cell is from; columns of ``obs`` of both are kept. A label L that was carried over is
+    ``L_pred`` in both. Of ``X``, the layers and ``raw`` the genes that both have are kept, of ``obsm`` the entries that both
+    have. What cannot be put together (counts and other values, pictures that were made of each by itself) is left out with a
+    warning.
+
+    Parameters
+    ----------
+    adata
+        The mapped query.
+    reference
+        The reference with its embedding, or a model that brings its cells (:meth:`scgraft.Model.bundle`).
+
+    Returns
+    -------
+    Both, a new AnnData.
+
+    Raises
+    ------
+    ScgraftError
+        A query that was mapped onto another model.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
+    >>> model.to_adata(sim.reference)
+    >>> sg.tl.map(sim.query, model, max_epochs=1, progress=False)
+    >>> both = sg.tl.join(sim.query, sim.reference)
+    >>> both.shape, both.obs["scgraft_origin"].value_counts().to_dict()
+    ((400, 1000), {'reference': 300, 'query': 100})
+    """
+    reference = _reference(reference)
+
+    def filled(data: AnnData, cells_: _native.Cells) -> _native.Cells:
+        slots = [(None, False)] if data.X is not None else []
+        slots += [(name, False) for name in data.layers] + ([(None, True)] if data.raw is not None else [])
+        for layer, raw in slots:
+            put_expression(data, Slots(layer=layer, use_raw=raw), cells_)
+        return cells_
+
+    def others(data: AnnData) -> list[str]:
+        # Of numbers alone: tables and sparse matrices are the user's own.
+        return [k for k, v in data.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
+
+    mine = filled(adata, stored(adata, every=True, obsm=others(adata)))
+    if hasattr(reference, "obsm"):
+        known = filled(reference, of_reference(reference, every=True, obsm=others(reference)))
+    else:
+        known = of_reference(reference)
+    parts, left_out = _native.join(known, mine, _threads(None))
+    for slot, reason in left_out:
+        _log.warning("%s is left out: %s", slot, reason)
+    return whole(parts)
 
 
 def neighbors(
@@ -785,10 +922,9 @@ def evaluate(
         "resolutions": [float(r) for r in resolutions], "louvain": algorithm == "louvain", "k": int(n_neighbors),
         "kbet_k": int(kbet_neighbors), "lisi_k": int(lisi_neighbors), "seed": int(seed), "approximate": approximate,
     }  # fmt: skip
-    table, left_out, picture = _native.evaluate(mine, known, json.dumps(plan), _threads(None))
+    table, left_out = _native.evaluate(mine, known, json.dumps(plan), _threads(None))
     out = frame_from(table)
     out.attrs["left_out"] = dict(left_out)
-    out.attrs["svg"] = picture
     return out
 
 
@@ -796,12 +932,18 @@ def report(
     adata: AnnData,
     path: str | Path | None = None,
     *,
-    reference: AnnData | None = None,
+    reference: AnnData | Model | str | Path | None = None,
     model: Model | None = None,
     labels: str | None = None,
     truth: str | None = None,
     groupby: str | None = None,
     color: Sequence[str] = (),
+    genes: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_key: str | None = None,
+    direction: Literal["top", "sum", "counts"] | None = None,
     metrics: pd.DataFrame | None = None,
     use_rep: str = LATENT,
     title: str = "Mapped cells",
@@ -818,6 +960,12 @@ def report(
     labels, truth, groupby, color
         The label that was carried over, the column with the true one, the groups that programs are shown for, programs to
         colour by.
+    genes, layer, use_raw, gene_key
+        Genes to colour by, and where their expression and their names stand.
+    label_map
+        What labels of the query are called in the reference, old names to new ones.
+    direction
+        How a program's direction is read off its weights: ``"top"``, ``"sum"`` or ``"counts"``.
     metrics
         The table of :func:`evaluate`.
     use_rep, title, seed
@@ -838,20 +986,48 @@ def report(
     >>> page.html[:15].lower()
     '<!doctype html>'
     """
-    pictures = [k for k in ("X_scgraft_umap",) if k in adata.obsm]
-    mine = stored(adata, use_rep, every=True, obsm=pictures)
-    known = None if reference is None else stored(reference, use_rep, every=True,
-                                                  obsm=[k for k in pictures if k in reference.obsm], what="reference")
-    from ._frames import frame
-
-    plan = {"title": title, "key": LATENT, "label": labels, "truth": truth, "groups": groupby, "color": list(color),
-            "seed": int(seed)}  # fmt: skip
-    page = _native.report(mine, known, None if model is None else model._native,
-                          None if metrics is None else frame(metrics), json.dumps(plan), _threads(None))  # fmt: skip
+    page = page_of(
+        adata, reference, model=model, metrics=metrics, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key,
+        genes=genes, title=title, label=labels, truth=truth, groups=groupby, color=list(color), direction=direction,
+        renamed=[[str(a), str(b)] for a, b in dict(label_map or {}).items()], seed=int(seed), map=False,
+    )  # fmt: skip
     out = Report(page)
     if path is not None:
         out.save(path)
     return out
+
+
+def page_of(
+    adata: AnnData,
+    reference: AnnData | Model | str | Path | None,
+    *,
+    model: Model | None = None,
+    metrics: pd.DataFrame | None = None,
+    use_rep: str = LATENT,
+    layer: str | None = None,
+    use_raw: bool = False,
+    gene_key: str | None = None,
+    genes: Sequence[str] = (),
+    **plan: Any,
+) -> str:
+    """The report's page, or its map alone, as text."""
+    from ._frames import frame
+
+    mine = stored(adata, use_rep, every=True, obsm=[k for k in ("X_scgraft_umap",) if k in adata.obsm])
+    known = None
+    if reference is not None:
+        reference = _reference(reference)
+        drawn = [k for k in ("X_scgraft_umap",) if hasattr(reference, "obsm") and k in reference.obsm]
+        known = of_reference(reference, use_rep, every=True, obsm=drawn)
+    if genes:
+        slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
+        put_expression(adata, slots, mine)
+        if hasattr(reference, "obsm"):
+            put_expression(reference, slots, known)
+    asked = {**plan, "key": LATENT, "genes": [str(g) for g in genes], "slot": "raw" if use_raw else "X", "layer": layer,
+             "gene_key": gene_key}  # fmt: skip
+    return _native.report(mine, known, None if model is None else model._native,
+                          None if metrics is None else frame(metrics), json.dumps(asked), _threads(None))  # fmt: skip
 
 
 class Report:
@@ -863,8 +1039,8 @@ class Report:
         The page, whole: it needs no other file.
     """
 
-    def __init__(self, page: str):
-        self.html = page
+    def __init__(self, page: str, height: int = 720):
+        self.html, self.height = page, int(height)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
@@ -873,4 +1049,4 @@ class Report:
     def _repr_html_(self) -> str:
         import html
 
-        return f'<iframe srcdoc="{html.escape(self.html)}" width="100%" height="720" style="border:0"></iframe>'
+        return f'<iframe srcdoc="{html.escape(self.html)}" width="100%" height="{self.height}" style="border:0"></iframe>'

@@ -7,12 +7,10 @@ use clap::Args;
 use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
 use scgraft::annotate::Placed;
-use scgraft::cells::{Cells, Slot};
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
 use scgraft::io::{GmtOptions, read_gmt, together, write_table};
-use scgraft::join::{Joined, KNOWLEDGE, KNOWN, NEAREST, NOT_KNOWN, ORIGIN, QUERY, REFERENCE, against_known, join};
-use scgraft::page::carried_over;
-use scgraft::{Embedding, slots};
+use scgraft::join::{Compared, Comparing, Joined, join};
+use scgraft::slots;
 use serde_json::{Value, json};
 
 use super::beside::Beside;
@@ -126,15 +124,6 @@ pub(crate) struct Enrich {
     pub no_update: bool,
 }
 
-/// What the options ask for.
-struct Asked {
-    groups: String,
-    group: Vec<String>,
-    versus: Vec<String>,
-    /// The cells compared, where they are not all.
-    some: Option<(Cells, Embedding)>,
-}
-
 impl Enrich {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.mapped)?;
@@ -148,7 +137,7 @@ impl Enrich {
         let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| file.clone())?;
         let query = Placed { name: &file, cells: &cells, embedding: &embedding };
         let mut joined = self.reference.as_deref().map(|path| self.joined(path, &query)).transpose()?;
-        let asked = self.asked(&query, joined.as_mut())?;
+        let asked = self.comparing().of(&query, joined.as_mut(), &Search::Exact)?;
         let (tested, embedding) = match (&asked.some, &joined) {
             (Some((cells, embedding)), _) => (cells, embedding),
             (None, Some(joined)) => (&joined.cells, &joined.embedding),
@@ -219,49 +208,25 @@ impl Enrich {
                  with the mapped model, which has them"
             );
         }
-        if !self.beside.gene_sets.is_empty() && !Slot::all(&joined.cells).contains(&slot) {
-            let why = joined.left_out.iter().find(|(left, _)| left.contains(&slot.to_string()));
-            let why = why.map_or_else(|| format!("{name} does not have it"), |(_, reason)| reason.clone());
-            bail!("--gene-sets needs the expression of both files, and {slot} is not there: {why}");
+        if !self.beside.gene_sets.is_empty() {
+            joined.has(&slot).context("--gene-sets")?;
         }
         Ok(joined)
     }
 
-    /// What is compared: columns and levels that the options stand for, and the cells of it where they are not all.
-    fn asked(&self, query: &Placed<'_>, joined: Option<&mut Joined>) -> Result<Asked> {
-        if let Some(label) = &self.unknown {
-            let label = match label.as_str() {
-                "" => carried_over(query.cells).with_context(|| {
-                    format!("{}: no labels were carried over; run `scgraft annotate` first", query.name)
-                })?,
-                label => label.to_owned(),
-            };
-            let joined = joined.as_deref();
-            let (rows, column) = against_known(query, &label, joined, (self.k, &Search::Exact))?;
-            let (all, embedding) = joined.map_or((query.cells, query.embedding), |j| (&j.cells, &j.embedding));
-            let mut cells = all.select_cells(&rows);
-            cells.obs.set(KNOWLEDGE, column);
-            let other = if joined.is_some() { NEAREST } else { KNOWN };
-            let [group, versus] = [NOT_KNOWN, other].map(|name| vec![name.to_owned()]);
-            let some = Some((cells, embedding.select_cells(&rows)));
-            return Ok(Asked { groups: KNOWLEDGE.to_owned(), group, versus, some });
+    /// What the options ask for.
+    fn comparing(&self) -> Comparing {
+        Comparing {
+            groups: self.groups.clone(),
+            group: self.group.clone(),
+            versus: self.versus.clone(),
+            within: self.within.clone(),
+            unknown: self.unknown.clone().map(|label| Some(label).filter(|l| !l.is_empty())),
+            k: self.k,
         }
-        let alone = self.groups.is_none();
-        let groups = self.groups.clone().unwrap_or_else(|| ORIGIN.to_owned());
-        let word = if alone { REFERENCE } else { "rest" };
-        let versus = if self.versus.is_empty() { vec![word.to_owned()] } else { self.versus.clone() };
-        if let Some(joined) = joined {
-            if versus.iter().chain(&self.group).any(|name| name == REFERENCE) {
-                joined.reference_as_group(query.name, &groups)?;
-            }
-            for column in [&groups].into_iter().chain(&self.within) {
-                joined.takes_part(query.name, column)?;
-            }
-        }
-        Ok(Asked { groups, group: self.group.clone(), versus, some: None })
     }
 
-    fn plan(&self, global: &Global, asked: &Asked) -> Result<EnrichPlan> {
+    fn plan(&self, global: &Global, asked: &Compared) -> Result<EnrichPlan> {
         let comparison = match &asked.versus[..] {
             [rest] if rest == "rest" => Comparison::Rest,
             names if names.iter().any(|n| n == "rest") => bail!("--versus: either `rest` or names of groups"),
@@ -281,16 +246,8 @@ impl Enrich {
         Ok(EnrichPlan { groups, within, test, undirected, donors: self.beside.donors() })
     }
 
-    fn test_name(&self, asked: &Asked) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let within = self.within.as_ref().map(|w| format!(" within {w}")).unwrap_or_default();
-            let groups = match asked.groups.as_str() {
-                ORIGIN => QUERY,
-                KNOWLEDGE => NOT_KNOWN,
-                column => column,
-            };
-            format!("{groups} versus {}{within}", asked.versus.join(","))
-        })
+    fn test_name(&self, asked: &Compared) -> String {
+        self.name.clone().unwrap_or_else(|| asked.name(self.within.as_deref()))
     }
 
     /// The leading programs of all comparisons, one row each: in how many of them it is higher and lower, and its log Bayes

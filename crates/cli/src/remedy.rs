@@ -40,6 +40,7 @@ pub(crate) fn remedy(error: &Error) -> String {
         Error::ReferenceLacks { .. } => {
             "; compare with all of its cells (--versus reference), or leave --reference out".to_owned()
         }
+        Error::NotAnnotated { .. } => "; run `scgraft annotate` first".to_owned(),
         Error::OtherReference { .. } => "; map the query onto that model with `scgraft map`".to_owned(),
         Error::TwoScales { .. } => "; choose a slot that holds the same in both (--layer, --raw)".to_owned(),
         Error::Of { source, .. } => remedy(source),

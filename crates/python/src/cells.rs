@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use scgraft::annotate::Placed;
 use scgraft::cells::{Array, Cells, Frame, GeneSet, Matrix, Raw, Role, SimulateOptions, TrueProgram};
+use scgraft::slots;
 use serde_json::json;
 
 use crate::counts::Counts;
@@ -171,6 +173,24 @@ pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<Py
     out.into_py_any(py)
 }
 
+/// A query and its reference as one: the parts of an AnnData, and which slots of both were left out and why.
+#[pyfunction]
+pub fn join(
+    py: Python<'_>,
+    reference: &PyCells,
+    cells: &PyCells,
+    threads: usize,
+) -> PyResult<(Py<PyAny>, Vec<(String, String)>)> {
+    let (reference, cells) = (reference.get()?, cells.get()?);
+    let joined = run(py, threads, None, move |_| {
+        let [known, query] = [&reference, &cells].map(|c| slots::embedding(c, slots::LATENT));
+        let (known, query) = (known?, query?);
+        let known = Placed { name: "reference", cells: &reference, embedding: &known };
+        scgraft::join::join(&known, &Placed { name: "adata", cells: &cells, embedding: &query })
+    })?;
+    Ok((whole(py, joined.cells)?, joined.left_out))
+}
+
 /// Sizes of a simulation.
 #[derive(serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -235,12 +255,18 @@ fn program(p: &TrueProgram, genes: &[String]) -> serde_json::Value {
 /// Cells as the parts of an AnnData.
 fn whole(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
     let out = PyDict::new(py);
-    let x = match cells.x {
-        Some(Matrix::Sparse(m)) => m,
-        Some(Matrix::Dense(m)) => m.to_csr(),
-        None => return Err(refuse("cells without a matrix")),
+    let sparse = |m: Matrix| match m {
+        Matrix::Sparse(m) => csr_out(py, m),
+        Matrix::Dense(m) => csr_out(py, m.to_csr()),
     };
-    out.set_item("x", csr_out(py, x)?)?;
+    out.set_item("x", cells.x.map(sparse).transpose()?)?;
+    let layers = PyDict::new(py);
+    for (name, values) in cells.layers {
+        layers.set_item(name, sparse(values)?)?;
+    }
+    out.set_item("layers", layers)?;
+    let raw = cells.raw.map(|raw| Ok::<_, PyErr>((sparse(raw.x)?, frame_out(py, raw.var)?))).transpose()?;
+    out.set_item("raw", raw)?;
     out.set_item("obs", frame_out(py, cells.obs)?)?;
     out.set_item("var", frame_out(py, cells.var)?)?;
     let obsm = PyDict::new(py);

@@ -3,8 +3,10 @@
 
 mod cells;
 mod counts;
+mod drawing;
 mod error;
 mod frame;
+mod hub;
 mod json;
 mod log;
 mod model;
@@ -23,19 +25,21 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use super::cells::{PyCells, simulate};
+    use super::cells::{PyCells, join, simulate};
     #[pymodule_export]
     use super::counts::{Counts, address};
     #[pymodule_export]
-    use super::model::{
-        PyAdaptor, PyModel, PyPrepared, fetch, import_model, map_cells, models, prepare, read_gmt, train,
-    };
+    use super::drawing::{Drawing, picture};
+    #[pymodule_export]
+    use super::hub::{copied, fetch, listing, push};
+    #[pymodule_export]
+    use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, map_cells, models, prepare, read_gmt, train};
     #[pymodule_export]
     use super::steps::{annotate, differential, enrich, markers};
     #[pymodule_export]
     use super::tools::{
-        agreements, clusters, components, evaluate, instruction_set, neighbours, picture_of_training, pictures_of_test,
-        report, scores, silhouettes, umap, variable_genes,
+        agreements, clusters, components, evaluate, instruction_set, neighbours, report, scores, silhouettes, umap,
+        variable_genes,
     };
 
     #[pymodule_init]

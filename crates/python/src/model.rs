@@ -10,12 +10,13 @@ use pyo3::exceptions::PyFileNotFoundError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use scgraft::analysis::programs::DirectionMethod;
-use scgraft::cells::{Cells, Frame, GeneSet, Prepared};
+use scgraft::cells::{Cells, Column, Frame, GeneSet, Prepared, choose_sets};
 use scgraft::decode::{Decode, decode};
 use scgraft::expression::predict;
-use scgraft::hub::{Address, Card, CardWords, Hub, ImportOptions, Settings, export};
+use scgraft::hub::{Card, ImportOptions, export};
 use scgraft::io::{DuplicateSets, GmtOptions};
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
+use scgraft::programs::{Resemblance, resemblances};
 use scgraft::query::{map_query, prepare_known};
 use scgraft::reference::train_reference;
 use scgraft::train::{FitReport, TrainConfig};
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use crate::cells::{PyCells, written};
 use crate::error::{raise, refuse};
 use crate::frame::frame_out;
+use crate::hub;
 use crate::json::to_python;
 use crate::plan::{Data, MapOptions, TrainOptions};
 use crate::run::{Checkpoints, briefly, run};
@@ -55,22 +57,6 @@ impl PyModel {
     fn of(model: Model) -> Self {
         PyModel { inner: Arc::new(model) }
     }
-}
-
-/// What only a model's authors know.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Words {
-    title: Option<String>,
-    summary: Option<String>,
-    authors: Vec<String>,
-    licence: Option<String>,
-    data: Option<String>,
-    organism: Option<String>,
-    tissues: Vec<String>,
-    metrics: Vec<(String, Value)>,
-    cite: Option<String>,
-    related: Vec<String>,
 }
 
 /// Options of a call, as JSON.
@@ -139,30 +125,51 @@ impl PyModel {
 
     /// The card that goes beside it, as text with markup: what its file says, and these words of its authors (JSON).
     fn card(&self, name: &str, at: &str, words: &str) -> PyResult<String> {
-        let w: Words = options(words)?;
-        let words = CardWords {
-            title: w.title,
-            summary: w.summary,
-            authors: w.authors,
-            licence: w.licence,
-            data: w.data,
-            organism: w.organism,
-            tissues: w.tissues,
-            metrics: w
-                .metrics
-                .into_iter()
-                .map(|(what, value)| (what, value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-                .collect(),
-            cite: w.cite,
-            related: w.related,
-            reference: None,
+        hub::card_text(&Card::of_model(name, &self.inner, hub::words(words)?), at)
+    }
+
+    /// The cells that it brings, as those of a reference with its embedding; None of a model that brings none.
+    fn reference_cells(&self, py: Python<'_>) -> PyResult<Option<PyCells>> {
+        let found = briefly(py, || scgraft::bundle::unbundle(&self.inner))?;
+        Ok(found.map(|(cells, _)| PyCells::of(cells)))
+    }
+
+    /// The `top` heaviest genes of a program against gene sets, a table.
+    fn resemblances(
+        &self,
+        py: Python<'_>,
+        program: &str,
+        sets: Vec<(String, Vec<String>)>,
+        top: usize,
+        threads: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let (model, sets, name) = (self.inner.clone(), gene_sets(sets), program.to_owned());
+        let found = run(py, threads, None, move |_| {
+            let all = scgraft::programs::programs(&model, &[])?.unwrap_or_default();
+            let Some(program) = all.iter().find(|p| p.name == name) else { return Ok(Vec::new()) };
+            resemblances(&model, program, &sets, top)
+        })?;
+        let mut table = Frame::new(found.iter().map(|r| r.set.clone()).collect());
+        table.index_name = Some("gene_set".into());
+        let whole = |of: &dyn Fn(&Resemblance) -> usize| {
+            Column::Integer(found.iter().map(|r| i64::try_from(of(r)).ok()).collect())
         };
-        let at: Address = at.parse().map_err(|e: scgraft::hub::HubError| refuse(e.to_string()))?;
-        let card = Card::of_model(name, &self.inner, words);
-        Ok(match at {
-            Address::HuggingFace { .. } => card.markdown_with_yaml(&at),
-            _ => card.markdown(&at),
-        })
+        let real = |of: &dyn Fn(&Resemblance) -> f64| Column::Real(found.iter().map(of).collect());
+        let columns = [
+            ("overlap", whole(&|r| r.genes.len())),
+            ("set_size", whole(&|r| r.overlap.set_size)),
+            ("fold", real(&|r| r.overlap.fold)),
+            ("jaccard", real(&|r| r.overlap.jaccard)),
+            ("p", real(&|r| r.overlap.p_value)),
+            ("p_adjusted", real(&|r| r.overlap.p_adjusted)),
+            ("auroc", real(&|r| r.rank.auroc)),
+            ("cerno_p_adjusted", real(&|r| r.rank.cerno_p_adjusted)),
+            ("camera_t", real(&|r| r.rank.camera_t)),
+            ("camera_p_adjusted", real(&|r| r.rank.camera_p_adjusted)),
+            ("genes", Column::Text(found.iter().map(|r| Some(r.genes.join(" "))).collect())),
+        ];
+        columns.into_iter().for_each(|(name, column)| table.set(name, column));
+        frame_out(py, table)
     }
 
     /// The model with adaptors of its reference.
@@ -300,6 +307,8 @@ impl PyModel {
             d.set_item("genes", genes)?;
             d.set_item("stand_in", p.stand_in.as_ref().map(|s| s.0.clone()))?;
             d.set_item("stands_for", &p.stands_for)?;
+            d.set_item("entropy", p.entropy)?;
+            d.set_item("switched_off", p.switched_off)?;
             list.append(d)?;
         }
         Ok(Some(list.into_py_any(py)?))
@@ -431,6 +440,11 @@ impl PyAdaptor {
     /// Writes the adaptor, whole or not at all.
     fn save(&self, path: PathBuf) -> PyResult<()> {
         scgraft::save::adaptor(path, &self.inner).map_err(raise)
+    }
+
+    /// The card that goes beside it; see the model's.
+    fn card(&self, name: &str, at: &str, words: &str) -> PyResult<String> {
+        hub::card_text(&Card::of_adaptor(name, &self.inner, hub::words(words)?), at)
     }
 
     /// The name of the graft.
@@ -572,6 +586,7 @@ pub fn train(
 ) -> PyResult<(PyModel, Py<PyAny>)> {
     let asked: TrainOptions = self::options(options)?;
     let (cells, sets, start) = (cells.get()?, gene_sets(sets), start.map(|s| s.inner.clone()));
+    let sets = choose_sets(sets, &asked.only_programs, &asked.exclude_programs).map_err(raise)?;
     let plan = asked.plan(cells.n_cells(), start.as_deref()).map_err(refuse)?;
     passes(callback, &plan.train)?;
     let kept = checkpoints(checkpoint)?;
@@ -691,21 +706,4 @@ pub fn models(py: Python<'_>) -> PyResult<Py<PyAny>> {
         })
         .collect();
     to_python(py, &Value::Array(all))
-}
-
-/// The file that an address names, fetched (or kept from an earlier time); None for what is no address. `offline` looks among
-/// the kept ones alone.
-#[pyfunction]
-pub fn fetch(py: Python<'_>, address: &str, offline: bool) -> PyResult<Option<PathBuf>> {
-    let wrong = |e: scgraft::hub::HubError| refuse(e.to_string());
-    let Some(address) = Address::parse(address).map_err(wrong)? else { return Ok(None) };
-    let fetched = run(py, 1, None, move |teller| {
-        let fetch = || {
-            let mut settings = Settings::from_env()?;
-            settings.offline |= offline;
-            Hub::new(settings)?.fetch(&address, &mut |_: &scgraft::hub::Progress<'_>| teller.goes_on())
-        };
-        Ok(fetch())
-    })?;
-    Ok(Some(fetched.map_err(wrong)?.path))
 }

@@ -47,6 +47,10 @@ pub struct Data {
     pub orthologs: Option<String>,
     /// Which of its pairs count.
     pub ortholog_rule: Option<String>,
+    /// What to do about counts that are not whole: "accept", "round", "refuse"; judged by how they look unless told.
+    pub fractions: Option<String>,
+    /// What to look past in names of genes.
+    pub gene_names: Option<String>,
     /// Whether another slot than the one asked for holds whole numbers, which the cells do not show here: counts that are not
     /// whole are then refused.
     pub counts_elsewhere: bool,
@@ -77,6 +81,25 @@ impl Data {
         Ok(self.orthologs.as_ref().map(|path| read_orthologs(path, rule)).transpose()?)
     }
 
+    /// What counts that are not whole are taken as.
+    fn fractions(&self) -> Result<Fractions, Error> {
+        Ok(match self.fractions.as_deref() {
+            None if self.counts_elsewhere => Fractions::Refuse,
+            None => Fractions::default(),
+            Some("accept") => Fractions::Accept,
+            Some("round") => Fractions::Round,
+            Some("refuse") => Fractions::Refuse,
+            Some(other) => {
+                return Err(Error::Slot {
+                    slot: "fractions=".into(),
+                    expected: "\"accept\", \"round\" or \"refuse\"".into(),
+                    found: format!("{other:?}"),
+                    remedy: "leave it out to have them judged".into(),
+                });
+            }
+        })
+    }
+
     /// What to take from the cells.
     pub fn prepare(&self, condition: ConditionSource, kind: Kind) -> Result<PrepareOptions, Error> {
         let usual = PrepareOptions::default();
@@ -95,7 +118,8 @@ impl Data {
             covariates: self.covariates.clone(),
             continuous: self.continuous.clone(),
             min_overlap: self.min_overlap.unwrap_or(usual.min_overlap),
-            fractions: if self.counts_elsewhere { Fractions::Refuse } else { Fractions::default() },
+            fractions: self.fractions()?,
+            gene_names: self.gene_names.as_deref().map_or(Ok(usual.gene_names.clone()), str::parse)?,
             ..usual
         })
     }
@@ -216,6 +240,10 @@ pub struct TrainOptions {
     pub soft: bool,
     /// Programs without gene set.
     pub n_free_programs: usize,
+    /// Patterns of the names of gene sets that are taken, and of those that are not.
+    pub only_programs: Vec<String>,
+    /// See above.
+    pub exclude_programs: Vec<String>,
 }
 
 impl TrainOptions {

@@ -7,12 +7,14 @@ use pyo3::types::PyList;
 use scgraft::analysis::differential::DifferentialMode;
 use scgraft::analysis::donors::Design;
 use scgraft::analysis::markers::Marker;
+use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, DirectionMethod, Pairs, ProgramTestOptions};
 use scgraft::analysis::transfer::{Calibration, Kernel, NoveltyOptions, TransferOptions};
 use scgraft::annotate::{AnnotatePlan, Placed};
 use scgraft::cells::{Cells, Frame};
 use scgraft::differential::{DifferentialPlan, table};
 use scgraft::enrich::EnrichPlan;
+use scgraft::join::{Compared, Comparing, REST, join};
 use scgraft::labels::Renamed;
 use scgraft::markers::MarkerPlan;
 use scgraft::{log_expression, slots};
@@ -26,7 +28,7 @@ use crate::run::run;
 use crate::tools::{search, slot};
 
 /// A choice by its name, or an error that names what there is.
-fn choose<T: Copy>(argument: &str, asked: &str, known: &[(&str, T)]) -> PyResult<T> {
+pub fn choose<T: Copy>(argument: &str, asked: &str, known: &[(&str, T)]) -> PyResult<T> {
     known.iter().find(|(name, _)| *name == asked).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
         refuse(format!("{argument}={asked:?}: expected one of {}", names.join(", ")))
@@ -50,12 +52,15 @@ struct AnnotateAsked {
     calibrate: Option<String>,
     calibrate_across: Option<String>,
     majority: Option<String>,
+    truth: Vec<String>,
+    renamed: Vec<(String, String)>,
+    programs: Vec<String>,
     seed: u64,
     approximate: Option<f64>,
 }
 
 impl AnnotateAsked {
-    fn plan(self) -> PyResult<(AnnotatePlan, String)> {
+    fn plan(self) -> PyResult<(AnnotatePlan, String, Vec<String>)> {
         let kernels = [
             ("paper", Kernel::Paper),
             ("compat", Kernel::Compat),
@@ -79,11 +84,11 @@ impl AnnotateAsked {
             calibration,
             calibrate_across: self.calibrate_across,
             nested: self.nested,
-            truth: Vec::new(),
-            renamed: Renamed::default(),
+            truth: self.truth,
+            renamed: Renamed(self.renamed.into_iter().collect()),
             majority: self.majority,
         };
-        Ok((plan, self.key))
+        Ok((plan, self.key, self.programs))
     }
 }
 
@@ -96,14 +101,22 @@ pub fn annotate(
     plan: &str,
     threads: usize,
 ) -> PyResult<Py<PyAny>> {
-    let (plan, key) = options::<AnnotateAsked>(plan)?.plan()?;
+    let (plan, key, patterns) = options::<AnnotateAsked>(plan)?.plan()?;
     let (reference, cells) = (reference.get()?, cells.get()?);
     let out = run(py, threads, None, move |teller| {
-        let (known, query) = (slots::embedding(&reference, &key)?, slots::embedding(&cells, &key)?);
+        let (mut known, mut query) = (slots::embedding(&reference, &key)?, slots::embedding(&cells, &key)?);
+        if !patterns.is_empty() {
+            (known, query) = (known.of_patterns(&patterns)?, query.of_patterns(&patterns)?);
+        }
         let known = Placed { name: "reference", cells: &reference, embedding: &known };
         let query = Placed { name: "adata", cells: &cells, embedding: &query };
         let found = scgraft::annotate::annotate(&known, &query, &plan, &mut || teller.goes_on())?;
         for labels in &found.labels {
+            if let Some(truth) = &labels.truth
+                && !truth.unused.is_empty()
+            {
+                tracing::warn!("label_map: no cell of the query is labelled {}", truth.unused.join(", "));
+            }
             if labels.novelty.as_ref().is_some_and(|n| n.n_genes == 0) {
                 let name = &labels.transfer.column;
                 tracing::warn!("`{name}`: what is new is judged by the embedding alone, without counts of both");
@@ -126,11 +139,12 @@ pub fn annotate(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnrichAsked {
-    groups: String,
+    groups: Option<String>,
     tested: Vec<String>,
     versus: Vec<String>,
+    unknown: Option<Unknown>,
+    k: usize,
     within: Option<String>,
-    key: String,
     directed: bool,
     direction: Option<String>,
     min_cells: usize,
@@ -141,81 +155,114 @@ struct EnrichAsked {
     paired: bool,
     slot: String,
     layer: Option<String>,
-    gene_key: Option<String>,
     normalised: bool,
 }
 
-/// Which programs differ between groups of cells, a table; with the expression of the cells and gene sets, the classical tests
-/// of the sets beside it.
+/// The cells that the reference does not know, by this label or the first that was carried over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unknown {
+    label: Option<String>,
+}
+
+impl EnrichAsked {
+    fn comparing(&self) -> Comparing {
+        Comparing {
+            groups: self.groups.clone(),
+            group: self.tested.clone(),
+            versus: self.versus.clone(),
+            within: self.within.clone(),
+            unknown: self.unknown.as_ref().map(|u| u.label.clone()),
+            k: self.k,
+        }
+    }
+
+    fn plan(&self, asked: &Compared) -> EnrichPlan {
+        let comparison = match &asked.versus[..] {
+            [rest] if rest == REST => Comparison::Rest,
+            names => Comparison::Groups(names.to_vec()),
+        };
+        let design = if self.paired { Design::Paired } else { Design::Detect };
+        EnrichPlan {
+            groups: asked.groups.clone(),
+            within: self.within.clone(),
+            test: ProgramTestOptions {
+                comparison,
+                groups: (!asked.group.is_empty()).then(|| asked.group.clone()),
+                pairs: match self.samples {
+                    Some(n) => Pairs::Sampled { n, seed: self.seed },
+                    None => Pairs::All,
+                },
+                min_cells: self.min_cells,
+                compat: self.published,
+            },
+            undirected: !self.directed,
+            donors: self.donors.clone().map(|column| (column, design)),
+        }
+    }
+}
+
+/// Which programs differ between groups of cells, of a query alone or with its reference: a table, and a name for the test.
+/// With gene sets, the classical tests of the sets stand beside it, of the expression that the cells bring.
 #[pyfunction]
-#[pyo3(signature = (cells, expression, sets, plan, threads))]
+#[pyo3(signature = (cells, reference, sets, plan, threads))]
 pub fn enrich(
     py: Python<'_>,
     cells: &PyCells,
-    expression: Option<&PyCells>,
+    reference: Option<&PyCells>,
     sets: Vec<(String, Vec<String>)>,
     plan: &str,
     threads: usize,
-) -> PyResult<Py<PyAny>> {
+) -> PyResult<(Py<PyAny>, String)> {
     let asked: EnrichAsked = options(plan)?;
     let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
     let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
-    let comparison = match &asked.versus[..] {
-        [rest] if rest == "rest" => Comparison::Rest,
-        names if names.iter().any(|n| n == "rest") => {
-            return Err(refuse("reference: either \"rest\" or names of groups, not both"));
-        }
-        names => Comparison::Groups(names.to_vec()),
-    };
-    let design = if asked.paired { Design::Paired } else { Design::Detect };
-    let plan = EnrichPlan {
-        groups: asked.groups,
-        within: asked.within,
-        test: ProgramTestOptions {
-            comparison,
-            groups: (!asked.tested.is_empty()).then_some(asked.tested),
-            pairs: match asked.samples {
-                Some(n) => Pairs::Sampled { n, seed: asked.seed },
-                None => Pairs::All,
-            },
-            min_cells: asked.min_cells,
-            compat: asked.published,
-        },
-        undirected: !asked.directed,
-        donors: asked.donors.map(|column| (column, design)),
-    };
-    let (cells, expression) = (cells.get()?, expression.map(PyCells::get).transpose()?);
+    if asked.versus.len() > 1 && asked.versus.iter().any(|n| n == REST) {
+        return Err(refuse("versus: either \"rest\" or names of groups, not both"));
+    }
+    let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let sets = gene_sets(sets);
-    let found = run(py, threads, None, move |teller| {
-        let embedding = slots::embedding(&cells, &asked.key)?;
-        let embedding = match rule {
-            Some(rule) => embedding.turned(rule)?,
-            None => embedding,
-        };
-        let expression = match &expression {
+    let (found, name) = run(py, threads, None, move |teller| {
+        let slot = slot(&asked.slot, asked.layer.clone());
+        let embedding = slots::embedding(&cells, slots::LATENT)?;
+        let query = Placed { name: "adata", cells: &cells, embedding: &embedding };
+        let mut joined = match &reference {
             None => None,
-            Some(cells) => {
-                let values = log_expression(
-                    cells,
-                    &slot(&asked.slot, asked.layer.clone()),
-                    asked.normalised,
-                    Default::default(),
-                )?;
-                Some(match &asked.gene_key {
-                    Some(column) => values.genes_named_by(column)?,
-                    None => values,
-                })
+            Some(reference) => {
+                let known = slots::embedding(reference, slots::LATENT)?;
+                let joined = join(&Placed { name: "reference", cells: reference, embedding: &known }, &query)?;
+                let fewer = embedding.names.len() - joined.embedding.names.len();
+                if fewer > 0 {
+                    tracing::warn!("{fewer} programs of the query that the reference does not have are left out");
+                }
+                if !sets.is_empty() {
+                    joined.has(&slot)?;
+                }
+                Some(joined)
             }
         };
-        let sets = expression.as_ref().map(|values| (&sets[..], values));
-        let found = scgraft::enrich::enrich((&cells, "adata"), &embedding, &plan, sets, &mut || teller.goes_on())?;
+        let compared = asked.comparing().of(&query, joined.as_mut(), &Search::Exact)?;
+        let (tested, embedding) = match (&compared.some, &joined) {
+            (Some((cells, embedding)), _) => (cells, embedding),
+            (None, Some(joined)) => (&joined.cells, &joined.embedding),
+            (None, None) => (&*cells, &embedding),
+        };
+        let embedding = match rule {
+            Some(rule) => embedding.turned(rule)?,
+            None => embedding.clone(),
+        };
+        let values = (!sets.is_empty()).then(|| log_expression(tested, &slot, asked.normalised, Default::default()));
+        let values = values.transpose()?;
+        let sets = values.as_ref().map(|values| (&sets[..], values));
+        let plan = asked.plan(&compared);
+        let found = scgraft::enrich::enrich((tested, "adata"), &embedding, &plan, sets, &mut || teller.goes_on())?;
         for s in &found.test.skipped {
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
             tracing::warn!("`{}`{within} was left out: {} cells against {}", s.group, s.n_group, s.n_comparison);
         }
-        Ok(found.table())
+        Ok((found.table(), compared.name(asked.within.as_deref())))
     })?;
-    frame_out(py, found)
+    Ok((frame_out(py, found)?, name))
 }
 
 #[derive(Deserialize)]

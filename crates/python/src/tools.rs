@@ -9,11 +9,12 @@ use scgraft::analysis::graph::connectivities;
 use scgraft::analysis::metrics::scores::EvaluateOptions;
 use scgraft::analysis::metrics::{agreement, silhouette};
 use scgraft::analysis::neighbours::{ApproximateOptions, Search};
+use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{Cells, Coded, Column, Csr, Frame, HvgFlavor, HvgOptions, Slot, highly_variable};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
+use scgraft::labels::Renamed;
 use scgraft::layout::{Layout, LayoutPlan, lay_out, place};
 use scgraft::page::{PagePlan, Parts};
-use scgraft::report::Picture;
 use scgraft::{Error, LogExpression, columns, log_expression, pictures, plain_expression, principal_components, slots};
 use serde::Deserialize;
 
@@ -23,6 +24,7 @@ use crate::frame::{column, frame, frame_out};
 use crate::model::{PyModel, options};
 use crate::plan::flavor;
 use crate::run::run;
+use crate::steps::choose;
 use crate::uns::{csr_out, dense, dense_out};
 
 /// The instruction set that kernels use on this processor.
@@ -262,10 +264,7 @@ struct EvaluateAsked {
     approximate: Option<f64>,
 }
 
-/// A table of metrics, those that were left out and why, and a picture.
-type Scored = (Py<PyAny>, Vec<(String, String)>, Option<String>);
-
-/// Metrics of embeddings, one row an embedding, what was left out and why, and a picture (SVG).
+/// Metrics of embeddings, one row an embedding, and what was left out and why.
 #[pyfunction]
 #[pyo3(signature = (cells, reference, plan, threads))]
 pub fn evaluate(
@@ -274,10 +273,10 @@ pub fn evaluate(
     reference: Option<&PyCells>,
     plan: &str,
     threads: usize,
-) -> PyResult<Scored> {
+) -> PyResult<(Py<PyAny>, Vec<(String, String)>)> {
     let asked: EvaluateAsked = options(plan)?;
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
-    let (table, left_out, picture) = run(py, threads, None, move |_| {
+    let (table, left_out) = run(py, threads, None, move |_| {
         let mut metrics = EvaluateOptions {
             seed: asked.seed,
             algorithm: if asked.louvain { Algorithm::Louvain } else { Algorithm::Leiden },
@@ -328,13 +327,9 @@ pub fn evaluate(
         let found = Evaluated { scores, query: compared.query_scores(&plan)? };
         let left = found.scores.left_out.iter().chain(found.query.iter().flat_map(|q| &q.left_out));
         let left = left.map(|(name, why)| ((*name).to_owned(), why.clone())).collect();
-        let picture = match pictures::metrics("", &found) {
-            Some(p) => Some(p.draw(p.natural_size())?.to_svg()?),
-            None => None,
-        };
-        Ok((found.table(), left, picture))
+        Ok((found.table(), left))
     })?;
-    Ok((frame_out(py, table)?, left_out, picture))
+    Ok((frame_out(py, table)?, left_out))
 }
 
 /// Agreement of two partitions: normalised mutual information and adjusted Rand index.
@@ -382,10 +377,18 @@ struct PageAsked {
     truth: Option<String>,
     groups: Option<String>,
     color: Vec<String>,
+    genes: Vec<String>,
+    direction: Option<String>,
+    slot: String,
+    layer: Option<String>,
+    gene_key: Option<String>,
+    renamed: Vec<(String, String)>,
+    /// Whether the map of the cells is all that is wanted.
+    map: bool,
     seed: u64,
 }
 
-/// The report, an HTML page with an interactive map of the cells.
+/// The report, an HTML page with an interactive map of the cells; or the map alone.
 #[pyfunction]
 #[pyo3(signature = (cells, reference, model, metrics, plan, threads))]
 pub fn report(
@@ -398,6 +401,8 @@ pub fn report(
     threads: usize,
 ) -> PyResult<String> {
     let asked: PageAsked = options(plan)?;
+    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
+    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let (model, metrics) = (model.map(|m| m.inner.clone()), metrics.map(frame).transpose()?);
     run(py, threads, None, move |_| {
@@ -405,9 +410,20 @@ pub fn report(
         let known = reference.as_ref().map(|r| slots::embedding(r, &asked.key)).transpose()?;
         let label = asked.label.or_else(|| scgraft::page::carried_over(&cells));
         let truth = asked.truth.as_ref().or(label.as_ref());
-        let truth = truth.and_then(|t| cells.obs.column(t).map(|c| (t.clone(), c.clone())));
-        let (groups, color, seed) = (asked.groups, asked.color, asked.seed);
-        let plan = PagePlan { title: asked.title, label, truth, groups, color, seed, ..PagePlan::default() };
+        let renamed = Renamed(asked.renamed.into_iter().collect());
+        let truth = truth.and_then(|t| cells.obs.column(t).map(|c| (t.clone(), renamed.column(c))));
+        let plan = PagePlan {
+            title: asked.title,
+            label,
+            truth,
+            rule: rule.unwrap_or_default(),
+            groups: asked.groups,
+            color: asked.color,
+            genes: asked.genes,
+            slot: slot(&asked.slot, asked.layer),
+            gene_column: asked.gene_key,
+            seed: asked.seed,
+        };
         let parts = Parts {
             cells: &cells,
             query: &query,
@@ -415,23 +431,9 @@ pub fn report(
             model: model.as_deref(),
             metrics: metrics.and_then(|table| pictures::metrics("", &Evaluated::of_table(&table))),
         };
-        Ok(scgraft::page::page(&parts, &plan)?.to_html()?)
+        let page = if asked.map { scgraft::page::map(&parts, &plan) } else { scgraft::page::page(&parts, &plan) };
+        Ok(page?.to_html()?)
     })
-}
-
-/// Pictures (SVG) of a program test's comparisons, as many as there are.
-#[pyfunction]
-pub fn pictures_of_test(table: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    let table = frame(table)?;
-    let draw = |p: &scgraft::report::BayesFactors| p.draw(p.natural_size()).and_then(|s| s.to_svg());
-    pictures::comparisons(&table).iter().map(|p| draw(p).map_err(raise)).collect()
-}
-
-/// A picture (SVG) of a model's fit; None for a model without history.
-#[pyfunction]
-pub fn picture_of_training(model: &PyModel, title: &str) -> PyResult<Option<String>> {
-    let Some(p) = pictures::training(title, &model.inner.history) else { return Ok(None) };
-    Ok(Some(p.draw(p.natural_size()).and_then(|s| s.to_svg()).map_err(raise)?))
 }
 
 /// Scores of an embedding turned to the directions of its programs, with their names and directions.

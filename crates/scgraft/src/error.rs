@@ -143,6 +143,24 @@ pub enum Error {
         /// The model.
         model: &'static str,
     },
+    /// Cells to which no labels were carried over.
+    #[error("{cells}: no labels were carried over from a reference")]
+    NotAnnotated {
+        /// The cells.
+        cells: String,
+    },
+    /// What needs gene programs, of a model whose dimensions are none.
+    #[error("the dimensions of a {model} model are not gene programs")]
+    NotPrograms {
+        /// The model.
+        model: &'static str,
+    },
+    /// Fewer programs than what relates them takes.
+    #[error("two active programs or more are needed, {found} found")]
+    FewPrograms {
+        /// How many there are.
+        found: usize,
+    },
     /// Proteins that a model cannot be trained without.
     #[error("{model} needs protein counts, and obsm has no `{usual}`; {}", match &there[..] {
         [] => "no entry of obsm holds counts".to_owned(),

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use scgraft_analysis::neighbours::Search;
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix, Raw, Uns};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix, Raw, Slot, Uns};
 
 use crate::annotate::Placed;
 use crate::columns::{find, stacked, wrong};
 use crate::embedding::shared;
 use crate::joint::{Stacked, centred_apart, shared_names};
 use crate::layout::Layout;
+use crate::page::carried_over;
 use crate::{Embedding, Error, slots};
 
 /// `obs` of joined cells: [`REFERENCE`] or [`QUERY`].
@@ -34,6 +35,87 @@ pub const NEAREST: &str = "nearest of the reference";
 
 /// Endings of the columns of a query that hold what the reference has without the ending.
 const CARRIED: [&str; 4] = ["_pred", "_best", "_majority", "_nested"];
+
+/// What is compared with what, as a user says it of a query, alone or with its reference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Comparing {
+    /// Column of obs with the groups; `None`: where a cell is from.
+    pub groups: Option<String>,
+    /// The groups to test; none: all of them.
+    pub group: Vec<String>,
+    /// Groups they are compared with, [`REFERENCE`] all of its cells, [`REST`] all other cells; none: the rest, or the
+    /// reference where no groups are named.
+    pub versus: Vec<String>,
+    /// Column of obs within each level of which groups are compared.
+    pub within: Option<String>,
+    /// Test the cells that the reference does not know instead, by this label column, or by the first that was carried over.
+    pub unknown: Option<Option<String>>,
+    /// Nearest cells of the reference that each unknown cell is compared with.
+    pub k: usize,
+}
+
+/// All other cells.
+pub const REST: &str = "rest";
+
+/// What that comes to: a column, its levels, and the cells of it where they are not all.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// The column of obs.
+    pub groups: String,
+    /// The levels to test; none: all.
+    pub group: Vec<String>,
+    /// The levels that they are compared with.
+    pub versus: Vec<String>,
+    /// The cells that are compared, with `groups` among their obs, and where they lie; `None`: all.
+    pub some: Option<(Cells, Embedding)>,
+}
+
+impl Comparing {
+    /// Which cells are compared, of the query or of `joined`; a reference that is asked for as a group becomes one.
+    ///
+    /// # Errors
+    /// No labels that were carried over; of [`against_known`], [`Joined::reference_as_group`] and [`Joined::takes_part`].
+    pub fn of(&self, query: &Placed<'_>, joined: Option<&mut Joined>, search: &Search) -> Result<Compared, Error> {
+        if let Some(label) = &self.unknown {
+            let label = label.clone().or_else(|| carried_over(query.cells));
+            let label = label.ok_or_else(|| Error::NotAnnotated { cells: query.name.to_owned() })?;
+            let joined = joined.as_deref();
+            let (rows, column) = against_known(query, &label, joined, (self.k, search))?;
+            let (all, embedding) = joined.map_or((query.cells, query.embedding), |j| (&j.cells, &j.embedding));
+            let mut cells = all.select_cells(&rows);
+            cells.obs.set(KNOWLEDGE, column);
+            let other = if joined.is_some() { NEAREST } else { KNOWN };
+            let [group, versus] = [NOT_KNOWN, other].map(|name| vec![name.to_owned()]);
+            let some = Some((cells, embedding.select_cells(&rows)));
+            return Ok(Compared { groups: KNOWLEDGE.to_owned(), group, versus, some });
+        }
+        let groups = self.groups.clone().unwrap_or_else(|| ORIGIN.to_owned());
+        let word = if self.groups.is_none() { REFERENCE } else { REST };
+        let versus = if self.versus.is_empty() { vec![word.to_owned()] } else { self.versus.clone() };
+        if let Some(joined) = joined {
+            if versus.iter().chain(&self.group).any(|name| name == REFERENCE) {
+                joined.reference_as_group(query.name, &groups)?;
+            }
+            for column in [&groups].into_iter().chain(&self.within) {
+                joined.takes_part(query.name, column)?;
+            }
+        }
+        Ok(Compared { groups, group: self.group.clone(), versus, some: None })
+    }
+}
+
+impl Compared {
+    /// A name for the test.
+    pub fn name(&self, within: Option<&str>) -> String {
+        let within = within.map(|w| format!(" within {w}")).unwrap_or_default();
+        let groups = match self.groups.as_str() {
+            ORIGIN => QUERY,
+            KNOWLEDGE => NOT_KNOWN,
+            column => column,
+        };
+        format!("{groups} versus {}{within}", self.versus.join(","))
+    }
+}
 
 /// The cells of a reference and of a query.
 #[derive(Clone, Debug)]
@@ -134,6 +216,23 @@ pub fn obs(reference: &Cells, query: &Cells) -> Frame {
 }
 
 impl Joined {
+    /// Refuses cells without expression in a slot that is needed of both.
+    ///
+    /// # Errors
+    /// Then, with the reason.
+    pub fn has(&self, slot: &Slot) -> Result<(), Error> {
+        if Slot::all(&self.cells).contains(slot) {
+            return Ok(());
+        }
+        let why = self.left_out.iter().find(|(left, _)| left.contains(&slot.to_string()));
+        Err(Error::Slot {
+            slot: slot.to_string(),
+            expected: "the expression of the query and of the reference".into(),
+            found: why.map_or_else(|| "that of one of them at most".to_owned(), |(_, reason)| reason.clone()),
+            remedy: "leave the gene sets out, or give both their expression".into(),
+        })
+    }
+
     /// Makes the cells of the reference one group, [`REFERENCE`], in a column of `obs`, whatever they have there.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ pub mod cluster;
 pub mod columns;
 pub mod decode;
 pub mod differential;
+pub mod drawn;
 mod embedding;
 pub mod enrich;
 mod error;

@@ -113,6 +113,19 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     })
 }
 
+/// A page with the map of the cells alone: what cells can be coloured by is as in [`page`], and programs and genes that were
+/// asked for.
+///
+/// # Errors
+/// As [`page`].
+pub fn map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
+    let tests = slots::tests(parts.cells);
+    let of_label = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
+    let tests = answers::ordered(&tests, &[]);
+    let map = cell_map(parts, plan, (tests.first(), &of_label), &plan.color)?;
+    Ok(Report { title: plan.title.clone(), embeddings: vec![map], ..Report::default() })
+}
+
 /// Programs by the groups asked for, or by the transferred labels.
 fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error> {
     let Some(column) = plan.groups.clone().or_else(|| plan.label.as_ref().map(|l| format!("{l}_pred"))) else {

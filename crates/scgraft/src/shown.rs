@@ -87,6 +87,11 @@ impl<'a> Shown<'a> {
         self.parts.iter().rev().skip(1).map(|p| p.cells.n_cells()).sum()
     }
 
+    /// What errors call the query's cells.
+    pub fn name(&self) -> &'a str {
+        self.query().name
+    }
+
     fn query(&self) -> &Placed<'a> {
         &self.parts[self.parts.len() - 1]
     }

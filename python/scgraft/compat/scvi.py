@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from .. import _native
-from .._adata import matrix, nearest
+from .._adata import matrix, nearest, of_mudata
 from .._model import Adaptor, Model, import_model, load, train
 from .._native import ScgraftError
 from .._programs import gene_sets
@@ -29,7 +29,8 @@ from .._programs import gene_sets
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "LinearSCVI", "NotHere", "add_annotations"]
+__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "TRVAE", "LinearSCVI", "NotHere", "add_annotations", "plot_abs_bfs",
+           "scPoli"]  # fmt: skip
 
 SETUP = "_scgraft_setup"
 """Entry of ``uns`` with what ``setup_anndata`` was told."""
@@ -60,7 +61,19 @@ ADVICE = {
     "register_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
     "differential_abundance": "scgraft.tl.enrich and scgraft.tl.annotate compare groups of cells",
     "get_aggregated_posterior": "get_latent_representation(return_dist=True) gives means and variances",
-    "setup_mudata": "setup_anndata takes mdata.mod['rna'] with protein counts in obsm",
+    "setup_mudata": "setup_anndata takes the AnnData of the counts; TOTALVI.setup_mudata takes a MuData",
+    "convert_legacy_save": "load(folder) reads folders of every version of scvi-tools",
+    "load_registry": "load(folder).registry, or scgraft.import_model(folder).provenance",
+    "get_latent_from_posterior": "get_latent_representation(return_dist=True) gives means and variances",
+    "get_y": "get_normalized_expression gives expression; the first decoder layer is not given out",
+    "get_recon_loss": "get_reconstruction_error",
+    "conditions_": "model.conditions",
+    "condition_key_": "registry['setup_args']['batch_key']",
+    "get_conditional_embeddings": "conditions have weights, not embeddings: model.parameters()",
+    "classify": "scgraft.tl.annotate carries labels over, with a class for new types",
+    "get_prototypes_info": "there are no prototypes; scgraft.tl.annotate(majority=clusters) names clusters",
+    "add_new_cell_type": "a new type is Unknown in scgraft.tl.annotate; label it in obs and map again",
+    "get_tests": "scgraft.tl.enrich",
 }
 
 
@@ -73,6 +86,21 @@ def _setup(adata: AnnData, **given: Any) -> None:
     adata.uns[SETUP] = {k: v for k, v in given.items() if v is not None and v != []}
 
 
+def _cells(adata: Any) -> AnnData | None:
+    """Cells as an AnnData: of a MuData its RNA with its proteins, as ``setup_mudata`` was told."""
+    if adata is None or not hasattr(adata, "mod"):
+        return adata
+    setup = dict(adata.uns.get(SETUP, {}))
+    named = dict(setup.pop("modalities", {}))
+    out = of_mudata(adata, named.get("rna_layer"), named.get("protein_layer"), setup.pop("protein_layer", None) or None)
+    batch = setup.get("batch_key")
+    if isinstance(batch, str) and named.get("batch_key") and batch in adata.mod[named["batch_key"]].obs.columns:
+        out.obs[batch] = adata.mod[named["batch_key"]].obs[batch].reindex(out.obs_names).to_numpy()
+    if setup:
+        out.uns[SETUP] = setup
+    return out
+
+
 def _listed(values: Any) -> list[str]:
     return [values] if isinstance(values, str) else [str(v) for v in values or ()]
 
@@ -83,13 +111,23 @@ def _column(adata: AnnData, key: str | None, argument: str) -> None:
         raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
 
 
-class _Base:
+class _Named(type):
+    """Names what to use instead of a class method that is not here."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _not_here(cls.__name__, name)
+
+
+class _Base(metaclass=_Named):
     """What all of them share."""
 
     _name = "scvi"
     _hidden_key = "n_hidden"
 
     def __init__(self, adata: AnnData | None = None, **settings: Any):
+        adata = _cells(adata)
         self.adata = adata
         self._given = settings
         self._model: Model | None = None
@@ -243,6 +281,10 @@ class _Base:
             train_size = 1.0 - validation_size
         if train_size is not None and train_size < 1.0:
             optional["train_size"] = train_size
+        for name in ("adversarial_classifier", "scale_adversarial_loss"):
+            if plan.pop(name, 0) not in (0, False, None, "auto"):
+                raise NotHere(f"plan_kwargs[{name!r}] is not here: no classifier of batches trains against the encoder; "
+                              "leave it out")
         for name in plan:
             if name not in ("reduce_lr_on_plateau", "lr_scheduler_metric", "optimizer", "compile"):
                 raise NotHere(f"plan_kwargs[{name!r}] is not here; settings of the fit are those of scgraft.train")
@@ -326,6 +368,11 @@ class _Base:
         """What ``setup_anndata`` was told."""
         return {"setup_args": dict(self.adata.uns[SETUP]), "model_name": type(self).__name__}
 
+    def view_anndata_setup(self, *_: Any, **__: Any) -> None:
+        """Print what ``setup_anndata`` was told."""
+        for name, value in self.registry["setup_args"].items():
+            print(f"{name}: {value if isinstance(value, str) else ', '.join(map(str, value))}")
+
     @property
     def summary_stats(self) -> dict[str, int]:
         """How many cells, genes, batches and labels."""
@@ -345,7 +392,7 @@ class _Base:
     # What it says of cells.
 
     def _with(self, adata: AnnData | None) -> dict[str, Any]:
-        data = self.adata if adata is None else adata
+        data = self.adata if adata is None else _cells(adata)
         if data is None:
             raise ScgraftError("give adata=: the model has no cells in this session")
         where = self._where(data if SETUP in data.uns else self._like(data))
@@ -629,6 +676,8 @@ class _Base:
         """
         model = _of(reference_model)
         names = model.var_names
+        if not hasattr(adata, "var_names"):
+            raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
         if return_reference_var_names:
             return names
         at = adata.var_names.get_indexer(names)
@@ -689,6 +738,7 @@ class _Base:
                 raise ScgraftError(f"load_query_data: there is no argument {name!r}")
         if more.get("freeze_expression") is False:
             unfrozen = True
+        adata = _cells(adata)
         if inplace_subset_query_vars:
             cls.prepare_query_anndata(adata, reference)
         out = cls.__new__(cls)
@@ -725,6 +775,9 @@ def _plain(value: Any) -> Any:
 def _of(reference: Any) -> Model:
     if isinstance(reference, Model):
         return reference
+    if isinstance(reference, (str, Path)):
+        own = Path(reference) / FILE
+        return load(own) if own.exists() else import_model(reference)
     if isinstance(reference, _Base):
         return reference.model
     raise ScgraftError(f"reference_model: expected a trained model, found {type(reference).__name__}")
@@ -825,8 +878,40 @@ class SCANVI(_Base):
         out._start = scvi_model.model
         return out
 
+    def _has_label(self) -> np.ndarray:
+        """Which cells have a label."""
+        setup = dict(self.adata.uns[SETUP])
+        key = setup.get("labels_key")
+        if key not in self.adata.obs.columns:
+            return np.zeros(self.adata.n_obs, dtype=bool)
+        labels = self.adata.obs[key].astype(object)
+        return (labels.notna() & (labels != setup.get("unlabeled_category"))).to_numpy()
+
+    @property
+    def _labeled_indices(self) -> np.ndarray:
+        return np.flatnonzero(self._has_label() & ~self._unlabelled)
+
+    @_labeled_indices.setter
+    def _labeled_indices(self, rows: Any) -> None:
+        if len(rows) and not np.array_equal(np.sort(np.asarray(rows)), np.flatnonzero(self._has_label())):
+            raise NotHere("_labeled_indices: which cells have labels is said in the column of labels; give the others "
+                          "unlabeled_category there")
+        self._unlabelled = len(rows) == 0
+
+    @property
+    def _unlabeled_indices(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.adata.n_obs), self._labeled_indices)
+
+    @_unlabeled_indices.setter
+    def _unlabeled_indices(self, rows: Any) -> None:
+        self._unlabelled = len(rows) == self.adata.n_obs
+
+    _unlabelled = False
+
     def _labels(self, adata: AnnData) -> dict[str, Any]:
         setup = adata.uns[SETUP]
+        if self._unlabelled:
+            return {}
         if "labels_key" not in setup or setup["labels_key"] not in adata.obs.columns:
             return {}
         return {"labels_key": setup["labels_key"], "unlabeled_category": setup.get("unlabeled_category")}
@@ -874,6 +959,50 @@ class TOTALVI(_Base):
         adata.uns[SETUP]["protein_key"] = protein_expression_obsm_key
         if protein_names_uns_key is not None:
             adata.uns[SETUP]["protein_names_key"] = protein_names_uns_key
+
+    @classmethod
+    def setup_mudata(
+        cls,
+        mdata: Any,
+        rna_layer: str | None = None,
+        protein_layer: str | None = None,
+        batch_key: str | None = None,
+        size_factor_key: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        continuous_covariate_keys: Sequence[str] | None = None,
+        modalities: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        """Say where counts, proteins and batches of a MuData stand.
+
+        Parameters
+        ----------
+        mdata
+            A MuData; the class takes it as its cells then.
+        rna_layer, protein_layer
+            Layers of the two modalities; ``X`` unless told.
+        batch_key, categorical_covariate_keys, continuous_covariate_keys
+            Columns of ``obs`` of the modality that ``modalities`` names for them, else of the MuData or its RNA.
+        modalities
+            Which modality has ``"rna_layer"``, ``"protein_layer"``, ``"batch_key"``, …
+        """
+        if not hasattr(mdata, "mod"):
+            raise ScgraftError(f"mdata: expected a MuData, found {type(mdata).__name__}; setup_anndata takes an AnnData")
+        named = dict(modalities or {})
+        for key in [named.get("rna_layer"), named.get("protein_layer")]:
+            if key is not None and key not in mdata.mod:
+                raise ScgraftError(f"modalities: there is no modality {key!r}; there are: {nearest(key, mdata.mod)}")
+        adata = of_mudata(mdata, named.get("rna_layer"), named.get("protein_layer"), protein_layer)
+        for argument, keys in (("batch_key", batch_key), ("categorical_covariate_keys", categorical_covariate_keys),
+                               ("continuous_covariate_keys", continuous_covariate_keys)):  # fmt: skip
+            where = named.get(argument)
+            for key in _listed(keys) if where else ():
+                if key in mdata.mod[where].obs.columns:
+                    adata.obs[key] = mdata.mod[where].obs[key].reindex(adata.obs_names).to_numpy()
+        cls.setup_anndata(adata, protein_expression_obsm_key="protein_expression", batch_key=batch_key, layer=rna_layer,
+                          size_factor_key=size_factor_key, categorical_covariate_keys=categorical_covariate_keys,
+                          continuous_covariate_keys=continuous_covariate_keys, **more)  # fmt: skip
+        mdata.uns[SETUP] = {**adata.uns[SETUP], "modalities": named, "protein_layer": protein_layer or ""}
 
     def _where(self, adata: AnnData) -> dict[str, Any]:
         setup = adata.uns.get(SETUP, {})
@@ -944,7 +1073,173 @@ class TOTALVI(_Base):
         return table if listed is None else table[list(listed)]
 
 
-class EXPIMAP(_Base):
+class _Arches(_Base):
+    """What scArches' models share: no setup, epochs as ``n_epochs``, cells as arrays where asked."""
+
+    def _begin(self, adata: AnnData, condition_key: str | None, norms: tuple[bool, bool]) -> str:
+        if condition_key is None:
+            raise ScgraftError(f"{type(self).__name__}: give condition_key=, a column of obs")
+        _column(adata, condition_key, "condition_key")
+        _setup(adata, batch_key=condition_key)
+        _Base.__init__(self, adata)
+        use_ln, use_bn = norms
+        return "layer" if use_ln else "batch" if use_bn else "none"
+
+    def _epochs(
+        self, n_epochs: int | None, lr: float | None, batch_size: int, early_stopping_kwargs: dict[str, Any] | None,
+        use_early_stopping: bool, use_stratified_sampling: bool, seed: int | None, more: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        known = IGNORED | {"monitor", "monitor_only_val", "print_stats", "n_workers", "trainer", "log_train", "eps",
+                           "clip_value", "train_frac", "reload_best"}  # fmt: skip
+        for name in more:
+            if name not in known:
+                raise ScgraftError(f"train: there is no argument {name!r}")
+        fit: dict[str, Any] = {
+            "max_epochs": n_epochs, "lr": lr, "batch_size": int(batch_size), "seed": seed,
+            "early_stopping": None if use_early_stopping else False,
+        }  # fmt: skip
+        patience = (early_stopping_kwargs or {}).get("patience")
+        if use_early_stopping and patience is not None:
+            fit["patience"] = patience
+        if use_stratified_sampling:
+            fit["stratified"] = True
+        if more.get("train_frac") is not None and more["train_frac"] < 1:
+            fit["train_size"] = more["train_frac"]
+        if self.adata is None:
+            raise ScgraftError("this model has no cells; give it some")
+        return fit
+
+    def _of_arrays(self, x: Any, c: Any) -> AnnData:
+        """Cells of the arrays that scArches takes: expression, genes in the model's order, and conditions."""
+        import anndata
+
+        names = self.model.var_names if self.adata is None else self.adata.var_names
+        x = sparse.csr_matrix(x)
+        if x.shape[1] != len(names):
+            raise ScgraftError(f"x: expected cells × {len(names)} genes, as in the model's cells; found {x.shape}")
+        key = _listed(self.registry["setup_args"].get("batch_key"))[0]
+        if c is None or len(c) != x.shape[0]:
+            raise ScgraftError(f"c: expected the condition of each of {x.shape[0]} cells")
+        obs = pd.DataFrame({key: np.asarray(c, dtype=str)}, index=[str(i) for i in range(x.shape[0])])
+        return anndata.AnnData(X=x, obs=obs, var=pd.DataFrame(index=names.astype(str)))
+
+    def get_latent(
+        self, x: Any = None, c: Any = None, mean: bool = False, mean_var: bool = False, **_: Any
+    ) -> Any:
+        """Where cells lie: a draw of each, or with ``mean`` the means, with ``mean_var`` means and variances.
+
+        Parameters
+        ----------
+        x, c
+            Expression of other cells, cells × genes in the order of this model's, and the condition of each.
+        """
+        adata = None if x is None else self._of_arrays(x, c)
+        means, variances = self.get_latent_representation(adata, return_dist=True)
+        if mean_var and not mean:
+            return means, variances
+        if mean:
+            return means
+        noise = np.random.default_rng(0).standard_normal(means.shape, dtype=np.float32)
+        return means + np.sqrt(variances) * noise
+
+
+class TRVAE(_Arches):
+    """trVAE, as scArches speaks of it.
+
+    Examples
+    --------
+    >>> import scgraft as sg
+    >>> from scgraft.compat.scvi import TRVAE
+    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
+    >>> model = TRVAE(sim.reference, condition_key="batch", hidden_layer_sizes=[64, 32])
+    >>> model.train(n_epochs=1)
+    >>> query = TRVAE.load_query_data(sim.query, model)
+    >>> query.train(n_epochs=1, weight_decay=0)
+    >>> query.get_latent(mean=True).shape
+    (100, 10)
+    """
+
+    _name = "trvae"
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        condition_key: str | None = None,
+        conditions: Sequence[str] | None = None,
+        hidden_layer_sizes: Sequence[int] = (256, 64),
+        latent_dim: int = 10,
+        dr_rate: float = 0.05,
+        use_mmd: bool = True,
+        mmd_on: str = "z",
+        mmd_boundary: int | None = None,
+        recon_loss: str = "nb",
+        beta: float = 1,
+        use_bn: bool = False,
+        use_ln: bool = True,
+    ):
+        if adata is None:
+            super().__init__()
+            return
+        norm = self._begin(adata, condition_key, (use_ln, use_bn))
+        places = {"z": "latent", "y": "decoder"}
+        if mmd_on not in places:
+            raise ScgraftError(f"mmd_on={mmd_on!r}: expected 'z' or 'y'")
+        self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "latent": int(latent_dim),
+                          "dropout": float(dr_rate), "norm": norm, "likelihood": recon_loss,
+                          "mmd_weight": float(beta) if use_mmd else 0.0, "mmd_on": places[mmd_on]}  # fmt: skip
+        if mmd_boundary is not None:
+            self._settings["mmd_boundary"] = int(mmd_boundary)
+
+    def train(  # type: ignore[override]
+        self,
+        n_epochs: int | None = None,
+        lr: float | None = None,
+        *,
+        alpha_kl: float | None = None,
+        alpha_epoch_anneal: int | None = None,
+        weight_decay: float | None = None,
+        batch_size: int = 128,
+        early_stopping_kwargs: dict[str, Any] | None = None,
+        use_early_stopping: bool = True,
+        use_stratified_sampling: bool = False,
+        seed: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Fit the model, or graft the query on; names as in scArches."""
+        fit = self._epochs(n_epochs, lr, batch_size, early_stopping_kwargs, use_early_stopping, use_stratified_sampling,
+                           seed, more)  # fmt: skip
+        named = {"weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal, "kl_weight": alpha_kl}
+        fit |= {k: v for k, v in named.items() if v is not None}
+        self._map(fit) if self._query is not None else self._train(fit)
+
+    @classmethod
+    def load_query_data(  # type: ignore[override]
+        cls, adata: AnnData, reference_model: Any, freeze: bool = True, freeze_expression: bool = True,
+        remove_dropout: bool = True, **more: Any,
+    ) -> TRVAE:  # fmt: skip
+        """A model with the query's conditions, to be trained on it."""
+        out = super().load_query_data(adata, reference_model, unfrozen=not freeze, **more)
+        if freeze and not freeze_expression:
+            out._query["surgery"] = "first_layers"
+        return out
+
+
+def _no_scpoli(*_: Any, **__: Any) -> Any:
+    raise NotHere("scPoli is not here: train EXPIMAP or SCANVI on the same columns; scgraft.tl.annotate carries labels over, "
+                  "with a class for new types")
+
+
+class scPoli:  # noqa: N801
+    """Not here; making one says what to use instead."""
+
+    def __init__(self, *_: Any, **__: Any):
+        _no_scpoli()
+
+    load_query_data = load = staticmethod(_no_scpoli)
+
+
+
+class EXPIMAP(_Arches):
     """expiMap, as scArches speaks of it: programs are a mask in ``varm``, latent dimensions are programs.
 
     Examples
@@ -975,9 +1270,10 @@ class EXPIMAP(_Base):
         use_bn: bool = False,
         use_ln: bool = True,
         mask: Any = None,
-        mask_key: str | None = None,
+        mask_key: str = "I",
         decoder_last_layer: str | None = None,
         soft_mask: bool = False,
+        n_ext: int = 0,
         **more: Any,
     ):
         if adata is None:
@@ -986,26 +1282,22 @@ class EXPIMAP(_Base):
         if use_l_encoder:
             raise NotHere("use_l_encoder is not here: library sizes are the sums of the counts")
         for name in more:
-            if name not in ("n_ext", "n_ext_m", "use_hsic", "hsic_one_vs_all", "ext_mask"):
+            if name not in ("n_ext_m", "use_hsic", "hsic_one_vs_all", "ext_mask", "soft_ext_mask"):
                 raise ScgraftError(f"EXPIMAP: there is no argument {name!r}")
             if more[name] not in (0, False, None):
-                raise NotHere(f"EXPIMAP({name}=...) is not here in a reference: add programs with a query, "
-                              "load_query_data(new_n_ext=...)")
-        _column(adata, condition_key, "condition_key")
-        _setup(adata, batch_key=condition_key)
-        super().__init__(adata)
+                raise NotHere(f"EXPIMAP({name}=...) is not here in a reference: put the gene sets into the mask, or add "
+                              "programs with a query, load_query_data(new_n_ext_m=...)")
+        norm = self._begin(adata, condition_key, (use_ln, use_bn))
         if mask is not None:
             values = mask if isinstance(mask, pd.DataFrame) else np.asarray(mask)
             if len(values) != adata.n_vars:
                 values = values.T
             adata.varm["I"], mask_key = values, "I"
-        key = mask_key or "I"
-        if key not in adata.varm:
-            raise ScgraftError(f"mask_key={key!r}: varm has no such mask; there are: {nearest(key, adata.varm)}. Make one "
-                               "with add_annotations(adata, files)")
-        self._sets = dict(gene_sets(key, adata))
-        self._soft = soft_mask
-        norm = "layer" if use_ln else "batch" if use_bn else "none"
+        if mask_key not in adata.varm:
+            raise ScgraftError(f"mask_key={mask_key!r}: varm has no such mask; there are: {nearest(mask_key, adata.varm)}. "
+                               "Make one with add_annotations(adata, files)")
+        self._sets = dict(gene_sets(mask_key, adata))
+        self._soft, self._n_ext = soft_mask, int(n_ext)
         self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate), "norm": norm,
                           "likelihood": recon_loss}  # fmt: skip
         if decoder_last_layer is not None:
@@ -1023,6 +1315,7 @@ class EXPIMAP(_Base):
         gamma_ext: float | None = None,
         gamma_epoch_anneal: int | None = None,
         beta: float | None = None,
+        omega: Any = None,
         weight_decay: float | None = None,
         batch_size: int = 128,
         early_stopping_kwargs: dict[str, Any] | None = None,
@@ -1032,29 +1325,24 @@ class EXPIMAP(_Base):
         **more: Any,
     ) -> None:
         """Fit the model, or graft the query on; names as in scArches."""
-        for name in more:
-            if name not in IGNORED | {"monitor", "print_stats", "n_workers", "trainer", "log_train", "omega", "eta"}:
-                raise ScgraftError(f"train: there is no argument {name!r}")
-        fit: dict[str, Any] = {
-            "max_epochs": n_epochs, "lr": lr, "batch_size": int(batch_size), "seed": seed,
-            "early_stopping": None if use_early_stopping else False,
-        }  # fmt: skip
-        stratified = {"stratified": True} if use_stratified_sampling else {}
-        named = {
-            "weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal,
-            "patience": (early_stopping_kwargs or {}).get("patience") if use_early_stopping else None,
-        }  # fmt: skip
-        settings = {
-            "lasso_weight": alpha, "kl_weight": alpha_kl, "l1_weight": alpha_l1, "new_l1_weight": gamma_ext,
-            "new_l1_anneal": gamma_epoch_anneal, "hsic_weight": beta,
-        }  # fmt: skip
-        fit |= stratified | {k: v for k, v in {**named, **settings}.items() if v is not None}
-        if self.adata is None:
-            raise ScgraftError("this model has no cells; give it some")
+        if omega is not None:
+            raise NotHere("omega is not here: every program has the same lasso weight, alpha")
+        more.pop("print_n_deactive", None)
+        fit = self._epochs(n_epochs, lr, batch_size, early_stopping_kwargs, use_early_stopping, use_stratified_sampling,
+                           seed, more)  # fmt: skip
+        named = {"weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal, "kl_weight": alpha_kl,
+                 "l1_weight": alpha_l1, "new_l1_weight": gamma_ext, "new_l1_anneal": gamma_epoch_anneal}  # fmt: skip
+        fit |= {k: v for k, v in named.items() if v is not None}
         if self._query is not None:
-            fit.pop("lasso_weight", None)
+            # The reference's lasso pruned once and for all; without HSIC asked for at the surgery, beta has nothing to weigh.
+            if self._query["hsic"] and beta is not None:
+                fit["hsic_weight"] = beta
             self._map(fit)
             return
+        if alpha is not None:
+            fit["lasso_weight"] = alpha
+        if beta is not None:
+            fit["hsic_weight"] = beta
         self._model = train(
             self.adata,
             model="expimap",
@@ -1062,7 +1350,9 @@ class EXPIMAP(_Base):
             n_top_genes=None,
             min_genes=1,
             exact_case=True,
+            keep_outside_programs=True,
             soft=self._soft,
+            n_free_programs=self._n_ext,
             **self._where(self.adata),
             **fit,
             **self._settings,
@@ -1075,17 +1365,33 @@ class EXPIMAP(_Base):
         reference_model: Any,
         freeze: bool = True,
         freeze_expression: bool = True,
+        unfreeze_ext: bool = True,
+        remove_dropout: bool = True,
         new_n_ext: int | None = None,
         new_n_ext_m: int | None = None,
         new_ext_mask: Any = None,
         new_soft_ext_mask: bool = False,
+        use_hsic: bool = False,
+        hsic_one_vs_all: bool = False,
         **more: Any,
     ) -> EXPIMAP:
-        """A model with the query's conditions, and new programs where asked for, to be trained on it."""
+        """A model with the query's conditions, and new programs where asked for, to be trained on it.
+
+        Parameters
+        ----------
+        new_n_ext
+            How many programs without gene set.
+        new_n_ext_m, new_ext_mask, new_soft_ext_mask
+            Programs with gene sets: how many, the sets as programs × genes (or the other way round, or a dictionary), and
+            whether they bind softly.
+        use_hsic
+            Whether new programs are kept independent of the others, with the weight ``beta`` of :meth:`train`.
+        """
         for name in more:
-            if name not in IGNORED | {"unfreeze_ext", "remove_dropout", "new_conditions", "use_hsic", "hsic_one_vs_all",
-                                      "unknown_ct_names"}:  # fmt: skip
+            if name not in IGNORED | {"new_conditions", "unknown_ct_names"}:
                 raise ScgraftError(f"load_query_data: there is no argument {name!r}")
+        if not unfreeze_ext:
+            raise NotHere("unfreeze_ext=False is not here: new programs that do not train say nothing; leave new_n_ext out")
         out = super().load_query_data(adata, reference_model, unfrozen=not freeze)
         if freeze and not freeze_expression:
             out._query["surgery"] = "first_layers"
@@ -1098,47 +1404,124 @@ class EXPIMAP(_Base):
                 values = mask.to_numpy() if isinstance(mask, pd.DataFrame) else np.asarray(mask)
                 genes = _of(reference_model).var_names
                 values = values if values.shape[0] == len(genes) else values.T
-                names = mask.columns if isinstance(mask, pd.DataFrame) else [f"constrained_{i}" for i in range(values.shape[1])]
-                mask = {str(n): [genes[i] for i in np.flatnonzero(values[:, j])] for j, n in enumerate(names)}
+                if values.shape[0] != len(genes):
+                    raise ScgraftError(f"new_ext_mask: expected {len(genes)} genes on one side, found {values.shape[::-1]}")
+                mask = {f"constrained_{j}": [genes[i] for i in np.flatnonzero(values[:, j])] for j in range(values.shape[1])}
+            if new_n_ext_m and new_n_ext_m != len(mask):
+                raise ScgraftError(f"new_n_ext_m={new_n_ext_m}: new_ext_mask has {len(mask)} programs")
             programs |= {"new_programs": mask, "min_genes": 1}
-        out._query["more"] = programs
+        if not use_hsic and (new_n_ext or new_n_ext_m or new_ext_mask is not None):
+            programs["hsic_weight"] = 0.0
+        out._query |= {"more": programs, "hsic": bool(use_hsic)}
         return out
 
     def get_latent(
         self, x: Any = None, c: Any = None, only_active: bool = False, mean: bool = False, mean_var: bool = False
     ) -> Any:
-        """Scores of the cells in the programs, cells × programs; of ``only_active`` those that the fit kept."""
-        if x is not None:
-            raise NotHere("get_latent(x, c) of arrays is not here: give cells, get_latent_representation(adata)")
-        means, variances = self.get_latent_representation(return_dist=True)
-        if only_active:
-            active = self.nonzero_terms()
-            means, variances = means[:, active], variances[:, active]
-        if mean_var:
-            return means, variances
-        if mean:
-            return means
-        noise = np.random.default_rng(0).standard_normal(means.shape, dtype=np.float32)
-        return means + np.sqrt(variances) * noise
+        """Scores of cells in the programs, cells × programs; of ``only_active`` those that the fit kept.
+
+        Parameters
+        ----------
+        x, c
+            Expression of other cells, cells × genes in the order of this model's, and the condition of each.
+        """
+        found = super().get_latent(x, c, mean, mean_var)
+        if not only_active:
+            return found
+        active = self.nonzero_terms()
+        return tuple(f[:, active] for f in found) if isinstance(found, tuple) else found[:, active]
 
     def nonzero_terms(self) -> np.ndarray:
         """The rows of the programs that the fit kept."""
         return np.flatnonzero(self.model.programs()["active"].to_numpy())
 
+    @property
+    def terms(self) -> list[str]:
+        """The names of the programs; scArches' for new ones."""
+        table = self.model.programs()
+        kinds = {"constrained": 0, "unconstrained": 0}
+        out = []
+        for name, graft, size in zip(table.index, table["graft"], table["set_size"], strict=True):
+            if graft is None or pd.isna(graft):
+                out.append(str(name))
+                continue
+            kind = "constrained" if size else "unconstrained"
+            out.append(f"{kind}_{kinds[kind]}")
+            kinds[kind] += 1
+        return out
+
+    def _terms(self, terms: str | Sequence[str], adata: AnnData | None) -> list[str]:
+        data = self.adata if adata is None else adata
+        if isinstance(terms, str):
+            if terms not in data.uns:
+                raise ScgraftError(f"terms={terms!r}: uns has no such entry; there are: {nearest(terms, data.uns)}")
+            terms = data.uns[terms]
+        given, own = [str(t) for t in terms], self.terms
+        known = int(pd.isna(self.model.programs()["graft"]).sum())
+        if len(given) not in (known, len(own)):
+            raise ScgraftError(f"terms: expected the names of {known} programs of the reference, or of all {len(own)}; found "
+                               f"{len(given)}")
+        return given + own[len(given):]
+
+    def update_terms(self, terms: str | Sequence[str] = "terms", adata: AnnData | None = None) -> list[str] | None:
+        """Add the names of new programs (``constrained_0``, ``unconstrained_0``, …) to those of the reference's.
+
+        Parameters
+        ----------
+        terms
+            An entry of ``uns``, which is changed, or the names, which are given back with the new ones.
+        """
+        found = self._terms(terms, adata)
+        if not isinstance(terms, str):
+            return found
+        (self.adata if adata is None else adata).uns[terms] = found
+        return None
+
+    def term_genes(self, term: str | int, terms: str | Sequence[str] = "terms") -> pd.DataFrame:
+        """The genes of a program, the heaviest first: ``genes``, ``weights``, ``in_mask``."""
+        names = self._terms(terms, None) if not isinstance(terms, str) or terms in self.adata.uns else self.terms
+        if isinstance(term, str) and term not in names:
+            raise ScgraftError(f"term={term!r}: there is no such program; there are: {nearest(term, names)}")
+        at = names.index(term) if isinstance(term, str) else int(term)
+        if not 0 <= at < len(names):
+            raise ScgraftError(f"term={term!r}: there are {len(names)} programs")
+        genes = self.model._native.programs("top")[at]["genes"]
+        table = pd.DataFrame(genes, columns=["genes", "weights", "share", "in_mask"]).drop(columns="share")
+        order = np.argsort(-table["weights"].abs().to_numpy(), kind="stable")
+        return table.iloc[order].reset_index(drop=True)
+
+    def mask_genes(self, terms: str | Sequence[str] = "terms") -> dict[str, list[str]]:
+        """The genes of the mask, by program of the reference."""
+        sets = getattr(self, "_sets", None) or (dict(gene_sets("I", self.adata)) if "I" in self.adata.varm else None)
+        if sets is None:
+            raise NotHere("mask_genes: these cells have no mask; put it into varm['I'] with add_annotations(adata, files)")
+        names = [str(t) for t in (self.adata.uns.get(terms, list(sets)) if isinstance(terms, str) else terms)]
+        return dict(zip(names, sets.values(), strict=False))
+
     def latent_directions(
         self, method: str = "sum", get_confidence: bool = False, adata: AnnData | None = None,
         key_added: str = "directions",
     ) -> Any:  # fmt: skip
-        """The direction of every program, 1 or −1; into ``uns[key_added]`` where cells are given."""
+        """The direction of every program, 1 or −1 (0: none), into ``uns[key_added]`` of these cells or the model's.
+
+        Parameters
+        ----------
+        method
+            ``"sum"`` of the weights, or ``"counts"``: the sign most of them have; scgraft's own is ``"top"``.
+        get_confidence
+            Also how clear that is, into ``uns[key_added + "_confindence"]`` (their spelling).
+
+        Returns
+        -------
+        The directions, where no cells were given.
+        """
         table = self.model.programs(direction=method)
         directions = table["direction"].to_numpy().astype(float)
-        confidence = table["direction_confidence"].to_numpy()
-        if adata is not None:
-            adata.uns[key_added] = directions
-            if get_confidence:
-                adata.uns[f"{key_added}_confindence"] = confidence
-            return None
-        return (directions, confidence) if get_confidence else directions
+        target = self.adata if adata is None else adata
+        target.uns[key_added] = directions
+        if get_confidence:
+            target.uns[f"{key_added}_confindence"] = table["direction_confidence"].to_numpy()
+        return directions if adata is None else None
 
     def latent_enrich(
         self,
@@ -1154,37 +1537,82 @@ class EXPIMAP(_Base):
     ) -> dict[str, Any] | None:
         """Bayes factors of every program between groups of cells, into ``uns[key_added]``.
 
-        Each group has ``p_h0``, ``p_h1`` and ``bf``, one value a program. ``exact`` takes all pairs of cells; without, so
-        many are drawn.
+        Each group has ``p_h0``, ``p_h1`` and ``bf``, one value a program; programs that the fit pruned have 0. ``exact``
+        takes all pairs of cells, without so many are drawn.
+
+        Parameters
+        ----------
+        use_directions, directions_key
+            Turn scores by ``uns[directions_key]``, which :meth:`latent_directions` writes.
+        select_terms
+            Rows of the programs wanted.
         """
         from .. import tl
         from ..get import enrich_df
 
         target = self.adata if adata is None else adata
+        if use_directions and directions_key not in target.uns:
+            raise ScgraftError(f"directions_key={directions_key!r}: uns has no such entry; call latent_directions(adata=...)")
         data = target.copy()
-        self.model.to_adata(data)
+        self.model.to_adata(self._like(data) if SETUP not in data.uns else data)
         if isinstance(groups, dict):
             column = np.full(data.n_obs, None, dtype=object)
             for name, members in groups.items():
                 column[data.obs_names.isin(members) if isinstance(members[0], str) else np.asarray(members)] = name
             data.obs["_scgraft_groups"], groups = column, "_scgraft_groups"
-        tl.enrich(data, groupby=groups, reference=comparison, directed=use_directions, min_cells=1, published=True,
+        tl.enrich(data, groupby=groups, versus=comparison, directed=False, min_cells=1, published=True,
                   n_samples=None if exact else int(n_sample), key_added="latent")  # fmt: skip
         table = enrich_df(data, key="latent")
         names = self.model.latent_names
-        wanted = names if select_terms is None else [names[i] for i in select_terms]
+        sign = np.asarray(target.uns[directions_key], dtype=float) if use_directions else np.ones(len(names))
+        if len(sign) != len(names):
+            raise ScgraftError(f"uns[{directions_key!r}] has {len(sign)} directions for {len(names)} programs; call "
+                               "latent_directions(adata=...) with this model")  # fmt: skip
+        wanted = np.arange(len(names)) if select_terms is None else np.asarray(select_terms)
         scores = {}
         for group, rows in table.groupby("group", sort=False, observed=True):
-            rows = rows.set_index("program").reindex(wanted)
-            p = rows["probability"].fillna(0.5).to_numpy()
-            scores[str(group)] = {"p_h0": p, "p_h1": 1.0 - p, "bf": rows["log_bayes_factor"].fillna(0.0).to_numpy()}
+            rows = rows.set_index("program").reindex(names)
+            p, bf = rows["probability"].to_numpy(dtype=float), rows["log_bayes_factor"].to_numpy(dtype=float)
+            there = np.isfinite(p) & (sign != 0)
+            p, bf = np.where(sign < 0, 1.0 - p, p), bf * sign
+            found = {"p_h0": np.where(there, p, 0.0), "p_h1": np.where(there, 1.0 - p, 0.0), "bf": np.where(there, bf, 0.0)}
+            scores[str(group)] = {k: v[wanted] for k, v in found.items()}
         target.uns[key_added] = scores
         return scores if adata is not None else None
 
-    @property
-    def terms(self) -> list[str]:
-        """The names of the programs."""
-        return self.model.latent_names
+
+def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Sequence[str] = "terms", n_cols: int = 3,
+                 n_points: int = 30, **_: Any) -> Any:  # fmt: skip
+    """Absolute Bayes factors of :meth:`EXPIMAP.latent_enrich`, the leading programs of every group by name.
+
+    Returns
+    -------
+    The figure.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
+    for argument, key in (("scores_key", scores_key), *((("terms", terms),) if isinstance(terms, str) else ())):
+        if key not in adata.uns:
+            raise ScgraftError(f"{argument}={key!r}: uns has no such entry; there are: {nearest(key, adata.uns)}")
+    scores = dict(adata.uns[scores_key])
+    names = np.asarray(adata.uns[terms] if isinstance(terms, str) else terms, dtype=object)
+    n_cols = min(n_cols, len(scores))
+    n_rows = -(-len(scores) // n_cols)
+    fig, axes = plt.subplots(n_rows, n_cols, figsize=(4.2 * n_cols, 4.2 * n_rows), squeeze=False, layout="constrained")
+    for ax in axes.flat[len(scores):]:
+        ax.set_axis_off()
+    for ax, (group, found) in zip(axes.flat, scores.items(), strict=False):
+        bf = np.abs(np.asarray(found["bf"], dtype=float))
+        if len(bf) != len(names):
+            raise ScgraftError(f"terms: {len(names)} names for {len(bf)} programs; call update_terms(adata=...)")
+        order = np.argsort(-bf)[:n_points][::-1]
+        ax.barh(np.arange(len(order)), bf[order], color=np.where(np.asarray(found["bf"])[order] > 0, "tab:red", "tab:blue"))
+        ax.set_yticks(np.arange(len(order)), [str(n) for n in names[order]], fontsize=6)
+        ax.axvline(2.3, color="grey", lw=0.8, ls=":")
+        ax.set(title=str(group), xlabel="|log Bayes factor|")
+    return fig
 
 
 def add_annotations(
@@ -1208,13 +1636,18 @@ def add_annotations(
     varm_key, uns_key
         Where mask and names go.
     clean
-        Not here: names are never cut.
+        Drop the first word of a name (``REACTOME_``) and cut it to thirty letters, where that leaves names apart.
     genes_use_upper
         Whether upper and lower case are the same.
     """
+    sets = gene_sets(files, adata)
+    if clean:
+        short = [name.split("_", 1)[-1][:30] for name, _ in sets]
+        if len(set(short)) == len(short):
+            sets = [(name, genes) for name, (_, genes) in zip(short, sets, strict=True)]
     names = [str(g).upper() if genes_use_upper else str(g) for g in adata.var_names]
     masks, terms = [], []
-    for name, genes in gene_sets(files, adata):
+    for name, genes in sets:
         among = {g.upper() if genes_use_upper else g for g in genes}
         mask = np.fromiter((g in among for g in names), dtype=bool, count=len(names))
         n = int(mask.sum())
@@ -1224,4 +1657,4 @@ def add_annotations(
     if not terms:
         raise ScgraftError(f"add_annotations: no gene set has more than {min_genes} genes of the data")
     adata.varm[varm_key] = np.stack(masks, axis=1).astype(np.int64)
-    adata.uns[uns_key] = np.array(terms, dtype=object)
+    adata.uns[uns_key] = terms

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use scgraft::report::{Picture, scene::Size};
+use scgraft::drawn;
+use scgraft::report::Picture;
+use scgraft::report::scene::{Scene, Size};
 
 use super::{Global, Output, files};
 
@@ -72,7 +74,12 @@ pub(crate) struct Canvas {
 impl Canvas {
     /// Draws a picture at the size asked for, and writes it.
     fn save(&mut self, picture: &impl Picture, path: &Path) -> Result<()> {
-        scgraft::save::scene(path, &picture.draw(self.size.unwrap_or_else(|| picture.natural_size()))?)?;
+        self.write(&drawn::drawn(picture, self.size)?, path)
+    }
+
+    /// Writes what is drawn.
+    fn write(&mut self, scene: &Scene, path: &Path) -> Result<()> {
+        scgraft::save::scene(path, scene)?;
         self.written.push(path.to_owned());
         Ok(())
     }

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::cells::choose_names;
+use scgraft::drawn::{self, Relation};
 use scgraft::io::write_table;
-use scgraft::programs::{ProgramSummary, programs};
-use scgraft::relations::{gene_overlaps, matrix_table, membership, score_correlations};
-use scgraft::report::Heatmap;
+use scgraft::models::Model;
 use scgraft::slots;
 
 use super::Canvas;
@@ -103,65 +101,40 @@ impl Enriched {
     }
 }
 
-/// Names that are of the patterns and, where a test was named, enriched in it.
-fn chosen(all: &[&str], patterns: &[String], enriched: &Enriched) -> Result<Vec<String>> {
-    let kept = choose_names(all, patterns, &[]).map_err(scgraft::Error::from)?;
-    let enriched = enriched.read()?;
-    let wanted = |n: &str| enriched.as_ref().is_none_or(|e| e.iter().any(|p| p == n));
-    let out: Vec<String> =
-        all.iter().zip(kept).filter(|(n, k)| *k && wanted(n)).map(|(n, _)| (*n).to_owned()).collect();
-    if out.len() < 2 {
-        bail!("two active programs or more are needed, {} found", out.len());
-    }
-    Ok(out)
-}
-
 impl Correlation {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         let inputs = [&[self.mapped.as_path()][..], &self.enriched.inputs()].concat();
         files::check_outputs([&self.output].into_iter().chain(&self.tsv), &inputs)?;
         let (_, e) = encode::stored(&self.mapped, slots::LATENT)?;
         let e = self.direction.apply(e, &self.mapped)?;
-        let active: Vec<&str> = e.names.iter().zip(&e.active).filter(|(_, a)| **a).map(|(n, _)| n.as_str()).collect();
-        let names = chosen(&active, &self.program, &self.enriched)?;
-        let found = score_correlations(&e.select(&names).context("no such program")?)?;
-        if let Some(path) = &self.tsv {
-            write_table(path, &found.table())?;
-        }
-        to.save(&found.picture("", "correlation", true), &self.output)
+        let found = drawn::correlation(&e, &self.program, self.enriched.read()?.as_deref())?;
+        save(&found, (&self.tsv, &self.output), to)
     }
 }
 
 impl Genes {
-    fn read(&self) -> Result<Vec<ProgramSummary>> {
-        let inputs = [&[self.model.as_path()][..], &self.enriched.inputs()].concat();
-        files::check_outputs([&self.output].into_iter().chain(&self.tsv), &inputs)?;
-        let model = remote::model(&self.model)?;
-        let Some(all) = programs(&model, &[])? else {
-            bail!("the dimensions of a {} model are not gene programs", model.entry.name);
-        };
-        let active: Vec<&str> = all.iter().filter(|p| p.is_active()).map(|p| p.name.as_str()).collect();
-        let names = chosen(&active, &self.program, &self.enriched)?;
-        Ok(all.into_iter().filter(|p| names.contains(&p.name)).collect())
-    }
-
     pub fn overlap(self, to: &mut Canvas) -> Result<()> {
-        let programs = self.read()?;
-        let found = gene_overlaps(&programs.iter().collect::<Vec<_>>(), self.top.unwrap_or(usize::MAX));
-        if let Some(path) = &self.tsv {
-            write_table(path, &found.table())?;
-        }
-        to.save(&found.picture("", "Jaccard index", false), &self.output)
+        self.draw(drawn::overlap, to)
     }
 
     pub fn members(self, to: &mut Canvas) -> Result<()> {
-        let programs = self.read()?;
-        let (genes, found) = membership(&programs.iter().collect::<Vec<_>>(), self.top.unwrap_or(10));
-        if let Some(path) = &self.tsv {
-            write_table(path, &matrix_table("gene", &genes, &found.programs, &found.values))?;
-        }
-        let value = "weight / largest".to_owned();
-        let (columns, values) = (found.programs, found.values);
-        to.save(&Heatmap { rows: genes, columns, values, value, diverging: true, title: String::new() }, &self.output)
+        self.draw(drawn::members, to)
     }
+
+    fn draw(&self, of: OfModel, to: &mut Canvas) -> Result<()> {
+        let inputs = [&[self.model.as_path()][..], &self.enriched.inputs()].concat();
+        files::check_outputs([&self.output].into_iter().chain(&self.tsv), &inputs)?;
+        let model = remote::model(&self.model)?;
+        let found = of(&model, &self.program, self.enriched.read()?.as_deref(), self.top)?;
+        save(&found, (&self.tsv, &self.output), to)
+    }
+}
+
+type OfModel = fn(&Model, &[String], Option<&[String]>, Option<usize>) -> Result<Relation, scgraft::Error>;
+
+fn save(found: &Relation, (tsv, output): (&Option<PathBuf>, &Path), to: &mut Canvas) -> Result<()> {
+    if let Some(path) = tsv {
+        write_table(path, &found.table)?;
+    }
+    to.save(&found.picture, output)
 }
