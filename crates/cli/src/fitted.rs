@@ -1,6 +1,5 @@
 //! How a fit went.
 
-use scgraft::models::Model;
 use scgraft::train::FitReport;
 use serde_json::Value;
 

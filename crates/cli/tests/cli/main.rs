@@ -19,8 +19,8 @@ mod proteins;
 mod real_data;
 mod remote;
 mod species;
-mod trial;
 mod tables;
+mod trial;
 mod words;
 mod workflow;
 
