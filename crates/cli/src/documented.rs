@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser};
 use super::Cli;
 
 /// Words of a line as a shell splits it, up to a comment, a pipe or a redirection.
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     let (mut out, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in line.chars() {
         match (quote, c) {
@@ -17,7 +17,11 @@ fn words(line: &str) -> Vec<String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            (None, '|' | '>') => break,
+            (None, '>') => {
+                word = word.filter(|w| w != "2");
+                break;
+            }
+            (None, '|') => break,
             (None, '#') if word.is_none() => break,
             (None, c) if c.is_whitespace() => out.extend(word.take()),
             (None, c) => word.get_or_insert_default().push(c),

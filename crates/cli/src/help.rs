@@ -124,10 +124,7 @@ mod tests {
         for (path, command) in all {
             let Some(text) = command.get_after_help() else { continue };
             for line in wrapped(&text.to_string(), 10_000).lines().filter(|l| l.starts_with("  scgraft ")) {
-                let words = pieces(line).into_iter().map(|w| w.trim_matches('\'').to_owned());
-                // What a shell does after the command.
-                let words: Vec<String> = words.take_while(|w| !matches!(w.as_str(), ">" | "|" | "&&" | "#")).collect();
-                if let Err(error) = Cli::try_parse_from(words) {
+                if let Err(error) = Cli::try_parse_from(crate::documented::words(line)) {
                     panic!("{path:?}: {line}: {error}");
                 }
                 seen += 1;
