@@ -251,7 +251,9 @@ mod tests {
             words.extend((!word.is_empty()).then_some(word));
             words
         };
-        joined.lines().map(str::trim).filter(|l| l.starts_with("scgraft ")).map(of).collect()
+        let command = |line: &'_ str| line.split(" > ").next().unwrap_or_default().trim().to_owned();
+        let lines = joined.lines().map(command);
+        lines.filter(|l| l.starts_with("scgraft ")).map(|l| of(&l)).collect()
     }
 
     fn understood(place: &str, words: &[String]) {
