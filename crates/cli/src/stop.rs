@@ -1,14 +1,14 @@
 //! Ctrl-C: the first asks the work to stop where it leaves nothing half-made, the second ends the program.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// The checkpoint that a run which is stopped now can go on from.
-static CHECKPOINT: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What a run that is stopped now leaves, in words.
+static LEFT: Mutex<Option<String>> = Mutex::new(None);
 
 /// Exit code of a program stopped by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -20,18 +20,24 @@ pub(crate) struct Stopped;
 
 /// What a stopped run leaves.
 fn left() -> String {
-    match CHECKPOINT.lock().ok().and_then(|kept| kept.clone()) {
-        Some(file) => {
-            format!("the state so far is in {}: the same command with --resume goes on from it", file.display())
-        }
-        None => "nothing was written".to_owned(),
-    }
+    LEFT.lock().ok().and_then(|left| left.clone()).unwrap_or_else(|| "nothing was written".to_owned())
 }
 
 /// Takes note of the checkpoint that there is; none when it has done its work.
 pub(crate) fn note_checkpoint(file: Option<&Path>) {
-    if let Ok(mut kept) = CHECKPOINT.lock() {
-        *kept = file.map(Path::to_owned);
+    note(file.map(|file| {
+        format!("the state so far is in {}: the same command with --resume goes on from it", file.display())
+    }));
+}
+
+/// Takes note of a table that has what was found so far.
+pub(crate) fn note_table(file: &Path) {
+    note(Some(format!("what was found so far is in {}", file.display())));
+}
+
+fn note(words: Option<String>) {
+    if let Ok(mut left) = LEFT.lock() {
+        *left = words;
     }
 }
 

@@ -206,7 +206,7 @@ impl Trial {
         let sets = choose_sets(sets, &self.choice.only_program, &self.choice.exclude_program)?;
         let [reference, query] = self.cells()?;
         let mut plan = self.plan(global)?;
-        if entry.reads(Input::Labels) {
+        if entry.needs.contains(&Input::Labels) {
             plan.reference.prepare.label = Some(self.labels.clone());
         }
         let mut watcher = Watching { start: Instant::now(), global, output: &self.output, failed: None };
@@ -360,8 +360,9 @@ impl Watcher for Watching<'_> {
             minutes => format!(", about {minutes} min left"),
         };
         tracing::info!("run {} of {of} done: {}, seed {}{left}", runs.len(), last.setting, last.seed);
-        if let Err(error) = write_table(self.output, &table(runs)) {
-            self.failed.get_or_insert(error.into());
+        match write_table(self.output, &table(runs)) {
+            Ok(()) => stop::note_table(self.output),
+            Err(error) => _ = self.failed.get_or_insert(error.into()),
         }
     }
 }
