@@ -28,7 +28,10 @@ make() { # version, packages beside it
   PYTHONPATH="$FOLDER/packages/$version:$FOLDER/packages/common" CUDA_VISIBLE_DEVICES="" \
     "$PY" -W ignore "$here/published_models.py" --all --only $names -- "$FOLDER/$version" || failed="$failed $version"
 }
+# In 0.8.1 itself a model with continuous covariates cannot be made: it compares their names by a method that arrays lack.
+all=$names names="scvi_default scvi_mapping linear_default scanvi_mapping totalvi_default"
 make 0.8.1
+names=$all
 make 0.10.1 pytorch-lightning==1.2.10 torchmetrics==0.2.0 pyDeprecate==0.3.0 "setuptools<70"
 make 0.12.2 pytorch-lightning==1.3.8 torchmetrics==0.4.1 pyDeprecate==0.3.0 "setuptools<70"
 make 0.14.6 pytorch-lightning==1.4.9 torchmetrics==0.5.1 pyDeprecate==0.3.1

@@ -9,9 +9,10 @@ use scgraft::hub::{CellsNeeded, export};
 use super::{Global, Output, remote};
 
 const EXAMPLES: &str = "\
-Models scvi, scvi-linear, scanvi and totalvi become SCVI, LinearSCVI, SCANVI and TOTALVI, with the same latent means. Conditions
-that a query added are batches like the reference's. A model of another kind has no equal there and is refused. Python that
-loads the folder is printed.
+Models scvi, scanvi and totalvi become SCVI, SCANVI and TOTALVI, with the same latent means and expression; scvi-linear becomes
+SCVI, or LinearSCVI where its encoder is as there (encode_covariates=false, encoder_norm=batch). Conditions that a query added
+are batches like the reference's. A model of another kind has no equal there and is refused. Python that loads the folder is
+printed.
 
 Examples:
   scgraft export reference.scgraft --to scvi-tools -o scvi_reference
@@ -54,11 +55,20 @@ impl Export {
         ));
         out.line("");
         python.iter().for_each(|line| out.line(format!("  {line}")));
+        if exported.as_layers {
+            out.line("");
+            out.line(format!(
+                "Its linear decoder is hidden layers there, which compute the same; {} does not show loadings (`scgraft programs` \
+                 does), and training there would not keep it linear.",
+                exported.class
+            ));
+        }
         if !exported.filled.is_empty() {
             tracing::debug!("filled in, since nothing reads them: {}", exported.filled.join(", "));
         }
         out.put("class", exported.class);
         out.put("output", path.display().to_string());
+        out.put("as_layers", exported.as_layers);
         out.put("python", python);
         out.put("filled", exported.filled);
         Ok(())

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use ureq::http::HeaderMap;
 
 use crate::cache::{Cache, Validator, hex};
-use crate::http::{Answer, Ask, Failure, Http, Progress, Reply, Service, Tries, Watch, failure, now, refused, said};
+use crate::http::{Answer, Ask, Failure, Http, Progress, Reply, Service, Tries, Watch, now, refused, said};
 use crate::{HubError, retry};
 
 /// A file to fetch.
@@ -117,7 +117,7 @@ pub(crate) fn download(
         let ask = request(source, sums.bytes, begun.as_ref());
         let at_start = sums.bytes;
         let (said_why, status, asked) = match http.once(&ask, watch) {
-            Ok(answer) => match step(source, answer, file, &mut sums, &mut begun, (cache, &key), watch) {
+            Ok(answer) => match step(source, answer, file, &mut sums, &mut begun, (http, cache, &key), watch) {
                 Ok(Step::Unchanged) => {
                     finish_partial(cache, &key, &path);
                     return Ok(Came::Unchanged);
@@ -236,7 +236,7 @@ fn step(
     file: &mut File,
     sums: &mut Sums,
     begun: &mut Option<Begun>,
-    (cache, key): (&Cache, &str),
+    (http, cache, key): (&Http, &Cache, &str),
     watch: &mut Watch<'_>,
 ) -> Result<Step, Trouble> {
     let header = |name: &str| answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
@@ -295,7 +295,7 @@ fn step(
         }
         let n = match reader.read(&mut buffer) {
             Ok(n) => n,
-            Err(e) => match failure(source.place, ureq::Error::from(e)) {
+            Err(e) => match http.failure(source.place, ureq::Error::from(e)) {
                 Failure::Broken { said, .. } => return Ok(Step::Again(said, None, None)),
                 Failure::Final(error) => return Err(Trouble::Error(error)),
             },

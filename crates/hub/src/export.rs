@@ -24,6 +24,9 @@ pub struct Exported {
     pub cells: CellsNeeded,
     /// Tensors that the class has and no model here, filled in: under these settings nothing reads them.
     pub filled: Vec<String>,
+    /// Whether a linear decoder of ours is hidden layers there: the same function, in a class that shows no loadings and
+    /// whose training would not keep it linear.
+    pub as_layers: bool,
 }
 
 /// What cells must have for scvi-tools to take them, beside the genes of the model.
@@ -57,7 +60,7 @@ const UNLABELLED: &str = "Unknown";
 /// When scvi-tools has no equal of the model, or the file would be of 4 GiB.
 pub fn export(model: &Model) -> Result<Exported, HubError> {
     let unequal = |why: String| HubError::NoEqual { model: model.entry.name.to_owned(), package: "scvi-tools", why };
-    let mut theirs = theirs(model).map_err(unequal)?;
+    let theirs = theirs(model).map_err(unequal)?;
     let cells = needed(model, theirs.class);
     let root = |state: Py| {
         dict([
@@ -100,7 +103,7 @@ pub fn export(model: &Model) -> Result<Exported, HubError> {
     entries.push(("model/version", b"3\n"));
     let too_large = || HubError::format("model.pt", "it would be of 4 GiB or more, which this program does not write");
     let file = zip::write(&entries).ok_or_else(too_large)?;
-    Ok(Exported { class: theirs.class, file, cells, filled: std::mem::take(&mut theirs.filled) })
+    Ok(Exported { class: theirs.class, file, cells, filled: theirs.filled, as_layers: theirs.as_layers })
 }
 
 impl Exported {
@@ -377,6 +380,59 @@ mod tests {
         }
     }
 
+    /// A linear decoder that LinearSCVI cannot have beside its encoder is layers of SCVI: the same function, also of tensors
+    /// that no training gave, of a batch norm, of the dropout of ZINB, and of every condition.
+    #[test]
+    fn a_linear_decoder_becomes_layers() {
+        let mut cells = cells();
+        cells.obs.set("batch", Column::categorical(&(0..30).map(|i| ["a", "b", "c"][i % 3]).collect::<Vec<_>>()));
+        cells.obs.set("type", Column::categorical(&(0..30).map(|i| ["T", "B"][i / 15]).collect::<Vec<_>>()));
+        let models = [
+            ("scvi-linear", json!({}), None, "SCVI"),
+            ("scvi-linear", json!({ "hidden": [9], "decoder_norm": "batch", "linear_bias": true }), None, "SCVI"),
+            ("scvi-linear", json!({ "deep_covariates": true, "latent_distribution": "logistic-normal" }), None, "SCVI"),
+            ("scvi-linear", json!({ "dispersion": "gene-label", "decoder_norm": "batch" }), Some("type"), "SCVI"),
+            ("scanvi", json!({ "decoder": "linear", "decoder_norm": "batch" }), Some("type"), "SCANVI"),
+        ];
+        for (name, given, label, class) in models {
+            let mut settings = json!({ "hidden": [9, 9], "latent": 3 });
+            settings.as_object_mut().unwrap().extend(given.as_object().unwrap().clone());
+            let options = PrepareOptions {
+                condition: ConditionSource::Columns(vec!["batch".into()]),
+                label: label.map(str::to_owned),
+                ..PrepareOptions::default()
+            };
+            let data = Prepared::reference(&cells, None, &options).unwrap();
+            let mut model = Model::new(name, &settings, data.known().into(), 9).unwrap();
+            for p in model.params.iter_mut().filter(|p| p.name.contains(".norm.")) {
+                let n = p.n_values();
+                p.put((0..n).map(|i| 0.3 + (i * 7 % 11) as f32 / 5.0).collect());
+            }
+            let exported = export(&model).unwrap();
+            assert_eq!((exported.class, exported.as_layers), (class, true), "{name} {given}");
+            let files = Files { place: name.into(), model: exported.file, ..Files::default() };
+            let back = import_files(&files, &ImportOptions::default()).unwrap().model;
+            assert_eq!(back.network.config()["decoder"], "network");
+            let theirs = Prepared::query(&cells, &back.header.known, &options).unwrap();
+            let close = |what: &str, a: &Dense, b: &Dense| {
+                let largest = a.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+                let off = a.values.iter().zip(&b.values).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                assert!(off <= 1e-5 * largest, "{name} {given}: {what} {off} of {largest}");
+            };
+            close("latent", &model.latent(&data).unwrap().0, &back.latent(&theirs).unwrap().0);
+            for as_conditions in [vec![], vec![2]] {
+                let options = ExpressionOptions { as_conditions, ..ExpressionOptions::default() };
+                let (ours, back) = (model.expression(&data, &options), back.expression(&theirs, &options));
+                close("expression", &ours.unwrap(), &back.unwrap());
+            }
+            // The dropout of ZINB and the dispersion are in the likelihood.
+            let (a, b) = (model.evidence(&data, 1).unwrap(), back.evidence(&theirs, 1).unwrap());
+            let all =
+                |e: &scgraft_models::Evidence| Dense::new(1, 30, e.reconstruction.iter().map(|&v| v as f32).collect());
+            close("reconstruction", &all(&a), &all(&b));
+        }
+    }
+
     #[test]
     fn what_has_no_equal_is_named() {
         let data = |label: Option<&str>| {
@@ -393,9 +449,8 @@ mod tests {
         let cases = [
             ("scvi-per-cell", small.clone(), None, "vector per cell"),
             ("cvae", small.clone(), None, "no class there is a cvae"),
-            ("scvi-linear", small.clone(), None, "encode_covariates=false"),
+            ("scvi-linear", small.clone(), None, "takes 5 units"),
             ("scvi", with(json!({ "hidden": [4, 3] })), None, "[4, 3]"),
-            ("scanvi", with(json!({ "decoder": "linear" })), Some("type"), "linear decoder"),
             ("scanvi", with(json!({ "dispersion": "gene-label" })), Some("type"), "by label"),
         ];
         for (name, settings, label, why) in cases {

@@ -157,6 +157,8 @@ const TICK: Duration = Duration::from_millis(100);
 pub(crate) struct Http {
     straight: Agent,
     by_proxy: Agent,
+    /// Whether the user named the certificates to trust.
+    own_roots: bool,
     pub patience: Patience,
 }
 
@@ -182,7 +184,10 @@ impl Http {
                 .max_idle_connections(0)
         };
         // What lies on this machine is not reached through a proxy.
-        Ok(Http { straight: config().proxy(None).build().into(), by_proxy: config().build().into(), patience })
+        let proxy = settings.proxy.as_ref().map(|p| p.0.clone());
+        let own_roots = settings.certificates.is_some();
+        let (straight, by_proxy) = (config().proxy(None).build().into(), config().proxy(proxy).build().into());
+        Ok(Http { straight, by_proxy, own_roots, patience })
     }
 
     /// Asks until there is an answer that trying again would not change, and reads it.
@@ -191,7 +196,7 @@ impl Http {
         loop {
             let read = |answer: Answer, watch: &mut Watch<'_>| {
                 let (status, headers) = (answer.status, answer.headers.clone());
-                let text = read_text(answer, ask.place, watch)?;
+                let text = self.read_text(answer, ask.place, watch)?;
                 Ok(Reply { status, headers, text })
             };
             match self.once(ask, watch).and_then(|answer| read(answer, watch)) {
@@ -238,7 +243,7 @@ impl Http {
             // Once a redirect has led away from the service, nothing behind it gets the token.
             token = token.filter(|(s, _)| origin(&s.base) == Some((scheme.clone(), host.clone())));
             let agent = if is_loopback(&host) { &self.straight } else { &self.by_proxy };
-            let answer = send(agent, ask, &url, token.map(|t| t.1), watch)?;
+            let answer = self.send(agent, ask, &url, token.map(|t| t.1), watch)?;
             let (parts, body) = answer.into_parts();
             let status = parts.status.as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -273,6 +278,150 @@ impl Http {
             url = to;
         }
         Err(refuse("it redirects in a circle", "try later, or tell who runs the service"))
+    }
+
+    /// Sends one request to one host.
+    fn send(
+        &self,
+        agent: &Agent,
+        ask: &Ask<'_>,
+        url: &str,
+        token: Option<&Token>,
+        watch: &mut Watch<'_>,
+    ) -> Result<ureq::http::Response<ureq::Body>, Failure> {
+        let mut request = Request::builder().method(ask.method.clone()).uri(url);
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        // A service may name another way in for an address; then ours is not wanted.
+        let has_own = ask.headers.iter().any(|h| h.0.eq_ignore_ascii_case("authorization"));
+        if let Some(token) = token.filter(|_| !has_own) {
+            request = request.header("authorization", token.bearer());
+        }
+        let bad = |e: ureq::http::Error| {
+            Failure::Final(HubError::Address { address: shown(url), what: format!("it cannot be asked for: {e}") })
+        };
+        let mut stopped = false;
+        let outcome = match &ask.body {
+            Body::None if matches!(ask.method, Method::GET | Method::HEAD | Method::DELETE) => {
+                agent.run(request.body(()).map_err(bad)?)
+            }
+            Body::None => agent.run(request.body(&[][..]).map_err(bad)?),
+            Body::Bytes(bytes, kind) => agent.run(request.header("content-type", *kind).body(*bytes).map_err(bad)?),
+            Body::File { path, name, from, bytes, total } => {
+                let unreadable = |source| Failure::Final(HubError::Io { path: path.to_path_buf(), source });
+                let mut file = File::open(path).map_err(unreadable)?;
+                file.seek(SeekFrom::Start(*from)).map_err(unreadable)?;
+                let mut reader =
+                    Told { file: file.take(*bytes), name, done: *from, total: *total, stopped: &mut stopped, watch };
+                let request = request.header("content-length", bytes.to_string());
+                let request = request.header("content-type", "application/octet-stream");
+                let body = SendBody::from_reader(&mut reader);
+                agent.run(request.body(body).map_err(bad)?)
+            }
+        };
+        if stopped {
+            return Err(Failure::Final(HubError::Stopped { place: ask.place.to_owned() }));
+        }
+        outcome.map_err(|error| self.failure(ask.place, error))
+    }
+
+    /// What a failure of the client means.
+    pub(crate) fn failure(&self, place: &str, error: ureq::Error) -> Failure {
+        let broken = |said: String, sent: bool| Failure::Broken { said, sent };
+        match error {
+            ureq::Error::HostNotFound => broken("its host is not known to the network".to_owned(), false),
+            ureq::Error::ConnectionFailed => broken("no connection could be made".to_owned(), false),
+            ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
+                broken("no connection could be made in time".to_owned(), false)
+            }
+            ureq::Error::Timeout(_) => broken("the connection went silent".to_owned(), true),
+            ureq::Error::ConnectProxyFailed(said) => Failure::Final(HubError::Unreachable {
+                place: place.to_owned(),
+                said: format!("the proxy does not let it through ({})", said.trim()),
+                remedy:
+                    "check HTTPS_PROXY, with `NAME:PASSWORD@` before its host where it wants a login; NO_PROXY names \
+                         hosts that are reached without it"
+                        .to_owned(),
+            }),
+            ureq::Error::Rustls(error) => self.untrusted(place, &error),
+            ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(error) => self.untrusted(place, error),
+                None if matches!(e.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+                    broken("the connection went silent".to_owned(), true)
+                }
+                // What the standard library says of a name that nobody knows has no kind of its own.
+                None if e.to_string().contains("failed to lookup address") || e.raw_os_error() == Some(11001) => {
+                    broken("its host is not known to the network".to_owned(), false)
+                }
+                None => {
+                    let refused =
+                        matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NetworkUnreachable);
+                    broken(format!("the connection broke: {e}"), !refused)
+                }
+            },
+            other => broken(format!("the connection broke: {other}"), true),
+        }
+    }
+
+    /// A connection that is not secure, or not with whom it should be. Trying again would not change that.
+    fn untrusted(&self, place: &str, error: &rustls::Error) -> Failure {
+        use rustls::CertificateError as Wrong;
+        let (said, remedy) = match error {
+            rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) if self.own_roots => (
+                "its certificate is by nobody whom SSL_CERT_FILE names".to_owned(),
+                "that file's certificates are the only ones trusted: add the one that signs for this host, or unset the variable",
+            ),
+            rustls::Error::InvalidCertificate(Wrong::UnknownIssuer) => (
+                "its certificate is by nobody who is trusted here".to_owned(),
+                "behind a proxy that reads along, or for a server of your own, name the certificates to trust (PEM) in \
+                 SSL_CERT_FILE",
+            ),
+            rustls::Error::InvalidCertificate(Wrong::NotValidForName | Wrong::NotValidForNameContext { .. }) => (
+                "its certificate is of another host".to_owned(),
+                "check the address; if it is right, something answers in its place",
+            ),
+            rustls::Error::InvalidCertificate(
+                Wrong::Expired | Wrong::ExpiredContext { .. } | Wrong::NotValidYet | Wrong::NotValidYetContext { .. },
+            ) => (
+                "its certificate is not valid today".to_owned(),
+                "is the clock of this machine right? If it is, tell who runs the server",
+            ),
+            rustls::Error::InvalidMessage(_)
+            | rustls::Error::PeerIncompatible(_)
+            | rustls::Error::AlertReceived(_)
+            | rustls::Error::InvalidCertificate(_) => (
+                format!("no secure connection could be made ({error})"),
+                "does it speak https at all? Check the address and its port",
+            ),
+            // What was changed or lost on the way.
+            other => return Failure::Broken { said: format!("the connection broke: {other}"), sent: true },
+        };
+        Failure::Final(HubError::Unreachable { place: place.to_owned(), said, remedy: remedy.to_owned() })
+    }
+
+    fn read_text(&self, mut answer: Answer, place: &str, watch: &mut Watch<'_>) -> Result<String, Failure> {
+        let mut reader = answer.body.as_reader();
+        let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+        loop {
+            let n = reader.read(&mut buffer).map_err(|e| self.failure(place, ureq::Error::from(e)))?;
+            if n == 0 {
+                return Ok(String::from_utf8_lossy(&text).into_owned());
+            }
+            text.extend_from_slice(&buffer[..n]);
+            if text.len() as u64 > MOST_TEXT {
+                return Err(Failure::Final(HubError::Refused {
+                    place: place.to_owned(),
+                    status: answer.status,
+                    said: format!("its answer has more than {} MB", MOST_TEXT >> 20),
+                    remedy: "that is no answer of such a service; check the address".to_owned(),
+                }));
+            }
+            let progress = Progress::Receiving { name: place, done: text.len() as u64, total: None };
+            if watch(&progress).is_break() {
+                return Err(Failure::Final(HubError::Stopped { place: place.to_owned() }));
+            }
+        }
     }
 }
 
@@ -337,51 +486,6 @@ impl<'p> Tries<'p> {
     }
 }
 
-/// Sends one request to one host.
-fn send(
-    agent: &Agent,
-    ask: &Ask<'_>,
-    url: &str,
-    token: Option<&Token>,
-    watch: &mut Watch<'_>,
-) -> Result<ureq::http::Response<ureq::Body>, Failure> {
-    let mut request = Request::builder().method(ask.method.clone()).uri(url);
-    for (name, value) in &ask.headers {
-        request = request.header(name, value);
-    }
-    // A service may name another way in for an address; then ours is not wanted.
-    let has_own = ask.headers.iter().any(|h| h.0.eq_ignore_ascii_case("authorization"));
-    if let Some(token) = token.filter(|_| !has_own) {
-        request = request.header("authorization", token.bearer());
-    }
-    let bad = |e: ureq::http::Error| {
-        Failure::Final(HubError::Address { address: shown(url), what: format!("it cannot be asked for: {e}") })
-    };
-    let mut stopped = false;
-    let outcome = match &ask.body {
-        Body::None if matches!(ask.method, Method::GET | Method::HEAD | Method::DELETE) => {
-            agent.run(request.body(()).map_err(bad)?)
-        }
-        Body::None => agent.run(request.body(&[][..]).map_err(bad)?),
-        Body::Bytes(bytes, kind) => agent.run(request.header("content-type", *kind).body(*bytes).map_err(bad)?),
-        Body::File { path, name, from, bytes, total } => {
-            let unreadable = |source| Failure::Final(HubError::Io { path: path.to_path_buf(), source });
-            let mut file = File::open(path).map_err(unreadable)?;
-            file.seek(SeekFrom::Start(*from)).map_err(unreadable)?;
-            let mut reader =
-                Told { file: file.take(*bytes), name, done: *from, total: *total, stopped: &mut stopped, watch };
-            let request = request.header("content-length", bytes.to_string());
-            let request = request.header("content-type", "application/octet-stream");
-            let body = SendBody::from_reader(&mut reader);
-            agent.run(request.body(body).map_err(bad)?)
-        }
-    };
-    if stopped {
-        return Err(Failure::Final(HubError::Stopped { place: ask.place.to_owned() }));
-    }
-    outcome.map_err(|error| failure(ask.place, error))
-}
-
 /// A file on its way out; tells how far it is.
 struct Told<'a, 'w> {
     file: io::Take<File>,
@@ -402,58 +506,6 @@ impl Read for Told<'_, '_> {
             return Err(io::Error::other("stopped"));
         }
         Ok(n)
-    }
-}
-
-/// What a failure of the client means.
-pub(crate) fn failure(place: &str, error: ureq::Error) -> Failure {
-    let broken = |said: String, sent: bool| Failure::Broken { said, sent };
-    match error {
-        ureq::Error::HostNotFound => broken("its host is not known to the network".to_owned(), false),
-        ureq::Error::ConnectionFailed => broken("no connection could be made".to_owned(), false),
-        ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
-            broken("no connection could be made in time".to_owned(), false)
-        }
-        ureq::Error::Timeout(_) => broken("the connection went silent".to_owned(), true),
-        ureq::Error::Io(e) => {
-            let refused = matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NetworkUnreachable);
-            match e.kind() {
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    broken("the connection went silent".to_owned(), true)
-                }
-                _ => broken(format!("the connection broke: {e}"), !refused),
-            }
-        }
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Failure::Final(HubError::Unreachable {
-            place: place.to_owned(),
-            said: format!("no trusted connection could be made: {error}"),
-            remedy: "behind a proxy that reads along, name its certificates in SSL_CERT_FILE".to_owned(),
-        }),
-        other => broken(format!("the connection broke: {other}"), true),
-    }
-}
-
-fn read_text(mut answer: Answer, place: &str, watch: &mut Watch<'_>) -> Result<String, Failure> {
-    let mut reader = answer.body.as_reader();
-    let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
-    loop {
-        let n = reader.read(&mut buffer).map_err(|e| failure(place, ureq::Error::from(e)))?;
-        if n == 0 {
-            return Ok(String::from_utf8_lossy(&text).into_owned());
-        }
-        text.extend_from_slice(&buffer[..n]);
-        if text.len() as u64 > MOST_TEXT {
-            return Err(Failure::Final(HubError::Refused {
-                place: place.to_owned(),
-                status: answer.status,
-                said: format!("its answer has more than {} MB", MOST_TEXT >> 20),
-                remedy: "that is no answer of such a service; check the address".to_owned(),
-            }));
-        }
-        let progress = Progress::Receiving { name: place, done: text.len() as u64, total: None };
-        if watch(&progress).is_break() {
-            return Err(Failure::Final(HubError::Stopped { place: place.to_owned() }));
-        }
     }
 }
 

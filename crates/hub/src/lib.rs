@@ -56,4 +56,4 @@ pub use layout::Files;
 #[cfg(feature = "net")]
 pub use push::{Outgoing, Push, Pushed, Target};
 #[cfg(feature = "net")]
-pub use settings::{Patience, Settings, Token};
+pub use settings::{Patience, Proxy, Settings, Token};

@@ -78,6 +78,34 @@ impl Default for Patience {
     }
 }
 
+/// A proxy on the way out (HTTP CONNECT), and what is reached without it. Its password is never shown.
+#[derive(Clone, Debug)]
+pub struct Proxy(pub(crate) ureq::Proxy);
+
+impl Proxy {
+    /// By its address, `http://[NAME:PASSWORD@]HOST[:PORT]` or `https://…`, and the hosts that are reached without it, between
+    /// commas: `zenodo.org`, `.lab.org` for all below it, or `*`.
+    ///
+    /// # Errors
+    /// When that is no address of such a proxy.
+    pub fn new(address: &str, without: &str) -> Result<Proxy, HubError> {
+        let wrong = |what: &str| HubError::Address { address: "HTTPS_PROXY".to_owned(), what: what.to_owned() };
+        let form =
+            "expected the address of a proxy as `http://HOST:PORT`, with `NAME:PASSWORD@` before the host if need be";
+        let given = ureq::Proxy::new(address).map_err(|_| wrong(form))?;
+        if !matches!(given.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
+            return Err(wrong(
+                "it names a SOCKS proxy, which is not spoken here; name one of HTTP, as `http://HOST:PORT`",
+            ));
+        }
+        let mut builder = ureq::Proxy::builder(given.protocol()).host(given.host()).port(given.port());
+        builder = given.username().into_iter().fold(builder, |b, name| b.username(name));
+        builder = given.password().into_iter().fold(builder, |b, password| b.password(password));
+        builder = without.split(',').map(str::trim).filter(|h| !h.is_empty()).fold(builder, |b, host| b.no_proxy(host));
+        builder.build().map(Proxy).map_err(|_| wrong(form))
+    }
+}
+
 /// Where services are, who the user is there, and what may be used.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -95,6 +123,8 @@ pub struct Settings {
     pub offline: bool,
     /// Certificates to trust (PEM) instead of those of Mozilla.
     pub certificates: Option<PathBuf>,
+    /// The way out; `None`: straight. What lies on this machine is always reached straight.
+    pub proxy: Option<Proxy>,
     /// How patient to be.
     pub patience: Patience,
 }
@@ -106,7 +136,7 @@ impl Settings {
     /// What the environment says.
     ///
     /// # Errors
-    /// When an address or a token in it is none, or there is no folder for a cache.
+    /// When an address, a proxy or a token in it is none, or there is no folder for a cache.
     pub fn from_env() -> Result<Settings, HubError> {
         let said = |name: &str| std::env::var(name).ok().map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
         Settings::from_words(&said)
@@ -117,6 +147,9 @@ impl Settings {
     /// # Errors
     /// As [`Settings::from_env`].
     pub fn from_words(said: &dyn Fn(&str) -> Option<String>) -> Result<Settings, HubError> {
+        let either = |names: [&str; 4]| names.into_iter().find_map(said);
+        let without = said("NO_PROXY").or_else(|| said("no_proxy")).unwrap_or_default();
+        let proxy = either(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
         let token = |name: &str| said(name).map_or(Ok(None), |t| Token::new(&t));
         Ok(Settings {
             zenodo: base("SCGRAFT_ZENODO_URL", said("SCGRAFT_ZENODO_URL"), ZENODO)?,
@@ -126,6 +159,7 @@ impl Settings {
             cache: cache(said)?,
             offline: said("SCGRAFT_OFFLINE").is_some_and(|v| v != "0"),
             certificates: said("SSL_CERT_FILE").map(PathBuf::from),
+            proxy: proxy.map(|address| Proxy::new(&address, &without)).transpose()?,
             patience: Patience::default(),
         })
     }
@@ -195,7 +229,15 @@ mod tests {
         assert_eq!(set.huggingface, "http://localhost:8080/hf");
         assert!(set.offline);
         assert!(!format!("{set:?}").contains("secret"));
-        assert_eq!(set.huggingface_token.unwrap().bearer(), "Bearer hf_secret");
+        assert_eq!(set.huggingface_token.as_ref().unwrap().bearer(), "Bearer hf_secret");
+        let proxy = ("https_proxy", "http://me:p%40ss@proxy.lab:3128");
+        let set = from(&[("SCGRAFT_CACHE", "/c"), proxy, ("ALL_PROXY", "socks5://other"), ("NO_PROXY", "a.org, .lab")])
+            .unwrap();
+        let used = set.proxy.as_ref().unwrap();
+        assert_eq!((used.0.host(), used.0.port(), used.0.password()), ("proxy.lab", 3128, Some("p@ss")));
+        assert!(!format!("{set:?}").contains("p@ss") && !format!("{set:?}").contains("p%40ss"));
+        let passes = |uri: &str| used.0.is_no_proxy(&uri.parse().unwrap());
+        assert!(passes("https://a.org/x") && passes("https://in.lab/x") && !passes("https://zenodo.org/x"));
     }
 
     #[test]
@@ -204,6 +246,11 @@ mod tests {
         {
             let error = from(&[("SCGRAFT_CACHE", "/c"), ("SCGRAFT_ZENODO_URL", wrong)]).unwrap_err().to_string();
             assert!(error.contains("SCGRAFT_ZENODO_URL") && !error.contains("secret"), "{error}");
+        }
+        for wrong in ["socks5://secret@proxy:1", "ftp://secret@proxy", "http://", "http://secret@pro xy"] {
+            let error = from(&[("SCGRAFT_CACHE", "/c"), ("HTTPS_PROXY", wrong)]).unwrap_err().to_string();
+            assert!(error.contains("HTTPS_PROXY") && error.contains("http://HOST:PORT"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
         let error = from(&[("SCGRAFT_CACHE", "/c"), ("HF_TOKEN", "hf_sec ret")]).unwrap_err().to_string();
         assert!(!error.contains("ret;") && !error.contains("hf_sec"), "{error}");

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use scgraft_hub::{Address, Fetched, Hub, HubError, ImportOptions, Progress, Settings, import_files};
-use server::{Answer, Fault, Server, go, noise, settings, sha256, token};
+use server::{Answer, Fault, Server, go, huggingface, noise, settings, sha256, token, zenodo};
 
 fn hub(folder: &tempfile::TempDir) -> Hub {
     Hub::new(settings(folder.path())).unwrap()
@@ -384,4 +384,81 @@ fn a_minified_model_comes_with_its_cells_and_others_without() {
     let imported = import_files(&alone, &ImportOptions::default()).unwrap();
     assert!(imported.model.cells.is_none() && imported.notes.iter().any(|n| n.contains("adata.h5ad")));
     assert!(fetch("/whole/model.pt").cells.is_none());
+}
+
+/// From Zenodo and from Hugging Face, there out of a folder and by way of the store's host: both files come, each held against
+/// the service's checksum, once; cells of a whole model are not asked for.
+#[test]
+fn minified_models_of_the_services_come_with_their_cells() {
+    let golden = |name: &str| std::fs::read(format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (minified, cells) = (golden("scvi_minified/model.pt"), golden("scvi_minified/adata.h5ad"));
+    let whole = golden("scvi_default/model.pt");
+    let (zenodo, records) = zenodo::start();
+    let record = |model: &[u8]| zenodo::Record {
+        submitted: true,
+        metadata: serde_json::json!({ "title": "t" }),
+        files: [("model.pt".to_owned(), model.to_vec()), ("adata.h5ad".to_owned(), cells.clone())].into(),
+        ..zenodo::Record::default()
+    };
+    records.lock().unwrap().extend([(7, record(&minified)), (8, record(&whole))]);
+    let huggingface = huggingface::start();
+    let files = [
+        ("scvi/model.pt", &minified, true),
+        ("scvi/adata.h5ad", &cells, true),
+        ("whole/model.pt", &whole, false),
+        ("whole/adata.h5ad", &cells, true),
+    ];
+    let repository = huggingface::Repository {
+        commits: vec![(
+            "c0".repeat(20),
+            files.iter().map(|(n, b, large)| ((*n).to_owned(), ((*b).clone(), *large))).collect(),
+        )],
+        ..huggingface::Repository::default()
+    };
+    {
+        let mut state = huggingface.state.lock().unwrap();
+        state.repositories.insert("lab/atlas".to_owned(), repository);
+        state.store.extend(files.iter().map(|(_, b, _)| (sha256(b), (*b).clone())));
+    }
+    for (whole, address) in
+        [(false, "zenodo:7"), (false, "hf:lab/atlas/scvi"), (true, "zenodo:8"), (true, "hf:lab/atlas/whole")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = |offline| {
+            changed(&folder, |s| {
+                s.zenodo = zenodo.url.clone();
+                s.huggingface = huggingface.api.url.clone();
+                s.offline = offline;
+            })
+        };
+        let asked = || zenodo.log().len() + huggingface.api.log().len() + huggingface.store.log().len();
+        let of_cells = || [&zenodo, &huggingface.api].iter().map(|s| s.count("adata.h5ad")).sum::<usize>();
+        [&zenodo, &huggingface.api, &huggingface.store].iter().for_each(|s| s.clear());
+        let address: scgraft_hub::Address = address.parse().unwrap();
+        if !whole {
+            // What comes is not what the service says it is.
+            let server = if address.to_string().starts_with("zenodo") { &zenodo } else { &huggingface.store };
+            let part = if server.url == zenodo.url { "files/adata.h5ad".to_owned() } else { sha256(&cells) };
+            server.fail(&part, Fault::Garbled);
+            let error = hub(false).fetch_published(&address, &mut go).unwrap_err();
+            assert!(matches!(error, HubError::Checksum { .. }) && error.to_string().contains("adata.h5ad"), "{error}");
+        }
+        let files = hub(false).fetch_published(&address, &mut go).unwrap();
+        let imported = import_files(&files, &ImportOptions::default()).unwrap();
+        if whole {
+            assert!(files.cells.is_none() && of_cells() == 0 && imported.model.cells.is_none());
+            continue;
+        }
+        assert_eq!(std::fs::read(files.cells.unwrap()).unwrap(), cells);
+        assert_eq!(imported.model.cells.unwrap().n_cells(), 24);
+        assert!(imported.notes.is_empty(), "{:?}", imported.notes);
+        // Neither is fetched again, and offline both are there.
+        let before = of_cells();
+        hub(false).fetch_published(&address, &mut go).unwrap();
+        assert_eq!(of_cells(), before);
+        let (before, model) =
+            (asked(), address.with_file(if address.file().is_some() { "scvi/model.pt" } else { "model.pt" }));
+        assert!(hub(true).fetch_published(&model, &mut go).unwrap().cells.is_some());
+        assert_eq!(asked(), before);
+    }
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use scgraft_hub::{Address, Card, CardWords, Hub, HubError, Outgoing, Progress, Push, Settings, Target};
-use scgraft_models::Model;
+use scgraft_models::{Adaptor, Model, Newcomers, Surgery};
 use server::{Answer, Fault, go, huggingface, model, settings, token, zenodo};
 
 fn words() -> CardWords {
@@ -309,4 +309,48 @@ fn what_is_to_be_shared_has_to_be_whole() {
     for wrong in ["zenodo:x", "hf:lab", "https://x.org/a", "atlas", "hf:lab/a@v1", "zenodo:1/file"] {
         assert!(Target::parse(wrong).is_err(), "{wrong}");
     }
+}
+
+/// A query's lab shares what the reference learned of its cells; a third one attaches it to the same reference and has the lab's
+/// model, to the bit, and no other reference takes it.
+#[test]
+fn an_adaptor_is_shared_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let hf = huggingface::start();
+    let (path, model, _) = saved(folder.path());
+    let mine = |s: &mut Settings| {
+        s.huggingface = hf.api.url.clone();
+        s.huggingface_token = token(huggingface::TOKEN);
+    };
+    let sender = hub(&folder, mine);
+    let reference = sender.push(&push("hf:lab/atlas", "model.safetensors", &path, &model), &mut go).unwrap();
+    let lab = model.surgery(&Surgery::adaptor("patients"), &Newcomers::of(["patients"]), 3).unwrap();
+    let adaptor = lab.adaptors(&model.reference_hash()).unwrap().remove(0);
+    let file = folder.path().join("patients.adaptor");
+    std::fs::write(&file, adaptor.to_bytes().unwrap()).unwrap();
+    let words = CardWords { reference: Some(reference.address.to_string()), ..words() };
+    let what = Push {
+        target: Target::parse("hf:lab/patients").unwrap(),
+        files: vec![Outgoing::new("patients.adaptor", &file)],
+        card: Card::of_adaptor("patients.adaptor", &adaptor, words),
+        version: None,
+    };
+    let sent = sender.push(&what, &mut go).unwrap();
+    let card = hf.state.lock().unwrap().repositories["lab/patients"].commits.last().unwrap().1["README.md"].0.clone();
+    let card = String::from_utf8(card).unwrap();
+    assert!(card.contains("hf:lab/atlas") && card.contains(&model.reference_hash()), "{card}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let reader = hub(&elsewhere, |s| s.huggingface = hf.api.url.clone());
+    let fetch = |address: &Address| reader.fetch(address, &mut go).unwrap().path;
+    let (base, theirs) =
+        (Model::load(fetch(&reference.address)).unwrap(), Adaptor::load(fetch(&sent.address)).unwrap());
+    let both = base.attach(std::slice::from_ref(&theirs)).unwrap();
+    assert_eq!(both.header.conditions, lab.header.conditions);
+    for p in lab.params.iter() {
+        assert!(p.values() == both.params.get(both.params.id(&p.name).unwrap()).values(), "{}", p.name);
+    }
+    let other = Model::new("scvi", &serde_json::json!({}), base.header.clone(), 8).unwrap();
+    let error = other.attach(&[theirs]).unwrap_err().to_string();
+    assert!(error.contains("another reference") || error.contains("reference"), "{error}");
 }

@@ -125,10 +125,13 @@ pub(crate) struct NormPlan {
     pub(crate) batch_when_frozen: bool,
 }
 
+/// What scvi-tools' batch norms add to variances.
+pub(crate) const NORM_EPSILON: f32 = 1e-3;
+
 impl NormPlan {
     /// As scvi-tools has it.
     pub(crate) fn scvi(kind: Norm, batch_when_frozen: bool) -> NormPlan {
-        NormPlan { kind, epsilon: 1e-3, momentum: 0.01, batch_when_frozen }
+        NormPlan { kind, epsilon: NORM_EPSILON, momentum: 0.01, batch_when_frozen }
     }
 
     /// The tensors of a batch norm, `<name>.weight`, `.bias`, `.mean`, `.variance`; `None` for other kinds.

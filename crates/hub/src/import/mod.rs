@@ -217,3 +217,60 @@ fn beside(path: &Path) -> Result<CellsBeside, HubError> {
     let columns = found.obs.into_iter().map(|c| c.name).collect();
     Ok(CellsBeside { cells: found.n_cells, arrays, columns })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pickle::write::dict;
+    use crate::zip::{Zip, write};
+
+    fn golden(name: &str) -> Files {
+        Files::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+    }
+
+    /// An SCVI of scvi-tools that calls itself otherwise.
+    fn called(class: &str) -> Files {
+        let mut files = golden("scvi_default");
+        let whole = Zip::new(&files.model, "whole").unwrap();
+        let mut parts: Vec<(String, Vec<u8>)> = whole.entries().map(|(n, d)| (n.to_owned(), d.to_vec())).collect();
+        let pickle = &mut parts.iter_mut().find(|p| p.0.ends_with("data.pkl")).unwrap().1;
+        // Its name follows the key, a memo in between; names are texts with their length.
+        let find =
+            |from: usize, what: &[u8]| from + pickle[from..].windows(what.len()).position(|w| w == what).unwrap();
+        let at = find(find(0, b"model_name"), b"X\x04\0\0\0SCVI");
+        let mut name = b"X".to_vec();
+        name.extend((class.len() as u32).to_le_bytes());
+        name.extend(class.as_bytes());
+        pickle.splice(at..at + 9, name);
+        files.model = write(&parts.iter().map(|(n, d)| (n.as_str(), &d[..])).collect::<Vec<_>>()).unwrap();
+        files
+    }
+
+    #[test]
+    fn foreign_models_are_refused_by_name() {
+        assert_eq!(import_files(&called("SCVI"), &ImportOptions::default()).unwrap().class, "SCVI");
+        let classes = [
+            ("MULTIVI", "chromatin and proteins"),
+            ("PEAKVI", "chromatin peaks"),
+            ("POISSONVI", "chromatin fragments"),
+            ("AUTOZI", "train scvi instead"),
+            ("CondSCVI", "deconvolution"),
+            ("DestVI", "spatial spots"),
+            ("AmortizedLDA", "topic model"),
+            ("JaxSCVI", "another framework"),
+            ("SysVI", "no model here is its equal"),
+            ("cell2location", "no model here is its equal"),
+        ];
+        for (class, why) in classes {
+            let error = import_files(&called(class), &ImportOptions::default()).unwrap_err();
+            assert!(matches!(error, HubError::Unsupported { .. }), "{error:?}");
+            let error = error.to_string();
+            assert!(error.contains(class) && error.contains(why) && error.contains("SCVI, LinearSCVI"), "{error}");
+        }
+        // scPoli of scArches has prototypes of labels, and says nowhere what it is.
+        let mut files = golden("expimap_hard");
+        files.attributes = Some(dict([("prototypes_labeled_", crate::pickle::write::Py::None)]).pickled());
+        let error = import_files(&files, &ImportOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("scPoli") && error.contains("EXPIMAP and TRVAE"), "{error}");
+    }
+}

@@ -51,17 +51,20 @@ impl Expected {
             csr.indptr.push(csr.indices.len());
         }
         let mut obs = Frame::new((0..x.n_rows).map(|i| format!("cell{i}")).collect());
-        for column in ["tech", "donor", "phase", "type"] {
+        for column in self.meta["obs"].as_object().unwrap().keys() {
             obs.set(column, Column::categorical(&self.names(&format!("/obs/{column}"))));
         }
         for column in ["mito", "depth"] {
-            obs.set(column, Column::Real(self.arrays[column].values.iter().map(|&v| f64::from(v)).collect()));
+            if let Some(array) = self.get(column) {
+                obs.set(column, Column::Real(array.values.iter().map(|&v| f64::from(v)).collect()));
+            }
         }
         let mut cells = Cells::new(Matrix::Sparse(csr), obs, Frame::new(self.names("/genes")));
         let mut frame = Frame::new(cells.obs.index.clone());
-        let protein = &self.arrays["protein"];
+        let n_proteins = self.names("/proteins").len();
         for (p, name) in self.names("/proteins").iter().enumerate() {
-            let column = protein.values.iter().skip(p).step_by(protein.n_cols).map(|&v| f64::from(v)).collect();
+            let column =
+                self.arrays["protein"].values.iter().skip(p).step_by(n_proteins).map(|&v| f64::from(v)).collect();
             frame.set(name, Column::Real(column));
         }
         cells.obsm.insert("protein".into(), Array::Frame(frame));
@@ -75,7 +78,8 @@ impl Expected {
         let options = PrepareOptions {
             condition: columns.map_or(ConditionSource::Constant("reference".into()), ConditionSource::Columns),
             kind: model.values(),
-            label: (!model.header.labels.is_empty()).then(|| "type".to_owned()),
+            label: (!model.header.labels.is_empty())
+                .then(|| model.provenance.get("label_column").and_then(|l| l.as_str()).unwrap_or("type").to_owned()),
             unlabelled: model.provenance.get("unlabelled").and_then(|u| u.as_str()).map(str::to_owned),
             proteins: (!model.header.proteins.is_empty())
                 .then(|| ProteinSource { obsm: "protein".into(), names: None }),

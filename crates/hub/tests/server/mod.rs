@@ -267,6 +267,7 @@ pub fn settings(folder: &Path) -> Settings {
         cache: folder.join("cache"),
         offline: false,
         certificates: None,
+        proxy: None,
         patience: Patience {
             attempts: 4,
             first_wait: Duration::from_millis(2),

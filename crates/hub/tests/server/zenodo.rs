@@ -23,12 +23,17 @@ pub type Records = Arc<Mutex<BTreeMap<u64, Record>>>;
 
 /// A Zenodo with these records.
 pub fn start() -> (Server, Records) {
+    start_as(None)
+}
+
+/// The same, which calls itself by another address in its answers.
+pub fn start_as(called: Option<&str>) -> (Server, Records) {
     let records = Records::default();
     let own = records.clone();
     let base: Arc<Mutex<String>> = Arc::default();
     let its = base.clone();
     let server = Server::start(move |seen| answer(seen, &mut own.lock().unwrap(), &its.lock().unwrap()));
-    *base.lock().unwrap() = server.url.clone();
+    *base.lock().unwrap() = called.unwrap_or(&server.url).to_owned();
     (server, records)
 }
 

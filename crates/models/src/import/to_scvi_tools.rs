@@ -2,7 +2,8 @@
 //!
 //! What scvi-tools has and models here do without is filled in, since its files must have every tensor: nothing reads it
 //! under these settings. A batch, covariate or label of one level has no column there; what ours adds for it goes into
-//! the bias beside it, which is the same function.
+//! the bias beside it, which is the same function. A linear decoder beside an encoder that LinearSCVI cannot have becomes the
+//! hidden layers of SCVI, which is the same function too ([`as_layers`]).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use super::scvi_tools::source;
 use super::{Source, param};
-use crate::Model;
+use crate::layers::NORM_EPSILON;
+use crate::{Model, find};
 
 /// The version of scvi-tools whose files these are.
 pub const VERSION: &str = "1.4.2";
@@ -33,6 +35,8 @@ pub struct Theirs {
     pub filled: Vec<String>,
     /// Counters of batch norms, each one integer.
     pub counters: Vec<String>,
+    /// Whether a linear decoder of ours is hidden layers there.
+    pub as_layers: bool,
 }
 
 /// A model of ours as one of theirs.
@@ -42,6 +46,9 @@ pub struct Theirs {
 pub fn theirs(model: &Model) -> Result<Theirs, String> {
     let config = model.network.config();
     let class = class_of(model, &config)?;
+    if config["decoder"] == "linear" && class != "LinearSCVI" {
+        return Ok(Theirs { as_layers: true, ..theirs(&as_layers(model, config)?)? });
+    }
     let (arguments, mut passed_on) = match class {
         "TOTALVI" => totalvi(&config)?,
         _ => scvi(class, &config, model)?,
@@ -68,16 +75,95 @@ pub fn theirs(model: &Model) -> Result<Theirs, String> {
     let filled = fill(&mut tensors, class, model, &config);
     let counters = tensors.keys().filter_map(|k| k.strip_suffix("running_mean"));
     let counters = counters.map(|k| format!("{k}num_batches_tracked")).collect();
-    Ok(Theirs { class, arguments, passed_on, tensors, filled, counters })
+    Ok(Theirs { class, arguments, passed_on, tensors, filled, counters, as_layers: false })
+}
+
+/// The same function with hidden layers in place of a linear decoder: a latent dimension v has two units, of which
+/// max(0, v) − max(0, −v) = v, and a condition has one, which is 1 in its cells; further layers pass units on.
+///
+/// With factor f = γ / √(σ² + ε) of a batch norm (1 without), loadings W, conditions L and bias b become heads of the last layer
+/// [f W, −f W, f Lᵀ] with bias f (b − m) + β.
+fn as_layers(model: &Model, mut config: Value) -> Result<Model, String> {
+    let (latent, conditions) = (model.n_latent(), model.header.conditions.len());
+    let width = config["hidden"][0].as_u64().unwrap_or(0) as usize;
+    let (condition, needed) = (2 * latent, 2 * latent + conditions);
+    if width < needed {
+        return Err(format!(
+            "its linear decoder takes {needed} units of a hidden layer there (two for each latent dimension, one for each \
+             condition), and its hidden layers have {width} (`hidden`)"
+        ));
+    }
+    config["decoder"] = "network".into();
+    config["decoder_norm"] = "none".into();
+    let name = if model.entry.name == "scvi-linear" { "scvi" } else { model.entry.name };
+    let entry = find(name).map_err(|e| e.to_string())?;
+    let mut out = Model::declare(entry, &config, model.header.clone()).map_err(|e| e.to_string())?;
+    for p in out.params.iter_mut() {
+        let Some(rest) = p.name.strip_prefix("decoder.") else {
+            *p = param(model, &p.name).ok_or_else(|| format!("`{}` is missing", p.name))?.clone();
+            continue;
+        };
+        let columns = p.row_len();
+        let values = match rest.split_once('.') {
+            Some((head @ ("scale" | "dropout"), "weight")) => {
+                let (w, f) = (of(model, head, "weight"), factor(model, head));
+                let l = of(model, head, "condition");
+                let genes = f.len();
+                let unit = |g: usize, u: usize| match u {
+                    u if u < latent => f[g] * w[g * latent + u],
+                    u if u < condition => -f[g] * w[g * latent + u - latent],
+                    u if u < needed => f[g] * l[(u - condition) * genes + g],
+                    _ => 0.0,
+                };
+                (0..genes).flat_map(|g| (0..width).map(move |u| unit(g, u))).collect()
+            }
+            Some((head @ ("scale" | "dropout"), _)) => {
+                let f = factor(model, head);
+                let at = |what: &str, g: usize| of(model, head, what).get(g).copied().unwrap_or(0.0);
+                let bias = |g: usize| f[g] * (at("bias", g) - at("norm.mean", g)) + at("norm.bias", g);
+                (0..f.len()).map(bias).collect()
+            }
+            Some(("0", "weight")) => {
+                let unit = |u: usize, d: usize| f32::from(u8::from(u == d)) - f32::from(u8::from(u == d + latent));
+                (0..width).flat_map(|u| (0..latent).map(move |d| unit(u, d))).collect()
+            }
+            Some(("0", "condition")) => ones(conditions, columns, condition),
+            Some((_, "weight")) => ones(width, columns, 0),
+            // Biases, and conditions where they enter further layers.
+            _ => vec![0.0; p.n_values()],
+        };
+        p.put(values);
+    }
+    Ok(out)
+}
+
+/// Values of a linear decoder's tensor; none where it has no such tensor.
+fn of<'m>(model: &'m Model, head: &str, what: &str) -> &'m [f32] {
+    param(model, &format!("decoder.{head}.{what}")).map_or(&[], |p| p.values())
+}
+
+/// What a linear decoder's batch norm multiplies each gene by outside training.
+fn factor(model: &Model, head: &str) -> Vec<f32> {
+    let (weight, variance) = (of(model, head, "norm.weight"), of(model, head, "norm.variance"));
+    if weight.is_empty() {
+        return vec![1.0; model.header.genes.len()];
+    }
+    weight.iter().zip(variance).map(|(w, v)| w / (v + NORM_EPSILON).sqrt()).collect()
+}
+
+/// A matrix of zeros with ones on the diagonal that begins in a column.
+fn ones(rows: usize, columns: usize, from: usize) -> Vec<f32> {
+    (0..rows * columns).map(|i| f32::from(u8::from(i % columns == i / columns + from))).collect()
 }
 
 /// Which of their classes is its equal.
 fn class_of(model: &Model, config: &Value) -> Result<&'static str, String> {
-    let linear = config["decoder"] == "linear";
+    // The encoder of LinearSCVI has batch norm and reads no condition.
+    let as_theirs = config["encoder_norm"] == "batch" && config["encode_covariates"] == false;
+    let linear = config["decoder"] == "linear" && as_theirs && config["dispersion"] != "gene-label";
     let class = match model.entry.name {
         "scvi" | "scvi-linear" if linear => "LinearSCVI",
         "scvi" | "scvi-linear" => "SCVI",
-        "scanvi" if linear => return Err("its SCANVI has no linear decoder (`decoder` is linear)".into()),
         "scanvi" => "SCANVI",
         "totalvi" => "TOTALVI",
         "scvi-per-cell" => return Err("it has a vector per cell, and no class there does without an encoder".into()),
@@ -89,14 +175,6 @@ fn class_of(model: &Model, config: &Value) -> Result<&'static str, String> {
     if config["encoder"] == "per-cell" {
         return Err(
             "it has a vector per cell (`encoder` is per-cell), and no class there does without an encoder".into()
-        );
-    }
-    let as_theirs = config["encoder_norm"] == "batch" && config["encode_covariates"] == false;
-    if class == "LinearSCVI" && (!as_theirs || config["decoder_norm"] == "layer") {
-        return Err(
-            "the encoder of its LinearSCVI has batch norm and reads no condition, and its decoder has batch norm or \
-                    none; train with encode_covariates=false, encoder_norm=batch and decoder_norm=batch"
-                .into(),
         );
     }
     if class != "SCVI" && config["dispersion"] == "gene-label" {
@@ -148,6 +226,7 @@ fn scvi(class: &str, config: &Value, model: &Model) -> Result<Given, String> {
     let mut passed_on = map(json!({ "log_variational": config["log_input"] }));
     match class {
         "LinearSCVI" => {
+            // Layer norm of ours is none where there is no hidden layer.
             passed_on.insert("use_batch_norm".into(), (config["decoder_norm"] == "batch").into());
             passed_on.insert("bias".into(), config["linear_bias"].clone());
         }
