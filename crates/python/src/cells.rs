@@ -173,6 +173,9 @@ pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<Py
     out.into_py_any(py)
 }
 
+/// What was left out, and why.
+pub type Reasons = Vec<(String, String)>;
+
 /// A query and its reference as one: the parts of an AnnData, and which slots of both were left out and why.
 #[pyfunction]
 pub fn join(
@@ -180,7 +183,7 @@ pub fn join(
     reference: &PyCells,
     cells: &PyCells,
     threads: usize,
-) -> PyResult<(Py<PyAny>, Vec<(String, String)>)> {
+) -> PyResult<(Py<PyAny>, Reasons)> {
     let (reference, cells) = (reference.get()?, cells.get()?);
     let joined = run(py, threads, None, move |_| {
         let [known, query] = [&reference, &cells].map(|c| slots::embedding(c, slots::LATENT));
