@@ -52,7 +52,8 @@ def test_enrich_with_the_reference_is_enrich_of_joined_cells(mapped):
 def test_unknown_cells(mapped):
     query = mapped.query
     unknown = (query.obs["cell_type"] == mapped.truth["novel_type"]).to_numpy()
-    query.obs["cell_type_pred"] = np.where(unknown, "Unknown", query.obs["cell_type_pred"].astype(str))
+    known = query.obs["cell_type_best"].astype(str)
+    query.obs["cell_type_pred"] = np.where(unknown, "Unknown", known)
     sg.tl.enrich(query, unknown=True)
     table = sg.get.enrich_df(query)
     assert set(table["n_group"]) == {int(unknown.sum())} and set(table["comparison"]) == {"known"}
