@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._adata import whole
 from ._model import _threads
-from ._settings import whole
+from . import _settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,6 +83,6 @@ def simulate(
     )  # fmt: skip
     for name, value in options.items():
         if name != "batch_effect":
-            options[name] = whole(name, value)
+            options[name] = _settings.whole(name, value)
     found = _native.simulate(json.dumps(options), _threads(None))
     return Simulated(whole(found["reference"]), whole(found["query"]), found["gene_sets"], found["truth"])
