@@ -389,7 +389,7 @@ def import_model(path: str | Path, *, program_names: Sequence[str] | None = None
 
     Returns
     -------
-    The model; what it was is in :attr:`Model.imported`.
+    The model; what it was is in ``Model.imported``.
 
     Raises
     ------
@@ -908,7 +908,7 @@ class Model:
 
         Returns
         -------
-        The model with the graft; its :attr:`Model.adaptor` is what the query added, its
+        The model with the graft; its ``Model.adaptor`` is what the query added, its
         :meth:`Model.get_latent_representation` where the cells lie.
 
         Examples
@@ -1209,6 +1209,7 @@ class Model:
         both_directions: bool = False,
         n_samples: int = 5000,
         transform_batch: str | Sequence[str] | None = None,
+        within: str | None = None,
         donor_key: str | None = None,
         seed: int = 0,
         **where: Any,
@@ -1228,6 +1229,8 @@ class Model:
             Draws of each group.
         transform_batch
             Decode both groups as of these batches in turn (``"all"``: every one), so that batches do not tell them apart.
+        within
+            Column of ``obs`` within each level of which groups are compared, where both sides have ten cells.
         donor_key
             Column of ``obs`` with the donor of each cell: adds a t test over donors, each the sum of its cells, paired where
             two or more have cells on both sides, else Welch's (columns ``donor_…``).
@@ -1236,12 +1239,12 @@ class Model:
 
         Returns
         -------
-        One row a gene and comparison: first the genes higher in the group, then those lower, ranked. ``probability``,
+        One row a gene and comparison (``group``, ``comparison``, ``within``): first the genes higher in the group, then those lower, ranked. ``probability``,
         ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max`` (log2), ``mean_group``,
         ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        for argument, key in (("groupby", groupby), ("donor_key", donor_key)):
+        for argument, key in (("groupby", groupby), ("within", within), ("donor_key", donor_key)):
             if key is not None and key not in data.obs.columns:
                 there = nearest(key, data.obs.columns)
                 raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
@@ -1250,10 +1253,10 @@ class Model:
             "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
             "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
             "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
-            "donors": donor_key,
+            "donors": donor_key, "within": within,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])
-        for key in {groupby, donor_key} - {None}:
+        for key in {groupby, within, donor_key} - {None}:
             groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
         found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))

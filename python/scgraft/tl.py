@@ -643,7 +643,7 @@ def umap(
     max_epochs
         Rounds over the edges; 500 up to 10,000 cells, else 200; a third of it to place a query.
     approximate, seed
-        As in :func:`neighbors`; the seed also of the layout.
+        As in :func:`~scgraft.tl.neighbors`; the seed also of the layout.
     key_added
         The entry of ``obsm``, where scanpy's plots look.
 
@@ -870,7 +870,7 @@ def evaluate(
     n_neighbors, kbet_neighbors, lisi_neighbors
         Neighbours of the metrics.
     approximate, seed
-        As in :func:`neighbors`; the seed also of the clusterings.
+        As in :func:`~scgraft.tl.neighbors`; the seed also of the clusterings.
 
     Returns
     -------

@@ -12,6 +12,8 @@ the latent mean and a library size of 1, label probabilities, proteins without b
 import argparse
 import json
 import struct
+import sys
+import traceback
 import warnings
 from pathlib import Path
 
@@ -277,10 +279,17 @@ def main():
     if args.all:
         size = {"cells": 500, "genes": 200, "proteins": 15, "hidden": 32, "latent": 8, "epochs": 15}
     args.folder.mkdir(parents=True, exist_ok=True)
+    failed = []
     for name in models:
         if name in (args.only or (models if args.all else TINY)):
-            make(args.folder, name, size)
-            print(name, flush=True)
+            try:
+                make(args.folder, name, size)
+                print(name, flush=True)
+            except Exception:  # of any version of any package
+                traceback.print_exc()
+                failed.append(name)
+    if failed:
+        sys.exit(f"not made: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

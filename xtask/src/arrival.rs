@@ -93,7 +93,7 @@ fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
     } else {
         mapping::reference(task, entry, &options.train, seed)?
     };
-    println!("{} seed {seed}: reference {}, {:.1} s", entry.name, told(&model, &report), start.elapsed().as_secs_f64());
+    println!("{} seed {seed}: reference {}, {:.1} s", entry.name, told(&report), start.elapsed().as_secs_f64());
     let known = task.truth();
     for &size in &options.sizes {
         for draw in 0..if size == 0 { 1 } else { options.draws } {
@@ -131,14 +131,13 @@ fn pick(known: &[(usize, String)], size: usize, draw: usize) -> Vec<(usize, Stri
     order.into_iter().take(size).map(|i| known[i].clone()).collect()
 }
 
-fn told(model: &Model, report: &FitReport) -> String {
-    let loss = model.history[report.best_epoch].validation_loss;
+fn told(report: &FitReport) -> String {
     format!(
         "{} epochs, {} steps, best validation {} in epoch {}, last fifth gained {:.3} %",
         report.epochs,
         report.steps,
-        loss.map_or("–".into(), |l| format!("{l:.2}")),
-        report.best_epoch + 1,
+        report.best_loss.map_or("–".into(), |l| format!("{l:.2}")),
+        report.best_epoch,
         100.0 * report.last_gain.unwrap_or(f64::NAN)
     )
 }
@@ -189,7 +188,7 @@ fn map(
         });
         println!(
             "  {what}, {name}: {}; label accuracy {right:.3}, mean over types {by_type:.3}{own}; {seconds:.2} s",
-            told(&mapped, &report)
+            told(&report)
         );
         first.get_or_insert(mapped);
     }

@@ -98,7 +98,7 @@ fn metrics(file: &SafeTensors, x: &Dense) -> Outcome<()> {
     show("ilisi_knn", || ilisi(&near, &batch, None))?;
     show("kbet", || kbet(&fifty, &batch, 0.05).map(|k| k.acceptance_rate))?;
     show("kbet_per_label", || kbet_per_label(&fifty, &batch, &types, 0.05))?;
-    show("graph_connectivity", || graph_connectivity(&fifteen, &types))?;
+    show("graph_connectivity", || graph_connectivity(&fifteen, &types, true))?;
     show("pcr_comparison", || pc_regression_comparison(&before, x, &batch))?;
     show("knn_accuracy", || knn_accuracy(&around, &types))?;
     show("batch_entropy", || batch_entropy(&around, &batch))?;

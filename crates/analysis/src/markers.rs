@@ -1,7 +1,7 @@
 //! Marker genes of groups of cells, by the Wilcoxon rank-sum test.
 
 use rayon::prelude::*;
-use scgraft_cells::{Coded, Csr};
+use scgraft_cells::{Coded, Csr, Steps};
 use scgraft_numeric::distributions::normal::cdf;
 
 use crate::error::{Error, Result, check_labels, check_levels, level_sizes};
@@ -99,11 +99,13 @@ pub fn rank_markers(
     };
     let tested: Vec<usize> = (0..sizes.len()).filter(|&g| sizes[g] > 0 && Some(g) != against).collect();
     let by_gene = x.transpose();
+    let steps = Steps::new("ranking genes", x.n_cols);
     let rows: Vec<Vec<Marker>> = (0..x.n_cols)
         .into_par_iter()
         .map(|gene| {
             let (cells, values) = by_gene.row(gene);
             let entries = Entries::new(cells, values, labels, &sizes);
+            steps.done();
             tested.iter().map(|&g| entries.marker(gene, g, against, tie_correct)).collect()
         })
         .collect();

@@ -342,7 +342,7 @@ impl CellsError {
 }
 
 /// At most five of `n` names, quoted, then how many more there are.
-pub(crate) fn shortened<S: AsRef<str>>(names: &[S], n: usize) -> String {
+pub fn shortened<S: AsRef<str>>(names: &[S], n: usize) -> String {
     let mut out: Vec<String> = names.iter().take(5).map(|n| format!("`{}`", n.as_ref())).collect();
     if n > out.len() {
         out.push(format!("and {} more", n - out.len()));

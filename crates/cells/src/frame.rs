@@ -121,6 +121,19 @@ impl Column {
         (0..self.len()).map(|i| self.label(i)).collect()
     }
 
+    /// The distinct values of a column that has no numbers, each with how many rows have it: most rows first, of as many by
+    /// name. Missing values are not among them ([`is_missing`]). `None` for a column of numbers.
+    pub fn level_sizes(&self) -> Option<Vec<(String, usize)>> {
+        if matches!(self, Column::Real(_) | Column::Integer(_)) {
+            return None;
+        }
+        let mut sizes: BTreeMap<String, usize> = BTreeMap::new();
+        self.labels().into_iter().flatten().for_each(|label| *sizes.entry(label).or_default() += 1);
+        let mut out: Vec<(String, usize)> = sizes.into_iter().collect();
+        out.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        Some(out)
+    }
+
     /// The texts that count as missing, and in how many rows each stands.
     pub fn missing_words(&self) -> Vec<(String, usize)> {
         let mut words: BTreeMap<String, usize> = BTreeMap::new();
@@ -254,6 +267,12 @@ mod tests {
         assert_eq!(missing_words_told(&column.missing_words()), "an empty text (1), `NA` (2)");
         let coded = column.select(&[0, 3]).coded().unwrap();
         assert_eq!(coded.levels, ["a", "b"]);
+        let sizes =
+            |c: &Column| c.level_sizes().map(|s| s.into_iter().map(|(l, n)| format!("{l} {n}")).collect::<Vec<_>>());
+        let levels = Column::categorical(&["b", "nan", "a", "c", "c", "b"]);
+        assert_eq!(sizes(&levels).unwrap(), ["b 2", "c 2", "a 1"]);
+        assert_eq!(sizes(&Column::Boolean(vec![Some(true), None])).unwrap(), ["True 1"]);
+        assert_eq!(sizes(&Column::Integer(vec![Some(1)])), None);
         let column = Column::categorical(&["x", "nan"]);
         assert_eq!((column.label(0).as_deref(), column.label(1)), (Some("x"), None));
         assert_eq!(column.missing_words(), [("nan".to_owned(), 1)]);

@@ -12,11 +12,12 @@ mod prepare;
 mod programs;
 mod rows;
 mod simulate;
+mod steps;
 mod view;
 
 pub use advice::{Hint, Setting};
 pub use data::{Array, Cells, Origin, Raw, Uns};
-pub use error::CellsError;
+pub use error::{CellsError, shortened};
 pub use frame::{Coded, Column, Frame, is_missing, missing_words_told};
 pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
@@ -33,4 +34,5 @@ pub use programs::{
 };
 pub use rows::{Rows, for_rows};
 pub use simulate::{Role, SimulateOptions, Simulated, TrueProgram, Truth, simulate};
+pub use steps::{STEPS, Steps};
 pub use view::{Number, Place, SparseView, ViewError};

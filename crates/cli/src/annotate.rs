@@ -332,17 +332,22 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
         out.line(format!("the label of most cells of their cluster is that of {same} of {n} cells"));
         told["as_majority"] = same.into();
     }
-    if let Some(Truth { column, matched, agreement, unused, .. }) = &labels.truth {
+    if let Some(Truth { column, matched, agreement, by_label, unused, .. }) = &labels.truth {
         label_map::warn_unused(unused);
         if let Some((right, error)) = *agreement {
             let of = matched.counted;
             let share = fixed(100.0 * right, 1);
             out.line(format!(
-                "{share} % of the {of} cells whose `{column}` the reference has got it; calibration error {}",
+                "{share} % of the {of} cells whose `{column}` the reference has got it, mean over labels {} %, macro F1 {}; calibration \
+                 error {}",
+                fixed(100.0 * by_label.by_type, 1),
+                fixed(by_label.f1, 3),
                 fixed(error, 3)
             ));
-            told["truth"] =
-                json!({"column": column, "cells": of, "accuracy": number(right), "calibration_error": number(error)});
+            told["truth"] = json!({
+                "column": column, "cells": of, "accuracy": number(right), "accuracy_by_label": number(by_label.by_type),
+                "f1_macro": number(by_label.f1), "calibration_error": number(error),
+            });
         }
         if matched.labelled > 0 {
             told["truth_labels"] = label_map::tell(matched, &format!("accuracy by `{column}`"), ", left out", out);

@@ -171,7 +171,7 @@ impl Demo {
         compared.add(&side, slots::LATENT, "query on its reference".into())?;
         let scores = compared.scores(&plan)?;
         let found = Evaluated { scores, query: compared.query_scores(&plan)? };
-        write_table(at("metrics.tsv"), &found.table())?;
+        write_table(at("metrics.tsv"), &found.file_table())?;
         stop::check()?;
 
         let known = slots::embedding(reference, slots::LATENT)?;

@@ -27,6 +27,7 @@ Examples:
   scgraft differential reference.scgraft reference.h5ad --groups cell_type --tsv genes.tsv
   scgraft differential mapped.scgraft query.h5ad --groups condition --versus control --delta 0.5 --tsv genes.tsv
   scgraft differential mapped.scgraft query.h5ad --groups condition --versus control --donors patient --tsv genes.tsv
+  scgraft differential mapped.scgraft query.h5ad --groups condition --versus control --within cell_type --tsv genes.tsv
   scgraft differential reference.scgraft reference.h5ad --groups cell_type --group B --as-condition all --mode vanilla";
 
 /// Bayesian differential expression between groups of cells.
@@ -44,6 +45,9 @@ pub(crate) struct Differential {
     /// The group to compare with [default: all other cells]
     #[arg(long, value_name = "NAME")]
     pub versus: Option<String>,
+    /// Compare within each level of this column of obs
+    #[arg(long, value_name = "COLUMN")]
+    pub within: Option<String>,
     /// What is compared
     #[arg(long, value_enum, default_value_t = Mode::Change)]
     pub mode: Mode,
@@ -96,6 +100,7 @@ impl Differential {
             groups: self.groups.clone(),
             group: self.group.clone(),
             versus: self.versus.clone(),
+            within: self.within.clone(),
             draws: self.samples,
             as_conditions: self.as_condition.clone(),
             mode: match self.mode {
@@ -113,7 +118,7 @@ impl Differential {
         let file = self.source.cells.display().to_string();
         let found = differential(&model, (&cells, &file), &data, &plan, &mut stop::ask)?;
         if let Some(path) = &self.tsv {
-            write_table(path, &table(&model, &found))?;
+            write_table(path, &files::without_index(table(&model, &found)))?;
         }
         let told: Vec<Value> = found.iter().map(|f| self.tell(f, &model.header.genes, out)).collect();
         out.put("comparisons", told);
@@ -121,7 +126,9 @@ impl Differential {
     }
 
     fn tell(&self, found: &GroupDifference, genes: &[String], out: &mut Output) -> Value {
-        let GroupDifference { group: a, comparison: b, found, donors } = found;
+        let GroupDifference { group: a, comparison: b, stratum, found, donors } = found;
+        let versus = b;
+        let b = &stratum.as_ref().map_or_else(|| b.clone(), |s| format!("{b}, {s}"));
         if let (Some(column), Some(donors)) = (&self.donors, donors) {
             let names: Vec<&str> = genes.iter().map(String::as_str).collect();
             tell_donors((column, donors), &format!("{a} versus {b}"), ("gene", &names), self.top, out);
@@ -132,7 +139,7 @@ impl Differential {
             Mode::Vanilla => out.line(format!("{a} versus {b}")),
         }
         let directions = found.by_direction();
-        let mut told = json!({"group": a, "comparison": b, "called": called});
+        let mut told = json!({"group": a, "comparison": versus, "within": stratum, "called": called});
         for (rows, (name, what)) in directions.iter().zip([("up", "higher"), ("down", "lower")]) {
             let n = rows.iter().filter(|r| r.differs == Some(true)).count();
             match self.mode {

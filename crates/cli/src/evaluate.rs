@@ -24,7 +24,7 @@ regression, batch ASW, graph connectivity, kBET, graph iLISI, entropy of batch m
 BRAS and kNN purity (within batches) stand in the table but in no mean. A metric that one embedding cannot have is left out
 for all. Beside it the papers' own: `Overall (expiMap)` is the mean of its nine metrics, `Overall (scArches)` its ten, each
 scaled from the worst to the best of the embeddings, 0.6 biology + 0.4 batch; both papers cluster by Louvain at one
-resolution (--algorithm louvain --resolution 1). PC regression and kNN purity compare with the data before integration:
+resolution, and connectivity on an undirected graph (--algorithm louvain --resolution 1 --undirected). PC regression and kNN purity compare with the data before integration:
 principal components of the counts, of all files together, on the genes of the model (else the most variable of those
 that all files have).
 Where reference and query are told apart, a second table has label accuracy (15 neighbours), label distance, unseen-label
@@ -87,6 +87,9 @@ pub(crate) struct Evaluate {
     /// Neighbours of LISI
     #[arg(long, default_value_t = 90, value_name = "N", help_heading = "Neighbours")]
     pub lisi_k: usize,
+    /// Graph connectivity on the graph whose edges count both ways, as the papers have it
+    #[arg(long, help_heading = "Neighbours")]
+    pub undirected: bool,
     #[command(flatten)]
     pub near: Near,
     #[command(flatten)]
@@ -110,6 +113,7 @@ impl Evaluate {
             neighbours: self.k,
             kbet_neighbours: self.kbet_k,
             lisi_neighbours: self.lisi_k,
+            directed: !self.undirected,
             search: self.near.search(global),
             ..Default::default()
         };
@@ -127,7 +131,7 @@ impl Evaluate {
         let found = Evaluated { scores, query: comparison.query_scores(&plan)? };
         show(&comparison, &found, out);
         if let Some(path) = &self.tsv {
-            write_table(path, &found.table())?;
+            write_table(path, &found.file_table())?;
         }
         if let Some(path) = &self.output {
             scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;

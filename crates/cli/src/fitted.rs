@@ -1,6 +1,5 @@
 //! How a fit went.
 
-use scgraft::models::Model;
 use scgraft::train::FitReport;
 use serde_json::Value;
 
@@ -19,16 +18,19 @@ pub(crate) fn told(report: &FitReport) -> String {
             100.0 * gain
         ),
     };
-    format!("{} epochs, {} steps, state of epoch {}; {how}", report.epochs, report.steps, report.best_epoch + 1)
+    let state = match report.best_epoch {
+        0 => "what was read off the cells before".to_owned(),
+        epoch => format!("state of epoch {epoch}"),
+    };
+    format!("{} epochs, {} steps, {state}; {how}", report.epochs, report.steps)
 }
 
 /// How a fit went, in the JSON summary.
-pub(crate) fn summary(out: &mut Output, report: &FitReport, model: &Model) {
+pub(crate) fn summary(out: &mut Output, report: &FitReport) {
     out.put("epochs", report.epochs);
-    out.put("best_epoch", report.best_epoch + 1);
+    out.put("best_epoch", report.best_epoch);
     out.put("stopped_early", report.stopped_early);
     out.put("arrived", report.arrived());
     out.put("trained_values", report.n_trainable);
-    let loss = model.history.get(report.best_epoch).and_then(|r| r.validation_loss);
-    out.put("validation_loss", loss.map_or(Value::Null, number));
+    out.put("validation_loss", report.best_loss.map_or(Value::Null, number));
 }

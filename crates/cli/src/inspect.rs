@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::io::{ReadOptions, inspect_h5ad, read_cells, read_gmt};
+use scgraft::cells::Frame;
+use scgraft::io::{ReadOptions, Select, inspect_h5ad, read_cells, read_gmt};
 use scgraft::models::{Adaptor, Model};
+use scgraft::reference::{CONDITION_CELLS, DROPPED, LABEL_CELLS, Sizes, dropped_programs};
 use scgraft::slots;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::output::{fixed, number};
 use super::{Global, Output, files, remote};
 
 const EXAMPLES: &str = "\
-Tells by its content what a file is.
+Tells by its content what a file is. Of cells it lists the levels of each column of obs with how many cells have them, of a
+model its conditions and labels with their cells, its programs, and the gene sets that were left out (all with --json).
 
 Examples:
   scgraft inspect reference.scgraft
@@ -58,6 +61,8 @@ impl Inspect {
                     out.put("arrays", arrays);
                     out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
                     out.line(found.to_string().trim_end());
+                    let options = ReadOptions { obs: Select::All, ..ReadOptions::nothing() };
+                    tell_levels(&read_cells(path, &options)?.obs, out);
                     Ok(())
                 }
                 Err(_) => cells(path, out),
@@ -111,7 +116,90 @@ fn cells(path: &Path, out: &mut Output) -> Result<()> {
     out.line(format!("{}: {} cells × {} genes", path.display(), cells.n_cells(), cells.n_genes()));
     out.line(format!("obs: {}", cells.obs.names().join(", ")));
     out.line(format!("var: {}", cells.var.names().join(", ")));
+    tell_levels(&cells.obs, out);
     Ok(())
+}
+
+/// Levels of a column that are shown; of a model, programs that are.
+const LEVELS: usize = 20;
+const PROGRAMS: usize = 5;
+
+/// Says which levels the columns of obs have, and how many cells each.
+fn tell_levels(obs: &Frame, out: &mut Output) {
+    let levels = obs.columns.iter().filter_map(|(name, c)| c.level_sizes().map(|sizes| (name, sizes)));
+    let (mut told, mut lines) = (Map::new(), Vec::new());
+    for (name, sizes) in levels {
+        let with: usize = sizes.iter().map(|(_, n)| n).sum();
+        let none = match obs.len() - with {
+            0 => String::new(),
+            n => format!("; {n} cells have none"),
+        };
+        // Texts that are seldom the same, as barcodes are, name cells and not groups of them.
+        let names_cells = sizes.len() > LEVELS && 2 * sizes.len() > with;
+        lines.push(match names_cells {
+            true => format!("  {name}: {} different texts{none}", sizes.len()),
+            false => format!("  {name} ({}): {}{none}", sizes.len(), counted(&sizes)),
+        });
+        let all: Vec<Value> = sizes.iter().map(|(level, n)| json!({"level": level, "cells": n})).collect();
+        let all = if names_cells { Vec::new() } else { all };
+        told.insert(name.clone(), json!({"n": sizes.len(), "missing": obs.len() - with, "levels": all}));
+    }
+    if !lines.is_empty() {
+        out.line("levels of obs, each with its cells:");
+        lines.iter().for_each(|line| out.line(line));
+    }
+    out.put("levels", told);
+}
+
+/// Names with a number each, the first of them, then how many more.
+fn counted(sizes: &[(String, usize)]) -> String {
+    let mut shown: Vec<String> = sizes.iter().take(LEVELS).map(|(name, n)| format!("{name} {n}")).collect();
+    if sizes.len() > LEVELS {
+        shown.push(format!("and {} more", sizes.len() - LEVELS));
+    }
+    shown.join(", ")
+}
+
+/// Names of a model with the cells that they had, where that is known.
+fn with_cells(names: &[String], sizes: &[Option<usize>]) -> String {
+    let one = |(name, n): (&String, &Option<usize>)| n.map_or_else(|| name.clone(), |n| format!("{name} {n}"));
+    let known = if sizes.iter().any(Option::is_some) { " (with their cells)" } else { "" };
+    format!("{}{known}", names.iter().zip(sizes).map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Says which programs a model has, and which gene sets became none.
+fn tell_programs(model: &Model, out: &mut Output) {
+    let mut sizes: Vec<(String, usize)> = (model.header.programs())
+        .filter(|(_, p)| !p.members.is_empty())
+        .map(|(_, p)| (p.name.clone(), p.members.len()))
+        .collect();
+    sizes.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    if let ([.., least], [most, ..]) = (&sizes[..], &sizes[..]) {
+        out.line(format!("programs with a gene set: {}, of {} to {} genes", sizes.len(), least.1, most.1));
+        if sizes.len() > 2 * PROGRAMS {
+            out.line(format!("  most: {}", counted(&sizes[..PROGRAMS])));
+            sizes.reverse();
+            out.line(format!("  least: {}", counted(&sizes[..PROGRAMS])));
+        } else {
+            out.line(format!("  {}", counted(&sizes)));
+        }
+    }
+    let free: Vec<&str> =
+        model.header.programs().filter(|(_, p)| p.members.is_empty()).map(|(_, p)| p.name.as_str()).collect();
+    if !free.is_empty() {
+        out.line(format!("programs without a gene set: {}", free.join(", ")));
+    }
+    let dropped = dropped_programs(model);
+    if !dropped.is_empty() {
+        let shown = dropped.iter().take(PROGRAMS).cloned().collect::<Vec<_>>().join(", ");
+        let more = match dropped.len().saturating_sub(PROGRAMS) {
+            0 => String::new(),
+            n => format!(", and {n} more (--json lists them)"),
+        };
+        out.line(format!("gene sets left out, with too few or too many genes: {}: {shown}{more}", dropped.len()));
+    }
+    out.put("program_genes", Value::Object(sizes.into_iter().map(|(name, n)| (name, n.into())).collect()));
+    out.put("dropped_programs", dropped);
 }
 
 fn tell_model(model: &Model, out: &mut Output) {
@@ -124,13 +212,19 @@ fn tell_model(model: &Model, out: &mut Output) {
         h.genes.len(),
         h.genes.iter().take(5).cloned().collect::<Vec<_>>().join(", ")
     ));
-    out.line(format!("conditions of the reference: {}", h.conditions[..n_reference].join(", ")));
+    let sizes = Sizes::of(model);
+    let of_reference = with_cells(&h.conditions[..n_reference], &sizes.conditions);
+    out.line(format!("conditions of the reference: {of_reference}"));
     out.line(format!("dimensions: {}{active}", model.n_latent()));
+    tell_programs(model, out);
+    let mut at = n_reference;
     for g in &h.grafts {
-        out.line(format!("graft `{}`: conditions {}; {} programs", g.name, g.conditions.join(", "), g.n_programs));
+        let conditions = with_cells(&g.conditions, &sizes.conditions[at..]);
+        out.line(format!("graft `{}`: conditions {conditions}; {} programs", g.name, g.n_programs));
+        at += g.conditions.len();
     }
     if !h.labels.is_empty() {
-        out.line(format!("labels: {}", h.labels.join(", ")));
+        out.line(format!("labels: {}", with_cells(&h.labels, &sizes.labels)));
     }
     if !h.proteins.is_empty() {
         out.line(format!("proteins: {}", h.proteins.join(", ")));
@@ -144,8 +238,11 @@ fn tell_model(model: &Model, out: &mut Output) {
     out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
     out.line(format!("settings: {}", model.network.config()));
-    if !model.provenance.is_empty() {
-        out.line(format!("provenance: {}", Value::Object(model.provenance.clone())));
+    // What is told above is not told again.
+    let mut provenance = model.provenance.clone();
+    provenance.retain(|name, _| ![CONDITION_CELLS, LABEL_CELLS, DROPPED].contains(&name.as_str()));
+    if !provenance.is_empty() {
+        out.line(format!("provenance: {}", Value::Object(provenance)));
     }
     if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
         let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
@@ -167,6 +264,9 @@ fn tell_model(model: &Model, out: &mut Output) {
     out.put("dimensions", model.n_latent());
     out.put("conditions", h.conditions.clone());
     out.put("reference_conditions", n_reference);
+    out.put("condition_cells", sizes.conditions);
+    out.put("labels", h.labels.clone());
+    out.put("label_cells", sizes.labels);
     let graft =
         |g: &scgraft::models::Origin| json!({"name": g.name, "conditions": g.conditions, "programs": g.n_programs});
     out.put("grafts", h.grafts.iter().map(graft).collect::<Vec<_>>());
@@ -186,7 +286,9 @@ fn slots_active(model: &Model) -> String {
 fn tell_adaptor(adaptor: &Adaptor, out: &mut Output) {
     let values: usize = adaptor.tensors.values().map(Vec::len).sum();
     out.line(format!("an adaptor of a reference ({}), named `{}`", adaptor.model, adaptor.origin.name));
-    out.line(format!("conditions: {}", adaptor.origin.conditions.join(", ")));
+    let sizes: Vec<Option<usize>> =
+        (0..adaptor.origin.conditions.len()).map(|i| adaptor.origin.n_cells.get(i).copied()).collect();
+    out.line(format!("conditions: {}", with_cells(&adaptor.origin.conditions, &sizes)));
     let programs: Vec<&str> = adaptor.segments.iter().flat_map(|s| &s.programs).map(|p| p.name.as_str()).collect();
     if !programs.is_empty() {
         out.line(format!("programs: {}", programs.join(", ")));

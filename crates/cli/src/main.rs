@@ -11,6 +11,8 @@ mod cluster;
 mod demo;
 mod differential;
 mod direction;
+#[cfg(test)]
+mod documented;
 mod encode;
 mod enrich;
 mod evaluate;
@@ -18,6 +20,7 @@ mod export;
 mod expression;
 mod files;
 mod fitted;
+mod help;
 mod import;
 mod input;
 mod inspect;
@@ -45,11 +48,12 @@ mod settings;
 mod simulate;
 mod stop;
 mod train;
+mod trial;
 mod umap;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use output::Output;
 
@@ -145,6 +149,8 @@ enum Command {
     Umap(umap::UmapCommand),
     /// Compare embeddings by integration and mapping metrics
     Evaluate(evaluate::Evaluate),
+    /// Try how a choice matters: train and map again and again, one thing varied
+    Trial(trial::Trial),
     /// List the gene programs of a model, their directions and genes
     Programs(programs::Programs),
     /// Say what a file holds: a model, an adaptor, an h5ad
@@ -173,7 +179,8 @@ impl Global {
 
 /// Parses the command line, runs the subcommand, prints what went wrong.
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let global = cli.global.clone();
     output::start_log(&global);
     if global.drop_unreadable {
@@ -217,6 +224,7 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
         Command::Cluster(c) => c.run(global, out),
         Command::Umap(c) => c.run(global, out),
         Command::Evaluate(c) => c.run(global, out),
+        Command::Trial(c) => c.run(global, out),
         Command::Programs(c) => c.run(global, out),
         Command::Inspect(c) => c.run(global, out),
         Command::Models(c) => c.run(global, out),
@@ -229,10 +237,10 @@ fn dispatch(command: Command, global: &Global, out: &mut Output) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -25,6 +25,7 @@ without training.
 
 Examples:
   scgraft map reference.scgraft query.h5ad --condition study -o mapped.h5ad
+  scgraft map reference.scgraft kang.h5ad --condition-name Kang
   scgraft map reference.scgraft kang.h5ad --condition-name Kang --new-programs 10 -o mapped.h5ad --save-model mapped.scgraft
   scgraft map reference.scgraft a.h5ad b.h5ad --condition study -o a_mapped.h5ad -o b_mapped.h5ad
   scgraft map reference.scgraft query.h5ad --new-constrained b_cells.gmt --reactivate INTERFERON_SIGNALING -o mapped.h5ad
@@ -42,8 +43,9 @@ pub(crate) struct Map {
     /// Queries; each gets an adaptor of its own
     #[arg(required = true)]
     pub queries: Vec<PathBuf>,
-    /// Where to write each mapped query: as often as there are queries, in their order
-    #[arg(long = "output", short, value_name = "FILE", required = true)]
+    /// Where to write each mapped query: as often as there are queries, in their order [default: NAME_mapped.h5ad here, with
+    /// the name of the graft; a file that is there already is then left alone]
+    #[arg(long = "output", short, value_name = "FILE")]
     pub outputs: Vec<PathBuf>,
     /// Write the reference with the grafts as a model
     #[arg(long, value_name = "FILE")]
@@ -54,7 +56,8 @@ pub(crate) struct Map {
     /// Adaptors to attach to the reference first, files or addresses
     #[arg(long, value_name = "FILE")]
     pub attach: Vec<PathBuf>,
-    /// Names of the grafts, in the order of the queries [default: names of the files]
+    /// Names of the grafts, in the order of the queries: their new programs are NAME_new_1, … [default: of one query
+    /// --condition-name, else names of the files]
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
     #[command(flatten)]
@@ -141,7 +144,8 @@ impl Change {
 }
 
 impl Map {
-    pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+    pub fn run(mut self, global: &Global, out: &mut Output) -> Result<()> {
+        self.settle_names()?;
         self.check()?;
         let mut reference = remote::model(&self.reference)?;
         if !self.attach.is_empty() {
@@ -150,18 +154,17 @@ impl Map {
         }
         let mut adaptors = Vec::new();
         let mut told = Vec::new();
-        for (at, (query, output)) in self.queries.iter().zip(&self.outputs).enumerate() {
-            let name = self.name.get(at).cloned().unwrap_or_else(|| files::stem(query));
+        for (at, ((query, output), name)) in self.queries.iter().zip(&self.outputs).zip(&self.name).enumerate() {
             let mut cells = files::read(query, &ReadOptions::default())?;
             files::can_keep(&cells)?;
-            let plan = self.plan(&reference, &cells, query, &name, global)?;
+            let plan = self.plan(&reference, &cells, query, name, global)?;
             stop::check()?;
             let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
             let mut epochs = epochs.keeping(&self.checkpoints, output)?;
             let mut mapped = map_query(&reference, &cells, &plan, &mut epochs)?;
             epochs.clear();
             describe(&mut mapped, query);
-            told.push(self.tell(&mapped, &name, output, out));
+            told.push(self.tell(&mapped, name, output, out));
             let gene_column = self.values.gene_column.as_deref();
             slots::put_embedding(&mut cells, &mapped.grafted.model, &mapped.embedding, gene_column);
             adaptors.extend(mapped.grafted.adaptor.clone());
@@ -192,17 +195,37 @@ impl Map {
         Ok(())
     }
 
-    /// What can be told to be wrong before anything is read.
-    fn check(&self) -> Result<()> {
+    /// Gives every graft a name and every mapped query a file, where the user gave none.
+    fn settle_names(&mut self) -> Result<()> {
         let n = self.queries.len();
-        for (what, found) in [("--output", self.outputs.len()), ("--adaptor-out", self.adaptor_out.len())] {
-            if found != n && (what == "--output" || found > 0) {
+        let (outputs, adaptors, names) = (self.outputs.len(), self.adaptor_out.len(), self.name.len());
+        for (what, found) in [("--output", outputs), ("--adaptor-out", adaptors), ("--name", names)] {
+            if found != n && found > 0 {
                 bail!("{n} queries, but {what} was given {found} time(s); give it once for each query, in their order");
             }
         }
-        if !self.name.is_empty() && self.name.len() != n {
-            bail!("{n} queries, but --name was given {} time(s)", self.name.len());
+        if names == 0 {
+            self.name = match (&self.condition.condition_name, n) {
+                (Some(name), 1) => vec![name.clone()],
+                _ => self.queries.iter().map(|query| files::stem(query)).collect(),
+            };
         }
+        if outputs == 0 {
+            let file = |name: &String| PathBuf::from(format!("{}_mapped.h5ad", name.replace(['/', '\\'], "_")));
+            self.outputs = self.name.iter().map(file).collect();
+            if let Some(there) = self.outputs.iter().find(|o| o.exists()) {
+                bail!(
+                    "{}: there already, perhaps of another mapping; name the output with --output (this file, to replace it)",
+                    there.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What can be told to be wrong before anything is read.
+    fn check(&self) -> Result<()> {
+        let n = self.queries.len();
         if !(0.0..=1.0).contains(&self.min_overlap) {
             bail!("--min-overlap {}: expected a share from 0 to 1", self.min_overlap);
         }
@@ -308,7 +331,7 @@ impl Map {
             "new_programs": mapped.new_programs(name),
             "trained": mapped.grafted.report.is_some(),
             "epochs": mapped.grafted.report.as_ref().map(|r| r.epochs),
-            "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch + 1),
+            "best_epoch": mapped.grafted.report.as_ref().map(|r| r.best_epoch),
             "trained_values": mapped.grafted.report.as_ref().map(|r| r.n_trainable),
         })
     }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use scgraft::io::write_rows;
+use scgraft::io::{together, write_rows};
 use scgraft::markers::{MarkerPlan, markers};
+use scgraft::slots;
 use serde_json::json;
 
 use super::near::Expression;
@@ -13,7 +14,8 @@ use super::output::{fixed, number};
 use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
-Wilcoxon rank sums on log-normalised expression, as scanpy's rank_genes_groups computes them. Cells of a sample are not
+Wilcoxon rank sums on log-normalised expression, as scanpy's rank_genes_groups computes them; they stand in
+uns[\"rank_genes_groups\"] of the file afterwards, where scanpy's readers and plots look. Cells of a sample are not
 independent, so p-values rank genes; they do not say that a difference holds between donors (`enrich --donors` does).
 
 Examples:
@@ -47,15 +49,34 @@ pub(crate) struct Markers {
     /// Write all genes of all groups as a table
     #[arg(long, value_name = "FILE")]
     pub tsv: Option<PathBuf>,
+    /// Where to write the file with the ranked genes in it [default: the file itself]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Leave the file as it is
+    #[arg(long, conflicts_with = "output")]
+    pub no_update: bool,
 }
+
+/// The columns of the table.
+const HEADER: [&str; 10] = [
+    "group",
+    "comparison",
+    "rank",
+    "gene",
+    "score",
+    "log2_fold_change",
+    "p_value",
+    "p_adjusted",
+    "share_group",
+    "share_comparison",
+];
 
 impl Markers {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.data)?;
-        if let Some(path) = &self.tsv {
-            files::check_output(path, &[&self.data])?;
-        }
-        let cells = files::read_own(&self.data)?;
+        let output = (!self.no_update).then(|| self.output.clone().unwrap_or_else(|| self.data.clone()));
+        files::check_update(&self.data, output.as_ref(), &self.tsv, &[])?;
+        let mut cells = files::read_own(&self.data)?;
         let expression = self.expression.of(&cells)?;
         let plan = MarkerPlan {
             groups: self.groups,
@@ -85,7 +106,7 @@ impl Markers {
             out.line("");
             for (rank, m) in group.genes.iter().enumerate() {
                 let numbers = [m.score, m.log2_fold_change, m.p_value, m.p_adjusted, m.share_group, m.share_reference];
-                let mut row = vec![group.group.clone(), (rank + 1).to_string(), name(m.gene)];
+                let mut row = vec![group.group.clone(), versus.to_owned(), (rank + 1).to_string(), name(m.gene)];
                 row.extend(numbers.map(|v| format!("{v:?}")));
                 table.push(row);
             }
@@ -100,11 +121,17 @@ impl Markers {
                 .collect();
             told.push(json!({"group": group.group, "versus": versus, "cells": group.n_group, "genes": leading}));
         }
-        if let Some(path) = &self.tsv {
-            let header =
-                ["group", "rank", "gene", "score", "log2_fold_change", "p", "p_adjusted", "share_in", "share_out"];
-            write_rows(path, &header, table)?;
+        if output.is_some() {
+            let genes = &expression.genes.index;
+            slots::put_markers(&mut cells, genes, &plan, &self.expression.values.slot(), &found);
         }
+        together(|| {
+            if let Some(path) = &self.tsv {
+                write_rows(path, &HEADER, table)?;
+                tracing::info!("wrote {}", path.display());
+            }
+            output.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
+        })?;
         out.put("markers", told);
         Ok(())
     }

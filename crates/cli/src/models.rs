@@ -46,7 +46,7 @@ impl Models {
 
 /// The page of the documents.
 fn table(out: &mut Output) {
-    out.line("# Choosing a model\n");
+    out.line("# The models side by side\n");
     out.line("`scgraft models --markdown` writes this page; every model reads expression and conditions.\n");
     out.line("| `--model` | what it is | use it when | needs | can use | gives |\n|---|---|---|---|---|---|");
     for m in registry() {

@@ -4,11 +4,16 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use scgraft::cells::STEPS;
 use serde_json::{Map, Value};
 use tracing::field::Field;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+use super::progress::Bars;
 use super::remedy::{options, remedy};
 use super::{Global, stop};
 
@@ -113,14 +118,15 @@ pub(crate) fn start_log(global: &Global) {
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     };
-    tracing_subscriber::fmt()
+    let messages = tracing_subscriber::fmt::layer()
         .with_writer(|| Shown(std::io::stderr()))
         .fmt_fields(debug_fn(field))
         .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(level)
         .with_target(false)
         .without_time()
-        .init();
+        .with_filter(filter_fn(move |event| *event.level() <= level && event.target() != STEPS));
+    let bars = (!global.quiet).then(|| Bars::default().with_filter(filter_fn(|event| event.target() == STEPS)));
+    tracing_subscriber::registry().with(messages).with(bars).init();
 }
 
 /// A field of a message; settings that would help become options.

@@ -103,7 +103,7 @@ impl Programs {
         };
         let shown: Vec<&ProgramSummary> = programs.iter().filter(asked).collect();
         if let Some(path) = &self.tsv {
-            let mut header = vec!["program", "rank", "gene", "weight", "share", "in_set"];
+            let mut header = vec!["program", "rank", "gene", "weight", "weight_share", "in_set"];
             let mut rows = rows(&programs);
             if let Some(cells) = &self.cells {
                 let means = self.means(cells)?;
@@ -244,9 +244,9 @@ impl Programs {
                 "gene_set",
                 "overlap",
                 "set_size",
-                "fold",
+                "fold_enrichment",
                 "jaccard",
-                "p",
+                "p_value",
                 "p_adjusted",
                 "auroc",
                 "cerno_p_adjusted",

@@ -1,15 +1,22 @@
-//! A bar for the epochs of a fit, and the fit's checkpoints.
+//! Bars: for the epochs of a fit, with its checkpoints, and for other long steps.
 
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
 use scgraft::train::Progress;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 use super::{Global, stop};
 
@@ -163,6 +170,87 @@ impl Progress for Epochs {
         stop::note_checkpoint(Some(&kept.file));
         Ok(())
     }
+}
+
+/// Steps of the library as bars, from two seconds on; where standard error is no terminal, as lines now and then.
+#[derive(Default)]
+pub(crate) struct Bars(Mutex<HashMap<String, Bar>>);
+
+struct Bar {
+    began: Instant,
+    bar: Option<ProgressBar>,
+    /// When the next line is due.
+    due: Duration,
+}
+
+/// A step shorter than this is not worth a word.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// The longest between two lines.
+const BETWEEN: Duration = Duration::from_secs(60);
+
+impl<S: Subscriber> Layer<S> for Bars {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut part = Part::default();
+        event.record(&mut part);
+        // While another thread tells of a part, that is enough; the end is told always.
+        let locked = if part.done >= part.of { self.0.lock().ok() } else { self.0.try_lock().ok() };
+        let Some(mut bars) = locked else { return };
+        let now = Instant::now();
+        let new = || Bar { began: now, bar: None, due: WORTH_TELLING };
+        let told = bars.entry(part.step.clone()).or_insert_with(new);
+        if part.done >= part.of {
+            if let Some(bar) = bars.remove(&part.step).and_then(|b| b.bar) {
+                bar.finish_and_clear();
+            }
+            return;
+        }
+        let elapsed = told.began.elapsed();
+        if elapsed < told.due {
+            return;
+        }
+        if !std::io::stderr().is_terminal() {
+            told.due = elapsed + elapsed.min(BETWEEN);
+            let left = elapsed.as_secs_f64() / part.done.max(1) as f64 * (part.of - part.done) as f64;
+            let _ = writeln!(
+                std::io::stderr(),
+                " INFO {}: {} % done, about {left:.0} s left",
+                part.step,
+                100 * part.done / part.of
+            );
+            return;
+        }
+        let bar = told.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(part.of).with_elapsed(elapsed).with_prefix(part.step.clone());
+            let style = ProgressStyle::with_template(
+                "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {eta} left)",
+            );
+            style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+        });
+        bar.set_position(part.done);
+    }
+}
+
+/// The fields of an event that tells of a step.
+#[derive(Default)]
+struct Part {
+    step: String,
+    done: u64,
+    of: u64,
+}
+
+impl Visit for Part {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "done" => self.done = value,
+            _ => self.of = value,
+        }
+    }
+
+    fn record_str(&mut self, _: &Field, value: &str) {
+        value.clone_into(&mut self.step);
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 /// An epoch of so much is stopped before its end.

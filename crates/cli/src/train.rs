@@ -148,7 +148,7 @@ impl Choice {
         ProgramOptions { case, min_genes: self.min_genes, max_genes: self.max_genes }
     }
 
-    fn genes(&self) -> Result<Genes> {
+    pub fn genes(&self) -> Result<Genes> {
         if let Some(path) = &self.genes_from {
             return Ok(Genes::Listed(read_list(path)?, self.sizes()));
         }
@@ -280,7 +280,7 @@ impl Train {
             self.embed.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
         })?;
         let active = embedding.active.iter().filter(|a| **a).count();
-        summary(out, &report, &model);
+        summary(out, &report);
         out.line(format!(
             "{} cells, {} genes, {active} of {} dimensions active; {}",
             prepared.n_cells(),

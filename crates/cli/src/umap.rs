@@ -12,7 +12,8 @@ use super::output::number;
 use super::{Global, Output, encode, files, stop};
 
 const EXAMPLES: &str = "\
-Writes obsm[\"X_scgraft_umap\"]; `plot umap` and `report` draw what they find there. With --reference, cells are placed
+Writes obsm[\"X_scgraft_umap\"], and obsm[\"X_umap\"], where scanpy looks, unless the file has a picture of its own there;
+`plot umap` and `report` draw what they find in the first. With --reference, cells are placed
 among those of the reference, whose picture stays as it is: first `umap` the reference, then each query on it.
 
 Examples:
@@ -88,11 +89,20 @@ impl UmapCommand {
             }
         };
         self.near.tell(recall);
+        let mut written = vec![self.key.clone()];
+        if self.key == slots::UMAP {
+            match slots::put_scanpy_layout(&mut cells, layout.clone()) {
+                true => written.push(slots::SCANPY_UMAP.to_owned()),
+                false => tracing::info!("obsm[\"{}\"] is the file's own and stays", slots::SCANPY_UMAP),
+            }
+        }
         slots::put_layout(&mut cells, &self.key, layout);
         files::write(output, &cells)?;
-        out.line(format!("obsm[\"{}\"] of {}", self.key, output.display()));
+        let slots: Vec<String> = written.iter().map(|key| format!("obsm[\"{key}\"]")).collect();
+        out.line(format!("{} of {}", slots.join(", "), output.display()));
         out.put("output", output.display().to_string());
         out.put("key", self.key);
+        out.put("slots", written);
         out.put("neighbours_recall", number(recall));
         Ok(())
     }

@@ -7,7 +7,7 @@ use scgraft_cells::{OrthologRule, Orthologs};
 use crate::Input;
 use crate::error::{Error, Result};
 use crate::gzip::open_text;
-use crate::table::{delimiter_of, parse};
+use crate::table::{delimiter_of, parse, same_width};
 
 /// Reads a table of orthologs, CSV or TSV, packed with gzip or not: a pair of genes a row, with a line of column names.
 ///
@@ -39,14 +39,7 @@ pub fn read_orthologs(from: impl Into<Input>, rule: OrthologRule) -> Result<Orth
     if header.len() < 2 {
         return Err(format(format!("one column, `{}`", header.concat())));
     }
-    if let Some((line, row)) = rows.iter().find(|(_, row)| row.len() != header.len()) {
-        return Err(Error::Line {
-            path: path.to_owned(),
-            line: *line,
-            expected: format!("{} fields, as in the first line", header.len()),
-            found: row.len().to_string(),
-        });
-    }
+    same_width(path, &rows, header.len())?;
     // Two columns may be without a header: a line of column names among the pairs matches no gene.
     let pairs = &rows[usize::from(header.len() > 2)..];
     let field = |row: &csv::StringRecord, j: usize| match row[j].trim() {

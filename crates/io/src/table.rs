@@ -70,14 +70,7 @@ pub fn read_table(from: impl Into<Input>, options: &TableOptions) -> Result<Fram
     if rows.first().is_some_and(|(_, row)| row.len() == header.len() + 1) {
         header.insert(0, String::new());
     }
-    if let Some((line, row)) = rows.iter().find(|(_, row)| row.len() != header.len()) {
-        return Err(Error::Line {
-            path: path.to_owned(),
-            line: *line,
-            expected: format!("{} fields, as in the first line", header.len()),
-            found: row.len().to_string(),
-        });
-    }
+    same_width(path, &rows, header.len())?;
     let index_at = match &options.index {
         IndexColumn::First => Some(0),
         IndexColumn::Numbers => None,
@@ -105,6 +98,19 @@ pub fn read_table(from: impl Into<Input>, options: &TableOptions) -> Result<Fram
         frame.columns.push((name.clone(), typed(&fields)));
     }
     Ok(frame)
+}
+
+/// Refuses a line that has not as many fields as the first.
+pub(crate) fn same_width(path: &Path, rows: &[(usize, csv::StringRecord)], n_fields: usize) -> Result<()> {
+    match rows.iter().find(|(_, row)| row.len() != n_fields) {
+        None => Ok(()),
+        Some((line, row)) => Err(Error::Line {
+            path: path.to_owned(),
+            line: *line,
+            expected: format!("{n_fields} fields, as in the first line"),
+            found: row.len().to_string(),
+        }),
+    }
 }
 
 /// Reads a list, such as of genes: one entry a line, without the spaces around it; blank lines are skipped.

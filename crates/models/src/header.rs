@@ -50,6 +50,9 @@ pub struct Origin {
     /// The cells it added, for models that have a vector per cell.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<String>,
+    /// How many cells each of its conditions had, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub n_cells: Vec<usize>,
     /// The grafts whose new programs were in the decoder when it was trained: without them its weights mean something
     /// else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

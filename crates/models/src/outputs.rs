@@ -2,7 +2,7 @@
 //! draws of the data, probabilities of labels.
 
 use rayon::prelude::*;
-use scgraft_cells::{Csr, Dense, Prepared};
+use scgraft_cells::{Csr, Dense, Prepared, Steps};
 use scgraft_engine::{Key, LANES, Layout, Noise, Shape, Tape, Var, Workspace};
 use scgraft_numeric::random::Random;
 
@@ -314,6 +314,7 @@ impl Model {
         work: impl Fn(&mut Chunk<'_>) -> Result<T, ModelError> + Sync,
     ) -> Result<Vec<T>, ModelError> {
         let tasks = rows.par_chunks(CHUNK).enumerate();
+        let steps = Steps::new("passing cells through the model", tasks.len());
         tasks
             .map_init(Default::default, |(batch, workspace): &mut (Batch, Workspace), (index, rows)| {
                 batch.fill(data, rows, self.input_scale())?;
@@ -321,6 +322,7 @@ impl Model {
                     Chunk { batch: std::mem::take(batch), workspace: std::mem::take(workspace), rows, index };
                 let out = work(&mut chunk);
                 (*batch, *workspace) = (chunk.batch, chunk.workspace);
+                steps.done();
                 out
             })
             .collect()

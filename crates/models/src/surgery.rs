@@ -111,6 +111,7 @@ impl Model {
             conditions: new.conditions.clone(),
             n_programs: added.iter().sum(),
             cells: cells.clone(),
+            n_cells: Vec::new(),
             onto: self.header.grafts.iter().filter(|g| g.n_programs > 0).map(|g| g.name.clone()).collect(),
             taken: serde_json::Map::new(),
         });

@@ -517,7 +517,7 @@ impl PyPrepared {
 fn told(report: &FitReport) -> Value {
     json!({
         "epochs": report.epochs,
-        "best_epoch": report.best_epoch,
+        "best_epoch": report.best_epoch.checked_sub(1),
         "stopped_early": report.stopped_early,
         "arrived": report.arrived(),
         "last_gain": report.last_gain,

@@ -131,7 +131,7 @@ function choose(mapIndex, colorIndex) {
   byId("map-canvas").setAttribute("aria-label", words);
   byId("map-status").textContent = `${words}. Axes: ${view.map.axes.filter((a) => a).join(", ") || "none"}.${view.map.outside && ` ${view.map.outside}.`}`;
   byId("map-below").hidden = !view.map.reference;
-  byId("map-labels").disabled = !view.color.apart;
+  byId("map-labels").disabled = !view.color.apart?.includes(true);
   told();
   byId("map-tip").hidden = byId("map-ring").hidden = true;
   key();

@@ -83,7 +83,7 @@ function draw() {
   };
   eachCell((i, level) => dot(i, palette[level]));
   context.putImageData(image, 0, 0);
-  if (color.apart && byId("map-labels").checked) names(context, width, height);
+  if (color.apart?.includes(true) && byId("map-labels").checked) names(context, width, height);
   canvas.classList.toggle("zoomed", view.zoom > 1);
 }
 
@@ -132,7 +132,7 @@ function names(context, width, height) {
   const at = color.levels.map(() => [[], []]);
   for (let i = 0; i < map.n; i += step) {
     const level = color.level[i];
-    if (level === NOTHING || !isShown(map, color, i) || (i < map.reference && byId("map-reference").value !== "coloured")) continue;
+    if (level === NOTHING || !color.apart[level] || !isShown(map, color, i) || (i < map.reference && byId("map-reference").value !== "coloured")) continue;
     at[level][0].push(map.px[i]);
     at[level][1].push(map.py[i]);
   }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{coded, find, joined, narrow, wrong};
 use crate::embedding::shared;
-use crate::labels::{Match, Renamed};
+use crate::labels::{Agreement, Match, Renamed};
 use crate::normalised::plain_expression;
 use crate::pictures::RELIABILITY_BINS;
 use crate::{Ask, Embedding, Error, goes_on, slots};
@@ -140,6 +140,8 @@ pub struct Truth {
     /// Over the cells whose given label the reference has: share whose most probable label it is, and the expected calibration
     /// error; `None` without such a cell.
     pub agreement: Option<(f64, f64)>,
+    /// Accuracy, balanced accuracy and macro F1 of the most probable labels over these cells; NaN without one.
+    pub by_label: Agreement,
     /// Names that were to be renamed and are no cell's.
     pub unused: Vec<String>,
     /// Of each cell with a given label [`RIGHT`], [`WRONG`] or [`NOT_SAID`]; where the given labels were named.
@@ -458,13 +460,15 @@ fn truth(t: &LabelTransfer, query: &Placed<'_>, plan: &AnnotatePlan) -> Result<O
         return Ok(None);
     };
     let given = plan.renamed.texts(column);
-    let mut pairs = Vec::new();
+    let mut codes = Vec::new();
+    let mut confidence = Vec::new();
     for (i, given) in given.iter().enumerate() {
-        if let Some(given) = given.as_ref().filter(|g| t.levels.contains(g)) {
-            pairs.push(((1.0 - t.uncertainty[i]).clamp(0.0, 1.0), *given == t.levels[t.best[i] as usize]));
+        if let Some(at) = given.as_ref().and_then(|g| t.levels.iter().position(|l| l == g)) {
+            confidence.push((1.0 - t.uncertainty[i]).clamp(0.0, 1.0));
+            codes.push((at, t.best[i] as usize));
         }
     }
-    let (confidence, right): (Vec<f64>, Vec<bool>) = pairs.into_iter().unzip();
+    let right: Vec<bool> = codes.iter().map(|(given, got)| given == got).collect();
     let agreement = if confidence.is_empty() {
         None
     } else {
@@ -482,7 +486,8 @@ fn truth(t: &LabelTransfer, query: &Placed<'_>, plan: &AnnotatePlan) -> Result<O
         })
     };
     let verdict = (!plan.truth.is_empty()).then(|| (0..given.len()).map(verdict).collect());
-    Ok(Some(Truth { column: name.clone(), matched: Match::of(&given, &t.levels), agreement, unused, verdict }))
+    let (column, matched, by_label) = (name.clone(), Match::of(&given, &t.levels), Agreement::of(&codes));
+    Ok(Some(Truth { column, matched, agreement, by_label, unused, verdict }))
 }
 
 /// The label that most cells of each cluster got.

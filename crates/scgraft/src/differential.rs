@@ -1,5 +1,7 @@
 //! Which genes differ between groups of cells, by the model.
 
+use std::collections::HashMap;
+
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
 use scgraft_analysis::donors::{Design, DonorOptions, DonorSummary, Side, compare_donors};
 use scgraft_cells::{Cells, Coded, Column, Frame, Kind, Prepared, for_rows};
@@ -7,7 +9,7 @@ use scgraft_models::Model;
 
 use crate::columns::{coded, find, level, wrong};
 use crate::decode::conditions;
-use crate::enrich::{DONOR_COLUMNS, add, donor_columns};
+use crate::enrich::{ALL_CELLS, DONOR_COLUMNS, add, donor_columns};
 use crate::{Ask, Error, goes_on};
 
 /// How groups are compared.
@@ -19,6 +21,9 @@ pub struct DifferentialPlan {
     pub group: Vec<String>,
     /// The group to compare with; `None`: all other cells.
     pub versus: Option<String>,
+    /// Column of obs within each level of which groups are compared; a comparison with fewer than [`FEWEST`] cells on a side
+    /// is left out there, with a word.
+    pub within: Option<String>,
     /// Draws of normalised expression of each group.
     pub draws: usize,
     /// Decode both groups as of these conditions in turn (`all`: every condition of the model), so that batch effects do not
@@ -35,11 +40,12 @@ pub struct DifferentialPlan {
 
 impl Default for DifferentialPlan {
     fn default() -> Self {
-        let (group, as_conditions, mode, donors) = Default::default();
+        let (group, within, as_conditions, mode, donors) = Default::default();
         DifferentialPlan {
             groups: String::new(),
             group,
             versus: None,
+            within,
             draws: 5000,
             as_conditions,
             mode,
@@ -56,12 +62,17 @@ pub struct GroupDifference {
     pub group: String,
     /// What it is compared with: a group, or `rest`.
     pub comparison: String,
+    /// The level within which they are compared; `None`: all cells.
+    pub stratum: Option<String>,
     /// The genes.
     pub found: Differential,
     /// Differences over donors, a row a gene of the model in its order, or why there are none; `None` where they were not
     /// asked for.
     pub donors: Option<Result<DonorSummary, scgraft_analysis::Error>>,
 }
+
+/// The fewest cells on a side of a comparison within a level of another column.
+pub const FEWEST: usize = 10;
 
 /// A gene whose mean count in a group is below this is not expressed there.
 const SILENT: f64 = 0.01;
@@ -81,8 +92,18 @@ pub fn differential(
 ) -> Result<Vec<GroupDifference>, Error> {
     let (groups, rows) = coded(cells, name, &plan.groups)?;
     let as_conditions = conditions(&plan.as_conditions, model)?;
-    let of = |wanted: &dyn Fn(u32) -> bool| -> Vec<usize> {
-        groups.codes.iter().zip(&rows).filter(|(c, _)| wanted(**c)).map(|(_, &r)| r).collect()
+    // The rows of each level to compare within, by rank among the rows with a group.
+    let strata: Vec<(Option<String>, Vec<usize>)> = match &plan.within {
+        None => vec![(None, (0..rows.len()).collect())],
+        Some(column) => {
+            let (levels, filled) = coded(cells, name, column)?;
+            let level: HashMap<usize, u32> = filled.into_iter().zip(levels.codes).collect();
+            let here = |k: u32| (0..rows.len()).filter(|&i| level.get(&rows[i]) == Some(&k)).collect();
+            levels.levels.into_iter().zip(0..).map(|(l, k)| (Some(l), here(k))).collect()
+        }
+    };
+    let of = |here: &[usize], wanted: &dyn Fn(u32) -> bool| -> Vec<usize> {
+        here.iter().filter(|&&i| wanted(groups.codes[i])).map(|&i| rows[i]).collect()
     };
     let donors = plan.donors.as_ref().map(|(column, design)| {
         let donors = find(cells, name, column)?.coded().map_err(|missing| {
@@ -95,11 +116,23 @@ pub fn differential(
     let [seed_a, seed_b] = [0, 1].map(|side| plan.seed.wrapping_mul(2).wrapping_add(side));
     let draws = |rows: &[usize], seed| model.expression_samples(data, rows, plan.draws, &as_conditions, seed);
     let mut out = Vec::new();
-    for (a, b) in pairs(&groups, name, plan)? {
+    let pairs = pairs(&groups, name, plan)?;
+    let asked = strata.iter().flat_map(|stratum| pairs.iter().map(move |&pair| (stratum, pair)));
+    for ((stratum, here), (a, b)) in asked {
         goes_on(ask)?;
-        let (in_a, in_b) = (of(&|c| c == a), of(&|c| b.map_or(c != a, |b| c == b)));
+        let (in_a, in_b) = (of(here, &|c| c == a), of(here, &|c| b.map_or(c != a, |b| c == b)));
         let name = |k: u32| groups.levels[k as usize].clone();
-        tracing::info!("{} ({} cells) against {} cells", name(a), in_a.len(), in_b.len());
+        let within = stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
+        if stratum.is_some() && in_a.len().min(in_b.len()) < FEWEST {
+            tracing::warn!(
+                "`{}`{within} is left out: {} cells against {}; {FEWEST} are needed on either side",
+                name(a),
+                in_a.len(),
+                in_b.len()
+            );
+            continue;
+        }
+        tracing::info!("{}{within} ({} cells) against {} cells", name(a), in_a.len(), in_b.len());
         let (of_a, of_b) = (draws(&in_a, seed_a)?, draws(&in_b, seed_b)?);
         let (silent_a, silent_b) = (silent(data, &in_a)?, silent(data, &in_b)?);
         let one = GroupDraws { expression: &of_a, silent: &silent_a };
@@ -110,7 +143,7 @@ pub fn differential(
             let sides = (pseudobulk(data, &in_a, donors, options)?, pseudobulk(data, &in_b, donors, options)?);
             Ok::<_, Error>(compare_donors(sides, (&group, &comparison), (column, &donors.levels), options))
         });
-        out.push(GroupDifference { donors: donors.transpose()?, group, comparison, found });
+        out.push(GroupDifference { donors: donors.transpose()?, group, comparison, stratum: stratum.clone(), found });
     }
     Ok(out)
 }
@@ -159,9 +192,10 @@ fn silent(data: &Prepared, rows: &[usize]) -> Result<Vec<bool>, Error> {
 }
 
 /// The columns of a table of differential expression.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "group",
     "comparison",
+    "within",
     "gene",
     "probability",
     "log_bayes_factor",
@@ -185,28 +219,29 @@ pub fn table(model: &Model, found: &[GroupDifference]) -> Frame {
         .iter()
         .flat_map(|d| {
             let ranked = d.found.by_direction().map(|rows| (1i64..).zip(rows).collect::<Vec<_>>());
-            ranked.into_iter().flatten().map(move |(rank, row)| (&d.group, &d.comparison, rank, row))
+            ranked.into_iter().flatten().map(move |(rank, row)| (d, row, rank))
         })
         .collect();
     let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
     out.index_name = Some("row".into());
-    let fold = |i: usize| Column::Real(rows.iter().map(|r| r.3.fold_change.map_or(f64::NAN, |f| f[i])).collect());
+    let fold = |i: usize| Column::Real(rows.iter().map(|r| r.1.fold_change.map_or(f64::NAN, |f| f[i])).collect());
     let columns = [
-        Column::categorical(&rows.iter().map(|r| r.0.as_str()).collect::<Vec<_>>()),
-        Column::categorical(&rows.iter().map(|r| r.1.as_str()).collect::<Vec<_>>()),
-        Column::categorical(&rows.iter().map(|r| model.header.genes[r.3.gene].as_str()).collect::<Vec<_>>()),
-        Column::Real(rows.iter().map(|r| r.3.probability).collect()),
-        Column::Real(rows.iter().map(|r| r.3.log_bayes_factor).collect()),
+        Column::categorical(&rows.iter().map(|r| r.0.group.as_str()).collect::<Vec<_>>()),
+        Column::categorical(&rows.iter().map(|r| r.0.comparison.as_str()).collect::<Vec<_>>()),
+        Column::categorical(&rows.iter().map(|r| r.0.stratum.as_deref().unwrap_or(ALL_CELLS)).collect::<Vec<_>>()),
+        Column::categorical(&rows.iter().map(|r| model.header.genes[r.1.gene].as_str()).collect::<Vec<_>>()),
+        Column::Real(rows.iter().map(|r| r.1.probability).collect()),
+        Column::Real(rows.iter().map(|r| r.1.log_bayes_factor).collect()),
         fold(0),
         fold(1),
         fold(2),
         fold(3),
         fold(4),
-        Column::Real(rows.iter().map(|r| r.3.mean_a).collect()),
-        Column::Real(rows.iter().map(|r| r.3.mean_b).collect()),
-        Column::Boolean(rows.iter().map(|r| r.3.differs).collect()),
-        Column::Real(rows.iter().map(|r| r.3.effect).collect()),
-        Column::Boolean(rows.iter().map(|r| Some(r.3.is_up())).collect()),
+        Column::Real(rows.iter().map(|r| r.1.mean_a).collect()),
+        Column::Real(rows.iter().map(|r| r.1.mean_b).collect()),
+        Column::Boolean(rows.iter().map(|r| r.1.differs).collect()),
+        Column::Real(rows.iter().map(|r| r.1.effect).collect()),
+        Column::Boolean(rows.iter().map(|r| Some(r.1.is_up())).collect()),
         Column::Integer(rows.iter().map(|r| Some(r.2)).collect()),
     ];
     COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));

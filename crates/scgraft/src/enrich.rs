@@ -78,6 +78,9 @@ pub struct SetTests {
     pub rank: RankEnrichment,
 }
 
+/// What a table says of a comparison that is not within a level of another column.
+pub(crate) const ALL_CELLS: &str = "all cells";
+
 /// Level of a gene to count as different, adjusted.
 const DIFFERENT: f64 = 0.05;
 /// Correlation of the genes of a set, camera's preset.
@@ -256,8 +259,8 @@ const COLUMNS: [&str; 15] = [
     "program",
     "log_bayes_factor",
     "log_bayes_factor_se",
-    "p",
-    "p_se",
+    "probability",
+    "probability_se",
     "enriched",
     "direction",
     "direction_confidence",
@@ -271,9 +274,9 @@ pub(crate) const DONOR_COLUMNS: [&str; 8] = [
     "donor_difference",
     "donor_low",
     "donor_high",
-    "donor_p",
+    "donor_p_value",
     "donor_p_adjusted",
-    "donor_signed_rank_p",
+    "donor_signed_rank_p_value",
     "n_donors_group",
     "n_donors_comparison",
 ];
@@ -311,7 +314,7 @@ impl Enrichment {
         let columns = [
             text(&|r| r.group.clone()),
             text(&|r| r.comparison.clone()),
-            text(&|r| r.stratum.clone().unwrap_or_else(|| "all cells".into())),
+            text(&|r| r.stratum.clone().unwrap_or_else(|| ALL_CELLS.into())),
             text(&|r| r.name.clone()),
             real(&|r| r.log_bayes_factor),
             real(&|r| r.log_bayes_factor_error()),

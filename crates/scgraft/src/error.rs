@@ -224,6 +224,16 @@ pub enum Error {
         /// The model's.
         known: Vec<String>,
     },
+    /// A setting of an experiment that the cells do not have.
+    #[error("{vary} {value}: expected more than 0 and at most {most}")]
+    TrialSetting {
+        /// What is varied.
+        vary: &'static str,
+        /// The setting.
+        value: String,
+        /// The largest that there is.
+        most: usize,
+    },
     /// A name that there is not.
     #[error("{of} has no {what} `{name}`")]
     UnknownName {

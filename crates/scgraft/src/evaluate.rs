@@ -377,6 +377,12 @@ const MEANS: [Mean; 5] = [
     ("Overall (scArches)", |r| r.scarches_overall),
 ];
 
+/// A name in lower case, its words joined by `_`.
+fn plain(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
+    words.map(str::to_lowercase).collect::<Vec<_>>().join("_")
+}
+
 impl Evaluated {
     /// The embeddings by overall score, the best first.
     pub fn ranked(&self) -> Vec<usize> {
@@ -420,9 +426,20 @@ impl Evaluated {
         out
     }
 
-    /// Reads a table back; columns that are no metric are passed over, metrics that it lacks have no value.
+    /// The same with the names of columns as tables in files have them: `overall_expimap` for `Overall (expiMap)`.
+    pub fn file_table(&self) -> Frame {
+        let mut out = self.table();
+        out.columns.iter_mut().for_each(|(name, _)| *name = plain(name));
+        out
+    }
+
+    /// Reads a table back, with names of either kind; columns that are no metric are passed over, metrics that it lacks have
+    /// no value.
     pub fn of_table(table: &Frame) -> Evaluated {
-        let value = |name: &str, i: usize| table.column(name).and_then(|c| c.number(i));
+        let value = |name: &str, i: usize| {
+            let column = table.columns.iter().find(|(n, _)| plain(n) == plain(name));
+            column.and_then(|(_, c)| c.number(i))
+        };
         let row = |(i, embedding): (usize, &String)| Row {
             embedding: embedding.clone(),
             values: METRICS.iter().map(|m| value(m.name, i)).collect(),

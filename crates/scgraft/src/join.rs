@@ -142,9 +142,7 @@ pub struct Joined {
 pub fn join(reference: &Placed<'_>, query: &Placed<'_>) -> Result<Joined, Error> {
     let embedding = embedding(reference, query)?;
     let (a, b) = (reference.cells, query.cells);
-    let mut left_out = Vec::new();
-    let mut cells = Cells::empty(obs(a, b), Frame::new(Vec::new()));
-    put_expression(&mut cells, a, b, &mut left_out);
+    let (mut cells, mut left_out) = counts(a, b);
     put_arrays(&mut cells, a, b, &mut left_out);
     if let Some(Uns::Map(notes)) = a.uns.get(slots::NOTES) {
         let kept = notes.iter().filter(|(name, _)| *name != "tests" && !name.starts_with("umap "));
@@ -166,6 +164,15 @@ pub fn join(reference: &Placed<'_>, query: &Placed<'_>) -> Result<Joined, Error>
         _ => {}
     }
     Ok(Joined { cells, embedding, n_reference: a.n_cells(), left_out })
+}
+
+/// The cells of both, the reference's first, with `obs` and what both have of the expression; and the slots that were not
+/// joined, with the reasons.
+pub(crate) fn counts(a: &Cells, b: &Cells) -> (Cells, Vec<(String, String)>) {
+    let mut left_out = Vec::new();
+    let mut cells = Cells::empty(obs(a, b), Frame::new(Vec::new()));
+    put_expression(&mut cells, a, b, &mut left_out);
+    (cells, left_out)
 }
 
 /// Where the cells of both lie, in the dimensions of the reference.
@@ -297,7 +304,7 @@ pub fn against_known(
 }
 
 /// One matrix below the other.
-fn below(a: &Dense, b: &Dense) -> Dense {
+pub(crate) fn below(a: &Dense, b: &Dense) -> Dense {
     Dense::new(a.n_rows + b.n_rows, a.n_cols, [&a.values[..], &b.values].concat())
 }
 

@@ -97,6 +97,42 @@ fn likeness(a: &str, b: &str) -> f64 {
     (best(&a, &b) + best(&b, &a)) / (a.len() + b.len()).max(1) as f64
 }
 
+/// How labels agree with given ones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
+    /// Share of the cells with the given label.
+    pub accuracy: f64,
+    /// The mean over given labels of the share of their cells that got them (balanced accuracy).
+    pub by_type: f64,
+    /// The mean over given labels of F1 = 2 TP / (2 TP + FP + FN); a wrong label counts as FP where it is given to a cell
+    /// too.
+    pub f1: f64,
+}
+
+impl Agreement {
+    /// Of (given, carried over), one a cell; NaN without a cell.
+    pub fn of(pairs: &[(usize, usize)]) -> Agreement {
+        let mut counts: BTreeMap<usize, [usize; 3]> = BTreeMap::new();
+        pairs.iter().for_each(|&(given, _)| _ = counts.entry(given).or_default());
+        for &(given, got) in pairs {
+            if given == got {
+                counts.entry(given).or_default()[0] += 1;
+                continue;
+            }
+            counts.entry(given).or_default()[2] += 1;
+            if let Some(of) = counts.get_mut(&got) {
+                of[1] += 1;
+            }
+        }
+        let mean = |value: fn(&[usize; 3]) -> f64| counts.values().map(value).sum::<f64>() / counts.len() as f64;
+        Agreement {
+            accuracy: pairs.iter().filter(|p| p.0 == p.1).count() as f64 / pairs.len() as f64,
+            by_type: mean(|&[right, _, lost]| right as f64 / (right + lost) as f64),
+            f1: mean(|&[right, wrong, lost]| 2.0 * right as f64 / (2 * right + wrong + lost) as f64),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +162,16 @@ mod tests {
         let column = Column::Text(labels);
         assert_eq!(Match::of(&renamed.texts(&column), &KNOWN), Match { counted: 4, labelled: 4, without: Vec::new() });
         assert_eq!(renamed.unused(&column), ["Eryt"]);
+    }
+
+    #[test]
+    fn agreement_is_that_of_scikit_learn() {
+        // accuracy_score, balanced_accuracy_score and f1_score(average="macro") of these pairs.
+        let pairs = [(0, 0), (0, 0), (0, 1), (1, 1), (1, 1), (1, 0), (2, 2), (2, 1)];
+        let found = Agreement::of(&pairs);
+        assert!((found.accuracy - 0.625).abs() < 1e-12, "{found:?}");
+        assert!((found.by_type - (2.0 / 3.0 + 2.0 / 3.0 + 0.5) / 3.0).abs() < 1e-12, "{found:?}");
+        assert!((found.f1 - (2.0 / 3.0 + 4.0 / 7.0 + 2.0 / 3.0) / 3.0).abs() < 1e-12, "{found:?}");
+        assert!(Agreement::of(&[]).accuracy.is_nan());
     }
 }

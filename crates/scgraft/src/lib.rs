@@ -56,6 +56,7 @@ pub mod save;
 pub mod settings;
 pub mod shown;
 pub mod slots;
+pub mod trial;
 
 pub use embedding::{Embedding, program_weights};
 pub use error::Error;

@@ -323,7 +323,10 @@ fn fact(key: &str, value: &Uns, with_reference: bool) -> Option<Fact> {
         "best_epoch" | "query_best_epoch" => {
             let Uns::Int(before) = value else { return None };
             let whose = if key == "best_epoch" { "reference" } else { "query" };
-            return Some(Fact::new(format!("epoch kept, {whose}"), before + 1));
+            return Some(match before + 1 {
+                0 => Fact::new(format!("state kept, {whose}"), "its start"),
+                epoch => Fact::new(format!("epoch kept, {whose}"), epoch),
+            });
         }
         "query" => "file of the query",
         "reference" => "file of the reference",

@@ -8,13 +8,14 @@ use scgraft_analysis::transfer;
 use scgraft_cells::{Cells, Column, Dense, Frame};
 use scgraft_models::EpochRecord;
 use scgraft_report::{
-    BayesFactors, ColorValues, Coloring, Confusion, DotPlot, GeneWeight, Heatmap, LossCurve, Metric, MetricGroup,
-    Metrics, ProgramBayesFactor, Reliability, ReliabilityBin, Training,
+    BayesFactors, ColorValues, Coloring, Confusion, DotPlot, GeneWeight, Heatmap, LossCurve, Measure, Metric,
+    MetricGroup, Metrics, ProgramBayesFactor, Reliability, ReliabilityBin, Training, Trials,
 };
 
 use crate::columns::stacked;
 use crate::evaluate::{ColumnKind, Evaluated, ScoreColumn};
 use crate::programs::ProgramSummary;
+use crate::trial::Trial;
 use crate::{Embedding, Error, slots};
 
 /// Bins of a reliability curve.
@@ -256,6 +257,24 @@ pub fn metrics(title: &str, found: &Evaluated) -> Option<Metrics> {
         methods: order.iter().map(|&i| found.scores.rows[i].embedding.clone()).collect(),
         metrics: columns.iter().map(|c| Metric { name: c.name.to_owned(), group: group(c.kind) }).collect(),
         values: order.iter().flat_map(|&i| columns.iter().map(move |c| value(c, i))).collect(),
+    })
+}
+
+/// An experiment: the named measures (columns of its table), those that no run has left out.
+pub fn trial(found: &Trial, measures: &[&str]) -> Option<Trials> {
+    let settings = found.settings();
+    let of = |name: &&str| {
+        let values = |s: &&str| found.runs.iter().filter(|r| r.setting == *s).map(|r| r.value(name)).collect();
+        Measure { name: name.replace('_', " "), values: settings.iter().map(values).collect() }
+    };
+    let there = |m: &Measure| m.values.iter().flatten().any(|v| v.is_finite());
+    let measures: Vec<Measure> = measures.iter().map(of).filter(there).collect();
+    (!measures.is_empty()).then(|| Trials {
+        title: String::new(),
+        vary: found.vary.name().to_owned(),
+        settings: settings.into_iter().map(str::to_owned).collect(),
+        joined: found.vary.is_amount(),
+        measures,
     })
 }
 

@@ -1,20 +1,20 @@
 //! A query: cells are prepared as the reference takes them, grafted onto it, and encoded.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use scgraft_cells::{
     Cells, ConditionSource, Fractions, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs, PrepareOptions,
-    Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning,
+    Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning, shortened,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
 use scgraft_train::{Grafted, Progress, TrainConfig, graft};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::columns::joined;
 use crate::programs::say_lost_sets;
-use crate::reference::condition_columns;
+use crate::reference::{condition_cells, condition_columns};
 use crate::relations::{INDEPENDENCE, Independence, independence};
 use crate::settings::complete;
 use crate::{Embedding, Error, slots};
@@ -108,7 +108,16 @@ fn written(settings: &[Setting]) -> String {
 
 /// Passes on what preparation wants the user to know.
 pub(crate) fn say(prepared: &Prepared) {
-    prepared.report.told().iter().for_each(|(warning, settings)| warn(warning, settings));
+    let report = &prepared.report;
+    report.told().iter().for_each(|(warning, settings)| warn(warning, settings));
+    let (missing, n) = (&report.missing_genes, report.n_model_genes);
+    if !missing.is_empty() && report.overlap() >= PrepareOptions::GOOD_OVERLAP {
+        tracing::info!(
+            "{} of the model's {n} genes are not in the data and count as 0, as if no cell expressed them: {}",
+            missing.len(),
+            shortened(missing, missing.len())
+        );
+    }
 }
 
 /// Passes a warning on.
@@ -125,7 +134,6 @@ fn warn(warning: &str, settings: &[Setting]) {
 
 /// Says which programs lack most of their genes: their scores say little of these cells.
 fn say_thin_programs(reference: &Model, prepared: &Prepared) {
-    const SHOWN: usize = 5;
     let missing: HashSet<&str> = prepared.report.missing_genes.iter().map(String::as_str).collect();
     if missing.is_empty() {
         return;
@@ -141,11 +149,10 @@ fn say_thin_programs(reference: &Model, prepared: &Prepared) {
         .map(|(_, p)| p.name.as_str())
         .collect();
     if !thin.is_empty() {
-        let shown = thin.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-        let more = if thin.len() > SHOWN { format!(" and {} more", thin.len() - SHOWN) } else { String::new() };
         tracing::warn!(
-            "{} programs have more than half of their genes missing in the query; their scores say little of it: {shown}{more}",
-            thin.len()
+            "{} programs have more than half of their genes missing in the query; their scores say little of it: {}",
+            thin.len(),
+            shortened(&thin, thin.len())
         );
     }
 }
@@ -167,13 +174,28 @@ pub fn gene_names(model: &Model) -> GeneNames {
     query.and_then(rules).or_else(|| model.provenance.get(GENE_NAMES).and_then(rules)).unwrap_or_default()
 }
 
-/// Provenance: what the genes of the last query became in the model's species.
-const QUERY_ORTHOLOGS: &str = "query_orthologs";
+/// In what is remembered of how cells were prepared: their genes and those of the model that they became (two lists as one
+/// map; an empty text where a gene must not be matched by its name).
+const ORTHOLOGS: &str = "orthologs";
 
-/// The orthologs that a model remembers of its last query, as a table.
+/// What the genes of queries became in the model's species: of the last query, and of those whose grafts the model has.
+fn ortholog_pairs(model: &Model) -> BTreeMap<String, String> {
+    let last = model.provenance.get(QUERY_TAKEN).and_then(Value::as_object);
+    let noted = last.into_iter().chain(model.header.grafts.iter().map(|g| &g.taken)).filter_map(|t| t.get(ORTHOLOGS));
+    let texts = |noted: &Value, name: &str| -> Vec<String> {
+        let list = noted.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    noted.flat_map(|n| texts(n, "from").into_iter().zip(texts(n, "to"))).collect()
+}
+
+/// The orthologs that a model remembers of its queries, as a table.
 pub fn orthologs(model: &Model) -> Option<Orthologs> {
-    let pairs = model.provenance.get(QUERY_ORTHOLOGS)?.as_object()?;
-    let (from, to) = pairs.iter().map(|(from, to)| (from.clone(), to.as_str().unwrap_or_default().to_owned())).unzip();
+    let pairs = ortholog_pairs(model);
+    if pairs.is_empty() {
+        return None;
+    }
+    let (from, to) = pairs.into_iter().unzip();
     let columns = vec![("query".to_owned(), from), ("reference".to_owned(), to)];
     Some(Orthologs { columns, rule: OrthologRule::All, optional: true, ..Orthologs::default() })
 }
@@ -181,15 +203,12 @@ pub fn orthologs(model: &Model) -> Option<Orthologs> {
 /// The model's genes among names of a query, matched as the query was prepared.
 pub(crate) fn genes_of(model: &Model, names: &[String]) -> Vec<Option<usize>> {
     let rules = gene_names(model);
-    let pairs = model.provenance.get(QUERY_ORTHOLOGS).and_then(Value::as_object);
+    let pairs = ortholog_pairs(model);
     let genes: Vec<String> = model.header.genes.iter().map(|gene| rules.apply(gene)).collect();
     let at: HashMap<&str, usize> = genes.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
     let of = |name: &String| {
         let name = rules.apply(name);
-        match pairs.and_then(|p| p.get(&name)) {
-            None => at.get(name.as_str()).copied(),
-            Some(to) => to.as_str().and_then(|to| at.get(to).copied()),
-        }
+        at.get(pairs.get(&name).unwrap_or(&name).as_str()).copied()
     };
     names.iter().map(of).collect()
 }
@@ -265,15 +284,14 @@ fn remembered(options: &PrepareOptions, model: &Model, cells: &Cells) -> Prepare
 
 fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     let p = &mut mapped.grafted.model.provenance;
+    let mut taken = taken(options);
     if let Some(Turned { pairs, .. }) = &mapped.prepared.report.orthologs
         && !pairs.is_empty()
     {
-        // Those of earlier queries stay.
-        let mut all = p.get(QUERY_ORTHOLOGS).and_then(Value::as_object).cloned().unwrap_or_default();
-        all.extend(pairs.iter().map(|(from, to)| (from.clone(), to.clone().map_or(Value::Null, Value::from))));
-        p.insert(QUERY_ORTHOLOGS.into(), all.into());
+        let (from, to): (Vec<&str>, Vec<&str>) =
+            pairs.iter().map(|(from, to)| (from.as_str(), to.as_deref().unwrap_or_default())).unzip();
+        taken.insert(ORTHOLOGS.into(), json!({"from": from, "to": to}));
     }
-    let taken = taken(options);
     p.remove(QUERY_TAKEN);
     if !taken.is_empty() {
         p.insert(QUERY_TAKEN.into(), taken.clone().into());
@@ -285,17 +303,16 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());
     p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
     if let Some(report) = &mapped.grafted.report {
-        p.insert("query_best_epoch".into(), report.best_epoch.into());
+        p.insert("query_best_epoch".into(), (report.best_epoch as i64 - 1).into());
         if let Ok(config) = serde_json::to_value(&plan.train) {
             p.insert("query_training".into(), config);
         }
     }
     let grafted = &mut mapped.grafted;
-    if let Some(adaptor) = &mut grafted.adaptor {
-        adaptor.origin.taken = taken.clone();
-    }
-    if let Some(graft) = grafted.model.header.grafts.iter_mut().find(|g| g.name == plan.surgery.name) {
-        graft.taken = taken;
+    let origins = grafted.model.header.grafts.iter_mut().filter(|g| g.name == plan.surgery.name);
+    for origin in origins.chain(grafted.adaptor.as_mut().map(|a| &mut a.origin)) {
+        origin.n_cells = condition_cells(&mapped.prepared, &origin.conditions);
+        origin.taken = taken.clone();
     }
 }
 

@@ -1,8 +1,9 @@
 //! A reference: genes and programs are chosen, cells prepared, a model is trained on them.
 
 use scgraft_cells::{
-    Array, Cells, Column, ConditionSource, GeneChoice, GenePrograms, GeneSet, HvgFlavor, HvgOptions, Kind,
-    PrepareOptions, Prepared, ProgramOptions, Setting, choose_genes, highly_variable, log1p, normalize_total,
+    Array, Cells, Column, ConditionSource, DropReason, DroppedProgram, GeneChoice, GenePrograms, GeneSet, HvgFlavor,
+    HvgOptions, Kind, PrepareOptions, Prepared, ProgramOptions, Setting, choose_genes, highly_variable, log1p,
+    normalize_total, shortened,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Header, Input, Membership, Model, Program, Segment, find};
@@ -113,8 +114,18 @@ pub fn train_reference(
     if let Some(turned) = programs.as_ref().and_then(|p| p.turned.as_ref()) {
         tracing::info!("gene sets: {turned}");
     }
+    let dropped = programs.as_ref().map(|p| p.dropped.clone()).unwrap_or_default();
+    if !dropped.is_empty() {
+        tracing::info!("{} gene sets are left out: {}", dropped.len(), left_out(&dropped));
+    }
     let conditions = prepared.condition.levels.join(", ");
     tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());
+    if prepared.condition.levels.len() == 1 && start.is_none() {
+        tracing::warn!(
+            "the reference is one condition: it cannot learn how studies differ, and takes queries in less well than one of \
+             several studies"
+        );
+    }
     let entry = find(&plan.model)?;
     if plan.n_free > 0 && !entry.reads(Input::Programs) {
         return Err(Error::NoPrograms { model: entry.name });
@@ -126,14 +137,30 @@ pub fn train_reference(
         tracing::info!("{taken} tensors taken over from {}", start.entry.name);
     }
     let report = fit(&mut model, &prepared, &plan.train, progress)?;
-    describe(&mut model, plan, &prepared, &report);
+    describe(&mut model, plan, &prepared, &report, &dropped);
     say_lost_sets(&model, None)?;
     Ok(Reference { model, prepared, report })
 }
 
 /// Writes into the model how it came about; nothing that differs between runs of the same settings.
-fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report: &FitReport) {
+fn describe(
+    model: &mut Model,
+    plan: &ReferencePlan,
+    prepared: &Prepared,
+    report: &FitReport,
+    dropped: &[DroppedProgram],
+) {
     let p = &mut model.provenance;
+    p.insert(CONDITION_CELLS.into(), condition_cells(prepared, &model.header.conditions).into());
+    if let Some(labels) = &prepared.labels {
+        let sizes =
+            labels.levels.iter().zip(0u32..).map(|(_, l)| labels.codes.iter().filter(|c| **c == Some(l)).count());
+        p.insert(LABEL_CELLS.into(), sizes.collect::<Vec<_>>().into());
+    }
+    if !dropped.is_empty() {
+        let told = dropped.iter().map(|d| format!("{}: {} of {} genes", d.name, d.n_found, d.n_genes));
+        p.insert(DROPPED.into(), told.collect::<Vec<_>>().into());
+    }
     p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
     p.insert("cells".into(), prepared.n_cells().into());
     p.insert("values".into(), plan.prepare.slot.to_string().into());
@@ -155,10 +182,78 @@ fn describe(model: &mut Model, plan: &ReferencePlan, prepared: &Prepared, report
     if let Some(proteins) = plan.prepare.proteins.as_ref().filter(|p| p.obsm != PROTEIN_SLOT) {
         p.insert("protein_slot".into(), proteins.obsm.clone().into());
     }
-    p.insert("best_epoch".into(), report.best_epoch.into());
+    p.insert("best_epoch".into(), (report.best_epoch as i64 - 1).into());
     if let Ok(config) = serde_json::to_value(&plan.train) {
         p.insert("training".into(), config);
     }
+}
+
+/// Gene sets that became no programs, in words: the reason, and those that were nearest to staying.
+fn left_out(dropped: &[DroppedProgram]) -> String {
+    let mut few: Vec<_> = dropped.iter().filter(|d| matches!(d.reason, DropReason::TooFew { .. })).collect();
+    let mut many: Vec<_> = dropped.iter().filter(|d| matches!(d.reason, DropReason::TooMany { .. })).collect();
+    few.sort_by_key(|d| std::cmp::Reverse(d.n_found));
+    many.sort_by_key(|d| d.n_found);
+    let told = [few, many].into_iter().filter_map(|some| {
+        let limit = match some.first()?.reason {
+            DropReason::TooFew { min_genes } => format!("fewer than {min_genes}"),
+            DropReason::TooMany { max_genes } => format!("more than {max_genes}"),
+        };
+        let names: Vec<String> = some.iter().map(|d| format!("{} ({} of {})", d.name, d.n_found, d.n_genes)).collect();
+        Some(format!("{limit} of their genes are among those chosen: {}", shortened(&names, names.len())))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// Cells of each of these conditions.
+pub(crate) fn condition_cells(prepared: &Prepared, conditions: &[String]) -> Vec<usize> {
+    let of = |name: &String| {
+        let code = prepared.condition.levels.iter().position(|l| l == name);
+        prepared.condition.codes.iter().filter(|c| Some(**c as usize) == code).count()
+    };
+    conditions.iter().map(of).collect()
+}
+
+/// Provenance: how many cells each condition of the reference has, in the order of the header.
+pub const CONDITION_CELLS: &str = "condition_cells";
+/// Provenance: how many cells each of its labels has.
+pub const LABEL_CELLS: &str = "label_cells";
+/// Provenance: the gene sets that had too few or too many genes to be programs, and how many.
+pub const DROPPED: &str = "dropped_programs";
+
+/// Cells of each condition of a model, and of each label; `None` where the model does not know (of imported models, and where
+/// a condition came with an adaptor made before they were counted).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of each condition, in the header's order.
+    pub conditions: Vec<Option<usize>>,
+    /// Of each label of the reference, in the header's order.
+    pub labels: Vec<Option<usize>>,
+}
+
+impl Sizes {
+    /// What a model knows of the cells that it was made of.
+    pub fn of(model: &Model) -> Sizes {
+        let noted = |name: &str| -> Vec<Option<usize>> {
+            let list = model.provenance.get(name).and_then(Value::as_array);
+            list.into_iter().flatten().map(|n| n.as_u64().map(|n| n as usize)).collect()
+        };
+        let h = &model.header;
+        let mut conditions = noted(CONDITION_CELLS);
+        conditions.resize(h.n_reference_conditions(), None);
+        for graft in &h.grafts {
+            conditions.extend((0..graft.conditions.len()).map(|i| graft.n_cells.get(i).copied()));
+        }
+        let mut labels = noted(LABEL_CELLS);
+        labels.resize(h.labels.len(), None);
+        Sizes { conditions, labels }
+    }
+}
+
+/// The gene sets that had too few or too many genes to be programs of a model, each with how many.
+pub fn dropped_programs(model: &Model) -> Vec<String> {
+    let list = model.provenance.get(DROPPED).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 /// Provenance: the columns of obs that the reference's conditions are from.

@@ -3,7 +3,8 @@
 //! | slot | what |
 //! |---|---|
 //! | `obsm["X_scgraft"]`, `obsm["X_scgraft_var"]` | posterior means and variances, cells × programs |
-//! | `obsm["X_scgraft_umap"]` | a picture of the means |
+//! | `obsm["X_scgraft_umap"]` | a picture of the means; also in `obsm["X_umap"]` where that was free |
+//! | `uns["rank_genes_groups"]` | marker genes, as scanpy keeps them |
 //! | `obsm["scgraft_proteins"]`, `…_total`, `…_foreground` | proteins without and with background, foreground probability |
 //! | `varm["scgraft_weights"]` | decoder weights, genes of the file × programs |
 //! | `obs["<label>_pred"]`, `obs["<label>_uncertainty"]` | transferred labels |
@@ -22,10 +23,11 @@
 use std::collections::BTreeMap;
 
 use scgraft_analysis::graph::cluster::Clustering;
+use scgraft_analysis::markers::{GroupMarkers, Marker};
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Uns};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use scgraft_report::color::{MISSING, Rgb, category};
@@ -38,6 +40,7 @@ use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
+use crate::markers::MarkerPlan;
 use crate::query::genes_of;
 use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
@@ -246,6 +249,70 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         }
     }
     Ok(out)
+}
+
+/// Where scanpy keeps ranked genes, in `uns`.
+pub const RANKED: &str = "rank_genes_groups";
+/// Where scanpy looks for a picture, in `obsm`.
+pub const SCANPY_UMAP: &str = "X_umap";
+
+/// Puts ranked genes into `uns["rank_genes_groups"]` as scanpy does: records with a field for each group of names, scores,
+/// p-values and log₂ fold changes, tables of the shares of cells that express a gene (`pts`, genes × groups; `pts_rest` of
+/// the other cells), and what was compared. `genes` are those of the expression, which was taken from `slot`.
+pub fn put_markers(cells: &mut Cells, genes: &[String], plan: &MarkerPlan, slot: &Slot, found: &[GroupMarkers]) {
+    let records = |column: &dyn Fn(&GroupMarkers) -> Column| {
+        Uns::Records(found.iter().map(|g| (g.group.clone(), column(g))).collect())
+    };
+    let numbers = |value: fn(&Marker) -> f64| records(&|g| Column::Real(g.genes.iter().map(value).collect()));
+    let names = records(&|g| Column::Text(g.genes.iter().map(|m| Some(genes[m.gene].clone())).collect()));
+    let shares = |share: fn(&Marker) -> f64| {
+        let mut table = Frame::new(genes.to_vec());
+        for g in found {
+            let mut values = vec![0.0; genes.len()];
+            g.genes.iter().for_each(|m| values[m.gene] = share(m));
+            table.set(&g.group, Column::Real(values));
+        }
+        table
+    };
+    let mut pts = shares(|m| m.share_group);
+    let others = shares(|m| m.share_reference);
+    let mut params = BTreeMap::from([
+        ("groupby".to_owned(), Uns::Text(plan.groups.clone())),
+        ("reference".to_owned(), Uns::Text(plan.versus.clone().unwrap_or_else(|| "rest".into()))),
+        ("method".to_owned(), Uns::Text("wilcoxon".into())),
+        ("use_raw".to_owned(), Uns::Bool(matches!(slot, Slot::Raw))),
+        ("corr_method".to_owned(), Uns::Text("benjamini-hochberg".into())),
+        ("tie_correct".to_owned(), Uns::Bool(plan.tie_correct)),
+    ]);
+    if let Slot::Layer(name) = slot {
+        params.insert("layer".to_owned(), Uns::Text(name.clone()));
+    }
+    let mut out = BTreeMap::from([
+        ("params".to_owned(), Uns::Map(params)),
+        ("names".to_owned(), names),
+        ("scores".to_owned(), numbers(|m| m.score)),
+        ("pvals".to_owned(), numbers(|m| m.p_value)),
+        ("pvals_adj".to_owned(), numbers(|m| m.p_adjusted)),
+        ("logfoldchanges".to_owned(), numbers(|m| m.log2_fold_change)),
+    ]);
+    if let (Some(group), Some((_, of_group))) = (&plan.versus, others.columns.first()) {
+        // Against one group, its shares stand beside those of the others.
+        pts.set(group, of_group.clone());
+    } else {
+        out.insert("pts_rest".to_owned(), Uns::Frame(others));
+    }
+    out.insert("pts".to_owned(), Uns::Frame(pts));
+    cells.uns.insert(RANKED.to_owned(), Uns::Map(out));
+}
+
+/// Puts a picture where scanpy looks, `obsm["X_umap"]`, too; not where the file has one there that is not ours. Returns
+/// whether it did.
+pub fn put_scanpy_layout(cells: &mut Cells, layout: Layout) -> bool {
+    let free = !cells.obsm.contains_key(SCANPY_UMAP) || note(cells, &format!("umap {SCANPY_UMAP}")).is_some();
+    if free {
+        put_layout(cells, SCANPY_UMAP, layout);
+    }
+    free
 }
 
 /// Puts cells in the plane into `obsm[key]`, and how they were laid out into `uns`.

@@ -29,6 +29,7 @@ pub(crate) struct Progressed {
     /// Bits of the learning rate.
     pub learning_rate: u32,
     pub best_epoch: usize,
+    pub best_loss: Option<f64>,
     pub stopper: Option<Stopper>,
     pub history: Vec<EpochRecord>,
 }

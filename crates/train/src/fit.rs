@@ -15,8 +15,10 @@ use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
 pub struct FitReport {
     /// Epochs run.
     pub epochs: usize,
-    /// The epoch whose state the model has.
+    /// The model has the state after so many epochs; 0: the one it started from.
     pub best_epoch: usize,
+    /// Validation loss of that state, where one was judged.
+    pub best_loss: Option<f64>,
     /// Whether early stopping ended it.
     pub stopped_early: bool,
     /// What the last fifth of the run still gained of the loss, as a share of it; `None` for a run of fewer than five
@@ -135,6 +137,7 @@ pub fn fit(
     let mut report = FitReport {
         epochs: 0,
         best_epoch: 0,
+        best_loss: None,
         stopped_early: false,
         last_gain: None,
         n_cells: data.n_cells(),
@@ -154,12 +157,22 @@ pub fn fit(
     if let Some(bytes) = progress.resume() {
         let own = of(model).map_err(|what| TrainError::Checkpoint { what })?;
         let found = checkpoint::from_bytes(&bytes, &own, &mut model.params, &mut run.adam, &mut best)?;
-        (from, run.steps, report.best_epoch) = (found.epoch, found.steps, found.best_epoch);
+        (from, run.steps, report.best_epoch, report.best_loss) =
+            (found.epoch, found.steps, found.best_epoch, found.best_loss);
         learning_rate = f32::from_bits(found.learning_rate);
         stopper = found.stopper;
         report.epochs = from;
         model.history = found.history;
         tracing::info!("going on from epoch {} of {}", from + 1, config.epochs);
+    }
+    // What is read off few cells can be better than any state that they train.
+    if let Some(stopper) = stopper.as_mut().filter(|_| from == 0 && judged_from == 0 && config.start_from_data) {
+        let reached = Step { epoch: 0, epochs: config.epochs, learning_rate: 0.0, annealed: 1.0 };
+        let terms = run.validate(model, &split.validation, config.batch_size, reached, progress)?;
+        let loss = terms.iter().map(|t| t.weight * t.value).sum();
+        stopper.start(loss);
+        report.best_loss = Some(loss);
+        best.keep(&model.params);
     }
     for epoch in from..config.epochs {
         let step_of = |steps: usize| {
@@ -182,6 +195,7 @@ pub fn fit(
                     adam_steps: run.adam.steps(),
                     learning_rate: now.1.to_bits(),
                     best_epoch: report.best_epoch,
+                    best_loss: report.best_loss,
                     stopper: now.2.clone(),
                     history: model.history.clone(),
                 };
@@ -216,7 +230,7 @@ pub fn fit(
         let verdict = judged.zip(stopper.as_mut()).map(|(loss, s)| s.look(loss));
         model.history.push(record);
         if verdict.is_none_or(|v| v.best) {
-            report.best_epoch = epoch;
+            (report.best_epoch, report.best_loss) = (epoch + 1, judged);
         }
         if verdict.is_some_and(|v| v.best) {
             best.keep(&model.params);

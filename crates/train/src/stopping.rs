@@ -40,6 +40,11 @@ impl Stopper {
         Stopper { blind: rule.patience.saturating_sub(1), ..Stopper::new(rule) }
     }
 
+    /// Takes the validation loss before the first epoch: a state is the best if it is lower.
+    pub fn start(&mut self, loss: f64) {
+        self.lowest = Some(loss);
+    }
+
     /// Takes the validation loss of the next epoch.
     pub fn look(&mut self, loss: f64) -> Verdict {
         self.seen += 1;

@@ -1576,7 +1576,7 @@ class EXPIMAP(_Arches):
         scores = {}
         for group, rows in table.groupby("group", sort=False, observed=True):
             rows = rows.set_index("program").reindex(names)
-            p, bf = rows["p"].to_numpy(dtype=float), rows["log_bayes_factor"].to_numpy(dtype=float)
+            p, bf = rows["probability"].to_numpy(dtype=float), rows["log_bayes_factor"].to_numpy(dtype=float)
             there = np.isfinite(p) & (sign != 0)
             p, bf = np.where(sign < 0, 1.0 - p, p), bf * sign
             found = {"p_h0": np.where(there, p, 0.0), "p_h1": np.where(there, 1.0 - p, 0.0), "bf": np.where(there, bf, 0.0)}

@@ -78,8 +78,8 @@ fn neighbourhoods() {
         for (a, b) in per_cell.iter().zip(c.golden.values("lisi.batch.scib")) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }
-        c.near("connectivity.scib", graph_connectivity(&first(15), &c.types).unwrap(), 1e-12);
-        c.near("connectivity.k4.scib", graph_connectivity(&first(4), &c.types).unwrap(), 1e-12);
+        c.near("connectivity.scib", graph_connectivity(&first(15), &c.types, true).unwrap(), 1e-12);
+        c.near("connectivity.k4.scib", graph_connectivity(&first(4), &c.types, true).unwrap(), 1e-12);
         let k = kbet(&first(50), &c.batch, 0.05).unwrap();
         c.near("kbet.scib", k.acceptance_rate, 1e-12);
         for (a, b) in k.statistics.iter().zip(c.golden.values("kbet.statistics.scib")) {

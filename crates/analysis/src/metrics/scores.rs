@@ -3,7 +3,7 @@
 //! Source: Luecken et al., *Nat Methods* 2022; the metrics are those of Lotfollahi et al., *Nat
 //! Biotechnol* 2022 and *Nat Cell Biol* 2023.
 
-use scgraft_cells::{Coded, Dense};
+use scgraft_cells::{Coded, Dense, Steps};
 
 use super::agreement::best_agreement;
 use super::batch_entropy::batch_entropy;
@@ -96,7 +96,7 @@ pub const METRICS: [Metric; 15] = {
         metric("PC regression", Batch, true, |s| pc_regression_comparison(s.before()?, s.x, s.batch)),
         metric("Batch ASW", Batch, true, |s| batch_asw(s.x, s.types, s.batch)),
         metric("BRAS", Batch, false, |s| bras(s.x, s.types, s.batch)),
-        metric("Graph connectivity", Batch, true, |s| graph_connectivity(&s.graph, s.types)),
+        metric("Graph connectivity", Batch, true, |s| graph_connectivity(&s.graph, s.types, s.options.directed)),
         metric("kBET", Batch, true, |s| {
             kbet_per_label(&s.near.truncated(s.options.kbet_neighbours), s.batch, s.types, s.options.kbet_alpha)
         }),
@@ -177,6 +177,8 @@ pub struct EvaluateOptions {
     pub kbet_neighbours: usize,
     /// Neighbours of LISI, the cell itself among them.
     pub lisi_neighbours: usize,
+    /// Whether graph connectivity asks for a way to and fro (scib-metrics); without, edges count both ways (the papers).
+    pub directed: bool,
     /// Level of kBET's test.
     pub kbet_alpha: f64,
     /// Seed of the clusterings.
@@ -193,6 +195,7 @@ impl Default for EvaluateOptions {
             neighbours: 15,
             kbet_neighbours: 50,
             lisi_neighbours: 90,
+            directed: true,
             kbet_alpha: 0.05,
             seed: 0,
             search: Search::Exact,
@@ -235,6 +238,13 @@ pub struct Scores {
 }
 
 impl Scores {
+    /// Rows of several tables as one; the scArches paper's overall score is scaled over all of them.
+    pub fn gathered(mut rows: Vec<Row>) -> Scores {
+        rows.iter_mut().for_each(|r| r.scarches_overall = None);
+        overall_of_the_papers(&mut rows);
+        Scores { rows, left_out: Vec::new() }
+    }
+
     /// The rows, best overall score first.
     pub fn ranked(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.iter().collect();
@@ -284,10 +294,18 @@ pub fn evaluate(
     check(embeddings, batch, cell_types, before, options)?;
     let most = options.lisi_neighbours.max(options.kbet_neighbours).max(options.neighbours + 1);
     let mut columns = Vec::new();
+    let steps = Steps::new("computing metrics", embeddings.len() * METRICS.len());
     for &(name, x) in embeddings {
         let near = options.search.among(x, most.min(x.n_rows), true)?;
         let subject = Subject::new(x, &near.neighbours, (batch, cell_types), before, options);
-        let values: Vec<_> = METRICS.iter().map(|metric| (metric.value)(&subject)).collect();
+        let values: Vec<_> = METRICS
+            .iter()
+            .map(|metric| {
+                let value = (metric.value)(&subject);
+                steps.done();
+                value
+            })
+            .collect();
         columns.push((name, near.recall, values));
     }
     let names = METRICS.map(|m| m.name);

@@ -7,7 +7,7 @@
 //! number of lists makes the search approximate.
 
 use rayon::prelude::*;
-use scgraft_cells::Dense;
+use scgraft_cells::{Dense, Steps};
 use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
 use scgraft_numeric::isa::kernel;
 use scgraft_numeric::random::{mix, sample};
@@ -124,7 +124,9 @@ impl Lists {
             self.reference.rows.iter().zip(0..).for_each(|(&row, number)| numbers[row as usize] = number);
         }
         let group = TILES * QUERIES;
+        let steps = Steps::new("looking for neighbours", rows.len().div_ceil(group));
         rows.par_chunks(group).zip(places.par_chunks_mut(group)).for_each(|(rows, places)| {
+            steps.done();
             let rows: Vec<(usize, u32)> = rows.iter().map(|&row| (row, numbers[row])).collect();
             let mut tiles: Vec<Tile> =
                 rows.chunks(QUERIES).map(|rows| Tile::new(&self.reference, query, rows, k)).collect();

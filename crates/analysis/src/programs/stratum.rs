@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use scgraft_cells::{Coded, Dense};
+use scgraft_cells::{Coded, Dense, Steps};
 use scgraft_numeric::distributions::normal::cdf;
 use scgraft_numeric::random::{below, mix};
 
@@ -42,8 +42,13 @@ impl<'a> Stratum<'a> {
     }
 
     pub fn test(&self, stratum: Option<&str>, stream: u64, options: &ProgramTestOptions) -> Vec<ProgramTestRow> {
-        let outcomes: Vec<Vec<Outcome>> =
-            (0..self.latent.mean.n_cols).into_par_iter().map(|j| self.program(j, stream, options)).collect();
+        let steps = Steps::new("testing programs", self.latent.mean.n_cols);
+        let one = |j: usize| {
+            let outcomes = self.program(j, stream, options);
+            steps.done();
+            outcomes
+        };
+        let outcomes: Vec<Vec<Outcome>> = (0..self.latent.mean.n_cols).into_par_iter().map(one).collect();
         let mut rows = Vec::new();
         for (at, (g, others)) in self.comparisons.iter().enumerate() {
             let mut of_group: Vec<ProgramTestRow> = outcomes

@@ -1,10 +1,10 @@
 //! Cells with the nearest of their own batch: what they share, in the map and in their expression.
 
 use rayon::prelude::*;
-use scgraft_cells::{Csr, Dense, log1p};
+use scgraft_cells::{Csr, Dense, Steps, log1p};
 
 use crate::error::Result;
-use crate::neighbours::Search;
+use crate::neighbours::{Neighbours, Search};
 use crate::pca::pca;
 
 /// What a library is scaled to before principal components, and the share of a pool's counts before its logarithm.
@@ -21,11 +21,13 @@ pub(super) struct Pools {
     pub x: Dense,
     /// ln(1 + 10,000 · share of the counts), cell × gene; no gene without counts.
     pub genes: Dense,
+    /// The cell's pool and the pools of its batch that are nearest to it, as many as it has cells.
+    pub near: Vec<Vec<u32>>,
 }
 
 impl Pools {
     pub fn zeros(cells: usize, dims: usize, genes: usize) -> Pools {
-        Pools { x: Dense::zeros(cells, dims), genes: Dense::zeros(cells, genes) }
+        Pools { x: Dense::zeros(cells, dims), genes: Dense::zeros(cells, genes), near: vec![Vec::new(); cells] }
     }
 
     /// The pools of the cells of one batch, `k` cells each, or a tenth of the batch where that is less.
@@ -34,15 +36,10 @@ impl Pools {
         let counts = counts.map(|c| c.select_rows(rows));
         let k = k.min(rows.len() / 10).max(1);
         let place = match &counts {
-            Some(counts) if k > 1 => Some(components(counts)?),
+            Some(counts) if k > 1 => Some(by_expression(counts)?),
             _ => None,
         };
-        // In so few dimensions and cells an exact search costs little, and is the same wherever it is made.
-        let near = match (k, &place) {
-            (1, _) => None,
-            (_, Some(place)) => Some(Search::Exact.among(place, k - 1, false)?.neighbours),
-            (_, None) => Some(search.among(&own, k - 1, false)?.neighbours),
-        };
+        let near = nearest(place.as_ref(), &own, k, search)?;
         let library = counts.as_ref().map(Csr::row_sums);
         let pool = |at: usize| -> (Vec<f32>, Vec<f32>) {
             let others = near.as_ref().map_or(&[][..], |near| near.row(at).0);
@@ -62,7 +59,9 @@ impl Pools {
             genes.iter_mut().for_each(|g| *g = (*g * scale).ln_1p());
             (mean, genes)
         };
+        let steps = Steps::new("pooling cells", rows.len().div_ceil(BLOCK));
         for start in (0..rows.len()).step_by(BLOCK) {
+            steps.done();
             let end = (start + BLOCK).min(rows.len());
             let made: Vec<_> = (start..end).into_par_iter().map(pool).collect();
             for (&i, (mean, genes)) in rows[start..end].iter().zip(made) {
@@ -70,28 +69,51 @@ impl Pools {
                 self.genes.row_mut(i).copy_from_slice(&genes);
             }
         }
+        let place = match place {
+            Some(_) => Some(components(rows.len(), self.genes.n_cols, |some| {
+                self.genes.select_rows(&some.iter().map(|&at| rows[at]).collect::<Vec<_>>())
+            })?),
+            None => None,
+        };
+        let near = nearest(place.as_ref(), &self.x.select_rows(rows), k, search)?;
+        for (at, &i) in rows.iter().enumerate() {
+            let others = near.as_ref().map_or(&[][..], |near| near.row(at).0);
+            self.near[i] =
+                std::iter::once(at).chain(others.iter().map(|&j| j as usize)).map(|j| rows[j] as u32).collect();
+        }
         Ok(())
     }
 }
 
-/// Principal components of the log-scaled expression of one batch, learned from cells that are evenly spaced.
-fn components(counts: &Csr) -> Result<Dense> {
+/// The k − 1 nearest cells of each, in `place` or else in the map; `None` of one alone.
+fn nearest(place: Option<&Dense>, map: &Dense, k: usize, search: &Search) -> Result<Option<Neighbours>> {
+    // In so few dimensions and cells an exact search costs little, and is the same wherever it is made.
+    Ok(match (k, place) {
+        (1, _) => None,
+        (_, Some(place)) => Some(Search::Exact.among(place, k - 1, false)?.neighbours),
+        (_, None) => Some(search.among(map, k - 1, false)?.neighbours),
+    })
+}
+
+/// Principal components of ln(1 + 1000 · share) of single cells.
+fn by_expression(counts: &Csr) -> Result<Dense> {
     let mut x = counts.clone();
     for (row, library) in counts.row_sums().iter().enumerate() {
         let scale = SCALED.0 / library.max(1.0);
         x.values[counts.indptr[row]..counts.indptr[row + 1]].iter_mut().for_each(|v| *v *= scale);
     }
     let x = log1p(&x);
-    let n = x.n_rows.min(LOOKED_AT);
-    let looked: Vec<usize> = (0..n).map(|i| i * x.n_rows / n).collect();
-    let found = pca(&x.select_rows(&looked).to_dense(), COMPONENTS.min(n - 1).min(x.n_cols))?;
-    let parts: Vec<Dense> = (0..x.n_rows)
+    components(x.n_rows, x.n_cols, |rows| x.select_rows(rows).to_dense())
+}
+
+/// Principal components of the cells of one batch, learned from cells that are evenly spaced.
+fn components(cells: usize, genes: usize, of: impl Fn(&[usize]) -> Dense) -> Result<Dense> {
+    let n = cells.min(LOOKED_AT);
+    let looked: Vec<usize> = (0..n).map(|i| i * cells / n).collect();
+    let found = pca(&of(&looked), COMPONENTS.min(n - 1).min(genes))?;
+    let parts: Vec<Dense> = (0..cells)
         .step_by(BLOCK)
-        .map(|start| {
-            let rows: Vec<usize> = (start..(start + BLOCK).min(x.n_rows)).collect();
-            found.project(&x.select_rows(&rows).to_dense())
-        })
+        .map(|start| found.project(&of(&(start..(start + BLOCK).min(cells)).collect::<Vec<_>>())))
         .collect::<Result<_>>()?;
-    let columns = found.scores.n_cols;
-    Ok(Dense::new(x.n_rows, columns, parts.into_iter().flat_map(|p| p.values).collect()))
+    Ok(Dense::new(cells, found.scores.n_cols, parts.into_iter().flat_map(|p| p.values).collect()))
 }

@@ -1,7 +1,7 @@
 //! Moving the cells: stochastic gradient steps along edges and away from random cells.
 
 use rayon::prelude::*;
-use scgraft_cells::{Csr, Dense};
+use scgraft_cells::{Csr, Dense, Steps};
 use scgraft_numeric::math::power;
 use scgraft_numeric::random::mix;
 
@@ -174,6 +174,7 @@ pub(super) fn fit<const C: usize>(graph: &Csr, start: Vec<f32>, settings: &Setti
     let rates = rates(&graph.values, settings.n_epochs);
     let mut at: Vec<[f32; C]> = start.chunks_exact(C).map(|p| std::array::from_fn(|c| p[c])).collect();
     let mut moved: Vec<[f32; C]> = vec![[0.0; C]; n.div_ceil(GROUPS)];
+    let steps = Steps::new("laying cells out", settings.n_epochs);
     for epoch in 0..settings.n_epochs {
         let step = settings.step_size(epoch);
         for group in 0..GROUPS {
@@ -201,6 +202,7 @@ pub(super) fn fit<const C: usize>(graph: &Csr, start: Vec<f32>, settings: &Setti
                 at[i * GROUPS + group] = *new;
             }
         }
+        steps.done();
     }
     Dense::new(n, C, at.iter().flatten().copied().collect())
 }
@@ -215,6 +217,7 @@ pub(super) fn place<const C: usize>(
     let all: Vec<[f32; C]> = reference.values.chunks_exact(C).map(|p| std::array::from_fn(|c| p[c])).collect();
     let rates = rates(weights, settings.n_epochs.max(1));
     let k = neighbours.k;
+    let steps = Steps::new("placing cells", neighbours.n_rows());
     let placed: Vec<[f32; C]> = (0..neighbours.n_rows())
         .into_par_iter()
         .map(|cell| {
@@ -230,6 +233,7 @@ pub(super) fn place<const C: usize>(
                     }
                 }
             }
+            steps.done();
             own
         })
         .collect();

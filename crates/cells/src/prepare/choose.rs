@@ -85,7 +85,9 @@ pub fn choose_genes(
         return Ok((genes, programs));
     }
     let genes = pick(&genes, &left);
-    let left = GenePrograms { turned: programs.turned.take(), ..GenePrograms::new(sets, &genes, &choice.programs)? };
+    // Sets were dropped for what they hold of the genes before those in no program went.
+    let GenePrograms { turned, dropped, .. } = programs;
+    let left = GenePrograms { turned, dropped, ..GenePrograms::new(sets, &genes, &choice.programs)? };
     Ok((genes, left))
 }
 

@@ -182,7 +182,7 @@ impl fmt::Display for Warning {
             Warning::MissingGenes { n, n_model, names, hint } => {
                 write!(
                     f,
-                    "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0: {}",
+                    "{n} of the model's {n_model} genes ({:.1} %) are not in the data and count as 0, as if no cell expressed them: {}",
                     100.0 * *n as f64 / (*n_model).max(1) as f64,
                     shortened(names, *n)
                 )?;

@@ -6,7 +6,7 @@ use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table
 use super::{Run, folder_with, scgraft};
 
 /// A folder with a mapped and annotated query, and reference labels of a second level.
-fn mapped() -> tempfile::TempDir {
+pub(crate) fn mapped() -> tempfile::TempDir {
     let folder = folder_with(&["reference_out.h5ad", "reference.scgraft", "query.h5ad", "programs.gmt"]);
     let at = folder.path();
     let path = at.join("reference_out.h5ad");
@@ -70,6 +70,49 @@ fn clusters_pictures_and_markers() {
     let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
     assert_eq!(table.len(), 500);
     scgraft(at, &["markers", "mapped.h5ad", "--groups", "condition", "--group", "stim"]).says(&["`stimulated`"]);
+
+    // Scanpy finds the ranked genes and the picture where it looks.
+    let mapped = obs(at, "mapped.h5ad");
+    let Some(Uns::Map(ranked)) = mapped.uns.get("rank_genes_groups") else { panic!("no ranked genes") };
+    let Some(Uns::Map(params)) = ranked.get("params") else { panic!("no parameters") };
+    assert_eq!(
+        (&params["groupby"], &params["reference"]),
+        (&Uns::Text("condition".into()), &Uns::Text("control".into()))
+    );
+    for (field, column) in
+        [("names", "gene"), ("scores", "score"), ("pvals", "p_value"), ("logfoldchanges", "log2_fold_change")]
+    {
+        let Some(Uns::Records(groups)) = ranked.get(field) else { panic!("no {field}") };
+        assert_eq!((groups.len(), groups[0].0.as_str()), (1, "stimulated"));
+        let listed = table.column(column).unwrap();
+        for i in [0, 1, 499] {
+            assert_eq!(groups[0].1.text(i), listed.text(i), "{field}");
+        }
+    }
+    let Some(Uns::Frame(shares)) = ranked.get("pts") else { panic!("no shares") };
+    let gene = table.column("gene").unwrap().text(0).unwrap();
+    let row = shares.index.iter().position(|g| *g == gene).unwrap();
+    for (group, column) in [("stimulated", "share_group"), ("control", "share_comparison")] {
+        assert_eq!(shares.column(group).unwrap().number(row), table.column(column).unwrap().number(0));
+    }
+    assert!(!ranked.contains_key("pts_rest"));
+    assert_eq!(mapped.obsm["X_umap"], mapped.obsm["X_scgraft_umap"]);
+    let bytes = std::fs::read(at.join("mapped.h5ad")).unwrap();
+    go(&["markers", "mapped.h5ad", "--groups", "cell_type", "--no-update"]);
+    assert_eq!(std::fs::read(at.join("mapped.h5ad")).unwrap(), bytes);
+    // A picture of the file's own stays, one of ours follows.
+    let mut own = obs(at, "reference_out.h5ad");
+    go(&["umap", "reference_out.h5ad", "--seed", "5"]);
+    let again = obs(at, "reference_out.h5ad");
+    assert_ne!(again.obsm["X_scgraft_umap"], own.obsm["X_scgraft_umap"]);
+    assert_eq!(again.obsm["X_umap"], again.obsm["X_scgraft_umap"]);
+    own.uns.remove("scgraft");
+    own.obsm.remove("X_scgraft_umap");
+    let theirs = own.obsm["X_umap"].clone();
+    write_h5ad(at.join("own.h5ad"), &own, &WriteOptions::default()).unwrap();
+    let run = go(&["umap", "own.h5ad"]);
+    assert!(run.stderr.contains("is the file's own and stays"), "{}", run.stderr);
+    assert_eq!(obs(at, "own.h5ad").obsm["X_umap"], theirs);
 }
 
 #[test]
@@ -240,4 +283,37 @@ fn bad_input_of_every_analysis_is_named() {
     ] {
         bad(arguments, &["X_scgraft", "row 5", "column 2", "expected a finite number"]);
     }
+}
+
+#[test]
+fn differences_within_levels_are_those_of_their_cells_alone() {
+    let folder = mapped();
+    let at = folder.path();
+    let cells = obs(at, "query.h5ad");
+    let levels = cells.obs.column("cell_type").unwrap().texts();
+    // A level of few cells beside one of many.
+    let few: Vec<String> =
+        (0..100).map(|i| if i % 20 == 0 { "few".to_owned() } else { levels[i].clone().unwrap() }).collect();
+    let mut whole = cells.clone();
+    whole.obs.set("level", Column::categorical(&few));
+    write_h5ad(at.join("query.h5ad"), &whole, &WriteOptions::default()).unwrap();
+    let test = ["differential", "mapped.scgraft", "query.h5ad", "--batch", "batch", "--groups", "condition"];
+    let more = ["--versus", "control", "--samples", "200", "--within", "level", "--tsv", "all.tsv", "--json"];
+    let run = scgraft(at, &[&test[..], &more].concat()).good();
+    assert!(run.stderr.contains("in `few` is left out"), "{}", run.stderr);
+    let told = run.json();
+    let within: Vec<&str> =
+        told["comparisons"].as_array().unwrap().iter().map(|c| c["within"].as_str().unwrap()).collect();
+    let level = *within.first().unwrap();
+    let kept: Vec<usize> = (0..100).filter(|&i| few[i] == level).collect();
+    write_h5ad(at.join("query.h5ad"), &whole.select_cells(&kept), &WriteOptions::default()).unwrap();
+    let more = ["--versus", "control", "--samples", "200", "--tsv", "some.tsv"];
+    scgraft(at, &[&test[..], &more].concat()).good();
+    let rows = |name: &str, within: &str| -> Vec<String> {
+        let text = std::fs::read_to_string(at.join(name)).unwrap();
+        let within = format!("\t{within}\t");
+        text.lines().filter(|l| l.contains(&within)).map(|l| l.replacen(&within, "\t", 1)).collect()
+    };
+    assert_eq!(rows("all.tsv", level), rows("some.tsv", "all cells"));
+    assert!(rows("some.tsv", "all cells").len() > 100);
 }

@@ -46,6 +46,7 @@ fn every_subcommand_has_examples() {
         "plot",
         "report",
         "simulate",
+        "trial",
     ];
     for command in commands {
         let help = scgraft(folder.path(), &[command, "--help"]).good().stdout;

@@ -33,7 +33,7 @@ fn embeddings_of_one_file_stand_in_one_table() {
     assert_eq!(rows[0]["metrics"].as_object().unwrap().len(), 15);
     let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
     assert_eq!(table.index, ["X_noise", "X_pca", "X_scgraft"]);
-    assert_eq!(table.column("Overall").unwrap().number(0).unwrap(), overall("X_noise"));
+    assert_eq!(table.column("overall").unwrap().number(0).unwrap(), overall("X_noise"));
     let svg = std::fs::read_to_string(at.join("m.svg")).unwrap();
     assert!(svg.contains("Graph connectivity") && svg.contains("X_noise"));
     // Drawn from the table again: the same picture.
@@ -73,7 +73,7 @@ fn the_papers_overall_scores_and_clusterings_stand_beside() {
     let scaled = |row: usize| told["embeddings"][row]["overall_scarches"].as_f64().unwrap();
     assert!((scaled(0) + scaled(1) - 1.0).abs() < 1e-12, "{told}");
     let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
-    assert!(table.column("Overall (expiMap)").is_some() && table.column("Overall (scArches)").is_some());
+    assert!(table.column("overall_expimap").is_some() && table.column("overall_scarches").is_some());
     scgraft(at, &["plot", "metrics", "m.tsv", "-o", "m.svg"]).good();
     assert!(std::fs::read_to_string(at.join("m.svg")).unwrap().contains("Overall (scArches)"));
     let one = ["reference_out.h5ad", "--embedding", "X_pca"];

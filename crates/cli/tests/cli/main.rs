@@ -9,6 +9,7 @@ mod bits;
 mod bundle;
 mod evaluate;
 mod import;
+mod inspect;
 mod killed;
 mod models;
 mod odd_data;
@@ -18,6 +19,8 @@ mod proteins;
 mod real_data;
 mod remote;
 mod species;
+mod tables;
+mod trial;
 mod words;
 mod workflow;
 

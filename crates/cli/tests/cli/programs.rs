@@ -79,8 +79,8 @@ fn donors_are_tested_and_lead() {
     // t of 4 degrees of freedom at 0.975.
     assert!((column("donor_high", 0) - (difference + 2.776_445_105 * error)).abs() < 1e-6);
     assert_eq!((column("n_donors_group", 0), column("n_donors_comparison", 0)), (5.0, 5.0));
-    assert!(column("donor_p_adjusted", 0) >= column("donor_p", 0));
-    assert!(column("donor_signed_rank_p", 0) >= 0.0625);
+    assert!(column("donor_p_adjusted", 0) >= column("donor_p_value", 0));
+    assert!(column("donor_signed_rank_p_value", 0) >= 0.0625);
     // How well the score tells cells of one side from those of the other, pair by pair.
     let side = |s: usize| (0..cells.n_cells()).filter(move |i| i / 5 % 2 == s).collect::<Vec<_>>();
     let (a, b) = (side(0), side(1));
@@ -101,7 +101,7 @@ fn donors_are_tested_and_lead() {
     assert!((column("auroc", 0) - wins / (a.len() * b.len()) as f64).abs() < 1e-9);
 
     assert!(enrich("donor_of_side").stdout.contains("5 and 5 donors, Welch's t test"));
-    assert!(table(at, "test.tsv").column("donor_signed_rank_p").unwrap().number(0).is_none_or(f64::is_nan));
+    assert!(table(at, "test.tsv").column("donor_signed_rank_p_value").unwrap().number(0).is_none_or(f64::is_nan));
     // One donor a side: nothing can be said.
     let alone = enrich("side");
     assert!(alone.stderr.contains("no test over donors") && alone.stderr.contains("two needed"), "{}", alone.stderr);

@@ -74,8 +74,11 @@ fn a_query_of_another_species_is_mapped_as_if_it_were_of_this_one() {
     assert_eq!(known.len(), query.var.index.len() + 1);
 
     let table = ["--orthologs", "mart.csv"];
-    let all =
-        map("other.h5ad", "all.h5ad", &[&table[..], &["--ortholog-rule", "all", "--save-model", "m.scgraft"]].concat());
+    let all = map(
+        "other.h5ad",
+        "all.h5ad",
+        &[&table[..], &["--ortholog-rule", "all", "--save-model", "m.scgraft", "--adaptor-out", "m.adaptor"]].concat(),
+    );
     let told = all.good().json()["queries"][0]["orthologs"].clone();
     let one = map("other.h5ad", "one.h5ad", &table).good().json()["queries"][0]["orthologs"].clone();
     // The same query without its second gene, which is lost in turning.
@@ -102,6 +105,10 @@ fn a_query_of_another_species_is_mapped_as_if_it_were_of_this_one() {
         let n = scgraft(at, &["expression", "m.scgraft", file, "--condition", "batch", "-o", out]).good();
         assert!(!n.stderr.contains("are not in the data") || file == "other.h5ad", "{}", n.stderr);
     }
+    // So does the adaptor alone.
+    let again = ["--attach", "m.adaptor", "--name", "again"];
+    map("other.h5ad", "again.h5ad", &again).good();
+    assert_eq!(latent(at, "again.h5ad"), latent(at, "all.h5ad"), "an adaptor remembers the pairs");
     let weights = |name: &str| match read(at, name).varm.remove("scgraft_weights") {
         Some(Array::Dense(w)) => w,
         other => panic!("{other:?}"),

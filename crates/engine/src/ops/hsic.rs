@@ -2,7 +2,7 @@
 //!
 //! For kernel matrices K of one group of variables and L of another over the n cells of a batch,
 //! HSIC = mean(K ∘ L) + mean(K) mean(L) − 2 mean_i(K̄_i L̄_i) with row means K̄, L̄ (the biased
-//! V-statistic), and the penalty is √HSIC. Kernels: k = exp(−σ d²), σ = 1/(2 g²),
+//! V-statistic), and the penalty is √HSIC, or HSIC itself. Kernels: k = exp(−σ d²), σ = 1/(2 g²),
 //! g = 2 Γ((d+1)/2)/Γ(d/2) for d variables (Lopez et al., NeurIPS 2018).
 
 use scgraft_numeric::isa::{Fused, kernel};
@@ -22,8 +22,8 @@ struct Hsic {
 
 impl Tape<'_> {
     /// Σ over the last `n_new` variables of √HSIC(variable, all other variables), or with `joint`
-    /// √HSIC(the last `n_new`, the others). `z` is [latent × cell]; the result is one value.
-    pub fn hsic(&mut self, z: Var, n_new: usize, joint: bool) -> Var {
+    /// √HSIC(the last `n_new`, the others); without `root` HSIC itself. `z` is [latent × cell]; the result is one value.
+    pub fn hsic(&mut self, z: Var, n_new: usize, joint: bool, root: bool) -> Var {
         let Shape { cells: n, features: d, layout } = self.shape(z);
         debug_assert_eq!(layout, Layout::ByFeature);
         let mut slope = self.buffer(n * d);
@@ -42,7 +42,7 @@ impl Tape<'_> {
             let (st, sr) = (bandwidth(group.len()), bandwidth(d - group.len()));
             kernel_of(st as f32, &mut term);
             kernel_of(sr as f32, &mut rest);
-            let (value, to_term, to_rest) = statistic(&term, &rest, n, st, sr);
+            let (value, to_term, to_rest) = statistic(&term, &rest, n, (st, sr), root);
             total += value;
             // Every variable moves the rest's distances, save the group's own, which move the term's.
             common.iter_mut().zip(&to_rest).for_each(|(c, &r)| *c += r);
@@ -80,8 +80,8 @@ fn bandwidth(d: usize) -> f64 {
     1.0 / (2.0 * g * g)
 }
 
-/// √HSIC, and its derivatives with respect to each squared distance of either group.
-fn statistic(k: &[f32], l: &[f32], n: usize, sk: f64, sl: f64) -> (f64, Vec<f32>, Vec<f32>) {
+/// √HSIC (HSIC without `root`), and its derivatives with respect to each squared distance of either group.
+fn statistic(k: &[f32], l: &[f32], n: usize, (sk, sl): (f64, f64), root: bool) -> (f64, Vec<f32>, Vec<f32>) {
     let nf = n as f64;
     let row_means = |m: &[f32]| -> Vec<f64> {
         m.chunks_exact(n).map(|r| r.iter().map(|&v| f64::from(v)).sum::<f64>() / nf).collect()
@@ -92,7 +92,7 @@ fn statistic(k: &[f32], l: &[f32], n: usize, sk: f64, sl: f64) -> (f64, Vec<f32>
     let joint = k.iter().zip(l).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() / (nf * nf);
     let cross = kr.iter().zip(&lr).map(|(a, b)| a * b).sum::<f64>() / nf;
     let h = (joint + km * lm - 2.0 * cross).max(0.0);
-    let outer = 0.5 / h.max(FLOOR).sqrt();
+    let outer = if root { 0.5 / h.max(FLOOR).sqrt() } else { 1.0 };
     let (mut dk, mut dl) = (vec![0f32; n * n], vec![0f32; n * n]);
     for i in 0..n {
         for j in 0..n {
@@ -104,7 +104,7 @@ fn statistic(k: &[f32], l: &[f32], n: usize, sk: f64, sl: f64) -> (f64, Vec<f32>
             dl[at] = (outer * by_l * -sl * lij) as f32;
         }
     }
-    (h.sqrt(), dk, dl)
+    (if root { h.sqrt() } else { h }, dk, dl)
 }
 
 kernel! {
@@ -160,24 +160,25 @@ mod tests {
         let row = |g: &[usize], i: usize| (0..n).map(|j| k(g, i, j)).sum::<f64>() / n as f64;
         let cross = (0..n).map(|i| row(a, i) * row(b, i)).sum::<f64>() / n as f64;
         let h = mean2(&|i, j| k(a, i, j) * k(b, i, j)) + mean2(&|i, j| k(a, i, j)) * mean2(&|i, j| k(b, i, j));
-        (h - 2.0 * cross).sqrt()
+        h - 2.0 * cross
     }
 
     #[test]
     fn one_against_all_and_joint() {
-        for joint in [false, true] {
+        for (joint, root) in [(false, true), (true, true), (false, false), (true, false)] {
             let mut check = Check::new();
             check.tolerance = 1e-4;
             let z = check.input("z", Shape::by_feature(5, 12));
             check.twin(move |v| {
                 let z = v.input(z);
-                vec![if joint {
-                    twin(z, 12, &[3, 4], &[0, 1, 2])
-                } else {
-                    twin(z, 12, &[3], &[0, 1, 2, 4]) + twin(z, 12, &[4], &[0, 1, 2, 3])
-                }]
+                let of = |a: &[usize], b: &[usize]| {
+                    let h = twin(z, 12, a, b);
+                    if root { h.sqrt() } else { h }
+                };
+                let one = || of(&[3], &[0, 1, 2, 4]) + of(&[4], &[0, 1, 2, 3]);
+                vec![if joint { of(&[3, 4], &[0, 1, 2]) } else { one() }]
             });
-            check.run(|t, v| t.hsic(v.input(z), 2, joint));
+            check.run(|t, v| t.hsic(v.input(z), 2, joint, root));
         }
     }
 
@@ -192,6 +193,6 @@ mod tests {
         let z = check.input("z", Shape::by_feature(3, 4));
         check.set_input(z, &[1.0; 12]);
         check.twin(|_| vec![0.0]);
-        check.run(|t, v| t.hsic(v.input(z), 1, false));
+        check.run(|t, v| t.hsic(v.input(z), 1, false, true));
     }
 }

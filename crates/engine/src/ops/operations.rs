@@ -190,8 +190,8 @@ operations! { 'a
     fn logistic_penalty(x: Var, weight: f32) -> Var;
 
     /// Σ over the last `n_new` variables of √HSIC(variable, all others), or with `joint` √HSIC(the last `n_new`, the
-    /// others), one value.
-    fn hsic(z: Var, n_new: usize, joint: bool) -> Var;
+    /// others), one value; without `root` HSIC itself.
+    fn hsic(z: Var, n_new: usize, joint: bool, root: bool) -> Var;
 
     /// The maximum mean discrepancy between the conditions of the batch, summed over their pairs, one value; with a
     /// `boundary` only over pairs of a condition below it and one at or above it.

@@ -128,9 +128,17 @@ pub struct ExpimapConfig {
     pub classification_weight: f32,
     /// HSIC of all free programs jointly, instead of one against all.
     pub hsic_joint: bool,
+    /// The penalty is √HSIC, as in the published code; without, HSIC itself, as the paper writes it.
+    #[serde(skip_serializing_if = "is_on")]
+    pub hsic_root: bool,
     /// In surgery, frozen batch norms use the query batch's statistics, as the published code does. By default
     /// they use the reference's, so that the frozen encoder stays the same function.
     pub frozen_norm_by_batch: bool,
+}
+
+/// What is on unless one says otherwise is not written, so that files of before are the same bytes.
+fn is_on(on: &bool) -> bool {
+    *on
 }
 
 impl Default for ExpimapConfig {
@@ -152,6 +160,7 @@ impl Default for ExpimapConfig {
             hsic_weight: 3.0,
             classification_weight: CLASSIFICATION,
             hsic_joint: false,
+            hsic_root: true,
             frozen_norm_by_batch: false,
         }
     }
@@ -325,7 +334,7 @@ impl Network for Expimap {
         let mut terms =
             vec![Term::of_cells(t, "reconstruction", reconstruction, 1.0), Term::of_cells(t, "kl", kl, kl_weight)];
         if self.n_free > 0 && self.config.hsic_weight > 0.0 {
-            let value = t.hsic(z, self.n_free, self.config.hsic_joint); // 7
+            let value = t.hsic(z, self.n_free, self.config.hsic_joint, self.config.hsic_root); // 7
             terms.push(Term::of_batch("hsic", value, self.config.hsic_weight));
         }
         if let Some(classifier) = self.classifier.as_ref().filter(|_| !batch.label.codes.is_empty()) {

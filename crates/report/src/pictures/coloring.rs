@@ -46,8 +46,8 @@ pub enum ColorValues {
     },
 }
 
-/// Share of the cells that have to be of the most frequent category around them for names on the cells.
-pub(crate) const APART: f64 = 0.75;
+/// Share of a category's cells that have to lie in one piece of the plane for its name on the cells.
+pub(crate) const APART: f64 = 0.5;
 
 /// Colours of cells, resolved: an index into a palette each, the order to paint them in, and what the legend needs.
 pub(crate) struct Resolved {
@@ -124,23 +124,54 @@ impl Coloring {
         self.colors.get(level).copied().unwrap_or_else(|| category(level))
     }
 
-    /// Whether the categories lie apart in the plane, so that a name on the cells says whose they are: in the squares of a
-    /// 32 × 32 grid, at least [`APART`] of the cells are of the category that most cells of their square have.
-    pub(crate) fn lie_apart(&self, x: &[f32], y: &[f32]) -> bool {
-        const GRID: usize = 32;
-        let ColorValues::Categories { codes, levels } = &self.values else { return false };
+    /// Whether a name on the cells says whose they are, for each category: at least [`APART`] of its cells lie in one piece of
+    /// the plane, made of squares of a grid in which more than half of the cells are its own. Where that holds for no more
+    /// than half of the categories, the groups are mixed, and none is named.
+    pub(crate) fn lie_apart(&self, x: &[f32], y: &[f32]) -> Vec<bool> {
+        let ColorValues::Categories { codes, levels } = &self.values else { return Vec::new() };
+        let known: Vec<usize> = (0..codes.len()).filter(|&i| codes[i] >= 0).collect();
+        // About eight cells a square, where they were spread evenly.
+        let side = ((known.len() as f64 / 8.0).sqrt() as usize).clamp(6, 32);
         let place = |values: &[f32]| {
             let values = values.iter().map(|&v| f64::from(v));
             let (lo, hi) = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
             let span = if hi > lo { hi - lo } else { 1.0 };
-            values.map(|v| (((v - lo) / span * GRID as f64) as usize).min(GRID - 1)).collect::<Vec<_>>()
+            values.map(|v| (((v - lo) / span * side as f64) as usize).min(side - 1)).collect::<Vec<_>>()
         };
         let (column, row) = (place(x), place(y));
-        let mut counts = vec![0usize; GRID * GRID * levels.len()];
-        let known: Vec<usize> = (0..codes.len()).filter(|&i| codes[i] >= 0).collect();
-        known.iter().for_each(|&i| counts[(row[i] * GRID + column[i]) * levels.len() + codes[i] as usize] += 1);
-        let of_most: usize = counts.chunks(levels.len().max(1)).filter_map(|c| c.iter().max()).sum();
-        !known.is_empty() && of_most as f64 >= APART * known.len() as f64
+        let mut counts = vec![0usize; side * side * levels.len()];
+        known.iter().for_each(|&i| counts[(row[i] * side + column[i]) * levels.len() + codes[i] as usize] += 1);
+        let square = |at: usize| &counts[at * levels.len()..(at + 1) * levels.len()];
+        let mut sizes = vec![0usize; levels.len()];
+        known.iter().for_each(|&i| sizes[codes[i] as usize] += 1);
+        let mut largest = vec![0usize; levels.len()];
+        let mut seen = vec![false; side * side];
+        // The category that has more than half of a square; a square is in one piece at most.
+        let owner = |at: usize| {
+            let all: usize = square(at).iter().sum();
+            square(at).iter().position(|&n| 2 * n > all)
+        };
+        for start in 0..side * side {
+            let Some(level) = owner(start).filter(|_| !seen[start]) else { continue };
+            let (mut piece, mut todo) = (0, vec![start]);
+            seen[start] = true;
+            while let Some(at) = todo.pop() {
+                piece += square(at)[level];
+                let (i, j) = (at % side, at / side);
+                for (a, b) in (-1..=1).flat_map(|a: isize| (-1..=1).map(move |b: isize| (a, b))) {
+                    let (Some(a), Some(b)) = (i.checked_add_signed(a), j.checked_add_signed(b)) else { continue };
+                    if a < side && b < side && !seen[b * side + a] && owner(b * side + a) == Some(level) {
+                        seen[b * side + a] = true;
+                        todo.push(b * side + a);
+                    }
+                }
+            }
+            largest[level] = largest[level].max(piece);
+        }
+        let apart: Vec<bool> =
+            (0..levels.len()).map(|l| sizes[l] > 0 && largest[l] as f64 >= APART * sizes[l] as f64).collect();
+        let (n_apart, n) = (apart.iter().filter(|a| **a).count(), sizes.iter().filter(|s| **s > 0).count());
+        if 2 * n_apart > n { apart } else { vec![false; levels.len()] }
     }
 
     /// Refuses another number of cells than `cells`, and codes without a name.

@@ -112,24 +112,25 @@ impl<'a> Embedding<'a> {
     }
 }
 
-/// Limits of a coordinate that a few cells far off do not widen: all cells, unless the outermost half per cent on each side
-/// (one cell at least) would take more than a third of the canvas; then the others, with a tenth more on each side.
+/// Limits of a coordinate that a few cells far off do not widen: of the outermost 0.1 % on each side (one cell at least)
+/// those that a gap of more than a twentieth of the rest keeps apart are left outside, and the limits stand a twentieth
+/// beyond the others. A type of few cells stays inside: it has more cells than that.
 pub(crate) fn robust_limits(values: &[f32]) -> (f64, f64) {
     let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let n = sorted.len();
-    let out = n.div_ceil(200);
     if n < 20 {
         return limits(sorted.into_iter(), 0.0);
     }
-    let (lo, hi) = (sorted[out], sorted[n - 1 - out]);
-    let margin = (hi - lo) / 10.0;
-    let core = (lo - margin, hi + margin);
-    if margin > 0.0 && sorted[n - 1] - sorted[0] > 1.5 * (core.1 - core.0) {
-        (core.0.max(sorted[0]), core.1.min(sorted[n - 1]))
-    } else {
-        limits(sorted.into_iter(), 0.0)
-    }
+    let most = n.div_ceil(1000);
+    let margin = (sorted[n - 1 - most] - sorted[most]) / 20.0;
+    // How many on a side are kept apart, by the gap nearest to the others.
+    let outside = |gap: &dyn Fn(usize) -> f64| (1..=most).rev().find(|&k| gap(k) > margin).unwrap_or(0);
+    let below = outside(&|k| sorted[k] - sorted[k - 1]);
+    let above = outside(&|k| sorted[n - k] - sorted[n - k - 1]);
+    let (lo, hi) = (sorted[below], sorted[n - 1 - above]);
+    let (lo, hi) = (if below > 0 { lo - margin } else { lo }, if above > 0 { hi + margin } else { hi });
+    limits([lo, hi].into_iter(), 0.0)
 }
 
 /// Cells in the plane within [`robust_limits`]: those outside stand at the edge. Also how many those are.
@@ -192,7 +193,7 @@ impl Embedding<'_> {
         let area = key(&mut scene, area, &resolved.key, of_key)?;
         let (x, y, inner) = self.axes(&mut scene, area);
         dots(&mut scene, self, &resolved, x, y, inner);
-        if self.names_on_cells && self.color.lie_apart(self.x, self.y) {
+        if self.names_on_cells {
             names(&mut scene, self, x, y, inner);
         }
         let mut notes = Vec::new();
@@ -323,13 +324,14 @@ fn dots(scene: &mut Scene, e: &Embedding, resolved: &Resolved, x: Map, y: Map, a
     }));
 }
 
-/// Writes each category's name where its cells are densest.
+/// Writes the name of each category that lies apart where its cells are densest.
 fn names(scene: &mut Scene, e: &Embedding, x: Map, y: Map, area: Area) {
     let ColorValues::Categories { codes, levels } = &e.color.values else { return };
+    let apart = e.color.lie_apart(e.x, e.y);
     let font = if levels.len() > 20 || area.w < 320.0 { 9.5 } else { 11.0 };
     let mut labels = Vec::new();
     let mut words = Vec::new();
-    for (level, name) in levels.iter().enumerate() {
+    for (level, name) in levels.iter().enumerate().filter(|(level, _)| apart[*level]) {
         let at: Vec<(f64, f64)> = (0..codes.len())
             .filter(|&i| codes[i] == level as i32)
             .map(|i| (x.at(e.x[i].into()), y.at(e.y[i].into())))
@@ -396,8 +398,12 @@ mod tests {
         x[7] = 1000.0;
         let (held, _, outside) = within_limits(&x, &y);
         assert_eq!(outside, 1);
-        // The others span 0 to 19, with a tenth more on either side.
-        assert!((held[7] - 20.9).abs() < 1e-4, "{}", held[7]);
+        // The others span 0 to 19, with a twentieth more on that side.
+        assert!((held[7] - 19.95).abs() < 1e-4, "{}", held[7]);
+        // A type of few cells, as far off, is no such cell.
+        x.extend([1000.0; 5]);
+        let y = [&y[..], &[3.0; 5]].concat();
+        assert_eq!(within_limits(&x, &y).2, 0);
     }
 
     #[test]
@@ -406,11 +412,21 @@ mod tests {
         let y: Vec<f32> = (0..400).map(|i| (i / 20) as f32).collect();
         let levels = || vec!["a".to_owned(), "b".to_owned()];
         let halves = Coloring::categories("", (0..400).map(|i| i32::from(i % 20 > 9)).collect(), levels());
-        assert!(halves.lie_apart(&x, &y));
+        assert_eq!(halves.lie_apart(&x, &y), [true, true]);
         // Ten cells at each place, every second of the other group.
         let at = |v: &[f32]| v.iter().flat_map(|&v| [v; 10]).collect::<Vec<f32>>();
         let mixed = Coloring::categories("", (0..4000).map(|i| i % 2).collect(), levels());
-        assert!(!mixed.lie_apart(&at(&x), &at(&y)));
+        assert_eq!(mixed.lie_apart(&at(&x), &at(&y)), [false, false]);
+        // Two conditions that share each of four islands, half and half side by side: a name would stand on one of them.
+        let island = |i: usize| ((i / 100 % 2) as f32 * 50.0, (i / 200) as f32 * 50.0);
+        let place = |i: usize| (island(i).0 + (i % 10) as f32, island(i).1 + (i / 10 % 10) as f32);
+        let (x, y): (Vec<f32>, Vec<f32>) = (0..400).map(place).unzip();
+        let conditions = Coloring::categories("", (0..400).map(|i| i32::from(i % 10 > 4)).collect(), levels());
+        assert_eq!(conditions.lie_apart(&x, &y), [false, false]);
+        // The islands have names of their own, and one type that is everywhere has none.
+        let codes = (0..400).map(|i| if i % 7 == 0 { 4 } else { i / 100 }).collect();
+        let islands = Coloring::categories("", codes, ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec());
+        assert_eq!(islands.lie_apart(&x, &y), [true, true, true, true, false]);
     }
 
     #[test]

@@ -54,9 +54,13 @@ pub(super) fn grid(
     let row_names = scene.widest(&rows, TICK, Weight::Regular).min(most);
     let mut left = title_left + row_names + 8.0;
 
-    let widest = scene.widest(columns, TICK, Weight::Regular);
+    // Column names that must be cut lose what all of them begin with, too.
+    let room = (outer.h * 0.45).min(240.0);
+    let cut = if scene.widest(columns, TICK, Weight::Regular) > room { shared(columns) } else { 0 };
+    let columns: Vec<&str> = columns.iter().map(|c| &c[cut..]).collect();
+    let widest = scene.widest(&columns, TICK, Weight::Regular);
     let flat = widest + 8.0 <= (outer.w - left) / columns.len() as f64;
-    let name_w = widest.min(outer.h * 0.38).min(150.0);
+    let name_w = widest.min(room);
     let half = std::f64::consts::FRAC_1_SQRT_2;
     // Slanted names need more room between columns than upright ones.
     let slanted = !flat && (outer.w - left) / columns.len() as f64 >= 15.0;
@@ -82,7 +86,7 @@ pub(super) fn grid(
     for (j, name) in columns.iter().enumerate().step_by(step) {
         let (x, y) = (g.middle(0, j).0, area.bottom());
         if flat {
-            scene.text(Text::new(x, y + 14.0, name).size(font).middle());
+            scene.text(Text::new(x, y + 14.0, *name).size(font).middle());
         } else if !slanted {
             let words = scene.fit(name, font, Weight::Regular, name_w).into_owned();
             scene.text(Text::new(x + font * 0.36, y + 6.0, words).size(font).end().turn(-90.0));

@@ -78,9 +78,11 @@ impl Heatmap {
     }
 
     fn size(&self, cell: f64) -> Size {
-        let names = self.rows.iter().map(|r| r.chars().count()).max().unwrap_or(0) as f64 * 7.0;
-        let width = names.min(420.0) + 130.0 + self.columns.len() as f64 * cell;
-        Size::new(width.clamp(360.0, 1100.0), (150.0 + self.rows.len() as f64 * cell).clamp(260.0, 2400.0))
+        let longest = |names: &[String]| names.iter().map(|n| n.chars().count()).max().unwrap_or(0) as f64 * 7.0;
+        let width = longest(&self.rows).min(420.0) + 130.0 + self.columns.len() as f64 * cell;
+        // Room for turned names of columns below the cells.
+        let below = longest(&self.columns).min(240.0);
+        Size::new(width.clamp(360.0, 1100.0), (70.0 + below + self.rows.len() as f64 * cell).clamp(260.0, 2400.0))
     }
 }
 

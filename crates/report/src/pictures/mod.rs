@@ -11,6 +11,7 @@ mod metrics;
 pub(crate) mod nullable;
 mod reliability;
 mod training;
+mod trials;
 mod violin;
 
 pub use bayes::{BayesFactors, ENRICHED, ProgramBayesFactor};
@@ -23,6 +24,7 @@ pub use heatmap::{DotPlot, Heatmap};
 pub use metrics::{Metric, MetricGroup, Metrics};
 pub use reliability::{Reliability, ReliabilityBin};
 pub use training::{LossCurve, Training};
+pub use trials::{Measure, Trials};
 pub use violin::{Split, Violins};
 
 use crate::ReportError;
