@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -367,9 +368,24 @@ NO_COUNTS = "no other slot holds whole numbers either"
 """How the library's error begins its advice where it saw one slot only."""
 
 
+KINDS = {"expected usize": "expected a whole number, 0 or more", "expected f32": "expected a number",
+         "expected f64": "expected a number", "expected a sequence": "expected a list",
+         "unknown field": "the unknown setting", "unknown variant": "the unknown value"}  # fmt: skip
+"""Kinds of values in the words of the library, and in Python's."""
+
+
 def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftError:
-    """An error about values that are no counts, with the slot that has them where there is one."""
+    """An error in Python's words: about values that are no counts, with the slot that has them where there is one; about
+    settings, with the nearest names first."""
     message = str(error)
+    if "expected known names with fitting values" in message:
+        for ours, theirs in KINDS.items():
+            message = message.replace(ours, theirs)
+        found = re.search(r"the unknown \w+ `([^`]+)`, expected one of (.+)$", message)
+        if found:
+            known = re.findall(r"`([^`]+)`", found[2])
+            message = f"{message[: found.start(0)]}{found[0].split(',')[0]}; there are: {nearest(found[1], known)}"
+        return ScgraftError(message)
     advice = counts_elsewhere(adata, slots) if NO_COUNTS in message else None
     return error if advice is None else ScgraftError(message[: message.index(NO_COUNTS)] + advice)
 

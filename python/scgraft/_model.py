@@ -18,6 +18,7 @@ from ._native import ScgraftError
 from ._programs import gene_sets
 from ._progress import Epochs
 from ._settings import settings as session
+from ._settings import whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -43,12 +44,21 @@ def _fit(given: dict[str, Any], seed: int | None) -> dict[str, Any]:
             raise ScgraftError(f"{name}={fit[name]!r}: expected 0 or a number above it")
     if "train_size" in fit and not 0 < fit["train_size"] <= 1:
         raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
-    fit["seed"] = session.seed if seed is None else int(seed)
+    fit["seed"] = session.seed if seed is None else whole("seed", seed)
     return fit
 
 
 def _threads(threads: int | None) -> int:
-    return session.threads if threads is None else int(threads)
+    return session.threads if threads is None else whole("threads", threads)
+
+
+def _library(size: float | str) -> float | None:
+    """What a cell's genes sum to; ``None`` for its own."""
+    if isinstance(size, str) and size == "latent":
+        return None
+    if isinstance(size, (str, bool)) or not (np.isfinite(size) and size > 0):
+        raise ScgraftError(f"library_size={size!r}: expected a number above 0, or 'latent' for each cell's own")
+    return float(size)
 
 
 def _checkpoint(checkpoint: str | Path | None, resume: bool, every: int) -> str | None:
@@ -358,7 +368,11 @@ def load(path: str | Path, *, offline: bool = False) -> Model:
     >>> sg.load(path).name
     'scvi'
     """
-    return Model(_native.Model.load(_fetched(path, offline)))
+    found = _fetched(path, offline)
+    if Path(found).is_dir():
+        raise ScgraftError(f"{path} is a folder; give the model's file, or read a folder of scvi-tools or scArches with "
+                           "scgraft.import_model(folder)")  # fmt: skip
+    return Model(_native.Model.load(found))
 
 
 def import_model(path: str | Path, *, program_names: Sequence[str] | None = None) -> Model:
@@ -1066,7 +1080,7 @@ class Model:
         data = self._ready(adata, indices, where)
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
         genes = [] if gene_list is None else [str(g) for g in gene_list]
-        size = None if library_size == "latent" else float(library_size)
+        size = _library(library_size)
         values = self._native.expression(data, batches, size, int(n_samples), genes, int(seed), _threads(None))
         if return_numpy:
             return values

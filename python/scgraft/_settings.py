@@ -49,7 +49,7 @@ class Settings:
 
     @seed.setter
     def seed(self, value: int) -> None:
-        self._seed = _whole("seed", value)
+        self._seed = whole("settings.seed", value)
 
     @property
     def threads(self) -> int:
@@ -58,7 +58,7 @@ class Settings:
 
     @threads.setter
     def threads(self, value: int) -> None:
-        self._threads = _whole("threads", value)
+        self._threads = whole("settings.threads", value)
 
     @property
     def progress(self) -> Literal["auto"] | bool:
@@ -78,7 +78,7 @@ class Settings:
 
     @verbosity.setter
     def verbosity(self, value: int) -> None:
-        value = _whole("verbosity", value)
+        value = whole("settings.verbosity", value)
         self._verbosity = value
         _log.setLevel({0: logging.ERROR, 1: logging.WARNING}.get(value, logging.INFO))
 
@@ -88,9 +88,14 @@ class Settings:
         )
 
 
-def _whole(name: str, value: int) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 0:
-        raise ScgraftError(f"settings.{name}: expected a whole number, 0 or more, found {value!r}")
+def whole(name: str, value: int) -> int:
+    """A whole number, 0 or more."""
+    try:
+        right = not isinstance(value, (bool, str)) and int(value) == value and value >= 0
+    except (TypeError, ValueError, OverflowError):
+        right = False
+    if not right:
+        raise ScgraftError(f"{name}: expected a whole number, 0 or more, found {value!r}")
     return int(value)
 
 

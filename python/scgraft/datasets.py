@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._adata import whole
 from ._model import _threads
+from . import _settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,5 +81,8 @@ def simulate(
         n_reference=n_reference, n_query=n_query, n_genes=n_genes, n_programs=n_programs, n_cell_types=n_cell_types,
         n_reference_batches=n_reference_batches, n_query_batches=n_query_batches, batch_effect=batch_effect, seed=seed,
     )  # fmt: skip
+    for name, value in options.items():
+        if name != "batch_effect":
+            options[name] = _settings.whole(name, value)
     found = _native.simulate(json.dumps(options), _threads(None))
     return Simulated(whole(found["reference"]), whole(found["query"]), found["gene_sets"], found["truth"])

@@ -231,7 +231,7 @@ def _others(adata: AnnData) -> list[str]:
 def _has_genes(adata: AnnData, slots: Slots, names: set[str]) -> bool:
     var = adata.raw.var if slots.use_raw and adata.raw is not None else adata.var
     index = var.index if slots.gene_key is None else var.get(slots.gene_key, pd.Index([]))
-    return any(n in set(map(str, index)) for n in names) or slots.use_raw or slots.layer is not None
+    return bool(names & {str(name) for name in index}) or slots.use_raw or slots.layer is not None
 
 
 def map(  # noqa: A001

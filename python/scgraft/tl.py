@@ -890,6 +890,10 @@ def evaluate(
     keys = [embeddings] if isinstance(embeddings, str) else list(embeddings)
     extra = [] if before in (None, "counts") else [before]
 
+    if not any(batch_key in data.obs.columns for data in (adata, reference) if data is not None):
+        there = nearest(batch_key, adata.obs.columns)
+        raise ScgraftError(f"batch_key={batch_key!r}: obs has no such column; its columns, nearest name first: {there}")
+
     def part(data: AnnData, what: str) -> tuple[_native.Cells, Slots]:
         slots = Slots(layer=layer, use_raw=use_raw)
         columns = [c for c in (batch_key, labels_key) if c in data.obs.columns]

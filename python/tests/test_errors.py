@@ -124,6 +124,45 @@ def test_settings_are_checked():
     assert sg.settings.threads == 0 and sg.settings.progress == "auto"
 
 
+WRONG = {
+    "the unknown setting `n_latnet`; there are: 'latent'": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, n_latnet=5),
+    'string "ten", expected a whole number': lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, latent="ten"),
+    "`poison`; there are: 'poisson'": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, likelihood="poison"),
+    "expected a list": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, hidden=16),
+    "dropout: expected at least 0 and below 1": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, dropout=2),
+    "seed: expected a whole number": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, seed="one"),
+    "threads: expected a whole number": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, threads=-3),
+    "the unknown setting `bach_key`": lambda s, m: m.map(s.query, bach_key="batch", progress=False),
+    'surgery="everything": expected': lambda s, m: m.map(s.query, surgery="everything", progress=False),
+    "library_size='own': expected a number above 0": lambda s, m: m.get_normalized_expression(library_size="own"),
+    "no condition `nowhere`; its conditions": lambda s, m: m.get_normalized_expression(transform_batch="nowhere"),
+    "no gene `nothing`; its genes": lambda s, m: m.get_normalized_expression(gene_list=["nothing"]),
+    "expected rows of 400 cells, found 1000": lambda s, m: m.get_latent_representation(indices=[0, 1000]),
+    "no group `type_99`; its groups": lambda s, m: m.differential_expression(groupby="cell_type", group1="type_99"),
+    'mode="chnage": expected one of': lambda s, m: m.differential_expression(groupby="cell_type", mode="chnage"),
+    "no classifier of its own.*scgraft.tl.annotate": lambda s, m: m.predict(),
+    "has no gene programs": lambda s, m: m.programs(),
+    "needs proteins in the model": lambda s, m: m.get_proteins(),
+    "give groupby=, a column of obs, a reference": lambda s, m: (m.to_adata(), sg.tl.enrich(m.adata)),
+    "'stim' is no value of 'condition'": lambda s, m: (m.to_adata(), sg.tl.enrich(m.adata, groupby="condition", groups="stim")),
+    "labels: name at least one": lambda s, m: sg.tl.annotate(s.query, s.reference, labels=[]),
+    'kernel="gauss": expected one of': lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, kernel="gauss")),
+    "batch_key='bacth': obs has no such column": lambda s, m: sg.tl.evaluate(s.reference, batch_key="bacth", labels_key="cell_type"),
+    "must be at least 1, not 0": lambda s, m: sg.pp.highly_variable_genes(s.reference, n_top_genes=0),
+    "n_reference: expected a whole number": lambda s, m: sg.datasets.simulate(n_reference=-1),
+    "is a folder; give the model's file": lambda s, m: sg.load("."),
+    "lower k": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=5000)),
+    "at least 2 needed": lambda s, m: sg.metrics.silhouette(np.eye(4), ["a"] * 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_uses(sim, words):
+    model = sg.train(sim.reference, batch_key="batch", hidden=[8], **TRAIN)
+    with refused(words):
+        WRONG[words](sim, model)
+
+
 def test_no_word_of_the_command_line_is_left(sim, scvi):
     sim.reference.X = sim.reference.X.log1p() * 0.77
     with pytest.raises(sg.ScgraftError) as error:

@@ -32,7 +32,9 @@ def studies(sim):
 
 def test_scvi_tools_reference_mapping_with_scvi(studies, tmp_path):
     ref, query = studies.reference, studies.query
-    sc.pp.highly_variable_genes(ref, n_top_genes=300, batch_key="tech", flavor="seurat_v3", subset=True)
+    sc.pp.normalize_total(ref)
+    sc.pp.log1p(ref)
+    sc.pp.highly_variable_genes(ref, n_top_genes=300, batch_key="tech", subset=True)
     query = query[:, ref.var_names].copy()
     SCVI.setup_anndata(ref, batch_key="tech", layer="counts")
     model = SCVI(ref, **ARCHES)

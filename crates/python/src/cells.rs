@@ -173,14 +173,12 @@ pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<Py
     out.into_py_any(py)
 }
 
+/// What was left out, and why.
+pub type Reasons = Vec<(String, String)>;
+
 /// A query and its reference as one: the parts of an AnnData, and which slots of both were left out and why.
 #[pyfunction]
-pub fn join(
-    py: Python<'_>,
-    reference: &PyCells,
-    cells: &PyCells,
-    threads: usize,
-) -> PyResult<(Py<PyAny>, Vec<(String, String)>)> {
+pub fn join(py: Python<'_>, reference: &PyCells, cells: &PyCells, threads: usize) -> PyResult<(Py<PyAny>, Reasons)> {
     let (reference, cells) = (reference.get()?, cells.get()?);
     let joined = run(py, threads, None, move |_| {
         let [known, query] = [&reference, &cells].map(|c| slots::embedding(c, slots::LATENT));

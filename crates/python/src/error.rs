@@ -75,6 +75,11 @@ fn remedy(error: &Error) -> String {
         Error::NotCounts { .. } => {
             "; choose the slot with counts (layer=, use_raw=True), or give log_normalised=True for log1p values".into()
         }
+        Error::NotAnnotated { .. } => "; carry them over with scgraft.tl.annotate(adata, reference)".into(),
+        Error::NoValue { name, known } => format!("; nearest name first: {}", scgraft::numeric::names::listed(name, &known.iter().map(String::as_str).collect::<Vec<_>>())),
+        Error::ReferenceLacks { .. } => "; compare with all of its cells (versus=\"reference\"), or leave the reference out".into(),
+        Error::OtherReference { .. } => "; map the query onto that model with scgraft.tl.map".into(),
+        Error::TwoScales { .. } => "; choose a slot that holds the same in both (layer=, use_raw=True)".into(),
         Error::NoProgramSets => "; give the gene sets that the model was trained with".into(),
         Error::NoBatch { there, .. } => format!(" to be the query; there are: {}", shown(there)),
         Error::TwoDecompositions { .. } => {

@@ -18,7 +18,7 @@ use scgraft::page::{PagePlan, Parts};
 use scgraft::{Error, LogExpression, columns, log_expression, pictures, plain_expression, principal_components, slots};
 use serde::Deserialize;
 
-use crate::cells::{PyCells, written};
+use crate::cells::{PyCells, Reasons, written};
 use crate::error::{raise, refuse};
 use crate::frame::{column, frame, frame_out};
 use crate::model::{PyModel, options};
@@ -273,7 +273,7 @@ pub fn evaluate(
     reference: Option<&PyCells>,
     plan: &str,
     threads: usize,
-) -> PyResult<(Py<PyAny>, Vec<(String, String)>)> {
+) -> PyResult<(Py<PyAny>, Reasons)> {
     let asked: EvaluateAsked = options(plan)?;
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let (table, left_out) = run(py, threads, None, move |_| {

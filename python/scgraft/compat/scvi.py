@@ -132,6 +132,7 @@ class _Base(metaclass=_Named):
         self._given = settings
         self._model: Model | None = None
         self._query: dict[str, Any] | None = None
+        self._saved: dict[str, Any] = {}
         self._start: Model | None = None
         self._settings = self._translated(dict(settings))
         if adata is not None and SETUP not in adata.uns:
@@ -655,7 +656,7 @@ class _Base(metaclass=_Named):
         _Base.__init__(out)
         if adata is not None and SETUP not in adata.uns:
             adata.uns[SETUP] = setup
-        out.adata, out._model = adata, model
+        out.adata, out._model, out._saved = adata, model, setup
         if adata is not None:
             model.adata = adata
         return out
@@ -752,8 +753,11 @@ class _Base(metaclass=_Named):
         """The query's setup: its own, or the reference's."""
         if SETUP not in adata.uns:
             theirs = getattr(reference_model, "adata", None)
+            saved = getattr(reference_model, "_saved", None)
             if theirs is not None and SETUP in getattr(theirs, "uns", {}):
                 adata.uns[SETUP] = dict(theirs.uns[SETUP])
+            elif saved:
+                adata.uns[SETUP] = dict(saved)
             else:
                 columns = _of(reference_model).provenance.get("condition_columns", ())
                 adata.uns[SETUP] = {"batch_key": columns[0]} if len(columns) else {}

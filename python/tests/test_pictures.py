@@ -1,0 +1,116 @@
+"""Pictures: matplotlib axes to go on with, drawings of our own, the map of cells."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import scgraft as sg
+
+
+@pytest.fixture
+def mapped(expimap, sim):
+    """A query with its reference: embedded, labelled, tested."""
+    expimap.to_adata(sim.reference)
+    sg.tl.map(sim.query, expimap, max_epochs=2, progress=False)
+    sg.tl.annotate(sim.query, sim.reference)
+    sg.tl.enrich(sim.query, groupby="condition", groups="stimulated", versus="control")
+    yield sim
+    plt.close("all")
+
+
+def test_every_drawing(mapped, expimap, tmp_path):
+    query, reference = mapped.query, mapped.reference
+    one, two = [p for p, active in zip(expimap.latent_names, expimap.programs()["active"], strict=True) if active][:2]
+    gene = query.var_names[0]
+    scores = sg.tl.evaluate(query, batch_key="batch", labels_key="cell_type", before=None, resolutions=[1.0])
+    asked = {
+        "umap": dict(adata=query, reference=reference, color="cell_type"),
+        "scores": dict(adata=query, names=[one, two], color="condition"),
+        "violin": dict(adata=query, names=gene, groupby="cell_type", split="condition"),
+        "heatmap": dict(adata=query, groupby="cell_type"),
+        "dots": dict(adata=query, reference=reference, names=[one, gene], groupby="cell_type_pred"),
+        "bayes": dict(adata=query),
+        "training": dict(model=expimap),
+        "genes": dict(model=expimap, names=one),
+        "confusion": dict(adata=query, labels="cell_type"),
+        "sankey": dict(adata=query, labels="cell_type"),
+        "reliability": dict(adata=query, labels="cell_type"),
+        "correlation": dict(adata=query),
+        "overlap": dict(model=expimap),
+        "members": dict(model=expimap, top=5, programs=[one, two]),
+        "metrics": dict(table=scores),
+    }
+    assert set(asked) == set(sg.pl.PICTURES)
+    for what, given in asked.items():
+        drawn = sg.pl.draw(what, size=(640, 480), **given)
+        assert drawn._repr_svg_().startswith("<svg") and 'width="640"' in drawn.svg, what
+        drawn.save(tmp_path / f"{what}.png")
+        assert (tmp_path / f"{what}.png").read_bytes()[:4] == b"\x89PNG"
+    # Numbers in a drawing are a table too: correlations are those of the scores.
+    table = sg.pl.draw("correlation", query).table
+    z = sg.get.program_scores(query)
+    expected = np.corrcoef(z[list(table.columns)].to_numpy(dtype=float).T)
+    assert np.allclose(table.to_numpy(), expected, atol=1e-5)
+    shared = sg.pl.draw("overlap", model=expimap, programs=[one, two]).table
+    genes = [set(expimap.program_genes(p).index) for p in (one, two)]
+    assert np.isclose(shared.loc[one, two], len(genes[0] & genes[1]) / len(genes[0] | genes[1]))
+
+
+def test_axes_to_go_on_with(mapped, expimap):
+    query = mapped.query
+    one, two = expimap.latent_names[:2]
+    fig, axes = plt.subplots(2, 3)
+    drawn = [
+        sg.pl.violin(query, one, "cell_type", split="condition", ax=axes[0, 0]),
+        sg.pl.correlation(query, ax=axes[0, 1]),
+        sg.pl.overlap(expimap, ax=axes[0, 2]),
+        sg.pl.members(expimap, top=3, ax=axes[1, 0]),
+        sg.pl.confusion(query, "cell_type", ax=axes[1, 1]),
+        sg.pl.reliability(query, "cell_type", ax=axes[1, 2]),
+    ]
+    assert all(a is b for a, b in zip(drawn, axes.flat, strict=True))
+    fig.savefig("/dev/null", format="png")
+    rows = [t.get_text() for t in axes[1, 1].get_yticklabels()]
+    assert rows == sorted(query.obs["cell_type"].astype(str).unique())
+
+
+def test_the_map_of_cells(mapped, expimap):
+    gene = mapped.query.var_names[3]
+    page = sg.pl.map(mapped.query, mapped.reference, color=expimap.latent_names[0], genes=[gene], height=500)
+    assert "<canvas" in page.html and gene in page.html
+    shown = page._repr_html_()
+    assert shown.startswith("<iframe") and 'height="500"' in shown
+    # The map alone: no section of the report but the cells.
+    assert len(page.html) < len(sg.tl.report(mapped.query, reference=mapped.reference, model=expimap).html)
+
+
+def test_models_show_themselves(expimap, sim):
+    mapped = expimap.map(sim.query, max_epochs=1, progress=False)
+    for model, words in ((expimap, "scgraft model: expimap"), (mapped, "scgraft mapped query: expimap")):
+        text = model._repr_html_()
+        assert words in text and "<svg" in text and "gene programs" in text
+    text = re.sub(r"<[^>]+>", " ", mapped._repr_html_())
+    assert "query_1" in text and "the reference is as it was, to the bit" in text
+
+
+@pytest.mark.parametrize(
+    ("what", "given", "words"),
+    [
+        ("umpa", {}, "no picture 'umpa'; there are: 'umap'"),
+        ("umap", {}, "needs adata="),
+        ("violin", {"adata": True}, "needs groupby="),
+        ("scores", {"adata": True, "names": "one", "color": "batch"}, "two names"),
+        ("genes", {"model": True, "names": "nothing"}, "no such program"),
+        ("confusion", {"adata": True, "labels": "lineage"}, "lineage_pred"),
+        ("umap", {"adata": True, "color": "cell_typ"}, "cell_typ"),
+        ("umap", {"adata": True, "color": "batch", "size": (0, 5)}, "size="),
+    ],
+)
+def test_drawings_say_what_they_need(mapped, expimap, what, given, words):
+    things = {"adata": mapped.query, "model": expimap}
+    with pytest.raises(sg.ScgraftError, match=re.escape(words) if "=" in words else words):
+        sg.pl.draw(what, **{k: things[k] if v is True else v for k, v in given.items()})
