@@ -2,9 +2,11 @@
 
 import os
 import sys
+from functools import partialmethod
 from pathlib import Path
 
 import scgraft
+from nbclient import NotebookClient
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_ext"))
@@ -40,7 +42,9 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 # Notebooks are run at every build; the program itself is found as `scgraft`.
 nb_execution_mode = "force"
-nb_execution_timeout = 300
+nb_execution_timeout = 900
+# A busy machine takes its time to start a kernel.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, startup_timeout=600)
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 nb_execution_in_temp = True

@@ -48,9 +48,9 @@ def equations(lines: list[str]) -> list[tuple[str, str]]:
 
 WORD = re.compile(
     r"(?P<code>`[^`]*`)"
-    r"|(?P<sub>(?<=[\w)\]\u0304])_(?:[A-Za-z0-9\u0370-\u03ff\u2080-\u209f]+(?:<[a-z]+)?|\{[^}]*\}))"
+    r"|(?P<sub>(?<=[\w)\]\u0304])_(?:[A-Za-z0-9\u0370-\u03ff\u2080-\u209f\u2113]+(?:<[a-z]+)?|\{[^}]*\}))"
     r"|(?P<sup>\^(?:\{[^}]*\}|\w+))"
-    r"|(?P<word>[A-Za-z\u0370-\u03ff][a-zA-Z\u0370-\u03ff]*\u0304?)"
+    r"|(?P<word>[A-Za-z\u0233\u0370-\u03ff][a-zA-Z'\u0370-\u03ff]*\u0304?)"
 )
 
 
@@ -65,7 +65,7 @@ def letters(text: str) -> str:
         if high := found["sup"]:
             return f"<sup>{letters(high[1:].strip('{}'))}</sup>"
         word = found["word"]
-        article = word == "a" and re.match(r" [a-z]{2}", text[found.end() :])
+        article = word == "a" and re.match(r" [a-z']{2}", text[found.end() :])
         single = len(word.rstrip("\u0304")) == 1 and word not in "ΣNE" and not article
         return f"<i>{word}</i>" if single else word
 
@@ -93,7 +93,12 @@ class ModelHeader(SphinxDirective):
                 )
                 out.append(nodes.raw("", rows, format="html"))
             elif kind == "title":
-                out.append(nodes.rubric("", " ".join(lines).rstrip(":")))
+                title = letters(" ".join(lines).rstrip(":"))
+                out.append(nodes.rubric("", "", nodes.raw("", title, format="html")))
+            elif kind == "table":
+                rows = (re.match(r"(\|[^|`]*)(.*)", line) for line in lines)
+                text = "\n".join(re.sub(r"_(\w+)", r"<sub>\1</sub>", r[1]) + r[2] for r in rows)
+                out += self.parse_text_to_nodes(text)
             else:
                 out += self.parse_text_to_nodes("\n".join(lines))
         return out
