@@ -2,13 +2,15 @@
 
     python tools/golden/h5ad_fixtures.py crates/io/tests/fixtures
 
-Run once with anndata 0.10 and once with anndata 0.12: each writes the files of its own version, and 0.10
-also those that follow the layouts of older and newer versions by hand (h5py). All values are made up here;
-they are exact in float32.
+Run once with anndata 0.10, once with 0.12 and once with 0.13 (zarr 3.4): each writes the files of its own version, 0.10
+also those that follow the layouts of older and newer versions by hand (h5py), 0.13 also Zarr stores, each as one JSON
+file with the name and the content of every file of it. All values are made up here; they are exact in float32.
 """
 
+import base64
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import anndata as ad
@@ -103,7 +105,8 @@ def content(a):
         "X": None if a.X is None else array(a.X),
         "obs": frame(a.obs),
         "var": frame(a.var),
-        "layers": {k: array(v) for k, v in a.layers.items()},
+        # anndata 0.13 counts X among the layers.
+        "layers": {k: array(v) for k, v in a.layers.items() if k is not None},
         "obsm": {k: array(v) for k, v in a.obsm.items()},
         "varm": {k: array(v) for k, v in a.varm.items()},
         "obsp": {k: dense(v) for k, v in a.obsp.items()},
@@ -146,6 +149,22 @@ def write(folder, name, a, what, **options):
     name = f"{name}_{VERSION}"
     a.write_h5ad(folder / f"{name}.h5ad", **options)
     save(folder, name, content(a), f"anndata {VERSION}, {what}")
+    if VERSION >= "0.13":
+        for version in (2, 3):
+            with tempfile.TemporaryDirectory() as scratch:
+                ad.settings.zarr_write_format = version
+                a.write_zarr(Path(scratch) / "a.zarr")
+                pack(Path(scratch) / "a.zarr", folder / f"{name}.zarr{version}.json")
+
+
+def pack(store, to):
+    """A folder as one file: texts as they are, other bytes as base64."""
+    files = {}
+    for path in sorted(p for p in store.rglob("*") if p.is_file()):
+        name, data = path.relative_to(store).as_posix(), path.read_bytes()
+        described = path.name in (".zgroup", ".zarray", ".zattrs", ".zmetadata", "zarr.json")
+        files[name] = {"text": data.decode()} if described else {"base64": base64.b64encode(data).decode()}
+    to.write_text(json.dumps(files, indent=0))
 
 
 def bare(x):
@@ -202,6 +221,68 @@ def modern(folder):
     if VERSION >= "0.12":
         a.uns["nothing"] = None
     write(folder, "uns", a, "uns of every kind, no X")
+
+
+# --- Zarr stores packed in every way --------------------------------------------------------------------------------
+
+
+def packed(folder):
+    """Layers of the same values, each in chunks and packed in another way; some chunks hold nothing and are not there."""
+    import numcodecs
+    import zarr
+    from zarr import codecs
+
+    values = np.zeros((41, 23), "float32")
+    values[:30, :14] = np.random.default_rng(5).poisson(2, (30, 14))
+    blosc = {f"blosc_{c}_{s}": (c, s) for c in ("blosclz", "lz4", "lz4hc", "zlib", "zstd") for s in (0, 1, 2)}
+    with tempfile.TemporaryDirectory() as scratch:
+        for version in (2, 3):
+            store = Path(scratch) / f"{version}.zarr"
+            a = ad.AnnData(values, obs=pd.DataFrame(index=[f"c{i}" for i in range(41)]), var=pd.DataFrame(index=[f"g{i}" for i in range(23)]))
+            ad.settings.zarr_write_format = version
+            a.write_zarr(store)
+            layers = zarr.open_group(store, mode="a")["layers"]
+
+            def add(name, data=values, **options):
+                options = {"chunks": (16, 6), **options}
+                array = layers.create_array(name, shape=data.shape, dtype=data.dtype, **options)
+                array[...] = data
+                array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+
+            if version == 2:
+                for name, (c, s) in blosc.items():
+                    # One chunk of more than one block, and elements of several bytes.
+                    add(name, np.tile(values, (1, 1)).astype("float64"), chunks=(41, 23), compressors=numcodecs.Blosc(c, 5, s, 4096))
+                add("plain", compressors=None)
+                add("zstd", compressors=numcodecs.Zstd(3))
+                add("gzip", compressors=numcodecs.GZip(3))
+                add("zlib", compressors=numcodecs.Zlib(3))
+                add("lz4", compressors=numcodecs.LZ4())
+                add("columns", order="F")
+                add("nested", chunk_key_encoding={"name": "v2", "separator": "/"})
+                add("big_endian", values.astype(">f8"))
+                add("half", values.astype("float16"))
+                add("bytes", values.astype("uint8"), compressors=numcodecs.Blosc("lz4", 5, -1))
+                add("filled", values, fill_value=7.0)
+            else:
+                for c, s in (("lz4", "shuffle"), ("zstd", "bitshuffle"), ("blosclz", "noshuffle"), ("zlib", "shuffle")):
+                    add(f"blosc_{c}", compressors=codecs.BloscCodec(cname=c, shuffle=s))
+                add("plain", compressors=None)
+                add("zstd", compressors=codecs.ZstdCodec(level=3, checksum=True))
+                add("gzip", compressors=codecs.GzipCodec(level=3))
+                add("checked", compressors=[codecs.GzipCodec(level=1), codecs.Crc32cCodec()])
+                add("columns", filters=[codecs.TransposeCodec(order=(1, 0))])
+                add("dots", chunk_key_encoding={"name": "default", "separator": "."})
+                add("old_names", chunk_key_encoding={"name": "v2", "separator": "."})
+                add("big_endian", values.astype("float64"), serializer=codecs.BytesCodec(endian="big"))
+                add("half", values.astype("float16"))
+                add("shards", chunks=(8, 6), shards=(16, 12))
+                add("shards_ahead", chunks=(8, 6), shards={"shape": (24, 12), "index_location": "start"})
+                add("shards_of_columns", chunks=(8, 6), shards=(16, 12), filters=[codecs.TransposeCodec(order=(1, 0))])
+                add("filled", values, fill_value=7.0)
+                add("not_a_number", np.where(values == 0, np.nan, values), fill_value=np.nan)
+            pack(store, folder / f"packed.zarr{version}.json")
+    (folder / "packed.json").write_text(json.dumps({"values": values.tolist()}))
 
 
 # --- layouts of other versions, by hand -------------------------------------------------------------------------------
@@ -338,6 +419,8 @@ def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     modern(folder)
+    if VERSION >= "0.13":
+        packed(folder)
     if VERSION == "0.10":
         layout_0_6(folder)
         layout_0_7(folder)

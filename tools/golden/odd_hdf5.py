@@ -5,6 +5,7 @@
 Run with h5py 3.16 (HDF5 2.0) and anndata 0.12.
 """
 
+import ctypes
 import struct
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 OUT = Path(sys.argv[1])
+# The library that h5py's wheel has loaded.
+HDF5 = ctypes.CDLL(str(next((Path(h5py.__file__).parents[1] / "h5py.libs").glob("libhdf5-*"))))
 X = np.array([[0, 3, 0, 1], [2, 0, 5, 0], [1, 1, 1, 1]], "float32")
 
 
@@ -77,6 +80,49 @@ for name, options in [("newest_layout.h5ad", {"compression": "gzip"}), ("newest_
             if key != "X":
                 old.copy(key, f)
         f.create_dataset("X", data=X, chunks=(2, 2), **options)
+
+# Layers of the same values with every index of chunks, trees of two levels and edges that are not packed among them; many
+# columns, whose links take a table of blocks. Version 1.14 has the same indices in another layout.
+for name, version in [("newest_chunks.h5ad", "latest"), ("newest_chunks_1.14.h5ad", ("v114", "v114"))]:
+    values = (np.arange(31 * 20).reshape(31, 20) % 7).astype("float32")
+    table = pd.DataFrame({f"column{i}": np.arange(31) + i for i in range(30)}, index=[f"c{i}" for i in range(31)])
+    ad.AnnData(values, obs=table, var=pd.DataFrame(index=[f"g{i}" for i in range(20)])).write_h5ad(OUT / "newest.h5ad")
+    with h5py.File(OUT / "newest.h5ad") as old, h5py.File(OUT / name, "w", libver=version) as f:
+        for key in old:
+            old.copy(key, f)
+        more = (None, None)
+        for layer, options in {
+            "tree": {"chunks": (7, 6), "maxshape": more},
+            "tree_packed": {"chunks": (7, 6), "maxshape": more, "compression": "gzip", "shuffle": True},
+            "tree_of_two_levels": {"chunks": (3, 2), "maxshape": more, "compression": "lzf"},
+            "fixed": {"chunks": (7, 6), "compression": "gzip"},
+            "fixed_in_pages": {"chunks": (1, 1), "maxshape": (31, 60), "fletcher32": True},
+            "growing": {"chunks": (7, 6), "maxshape": (None, 20), "compression": "gzip"},
+            "growing_across": {"chunks": (7, 6), "maxshape": (31, None), "compression": "gzip"},
+            "one": {"chunks": (31, 20), "compression": "gzip"},
+        }.items():
+            f.create_dataset(f"layers/{layer}", data=values, **options)
+        dcpl = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        dcpl.set_chunk((7, 6))
+        dcpl.set_deflate(4)
+        # h5py does not know H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS.
+        assert HDF5.H5Pset_chunk_opts(ctypes.c_int64(dcpl.id), ctypes.c_uint(2)) == 0
+        space = h5py.h5s.create_simple((31, 20), (h5py.h5s.UNLIMITED,) * 2)
+        d = h5py.h5d.create(f["layers"].id, b"tree_with_bare_edges", h5py.h5t.IEEE_F32LE, space, dcpl=dcpl)
+        d.write(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        # Of its chunks some are not there.
+        d = f.create_dataset("layers/hardly_any", (31, 20), "f4", chunks=(7, 6), maxshape=more, compression="gzip")
+        d[8, 13] = 5
+        f.create_dataset("layers/none_at_all", (31, 20), "f4", chunks=(7, 6), maxshape=more, compression="gzip")
+
+# Values that stand in another file.
+with cells("newest.h5ad") as old, h5py.File(OUT / "virtual.h5ad", "w", libver="latest") as f:
+    for key in old:
+        if key != "X":
+            old.copy(key, f)
+    layout = h5py.VirtualLayout(shape=X.shape, dtype="f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "values", shape=X.shape)
+    f.create_virtual_dataset("X", layout)
 (OUT / "newest.h5ad").unlink()
 
 # Types that no slot of `Cells` has, and groups that AnnData does not know.

@@ -7,15 +7,17 @@ use scgraft_cells::Cells;
 use crate::error::{Error, Result};
 use crate::h5ad::{ReadOptions, Select, read_file};
 use crate::h5mu::read_h5mu;
-use crate::hdf5::{self, Kind, Reader};
+use crate::hdf5;
 use crate::input::Input;
 use crate::loom::read_loom;
 use crate::sniff;
+use crate::store::{self, Kind};
 use crate::tenx;
+use crate::zarr;
 
 /// Reads cells from a file or folder of any known format, told from what it holds, not from its name:
 ///
-/// - `.h5ad`, as [`read_h5ad`](crate::read_h5ad) does;
+/// - `.h5ad` and `.zarr`, as [`read_h5ad`](crate::read_h5ad) does;
 /// - `.h5mu` (MuData): the expression modality, with the counts of the protein modality as a table in
 ///   `obsm["protein_expression"]`;
 /// - 10x Genomics `.h5`, of Cell Ranger 2 or later; genes by symbol (repeated ones numbered as scanpy does)
@@ -38,43 +40,42 @@ use crate::tenx;
 pub fn read_cells(from: impl Into<Input>, options: &ReadOptions) -> Result<Cells> {
     let input = from.into();
     let path = input.name();
-    if input.file().is_some_and(Path::is_dir) {
-        if [".zattrs", ".zgroup", "zarr.json"].iter().any(|name| path.join(name).exists()) {
-            return Err(unknown(path, "a zarr store; write it as .h5ad with anndata's `write_h5ad`".to_owned()));
+    if !input.file().is_some_and(zarr::is_store) {
+        if input.file().is_some_and(Path::is_dir) {
+            return narrow(path, tenx::read_folder(path)?, options);
         }
-        return narrow(path, tenx::read_folder(path)?, options);
-    }
-    if input.head(64)?.starts_with(b"%%MatrixMarket") || input.file_name().ends_with(".mtx.gz") {
-        if input.file().is_none() {
-            return Err(unknown(path, "a matrix without the lists of barcodes and features beside it".to_owned()));
+        if input.head(64)?.starts_with(b"%%MatrixMarket") || input.file_name().ends_with(".mtx.gz") {
+            if input.file().is_none() {
+                return Err(unknown(path, "a matrix without the lists of barcodes and features beside it".to_owned()));
+            }
+            return narrow(path, tenx::read_folder(path)?, options);
         }
-        return narrow(path, tenx::read_folder(path)?, options);
+        if !hdf5::is_hdf5(&input)? {
+            return Err(unknown(path, sniff::describe(&input)?));
+        }
     }
-    if !hdf5::is_hdf5(&input)? {
-        return Err(unknown(path, sniff::describe(&input)?));
-    }
-    let r = hdf5::open(&input)?;
+    let r = &*store::open(&input)?;
     if r.kind("obs")?.is_some() && r.kind("var")?.is_some() && r.kind("mod")?.is_none() {
-        return read_file(&r, options);
+        return read_file(r, options);
     }
     if r.kind("mod")? == Some(Kind::Group) {
-        let cells = read_h5mu(&r, options)?;
-        r.tell_left_out();
+        let cells = read_h5mu(r, options)?;
+        r.left_out().tell(path);
         return Ok(cells);
     }
     if r.kind("matrix")? == Some(Kind::Dataset) && r.kind("row_attrs")?.is_some() {
-        return narrow(path, read_loom(&r)?, options);
+        return narrow(path, read_loom(r)?, options);
     }
-    match tenx::find_h5(&r)? {
-        Some(group) => narrow(path, tenx::read_h5(&r, &group)?, options),
-        None => Err(unknown(path, format!("an HDF5 file with {:?}", r.children("")?))),
+    match tenx::find_h5(r)? {
+        Some(group) => narrow(path, tenx::read_h5(r, &group)?, options),
+        None => Err(unknown(path, format!("a file with {:?}", r.children("")?))),
     }
 }
 
 fn unknown(path: &Path, found: String) -> Error {
     Error::Format {
         path: path.to_owned(),
-        expected: "cells (.h5ad, .h5mu, 10x .h5, .loom, or a folder with matrix.mtx)",
+        expected: "cells (.h5ad, .zarr, .h5mu, 10x .h5, .loom, or a folder with matrix.mtx)",
         found,
     }
 }

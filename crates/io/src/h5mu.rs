@@ -7,7 +7,7 @@ use scgraft_cells::{Array, Cells};
 
 use crate::error::{Error, Result};
 use crate::h5ad::{ReadOptions, Select, read_anndata, read_frame};
-use crate::hdf5::{Kind, Reader};
+use crate::store::{Kind, Reader};
 use crate::tenx::{PROTEIN_SLOT, protein_table};
 
 /// Names that expression and protein modalities go by.

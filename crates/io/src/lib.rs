@@ -25,8 +25,10 @@ mod orthologs;
 mod sets;
 mod sniff;
 mod spreadsheet;
+mod store;
 mod table;
 mod tenx;
+mod zarr;
 
 pub use atomic::{AtomicFile, atomic_write, place, together, write_bytes};
 pub use cells::read_cells;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix};
 
 use crate::error::{Error, Result};
-use crate::hdf5::{Kind, Reader, Values};
 use crate::names::make_unique;
+use crate::store::{Kind, Reader, Values};
 
 /// Numbers read at once.
 const WINDOW: usize = 1 << 24;

@@ -6,9 +6,9 @@ use scgraft_cells::{Array, Cells, Column, Csr, Frame, Matrix};
 
 use crate::error::{Error, Result};
 use crate::gzip::lines;
-use crate::hdf5::{Kind, Reader, Values};
 use crate::mtx::read_mtx;
 use crate::names::make_unique;
+use crate::store::{Kind, Reader, Values};
 
 const EXPRESSION: &str = "Gene Expression";
 const PROTEIN: &str = "Antibody Capture";

@@ -6,18 +6,22 @@ use common::{content, expected, fixture};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix, Origin};
 use scgraft_io::{Error, ReadOptions, Select, WriteOptions, inspect_h5ad, read_h5ad, write_h5ad};
 
-const FIXTURES: [&str; 11] = [
+const FIXTURES: [&str; 15] = [
     "layout_0.6",
     "layout_0.7",
     "layout_0.13",
     "tables_0.10",
     "tables_0.12",
+    "tables_0.13",
     "matrices_0.10",
     "matrices_0.12",
+    "matrices_0.13",
     "raw_0.10",
     "raw_0.12",
+    "raw_0.13",
     "uns_0.10",
     "uns_0.12",
+    "uns_0.13",
 ];
 
 fn read(name: &str) -> Cells {

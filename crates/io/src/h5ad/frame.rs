@@ -7,8 +7,9 @@ use scgraft_cells::{Column, Frame};
 
 use super::options::Select;
 use crate::error::{Error, Result};
-use crate::hdf5::{Attr, Data, Field, Kind, Reader, Values, Writer};
+use crate::hdf5::Writer;
 use crate::names::{hdf5_names, is_hdf5_name};
+use crate::store::{Attr, Data, Field, Kind, Reader, Values};
 
 /// Reads a table: a data frame of anndata 0.7 and later, or a dataset of records as before.
 pub(crate) fn read_frame(r: &dyn Reader, at: &str, columns: &Select, rows: Option<Range<usize>>) -> Result<Frame> {

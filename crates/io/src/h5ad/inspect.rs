@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use super::frame::{Columns, frame_names, old_categories};
 use super::matrix::{Stored, describe};
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Kind, Reader, Type};
 use crate::input::Input;
+use crate::store::{self, Kind, Reader, Type};
+use crate::zarr;
 
 /// What an h5ad file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +70,7 @@ pub struct ColumnInfo {
     pub levels: Option<usize>,
 }
 
-/// Lists what an h5ad file holds: shapes, types, columns. No matrix is loaded.
+/// Lists what an h5ad file or a Zarr store of AnnData's holds: shapes, types, columns. No matrix is loaded.
 ///
 /// # Errors
 /// When the file cannot be opened, is no HDF5 file, is damaged, or has no `obs` or `var`.
@@ -81,15 +82,16 @@ pub struct ColumnInfo {
 /// ```
 pub fn inspect_h5ad(from: impl Into<Input>) -> Result<Inspection> {
     let input = from.into();
-    let r = hdf5::open(&input)?;
-    let (path, file_size) = (input.name(), input.open()?.len());
-    let (n_cells, obs) = table(&r, "obs")?;
-    let (n_genes, var) = table(&r, "var")?;
-    let x = if r.kind("X")?.is_some() { matrix(&r, "X")? } else { None };
+    let r = &*store::open(&input)?;
+    let path = input.name();
+    let file_size = if path.is_dir() { zarr::size(path)? } else { input.open()?.len() };
+    let (n_cells, obs) = table(r, "obs")?;
+    let (n_genes, var) = table(r, "var")?;
+    let x = if r.kind("X")?.is_some() { matrix(r, "X")? } else { None };
     let mut arrays = Vec::new();
     for slot in ["layers", "obsm", "varm", "obsp", "varp", "raw/varm"] {
-        for name in names(&r, slot)? {
-            let info = array(&r, &format!("{slot}/{name}"))?;
+        for name in names(r, slot)? {
+            let info = array(r, &format!("{slot}/{name}"))?;
             arrays.push((slot.to_owned(), name, info));
         }
     }
@@ -105,11 +107,11 @@ pub fn inspect_h5ad(from: impl Into<Input>) -> Result<Inspection> {
     }
     for (slot, name) in [("raw/X", "X"), ("raw.X", "X")] {
         if r.kind(slot)?.is_some() {
-            arrays.push(("raw".to_owned(), name.to_owned(), array(&r, slot)?));
+            arrays.push(("raw".to_owned(), name.to_owned(), array(r, slot)?));
         }
     }
     let mut uns = Vec::new();
-    for name in names(&r, "uns")? {
+    for name in names(r, "uns")? {
         let at = format!("uns/{name}");
         let what = match r.attrs(&at)?.text("encoding-type") {
             Some(encoding) if !matches!(encoding, "array" | "") => encoding.to_owned(),

@@ -14,8 +14,9 @@ use super::uns::{read_uns, write_uns};
 use super::write::{BLOCK, write_array, write_raw};
 use super::{child, encoding};
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Kind, NewFile, Reader, Writer};
+use crate::hdf5::{self, NewFile, Writer};
 use crate::names::hdf5_names;
+use crate::store::{Kind, Reader};
 
 /// How the older file was taken over.
 pub(crate) enum Kept {

@@ -5,7 +5,8 @@ use std::ops::Range;
 use scgraft_cells::{Csr, Dense, Matrix};
 
 use crate::error::{Error, Result};
-use crate::hdf5::{Attr, Data, Kind, Reader, Writer};
+use crate::hdf5::Writer;
+use crate::store::{Attr, Data, Kind, Reader};
 
 /// Turning CSC into CSR takes memory for every row, whether it has entries or not: a damaged shape
 /// must not take all there is.

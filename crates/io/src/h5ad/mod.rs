@@ -23,7 +23,7 @@ pub(crate) use read::{read_anndata, read_file};
 pub use write::{h5ad_bytes, write_h5ad};
 
 use crate::error::{Error, Result};
-use crate::hdf5::Attr;
+use crate::store::Attr;
 
 /// The attributes that say what an object is.
 pub(crate) fn encoding(kind: &str, version: &str) -> Vec<(&'static str, Attr)> {

@@ -12,14 +12,14 @@ use super::matrix::{describe, read_matrix};
 use super::options::{ReadOptions, Select};
 use super::uns::read_uns;
 use crate::error::{Error, Result};
-use crate::hdf5::{self, Kind, Reader, Type, Values};
 use crate::input::Input;
+use crate::store::{self, Kind, Reader, Type, Values};
 
 /// Everything this reader knows at the top of a file.
 const SLOTS: [&str; 13] =
     ["X", "obs", "var", "layers", "obsm", "varm", "obsp", "varp", "uns", "raw", "raw.X", "raw.var", "raw.varm"];
 
-/// Reads an `.h5ad` file written by any anndata from 0.5 to 0.13.
+/// Reads an `.h5ad` file written by any anndata from 0.5 to 0.13, or a folder that its `write_zarr` wrote (Zarr 2 or 3).
 ///
 /// Matrices become `f32` (raw counts, or whatever the file holds: values are not changed); CSC
 /// becomes CSR with sorted rows. What cannot be represented is left out with a warning through
@@ -27,7 +27,7 @@ const SLOTS: [&str; 13] =
 ///
 /// # Errors
 /// When the file cannot be opened, is no HDF5 file, is damaged, is compressed with something other
-/// than gzip, LZF, shuffle or scale-offset, or when a slot that was asked for is missing or of the
+/// than gzip, LZF, shuffle or scale-offset (Zarr: gzip, zlib, Zstandard, LZ4, Blosc), or when a slot that was asked for is missing or of the
 /// wrong kind or shape.
 ///
 /// # Example
@@ -38,19 +38,19 @@ const SLOTS: [&str; 13] =
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
 pub fn read_h5ad(from: impl Into<Input>, options: &ReadOptions) -> Result<Cells> {
-    let reader = hdf5::open(&from.into())?;
-    read_file(&reader, options)
+    read_file(&*store::open(&from.into())?, options)
 }
 
 /// Reads an open h5ad file; cells of a whole file know where they come from.
 pub(crate) fn read_file(r: &dyn Reader, options: &ReadOptions) -> Result<Cells> {
     let mut cells = read_anndata(r, "", options)?;
-    r.tell_left_out();
+    r.left_out().tell(r.path());
     if *options == ReadOptions::default() {
         let absolute = |path| std::path::absolute(path).map_err(Error::io(r.path(), "find"));
-        let path = r.input().file().map(absolute).transpose()?;
+        // A folder cannot be copied as a file is.
+        let path = r.input().file().filter(|path| path.is_file()).map(absolute).transpose()?;
         let stamp = path.as_deref().map(stamp).transpose()?;
-        cells.origin = Origin { stamp, path, left_out: r.left_out(), lost: r.lost() };
+        cells.origin = Origin { stamp, path, left_out: r.left_out().slots(), lost: r.lost() };
     }
     Ok(cells)
 }

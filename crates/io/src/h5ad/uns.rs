@@ -9,7 +9,8 @@ use super::frame::{plain, read_column, read_frame, what_was_found, write_column,
 use super::matrix::{describe, read_matrix, write_csr};
 use super::options::{Select, WriteOptions};
 use crate::error::{Error, Result};
-use crate::hdf5::{Data, Kind, Reader, RecordField, Values, Writer};
+use crate::hdf5::Writer;
+use crate::store::{Data, Kind, Reader, RecordField, Values};
 
 /// Deepest nesting that is followed: a link to a group above it would lead on forever.
 const MOST_DEPTH: usize = 32;

@@ -13,7 +13,8 @@ use super::uns::write_uns;
 use super::{child, encoding};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
-use crate::hdf5::{self, NewFile, Reader, Writer};
+use crate::hdf5::{self, NewFile, Writer};
+use crate::store::Reader;
 
 /// Numbers that are written at once.
 pub(crate) const BLOCK: usize = 1 << 20;

@@ -4,7 +4,7 @@ use hdf5_pure::{
     CharacterSet, CompoundTypeBuilder, DatasetBuilder, Datatype, EnumTypeBuilder, H5Element, StringPadding,
 };
 
-use super::types::{Data, RecordField};
+use crate::store::{Data, RecordField};
 
 /// A stretch of numbers in the type they are stored as.
 pub(super) enum Block<'b> {

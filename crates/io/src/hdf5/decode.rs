@@ -3,7 +3,7 @@
 use hdf5_pure::{AttrValue, Datatype, DatatypeByteOrder, FixedPointLayout, StringPadding};
 
 use super::heap::Heap;
-use super::types::{Attr, Type, Values};
+use crate::store::{Attr, Type, Values};
 
 pub(super) fn attr(value: &AttrValue) -> Attr {
     if let Some(text) = value.as_str() {

@@ -5,9 +5,7 @@ use std::path::Path;
 use hdf5_pure::FormatError;
 
 use crate::error::Error;
-
-/// What to do about a file that is damaged.
-pub(super) const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
+use crate::store::REWRITE;
 
 /// What to do about a file that uses what only the newest HDF5 does.
 const REPACK: &str = "that cannot be read here; rewrite it with `h5repack --low=0 --high=2 OLD NEW`, \
@@ -16,7 +14,7 @@ const REPACK: &str = "that cannot be read here; rewrite it with `h5repack --low=
 /// What a file uses that this program cannot read, where that is why it failed.
 fn newer_feature(error: &FormatError) -> Option<&'static str> {
     Some(match error {
-        FormatError::InvalidLayoutVersion(_) => "a layout of values of a newer HDF5 (2.0, libver=\"latest\")",
+        FormatError::InvalidLayoutVersion(_) => "a layout of values that is newer than this program",
         FormatError::UnsupportedVirtualLayout => "a virtual dataset, whose values stand in other places or files",
         FormatError::UnsupportedExternalStorage => "values stored outside of the file",
         FormatError::ChunkedReadError(what) if what.contains("version 2 B-tree") => {
@@ -30,6 +28,21 @@ fn newer_feature(error: &FormatError) -> Option<&'static str> {
         | FormatError::UnsupportedFillValueVersion(_) => "a structure of a newer HDF5, or one that is damaged",
         _ => return None,
     })
+}
+
+/// Values that stand in other places: `source` is the first file that they stand in.
+pub(super) fn virtual_set(path: &Path, slot: &str, source: Option<&str>) -> Error {
+    let place = match source {
+        None | Some(".") => "whose values stand in other places".to_owned(),
+        Some(file) => format!("whose values stand in other files, such as {file}"),
+    };
+    Error::Damaged {
+        path: path.to_owned(),
+        slot: slot.to_owned(),
+        reason: format!("it is a virtual dataset, {place}"),
+        remedy: "that cannot be read here; bring them together with `h5repack -l CONTI OLD NEW`, or in Python with \
+                 `anndata.read_h5ad(OLD).write_h5ad(NEW)`",
+    }
 }
 
 pub(super) fn not_hdf5(path: &Path, found: String) -> Error {

@@ -48,16 +48,20 @@ impl Heap {
         if length == 0 || address == 0 {
             return Ok(String::new());
         }
+        let bytes = self.object(address, number)?.get(..length).ok_or("a text is longer than its heap object")?;
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| "a text is not UTF-8".to_owned())?;
+        self.raw.spend(length as u64)?;
+        Ok(text)
+    }
+
+    /// The bytes of one object of a collection.
+    pub fn object(&mut self, address: u64, number: u32) -> Result<&[u8], String> {
         if !self.collections.contains_key(&address) {
             let collection = self.collection(address)?;
             self.collections.insert(address, collection);
         }
-        let object = self.collections[&address]
-            .get(&number)
-            .ok_or_else(|| format!("the global heap at {address} has no object {number}"))?;
-        let bytes = object.get(..length).ok_or("a text is longer than its heap object")?;
-        self.raw.spend(length as u64)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| "a text is not UTF-8".to_owned())
+        let object = self.collections[&address].get(&number);
+        object.map(Vec::as_slice).ok_or_else(|| format!("the global heap at {address} has no object {number}"))
     }
 
     fn collection(&mut self, address: u64) -> Result<HashMap<u32, Vec<u8>>, String> {

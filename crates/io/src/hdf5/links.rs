@@ -1,13 +1,16 @@
-//! Soft and external links, which `hdf5-pure` passes over or stumbles on.
+//! Soft and external links, which `hdf5-pure` passes over or stumbles on, and layouts that it does not know.
 //!
-//! A file's groups are walked once, by their structures on disk (HDF5 File Format Specification 3.0, III.A–C, IV.A.2.c,
-//! g and r). In groups of the old format a soft link is an entry of a symbol table without an object: [`Links::patches`]
-//! are those tables without such entries, for the library to read in their place. Soft links are followed by path, as
-//! HDF5 follows them; external ones, which lead to other files, are only told of.
+//! A file's groups are walked once, by their structures on disk (HDF5 File Format Specification 3.0, III.A–C, F–G,
+//! IV.A.2.c, g and r). In groups of the old format a soft link is an entry of a symbol table without an object:
+//! [`Links::patches`] are those tables without such entries, for the library to read in their place; also the headers of
+//! datasets whose layout is put into other words ([`layout`](super::layout)). Soft links are followed by path, as HDF5
+//! follows them; external ones, which lead to other files, are only told of, and so are virtual datasets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::btree2;
+use super::layout::{Layout, virtual_list};
 use super::raw::{Fields, Raw, little_endian};
 use crate::input::Bytes;
 
@@ -27,13 +30,17 @@ pub(super) enum Target {
     External { file: String, path: String },
 }
 
-/// The links of a file, and what to read in place of symbol tables that hold some.
+/// The links of a file, and what to read in place of structures that the library does not know.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     /// By their own path.
     pub targets: BTreeMap<String, Target>,
     /// Bytes by where they belong in the file.
     pub patches: BTreeMap<u64, Vec<u8>>,
+    /// What patches lead to, after the end of the file.
+    pub tail: Vec<u8>,
+    /// Virtual datasets by path: where the list of their sources is in the global heap.
+    pub virtual_sets: BTreeMap<String, (u64, u32)>,
     /// Groups with links that could not be looked through.
     pub unread: Vec<String>,
 }
@@ -80,6 +87,7 @@ impl Links {
 /// Finds the links of a file whose root group is at `root`. What cannot be read is left to the library to complain of.
 pub(super) fn scan(file: Arc<dyn Bytes>, root: u64, offset_size: u8, length_size: u8) -> Links {
     let mut walk = Walk {
+        end: file.len(),
         raw: Raw::new(file, MOST_TIMES),
         offset: usize::from(offset_size),
         length: usize::from(length_size),
@@ -99,16 +107,19 @@ pub(super) fn scan(file: Arc<dyn Bytes>, root: u64, offset_size: u8, length_size
     walk.found
 }
 
-/// The messages of an object's header that say what a group holds.
+/// The messages of an object's header that say what a group holds, and where the values of a dataset are.
 #[derive(Default)]
-struct GroupMessages {
+struct Messages {
     symbol_tables: Vec<(u64, u64)>,
     links: Vec<Vec<u8>>,
     dense: Vec<(u64, u64)>,
+    dims: Vec<u64>,
+    layout: Option<Layout>,
 }
 
 struct Walk {
     raw: Raw,
+    end: u64,
     offset: usize,
     length: usize,
     found: Links,
@@ -118,9 +129,19 @@ struct Walk {
 type Children = Vec<(String, u64)>;
 
 impl Walk {
-    /// Walks one object: notes its links when it is a group, and gives its children.
+    /// Walks one object: notes its links when it is a group, and gives its children; of a dataset, notes what to read in
+    /// place of a layout.
     fn group(&mut self, at: &str, address: u64) -> Option<Children> {
         let messages = self.header(address)?;
+        if let Some(layout) = messages.layout {
+            let layout = Layout { dims: messages.dims, ..layout };
+            if let Some(list) = virtual_list(&layout.data, self.offset) {
+                self.found.virtual_sets.insert(at.to_owned(), list);
+            }
+            let widths = (self.offset, self.length);
+            let patch = layout.patch(&mut self.raw, widths, self.end, &mut self.found.tail);
+            self.found.patches.extend(patch);
+        }
         let mut children = Children::new();
         for (tree, heap) in messages.symbol_tables {
             self.symbol_tables(at, tree, heap, &mut children);
@@ -141,8 +162,8 @@ impl Walk {
         self.found.targets.insert(at, target);
     }
 
-    fn header(&mut self, address: u64) -> Option<GroupMessages> {
-        let mut out = GroupMessages::default();
+    fn header(&mut self, address: u64) -> Option<Messages> {
+        let mut out = Messages::default();
         let head = self.raw.bytes(address, 16).or_else(|_| self.raw.bytes(address, 12)).ok()?;
         let new = head.starts_with(b"OHDR");
         let (flags, first) = if new {
@@ -154,9 +175,10 @@ impl Walk {
         } else {
             (0, (address.checked_add(16)?, little_endian(head.get(8..12)?)))
         };
-        let mut blocks = vec![first];
+        // Each with where it begins as a whole, signature and all.
+        let mut blocks = vec![(address, first)];
         let mut count = 0;
-        while let Some((start, size)) = blocks.pop() {
+        while let Some((whole, (start, size))) = blocks.pop() {
             count += 1;
             if count > MOST_NODES {
                 return None;
@@ -164,15 +186,31 @@ impl Walk {
             let bytes = self.raw.bytes(start, size).ok()?;
             let mut fields = Fields(&bytes);
             loop {
+                let here = start + (bytes.len() - fields.0.len()) as u64;
                 let message = if new {
                     fields.number(1).zip(fields.number(2)).zip(fields.take(if flags & 4 != 0 { 3 } else { 1 }))
                 } else {
                     fields.number(2).zip(fields.number(2)).zip(fields.take(4))
                 };
-                let Some(((kind, size), _)) = message else { break };
-                let Some(data) = fields.take(size as usize) else { break };
+                let Some(((kind, wide), _)) = message else { break };
+                let Some(data) = fields.take(wide as usize) else { break };
                 let mut data = Fields(data);
                 match kind {
+                    0x01 => {
+                        let (version, rank) = data.number(1).zip(data.number(1))?;
+                        data.take(if version == 1 { 6 } else { 2 })?;
+                        out.dims = (0..rank).map(|_| data.number(self.length)).collect::<Option<_>>()?;
+                    }
+                    0x08 if new => {
+                        out.layout = Some(Layout {
+                            at: here,
+                            data_at: here + if flags & 4 != 0 { 6 } else { 4 },
+                            data: data.0.to_vec(),
+                            block: (whole, start + size),
+                            ordered: flags & 4 != 0,
+                            dims: Vec::new(),
+                        });
+                    }
                     0x02 => {
                         let flags = data.take(2).map_or(0, |b| b[1]);
                         data.take(if flags & 1 != 0 { 8 } else { 0 });
@@ -181,10 +219,10 @@ impl Walk {
                     }
                     0x06 => out.links.push(data.0.to_vec()),
                     0x10 => {
-                        let (start, size) = data.number(self.offset).zip(data.number(self.length))?;
+                        let (whole, size) = data.number(self.offset).zip(data.number(self.length))?;
                         // Blocks of the new format begin with a signature and end with a checksum.
                         let (skip, end) = if new { (4, 4) } else { (0, 0) };
-                        blocks.push((start.checked_add(skip)?, size.checked_sub(skip + end)?));
+                        blocks.push((whole, (whole.checked_add(skip)?, size.checked_sub(skip + end)?)));
                     }
                     0x11 => out.symbol_tables.extend(data.number(self.offset).zip(data.number(self.offset))),
                     _ => {}
@@ -283,42 +321,122 @@ impl Walk {
         Some(())
     }
 
-    /// A group with many links: messages in a fractal heap, found through a tree of their names. Trees and heaps of
-    /// one block are read.
+    /// A group with many links: messages in a fractal heap, found through a tree of their names.
     fn dense(&mut self, at: &str, heap: u64, tree: u64, children: &mut Children) -> Option<()> {
-        let (offset, length) = (self.offset, self.length);
-        let head = self.raw.bytes(heap, (4 + 1 + 2 + 2 + 1 + 4 + 12 * length + 3 * offset + 10) as u64).ok()?;
+        let mut heap = Heap::read(&mut self.raw, heap, self.offset, self.length)?;
+        let (records, record) = btree2::records(&mut self.raw, tree, self.offset, self.length)?;
+        // A hash of the name, and the number of the message in the heap.
+        if record <= 5 + heap.offset_bytes {
+            return None;
+        }
+        for record in records.chunks_exact(record) {
+            let message = heap.object(&mut self.raw, &record[4..])?;
+            self.link(at, &message, children)?;
+        }
+        Some(())
+    }
+}
+
+/// A fractal heap (III.G): objects in blocks, which double in size from row to row of a table. A table may lead to tables.
+struct Heap {
+    /// Bytes of an address.
+    offset: usize,
+    /// Bytes of a place in the heap, which its blocks begin with too.
+    offset_bytes: usize,
+    width: u64,
+    smallest: u64,
+    largest: u64,
+    root: u64,
+    /// Rows of the table at the root; 0 where the root is a block of objects.
+    rows: u64,
+    /// Tables that were read: the addresses of what they lead to.
+    tables: HashMap<u64, Vec<u64>>,
+}
+
+impl Heap {
+    fn read(raw: &mut Raw, address: u64, offset: usize, length: usize) -> Option<Heap> {
+        let head = raw.bytes(address, (4 + 1 + 2 + 2 + 1 + 4 + 12 * length + 3 * offset + 10) as u64).ok()?;
         let mut fields = Fields(&head);
         if fields.take(4)? != b"FRHP" {
             return None;
         }
-        fields.take(1)?;
-        let id_length = fields.number(2)? as usize;
-        fields.take(2 + 1 + 4 + length + offset + length + offset + 8 * length)?;
-        fields.take(2)?;
-        fields.take(2 * length)?;
+        fields.take(1 + 2)?;
+        let filters = fields.number(2)?;
+        fields.take(1 + 4 + length + offset + length + offset + 8 * length)?;
+        let width = fields.number(2)?;
+        let (smallest, largest) = (fields.number(length)?, fields.number(length)?);
         let offset_bytes = (fields.number(2)? as usize).div_ceil(8);
         fields.take(2)?;
         let (root, rows) = (fields.number(offset)?, fields.number(2)?);
+        let sizes = width > 0 && smallest.is_power_of_two() && largest.is_power_of_two() && smallest <= largest;
+        (sizes && filters == 0 && offset_bytes <= 8).then(|| Heap {
+            offset,
+            offset_bytes,
+            width,
+            smallest,
+            largest,
+            root,
+            rows,
+            tables: HashMap::new(),
+        })
+    }
 
-        let head = self.raw.bytes(tree, (16 + offset + 2 + length) as u64).ok()?;
-        if !head.starts_with(b"BTHD") {
+    /// The size of a block of that row.
+    fn size(&self, row: u64) -> Option<u64> {
+        self.smallest.checked_mul(1u64.checked_shl(u32::try_from(row.saturating_sub(1)).ok()?)?)
+    }
+
+    /// The object of that number: a byte of flags, its place and its length. Only those within blocks are read.
+    fn object(&mut self, raw: &mut Raw, id: &[u8]) -> Option<Vec<u8>> {
+        let mut fields = Fields(id);
+        if fields.number(1)? & 0x30 != 0 {
             return None;
         }
-        let (record, depth) = (little_endian(&head[10..12]) as usize, little_endian(&head[12..14]));
-        let leaf = little_endian(&head[16..16 + offset]);
-        let count = little_endian(&head[16 + offset..18 + offset]) as usize;
-        if rows != 0 || depth != 0 || record != 4 + id_length || id_length <= 1 + offset_bytes {
-            return None;
+        let mut place = fields.number(self.offset_bytes)?;
+        let size = little_endian(fields.0.get(..fields.0.len().min(8))?);
+        let (mut table, mut rows) = (self.root, self.rows);
+        while rows > 0 {
+            // Rows of blocks of objects; those after them lead to tables.
+            let direct = u64::from((self.largest / self.smallest).ilog2()) + 2;
+            let mut row = 0;
+            loop {
+                let whole = self.size(row)?.checked_mul(self.width)?;
+                if place < whole {
+                    break;
+                }
+                place -= whole;
+                row += 1;
+            }
+            if row >= rows {
+                return None;
+            }
+            let size = self.size(row)?;
+            let entry = row * self.width + place / size;
+            let child = *self.table(raw, table, rows)?.get(usize::try_from(entry).ok()?)?;
+            (table, place) = (child, place % size);
+            // A table that covers as much as a block of that row would: its rows up to where they add up to it.
+            rows = if row < direct {
+                0
+            } else {
+                u64::from((size / self.smallest.checked_mul(self.width)?).checked_ilog2()?) + 1
+            };
         }
-        let records = self.raw.bytes(leaf.checked_add(6)?, (count * record) as u64).ok()?;
-        for record in records.chunks_exact(record) {
-            let id = &record[5..];
-            let (start, size) = (little_endian(&id[..offset_bytes]), little_endian(&id[offset_bytes..]));
-            let message = self.raw.bytes(root.checked_add(start)?, size).ok()?;
-            self.link(at, &message, children)?;
+        raw.bytes(table.checked_add(place)?, size).ok()
+    }
+
+    /// What a table leads to: a signature, a version, the heap's address and the table's place come before.
+    fn table(&mut self, raw: &mut Raw, address: u64, rows: u64) -> Option<&Vec<u64>> {
+        if !self.tables.contains_key(&address) {
+            let before = 5 + self.offset + self.offset_bytes;
+            let count = (rows * self.width).checked_mul(self.offset as u64)?;
+            let bytes = raw.bytes(address, count.checked_add(before as u64)?).ok()?;
+            if !bytes.starts_with(b"FHIB") {
+                return None;
+            }
+            let children = bytes[before..].chunks_exact(self.offset).map(little_endian).collect();
+            self.tables.insert(address, children);
         }
-        Some(())
+        self.tables.get(&address)
     }
 }
 

@@ -1,27 +1,25 @@
-//! What this crate needs of HDF5, as two small traits, so that the library behind them can be changed.
+//! HDF5, read and written with `hdf5-pure`. Nothing outside this folder names that library.
 //!
-//! Objects are named by their path in the file (`obs/cell_type/codes`). The only implementations
-//! are [`read::PureReader`] and [`write::PureWriter`], over `hdf5-pure`; nothing outside this folder
-//! names them or that library.
+//! Objects are named by their path in the file (`obs/cell_type/codes`).
 
 mod blocks;
+mod btree2;
+mod checksum;
 mod decode;
 mod failure;
 mod heap;
+mod layout;
 mod links;
 mod patched;
 mod raw;
 mod read;
-mod types;
 mod write;
 
-use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Result;
 use crate::input::Input;
-
-pub(crate) use types::{Attr, Attrs, Data, Field, Info, Kind, RecordField, Type, Values};
+use crate::store::{Attr, Data, Reader};
 
 /// Whether a file begins as an HDF5 file does.
 pub(crate) fn is_hdf5(input: &Input) -> Result<bool> {
@@ -84,47 +82,6 @@ impl<'a> Writer<'a> for NewFile<'a> {
     fn dataset(&mut self, at: &str, shape: Vec<usize>, data: Data<'a>, attrs: Vec<(&str, Attr)>) -> Result<()> {
         self.0.dataset(at, shape, data, attrs)
     }
-}
-
-/// Reading one HDF5 file. Every error names the file and the object.
-///
-/// All values read of one file together have at most 2,200 times the bytes of the file, and 128 MiB besides: twice what
-/// deflate can pack into it. What claims more is damaged, or made to harm.
-pub(crate) trait Reader: Sync {
-    /// What is read.
-    fn input(&self) -> &Input;
-    /// The name of the file.
-    fn path(&self) -> &Path {
-        self.input().name()
-    }
-    /// What stands at that path, if anything.
-    fn kind(&self, at: &str) -> Result<Option<Kind>>;
-    /// The names in a group.
-    fn children(&self, at: &str) -> Result<Vec<String>>;
-    /// Notes that a slot is left out of what is read, and why.
-    fn leave_out(&self, slot: &str, why: &str);
-    /// The slots left out so far.
-    fn left_out(&self) -> Vec<String>;
-    /// Says what was left out: one line a reason.
-    fn tell_left_out(&self);
-    /// Whether a path goes through a soft link.
-    fn is_link(&self, at: &str) -> bool;
-    /// Links that lead nowhere or into other files.
-    fn lost(&self) -> Vec<String>;
-    /// The attributes of a group or dataset.
-    fn attrs(&self, at: &str) -> Result<Attrs>;
-    /// Counts memory that a slot asks for beside its values against what a file of this size may have in all.
-    fn claim(&self, at: &str, bytes: u64) -> Result<()>;
-    /// Shape and type of a dataset, without its values.
-    fn info(&self, at: &str) -> Result<Info>;
-    /// Values of a dataset of any type; `rows` limits the first axis.
-    fn values(&self, at: &str, rows: Option<Range<usize>>) -> Result<Values>;
-    /// Numbers as `f32`, whatever their stored type.
-    fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>>;
-    /// Whole numbers as `u32`; a value that does not fit is an error.
-    fn u32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<u32>>;
-    /// Whole numbers as `usize`; a value that does not fit is an error.
-    fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>>;
 }
 
 /// Putting one new HDF5 file together.

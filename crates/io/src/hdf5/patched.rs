@@ -1,4 +1,4 @@
-//! Bytes as the library reads them, some of them read as others.
+//! Bytes as the library reads them: some of them read as others, and some more after their end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,26 +10,37 @@ use crate::input::Bytes;
 pub(super) struct Patched {
     pub bytes: Arc<dyn Bytes>,
     pub patches: BTreeMap<u64, Vec<u8>>,
+    pub tail: Vec<u8>,
 }
 
 impl Source for Patched {
     fn len(&self) -> u64 {
-        self.bytes.len()
+        self.bytes.len() + self.tail.len() as u64
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), FormatError> {
         let length = buffer.len() as u64;
         let end = offset.checked_add(length).ok_or(FormatError::OffsetOverflow { offset, length })?;
-        if end > self.bytes.len() {
-            return Err(FormatError::UnexpectedEof { expected: end as usize, available: self.bytes.len() as usize });
+        if end > self.len() {
+            return Err(FormatError::UnexpectedEof { expected: end as usize, available: self.len() as usize });
         }
-        self.bytes.read_at(offset, buffer).map_err(|e| FormatError::Source(e.to_string()))?;
-        for (&start, patch) in self.patches.range(..end) {
+        let file = self.bytes.len();
+        let (within, after) = buffer.split_at_mut((file.clamp(offset, end) - offset) as usize);
+        if !within.is_empty() {
+            self.bytes.read_at(offset, within).map_err(|e| FormatError::Source(e.to_string()))?;
+        }
+        if !after.is_empty() {
+            let from = (offset.max(file) - file) as usize;
+            after.copy_from_slice(&self.tail[from..from + after.len()]);
+        }
+        // No two patches overlap: each is a structure of the file.
+        for (&start, patch) in self.patches.range(..end).rev() {
             let (from, to) = (start.max(offset), (start + patch.len() as u64).min(end));
-            if from < to {
-                let patch = &patch[(from - start) as usize..(to - start) as usize];
-                buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(patch);
+            if from >= to {
+                break;
             }
+            let patch = &patch[(from - start) as usize..(to - start) as usize];
+            buffer[(from - offset) as usize..(to - offset) as usize].copy_from_slice(patch);
         }
         Ok(())
     }

@@ -11,15 +11,15 @@ use hdf5_pure::{
 };
 use rayon::prelude::*;
 
-use super::Reader as _;
 use super::decode::{attr, decode, describe_type, element_size};
-use super::failure::{REWRITE, broken, not_hdf5};
+use super::failure::{broken, not_hdf5, virtual_set};
 use super::heap::Heap;
 use super::links::{self, Links, Target};
 use super::patched::Patched;
-use super::types::{Attrs, Field, Info, Kind, Type, Values};
+use super::raw::Fields;
 use crate::error::{Error, Result};
 use crate::input::{Bytes, Input};
+use crate::store::{Attrs, Field, Info, Kind, LeftOut, Reader, Type, Values};
 
 /// Elements decoded at once: large enough to be quick, small enough to cost little memory.
 const WINDOW: usize = 1 << 20;
@@ -28,8 +28,6 @@ const MOST_COMPRESSED: u64 = 1100;
 /// Datasets up to this size are read whatever their file's size says about them.
 const SMALL: u64 = 64 << 20;
 const WHOLE: &str = "/";
-/// Slots named in a message.
-const SHOWN: usize = 8;
 
 /// An open HDF5 file.
 pub(super) struct PureReader {
@@ -45,10 +43,7 @@ pub(super) struct PureReader {
     /// What stands in the groups that were looked into. Opening one object by its path walks through all
     /// links of its group, so that a table of many columns would take a time that grows with their square.
     folders: Mutex<HashMap<String, Arc<Folder>>>,
-    /// Slots left out, each with the reason.
-    left_out: Mutex<Vec<(String, String)>>,
-    /// Whether nothing is told.
-    quiet: bool,
+    left_out: LeftOut,
 }
 
 type Folder = BTreeMap<String, Object>;
@@ -61,7 +56,8 @@ enum Object {
 
 impl PureReader {
     pub fn open(input: &Input) -> Result<PureReader> {
-        let reader = PureReader::open_quietly(input)?;
+        let mut reader = PureReader::open_quietly(input)?;
+        reader.left_out = LeftOut::default();
         for slot in &reader.links.unread {
             let file = reader.input.name().display();
             tracing::warn!(
@@ -76,7 +72,7 @@ impl PureReader {
                 Target::Soft(to) => reader.leave_out(&slot, &format!("a link to `{to}`, which is not there")),
             }
         }
-        Ok(PureReader { quiet: false, ..reader })
+        Ok(reader)
     }
 
     /// The same without a word.
@@ -93,11 +89,11 @@ impl PureReader {
         let access = FileAccessProperties::new()
             .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
             .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
-        let open = |patches| {
-            let source = Patched { bytes: Arc::clone(&bytes), patches };
+        let open = |patches, tail| {
+            let source = Patched { bytes: Arc::clone(&bytes), patches, tail };
             hdf5_pure::File::from_source_with_options(source, access).map_err(|e| broken(name, WHOLE, e))
         };
-        let mut file = open(BTreeMap::new())?;
+        let mut file = open(BTreeMap::new(), Vec::new())?;
         let top = file.superblock();
         let mut links = Links::default();
         // With bytes of something else before them, addresses count from elsewhere: such files have none of these links.
@@ -105,9 +101,9 @@ impl PureReader {
             links = links::scan(Arc::clone(&bytes), top.root_group_address, top.offset_size, top.length_size);
         }
         if !links.patches.is_empty() {
-            file = open(std::mem::take(&mut links.patches))?;
+            file = open(std::mem::take(&mut links.patches), std::mem::take(&mut links.tail))?;
         }
-        let budget = AtomicU64::new(2 * most_of(&file));
+        let budget = AtomicU64::new(2 * most_of(&bytes));
         Ok(PureReader {
             input: input.clone(),
             bytes,
@@ -116,8 +112,7 @@ impl PureReader {
             links,
             checked: Mutex::default(),
             folders: Mutex::default(),
-            left_out: Mutex::default(),
-            quiet: true,
+            left_out: LeftOut::quiet(),
         })
     }
 
@@ -151,11 +146,31 @@ impl PureReader {
     }
 
     fn dataset(&self, at: &str) -> Result<Dataset> {
+        if let Some(&list) = self.links.resolve(at).and_then(|at| self.links.virtual_sets.get(&at)) {
+            let source = self.first_source(list);
+            return Err(virtual_set(self.path(), at, source.as_deref()));
+        }
         match self.find(at)? {
             Some(Object::Dataset(dataset)) => Ok(dataset),
             Some(Object::Group(_)) => Err(Error::content(self.path(), at, "values", "a group")),
             None => Err(Error::content(self.path(), at, "values", "nothing")),
         }
+    }
+
+    fn heap(&self) -> Heap {
+        let top = self.file.superblock();
+        Heap::new(Arc::clone(&self.bytes), top.base_address.get(), top.offset_size, top.length_size)
+    }
+
+    /// The first file that a virtual dataset has its values from: its list (IV.A.2.i, "Virtual Dataset") is a version, the number
+    /// of entries, and the entries, of which each begins with the name of a file.
+    fn first_source(&self, (address, number): (u64, u32)) -> Option<String> {
+        let mut heap = self.heap();
+        let mut list = Fields(heap.object(address, number).ok()?);
+        let version = list.number(1)?;
+        list.take(usize::from(self.file.superblock().length_size) + usize::from(version > 0))?;
+        let name = list.0.split(|&b| b == 0).next()?;
+        String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
     }
 
     fn fail(&self, at: &str) -> impl Fn(hdf5_pure::Error) -> Error {
@@ -168,7 +183,7 @@ impl PureReader {
         let fail = self.fail(at);
         let dims = dataset.shape().map_err(&fail)?;
         let bytes = dims.iter().try_fold(dataset.element_size().map_err(&fail)?, |n, &d| n.checked_mul(d));
-        let most = most_of(&self.file);
+        let most = most_of(&self.bytes);
         if bytes.is_none_or(|b| b > most) {
             return Err(self.damaged(at, format!("it claims a shape of {dims:?}, more than its file can hold")));
         }
@@ -206,7 +221,7 @@ impl PureReader {
             return Ok(());
         }
         // Those that cannot be listed are the library's to complain of.
-        let (chunks, len) = (dataset.chunks().unwrap_or_default(), self.file.file_size());
+        let (chunks, len) = (dataset.chunks().unwrap_or_default(), self.bytes.len());
         let lies = |c: &hdf5_pure::Chunk| c.address.checked_add(c.storage_size).is_none_or(|end| end > len);
         match chunks.iter().find(|c| lies(c)) {
             Some(chunk) => {
@@ -214,14 +229,6 @@ impl PureReader {
             }
             None => Ok(()),
         }
-    }
-
-    fn damaged(&self, at: &str, reason: String) -> Error {
-        Error::Damaged { path: self.path().to_owned(), slot: at.to_owned(), reason, remedy: REWRITE }
-    }
-
-    fn wrong(&self, at: &str, expected: &str, info: &Info) -> Error {
-        Error::content(self.path(), at, expected, format!("{} of shape {:?}", info.kind, info.shape))
     }
 
     /// Reads numbers in parallel windows of whole chunks, straight into place.
@@ -287,9 +294,7 @@ impl PureReader {
             None => dataset.read_raw(),
         }
         .map_err(&fail)?;
-        let superblock = self.file.superblock();
-        let (base, offset, length) = (superblock.base_address.get(), superblock.offset_size, superblock.length_size);
-        let mut heap = Heap::new(Arc::clone(&self.bytes), base, offset, length);
+        let mut heap = self.heap();
         let size = *size as usize;
         if size == 0 {
             return Err(self.damaged(at, "records of no bytes".to_owned()));
@@ -319,35 +324,13 @@ impl PureReader {
     }
 }
 
-impl super::Reader for PureReader {
+impl Reader for PureReader {
     fn input(&self) -> &Input {
         &self.input
     }
 
-    fn leave_out(&self, slot: &str, why: &str) {
-        let mut left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        left_out.push((slot.to_owned(), why.to_owned()));
-    }
-
-    fn left_out(&self) -> Vec<String> {
-        let left_out = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-        left_out.iter().map(|(slot, _)| slot.clone()).collect()
-    }
-
-    fn tell_left_out(&self) {
-        if self.quiet {
-            return;
-        }
-        let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (slot, why) in self.left_out.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            by_reason.entry(why.clone()).or_default().push(slot.clone());
-        }
-        let file = self.path().display();
-        for (why, slots) in by_reason {
-            let shown = slots.iter().take(SHOWN).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ");
-            let more = if slots.len() > SHOWN { format!(" and {} more", slots.len() - SHOWN) } else { String::new() };
-            tracing::warn!("{file}: left out on reading, {why}: {shown}{more}");
-        }
+    fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     fn is_link(&self, at: &str) -> bool {
@@ -461,8 +444,8 @@ impl super::Reader for PureReader {
                     }
                     Ok(values.into_iter().map(|v| v as f32).collect())
                 })?;
-                if rounded.into_inner() && !self.quiet {
-                    tracing::warn!(file = %self.path().display(), slot = at, "whole numbers above 2^24 are rounded to f32");
+                if rounded.into_inner() {
+                    self.tell_rounded(at);
                 }
                 Ok(out)
             }
@@ -506,8 +489,8 @@ impl super::Reader for PureReader {
 }
 
 /// Most bytes that a file's values can have.
-fn most_of(file: &hdf5_pure::File) -> u64 {
-    SMALL.max(file.file_size().saturating_mul(MOST_COMPRESSED))
+fn most_of(bytes: &Arc<dyn Bytes>) -> u64 {
+    SMALL.max(bytes.len().saturating_mul(MOST_COMPRESSED))
 }
 
 /// HDF5 looks for its signature at the start of the file, then at 512 bytes and at every power of two after it.

@@ -13,8 +13,8 @@ use hdf5_pure::{
 };
 
 use super::blocks::{blocks, bool_type, records};
-use super::types::{Attr, Data};
 use crate::error::{Error, Result};
+use crate::store::{Attr, Data};
 
 /// Elements in a chunk, and the longest axis of one. From 2^16 on, `hdf5-pure` 0.47 writes the length
 /// of a chunk in a width that HDF5 2.0 refuses.
