@@ -35,7 +35,7 @@ fn wrapped(text: &str, width: usize) -> String {
                 let next = lines.next().unwrap_or_default();
                 whole = format!("{} {}", before.trim_end(), next.trim());
             }
-            broken(&pieces(&whole), ("  ", "      ", " \\"), width, &mut out);
+            broken(&with_values(pieces(&whole)), ("  ", "      ", " \\"), width, &mut out);
         } else if whole.is_empty() {
             out.push(whole);
         } else {
@@ -59,6 +59,18 @@ fn pieces(command: &str) -> Vec<String> {
             None => out.push(word.to_owned()),
         }
         open ^= word.matches('\'').count() % 2 == 1;
+    }
+    out
+}
+
+/// The same with what follows an option beside it.
+fn with_values(pieces: Vec<String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for piece in pieces {
+        match out.last_mut().filter(|last| last.starts_with('-') && !last.contains(' ') && !piece.starts_with('-')) {
+            Some(option) => *option = format!("{option} {piece}"),
+            None => out.push(piece),
+        }
     }
     out
 }
@@ -136,7 +148,8 @@ mod tests {
     #[test]
     fn prose_is_wrapped_once_and_commands_go_on() {
         let text = "One two three\nfour five.\n\nExamples:\n  scgraft a --b 'c d' \\\n      --e f";
-        let narrow = "One two\nthree four\nfive.\n\nExamples:\n  scgraft \\\n      a \\\n      --b \\\n      'c d' \\\n      --e f";
+        let narrow =
+            "One two\nthree four\nfive.\n\nExamples:\n  scgraft \\\n      a \\\n      --b 'c d' \\\n      --e f";
         assert_eq!(wrapped(text, 11), narrow);
         assert_eq!(wrapped(text, 80), "One two three four five.\n\nExamples:\n  scgraft a --b 'c d' --e f");
     }

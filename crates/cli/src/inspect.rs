@@ -153,7 +153,7 @@ fn tell_levels(obs: &Frame, out: &mut Output) {
 
 /// Names with a number each, the first of them, then how many more.
 fn counted(sizes: &[(String, usize)]) -> String {
-    let mut shown: Vec<String> = sizes.iter().take(LEVELS).map(|(name, n)| format!("{name} {n}")).collect();
+    let mut shown: Vec<String> = sizes.iter().take(LEVELS).map(|(name, n)| format!("{name} ({n})")).collect();
     if sizes.len() > LEVELS {
         shown.push(format!("and {} more", sizes.len() - LEVELS));
     }
@@ -162,9 +162,8 @@ fn counted(sizes: &[(String, usize)]) -> String {
 
 /// Names of a model with the cells that they had, where that is known.
 fn with_cells(names: &[String], sizes: &[Option<usize>]) -> String {
-    let one = |(name, n): (&String, &Option<usize>)| n.map_or_else(|| name.clone(), |n| format!("{name} {n}"));
-    let known = if sizes.iter().any(Option::is_some) { " (with their cells)" } else { "" };
-    format!("{}{known}", names.iter().zip(sizes).map(one).collect::<Vec<_>>().join(", "))
+    let one = |(name, n): (&String, &Option<usize>)| n.map_or_else(|| name.clone(), |n| format!("{name} ({n} cells)"));
+    names.iter().zip(sizes).map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Says which programs a model has, and which gene sets became none.

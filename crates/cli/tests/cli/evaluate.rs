@@ -134,7 +134,7 @@ fn a_query_is_judged_beside_its_reference() {
     let refused: &[&str] = &["X_pca", "reference_out.h5ad", "mapped.h5ad", "two decompositions"];
     scgraft(at, &evaluate(&[&apart[..], &["--before", "X_pca"]].concat())).says(refused);
     scgraft(at, &evaluate(&[&apart[..], &["--embedding", "X_pca"]].concat())).says(refused);
-    assert!(read_table(at.join("m.tsv"), &TableOptions::default()).unwrap().column("Label accuracy").is_some());
+    assert!(read_table(at.join("m.tsv"), &TableOptions::default()).unwrap().column("label_accuracy").is_some());
 }
 
 /// Puts the cells of `b` below those of `a`: counts, embedding, batch and type.

@@ -29,7 +29,7 @@ fn levels_have_their_cells() {
     assert_eq!((&told["levels"]["many"]["n"], &told["levels"]["many"]["missing"]), (&25.into(), &25.into()));
     let said = scgraft(folder.path(), &["inspect", "query.h5ad"]).good().stdout;
     let first =
-        format!("cell_type ({}): {} {}", levels.len(), levels[0]["level"].as_str().unwrap(), levels[0]["cells"]);
+        format!("cell_type ({}): {} ({})", levels.len(), levels[0]["level"].as_str().unwrap(), levels[0]["cells"]);
     assert!(said.contains(&first) && said.contains("and 5 more; 25 cells have none"), "{said}");
     assert!(said.contains("name: 100 different texts"), "{said}");
 }
@@ -64,7 +64,7 @@ fn a_model_knows_how_many_cells_it_saw_and_which_sets_it_left_out() {
     assert!(!labels.is_empty());
     labels.iter().for_each(|(name, n)| assert_eq!(*n, count(types, name), "{name}"));
     assert_eq!(told["dropped_programs"], serde_json::json!(["FAR: 1 of 3 genes", "NEAR: 4 of 4 genes"]));
-    assert!(scgraft(at, &["inspect", "q.adaptor"]).good().stdout.contains("conditions: Q/1 100 (with their cells)"));
+    assert!(scgraft(at, &["inspect", "q.adaptor"]).good().stdout.contains("conditions: Q/1 (100 cells)"));
     // The graft and the file have the condition's name; a second mapping does not replace what is there.
     assert_eq!(told["grafts"][0]["name"], "Q/1");
     assert!(at.join("Q_1_mapped.h5ad").exists());
