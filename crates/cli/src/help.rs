@@ -58,7 +58,7 @@ fn pieces(command: &str) -> Vec<String> {
             Some(last) => *last = format!("{last} {word}"),
             None => out.push(word.to_owned()),
         }
-        open ^= word.matches('\'').count() % 2 == 1;
+        open ^= word.matches(['\'', '"']).count() % 2 == 1;
     }
     out
 }
@@ -136,7 +136,7 @@ mod tests {
         for (path, command) in all {
             let Some(text) = command.get_after_help() else { continue };
             for line in wrapped(&text.to_string(), 10_000).lines().filter(|l| l.starts_with("  scgraft ")) {
-                let words = pieces(line).into_iter().map(|w| w.trim_matches('\'').to_owned());
+                let words = pieces(line).into_iter().map(|w| w.replace(['\'', '"'], ""));
                 // What a shell does after the command.
                 let words: Vec<String> = words.take_while(|w| !matches!(w.as_str(), ">" | "|" | "&&" | "#")).collect();
                 if let Err(error) = Cli::try_parse_from(words) {
