@@ -58,7 +58,7 @@ fn pieces(command: &str) -> Vec<String> {
             Some(last) => *last = format!("{last} {word}"),
             None => out.push(word.to_owned()),
         }
-        open ^= word.matches('\'').count() % 2 == 1;
+        open ^= word.matches(['\'', '"']).count() % 2 == 1;
     }
     out
 }

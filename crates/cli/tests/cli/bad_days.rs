@@ -19,7 +19,7 @@ fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
 #[test]
 fn wrong_usage_is_2() {
     let folder = folder_with(&[]);
-    for arguments in [&["train"][..], &["sing"], &["map", "a", "b"], &["train", "a", "-o", "b", "--epochs", "many"]] {
+    for arguments in [&["train"][..], &["sing"], &["map", "a"], &["train", "a", "-o", "b", "--epochs", "many"]] {
         assert_eq!(scgraft(folder.path(), arguments).code, 2, "{arguments:?}");
     }
     assert_eq!(scgraft(folder.path(), &["--help"]).code, 0);

@@ -47,7 +47,7 @@ fn scvi_from_counts_to_differential_expression() {
     assert_eq!(told["comparisons"][0]["group"], "stimulated");
     let table = std::fs::read_to_string(at.join("genes.tsv")).unwrap();
     assert_eq!(table.lines().count(), 201);
-    assert!(table.starts_with("row\tgroup\tcomparison\tgene\tprobability"), "{table}");
+    assert!(table.starts_with("group\tcomparison\twithin\tgene\tprobability"), "{table}");
     // Up and down apart, and of genes that are equally certain the larger effect first.
     for (name, sign) in [("up", 1.0), ("down", -1.0)] {
         let rows = told["comparisons"][0][name].as_array().unwrap();

@@ -24,7 +24,7 @@ impl Grid {
     }
 }
 
-/// Bytes up to the last `_` of what all names begin with (`REACTOME_`); 0 where that would leave a name empty.
+/// Bytes up to the first `_` of what all names begin with (`REACTOME_`); 0 where that would leave a name empty.
 fn shared(names: &[String]) -> usize {
     let [first, rest @ ..] = names else { return 0 };
     if rest.is_empty() {
@@ -32,7 +32,7 @@ fn shared(names: &[String]) -> usize {
     }
     let common = |other: &String| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let length = rest.iter().map(common).min().unwrap_or(0);
-    let end = first.as_bytes()[..length].iter().rposition(|&b| b == b'_').map_or(0, |at| at + 1);
+    let end = first.as_bytes()[..length].iter().position(|&b| b == b'_').map_or(0, |at| at + 1);
     if names.iter().all(|n| n.len() > end) { end } else { 0 }
 }
 
