@@ -120,7 +120,7 @@ def main():
     def symphony():
         import symphonypy as sp
 
-        # scanpy 1.11 scales nothing; symphonypy takes mean and deviation of the reference from var.
+        # symphonypy takes mean and standard deviation of the reference from var, where `scale` puts them.
         reference, query = a[~is_query].copy(), a[is_query].copy()
         reference.var["highly_variable"] = True
         sc.pp.scale(reference, max_value=10)
