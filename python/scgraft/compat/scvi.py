@@ -1229,6 +1229,7 @@ class TRVAE(_Arches):
 
 
 def _no_scpoli(*_: Any, **__: Any) -> Any:
+    """Not here; says what to use instead."""
     raise NotHere("scPoli is not here: train EXPIMAP or SCANVI on the same columns; scgraft.tl.annotate carries labels over, "
                   "with a class for new types")
 
