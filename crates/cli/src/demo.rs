@@ -13,7 +13,7 @@ use scgraft::cells::{
 };
 use scgraft::enrich::{EnrichPlan, Enrichment};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
-use scgraft::io::write_table;
+use scgraft::io::{together, write_table};
 use scgraft::models::{NewPrograms, Surgery};
 use scgraft::page::{self, PagePlan, Parts};
 use scgraft::pipeline::{Story, StoryPlan, read_against};
@@ -132,7 +132,7 @@ impl Demo {
             types: &types,
         };
         let rows = found.rows()?;
-        self.write(&reference, &query, &trained, &mapped, stimulation, global)?;
+        together(|| self.write(&reference, &query, &trained, &mapped, stimulation, global))?;
         self.tell(&rows, &trained, &mapped, out);
         Ok(())
     }

@@ -316,29 +316,48 @@ impl Enrich {
             first.n_comparison,
             rows.len()
         ));
-        let leading = rows.iter().zip(&found.clearness[comparison.rows.clone()]).take(self.top);
-        let table = leading.map(|(r, &clearness)| {
+        let thin = &found.thinness[comparison.rows.clone()];
+        let leading = rows.iter().zip(&found.clearness[comparison.rows.clone()]).zip(thin).take(self.top);
+        let table = leading.map(|((r, &clearness), &share)| {
             let mark = if r.enriched() { "*" } else { "" };
             let bf = fixed(r.log_bayes_factor, 2);
             let clear = if r.direction == 0 { f64::NAN } else { clearness };
             let se = fixed(r.log_bayes_factor_error(), 2);
-            [r.name.clone(), bf, se, mark.into(), arrow(gene_direction(r)), fixed(clear, 2)]
+            let few = if share.is_nan() { String::new() } else { format!("{:.0} %", 100.0 * share) };
+            [r.name.clone(), bf, se, mark.into(), arrow(gene_direction(r)), fixed(clear, 2), few]
         });
-        out.table(["program", "log BF", "se", "≥2.3", "its genes", "clear"], &table.collect::<Vec<_>>());
+        let mut rows: Vec<Vec<String>> = table.map(Vec::from).collect();
+        let mut header = vec!["program", "log BF", "se", "≥2.3", "its genes", "clear", "genes found"];
+        let few = thin.iter().filter(|share| !share.is_nan()).count();
+        if few == 0 {
+            header.pop();
+            rows.iter_mut().for_each(|row| row.truncate(header.len()));
+        }
+        out.table(header, &rows);
+        if few > 0 {
+            out.line(format!(
+                "the query lacks more than half of the genes of {few} programs (genes found: what it has); their scores say little of it"
+            ));
+        }
         out.line("");
     }
 }
 
 fn to_json(found: &Enrichment) -> Vec<Value> {
-    let row = |(r, &clearness): (&ProgramTestRow, &f64)| {
+    let row = |((r, &clearness), &share): ((&ProgramTestRow, &f64), &f64)| {
         json!({"program": r.name, "log_bayes_factor": number(r.log_bayes_factor),
                "se": number(r.log_bayes_factor_error()), "p": number(r.p_h0),
                "enriched": r.enriched(), "genes": arrow(gene_direction(r)), "direction": r.direction,
-               "direction_confidence": number(clearness)})
+               "direction_confidence": number(clearness), "genes_found": number(share)})
     };
     let comparison = |c: &ProgramComparison| {
         let rows = &found.test.rows[c.rows.clone()];
-        let programs = rows.iter().zip(&found.clearness[c.rows.clone()]).map(row).collect::<Vec<_>>();
+        let programs = rows
+            .iter()
+            .zip(&found.clearness[c.rows.clone()])
+            .zip(&found.thinness[c.rows.clone()])
+            .map(row)
+            .collect::<Vec<_>>();
         json!({"group": rows[0].group, "comparison": rows[0].comparison, "within": rows[0].stratum,
                "n_group": rows[0].n_group, "n_comparison": rows[0].n_comparison, "programs": programs})
     };

@@ -7,7 +7,7 @@ use clap::Args;
 use scgraft::analysis::metrics::scores::{Category, EvaluateOptions};
 use scgraft::cells::{Cells, Slot};
 use scgraft::evaluate::{ColumnKind, Compared, EvaluatePlan, Evaluated, Part, Side};
-use scgraft::io::{ReadOptions, Select, read_h5ad, write_table};
+use scgraft::io::{ReadOptions, Select, read_h5ad, together, write_table};
 use scgraft::labels::Match;
 use scgraft::{pictures, slots};
 use serde_json::{Map, Value, json};
@@ -130,11 +130,16 @@ impl Evaluate {
         scores.rows.iter().for_each(|row| self.near.tell(row.recall));
         let found = Evaluated { scores, query: comparison.query_scores(&plan)? };
         show(&comparison, &found, out);
-        if let Some(path) = &self.tsv {
-            write_table(path, &found.file_table())?;
-        }
+        together(|| -> Result<()> {
+            if let Some(path) = &self.tsv {
+                write_table(path, &found.file_table())?;
+            }
+            if let Some(path) = &self.output {
+                scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;
+            }
+            Ok(())
+        })?;
         if let Some(path) = &self.output {
-            scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;
             out.line(format!("wrote {}", path.display()));
             out.put("files", files::shown(std::slice::from_ref(path)));
         }

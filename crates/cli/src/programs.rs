@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::DirectionMethod;
-use scgraft::io::{GmtOptions, ReadOptions, read_gmt, write_rows};
+use scgraft::io::{GmtOptions, ReadOptions, read_gmt, together, write_rows};
 use scgraft::models::{Membership, Model};
 use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, SPECIFIC, programs, resemblances};
 use scgraft::relations::{gene_means, remembered};
@@ -78,6 +78,11 @@ pub(crate) struct Programs {
 
 impl Programs {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
+        // Both tables or none.
+        together(|| self.tell(out))
+    }
+
+    fn tell(&self, out: &mut Output) -> Result<()> {
         remote::check_input(&self.model)?;
         let mut inputs: Vec<&Path> = vec![&self.model];
         inputs.extend(self.against.iter().chain(&self.orthologs.orthologs).chain(&self.cells).map(PathBuf::as_path));

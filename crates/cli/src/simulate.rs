@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::cells::{SimulateOptions, simulate};
+use scgraft::io::together;
 use scgraft::save;
 
 use super::{Global, Output, files};
@@ -71,7 +72,8 @@ impl Simulate {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
         files::check_outputs(&save::SIMULATED.map(|name| self.out.join(name)), &[])?;
-        let written = files::shown(&save::simulated(&self.out, simulate(&self.size.options(global))?)?);
+        let simulated = simulate(&self.size.options(global))?;
+        let written = files::shown(&together(|| save::simulated(&self.out, simulated))?);
         out.line(format!("wrote {}", written.join(", ")));
         out.put("files", written);
         Ok(())

@@ -4,12 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use scgraft_fuzz::{Target, run};
 use scgraft_io::{
-    GmtOptions, ReadOptions, TableOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list,
-    read_table, write_h5ad,
+    GmtOptions, ReadOptions, Select, TableOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad,
+    read_list, read_table, write_h5ad,
 };
 use scgraft_models::{Adaptor, Model};
+use serde_json::{Map, Value};
 
 /// Cases of each reader when nothing else is asked for.
 const FEW: u64 = 300;
@@ -35,7 +37,9 @@ fn hold(name: &str, seeds: Vec<(String, Vec<u8>)>, read: &dyn Fn(&Path)) {
     assert!(!seeds.is_empty(), "{name}: no sound file to change");
     let cases = std::env::var("SCGRAFT_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(FEW);
     let folder = tempfile::tempdir().unwrap();
-    let found = run(&Target { name, seeds, read }, 0..cases, folder.path()).unwrap();
+    // A long run begins where an earlier one ended.
+    let first = std::env::var("SCGRAFT_FUZZ_FIRST").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let found = run(&Target { name, seeds, read }, first..first + cases, folder.path()).unwrap();
     eprintln!("{name}: {} cases, {} failures, slowest {:?}", found.cases, found.failures.len(), found.slowest);
     assert!(found.failures.is_empty(), "{name}: {:?}", &found.failures[..found.failures.len().min(10)]);
 }
@@ -53,6 +57,53 @@ fn cells() {
     });
     hold("other containers", files(&[".h5", ".loom", ".h5mu"]), &|path| {
         let _ = read_cells(path, &ReadOptions::default());
+    });
+}
+
+/// A store in a folder, of which one file is damaged at a time.
+#[test]
+fn zarr() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut seeds = Vec::new();
+    for store in ["tables_0.13.zarr2", "uns_0.13.zarr3", "packed.zarr2", "packed.zarr3"] {
+        let text = std::fs::read_to_string(fixtures().join(format!("{store}.json"))).unwrap();
+        let files: Map<String, Value> = serde_json::from_str(&text).unwrap();
+        for (name, data) in files {
+            let path = folder.path().join(store).join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let bytes = match (data["text"].as_str(), data["base64"].as_str()) {
+                (Some(text), _) => text.as_bytes().to_vec(),
+                (_, Some(packed)) => base64::prelude::BASE64_STANDARD.decode(packed).unwrap(),
+                _ => panic!("neither a text nor bytes"),
+            };
+            std::fs::write(path, &bytes).unwrap();
+            // Names of files without folders, which a `+` stands for.
+            seeds.push((format!("{store}/{name}").replace('/', "+"), bytes));
+        }
+    }
+    hold("zarr", seeds, &|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().replace('+', "/");
+        let store = folder.path().join(name.split('/').next().unwrap());
+        let place = folder.path().join(&name);
+        let sound = std::fs::read(&place).unwrap();
+        std::fs::copy(path, &place).unwrap();
+        // What is not damaged need not be read: the entry and the tables.
+        let parts: Vec<&str> = name.split('/').collect();
+        let only = |slot: &str| match parts[..] {
+            [_, found, entry, ..] if found == slot && parts.len() > 3 => Select::only([entry]),
+            [_, found, ..] if found == slot => Select::All,
+            _ => Select::Nothing,
+        };
+        let options = ReadOptions {
+            x: parts[1] == "X",
+            layers: only("layers"),
+            uns: only("uns"),
+            obsm: only("obsm"),
+            ..ReadOptions::tables()
+        };
+        let _ = read_cells(&store, &options);
+        let _ = inspect_h5ad(&store);
+        std::fs::write(&place, sound).unwrap();
     });
 }
 

@@ -531,6 +531,7 @@ mod tests {
             confidence: vec![0.0],
             rules: Vec::new(),
             active: vec![true],
+            thin: Vec::new(),
         };
         let query = Placed { name: "q", cells: &cells, embedding: &embedding };
         let t = LabelTransfer {

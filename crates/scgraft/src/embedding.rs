@@ -3,8 +3,10 @@
 use scgraft_analysis::programs::{DirectionMethod, Directions, active_programs, directions};
 use scgraft_cells::{Dense, Prepared, choose_names};
 use scgraft_models::Model;
+use serde_json::Value;
 
 use crate::Error;
+use crate::query::THIN;
 
 /// Posterior of every cell, and what each latent dimension stands for.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,9 @@ pub struct Embedding {
     pub rules: Vec<(DirectionMethod, Directions)>,
     /// Whether the fit kept each dimension (a pruned program has no weight left).
     pub active: Vec<bool>,
+    /// Of programs of which the query lacks more than half of the genes: the share that it has, 0 to 0.5. NaN for all
+    /// others; empty where there is no such program.
+    pub thin: Vec<f64>,
 }
 
 impl Embedding {
@@ -54,7 +59,8 @@ impl Embedding {
             None => (Vec::new(), vec![true; n]),
         };
         let (direction, confidence) = (vec![0; n], vec![0.0; n]);
-        let plain = Embedding { mean, variance, names, direction, confidence, rules, active };
+        let mut plain = Embedding { mean, variance, names, direction, confidence, rules, active, thin: Vec::new() };
+        plain.learn_thin(model);
         Ok(plain.turned(DirectionMethod::default()).unwrap_or(plain))
     }
 
@@ -81,6 +87,7 @@ impl Embedding {
             confidence: at.iter().map(|&j| self.confidence[j]).collect(),
             rules: self.rules.iter().map(|(method, d)| (*method, narrowed(d, &at))).collect(),
             active: at.iter().map(|&j| self.active[j]).collect(),
+            thin: at.iter().filter_map(|&j| self.thin.get(j).copied()).collect(),
         })
     }
 
@@ -98,6 +105,27 @@ impl Embedding {
     /// How clear the direction of the dimension of that name is; NaN where there is none.
     pub fn clearness(&self, name: &str) -> f64 {
         self.names.iter().position(|n| n == name).map_or(f64::NAN, |j| self.confidence[j])
+    }
+
+    /// Of the program of that name, the share of its genes that the query has where that is less than half; NaN otherwise.
+    pub fn thinness(&self, name: &str) -> f64 {
+        let at = self.names.iter().position(|n| n == name);
+        at.and_then(|j| self.thin.get(j)).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Takes from a model of which programs its query lacks most genes.
+    pub(crate) fn learn_thin(&mut self, model: &Model) {
+        if let Some(thin) = model.provenance.get(THIN) {
+            let list = |key: &str| thin.get(key).and_then(Value::as_array).into_iter().flatten();
+            let names: Vec<String> = list("names").filter_map(Value::as_str).map(str::to_owned).collect();
+            self.set_thin(&names, &list("shares").filter_map(Value::as_f64).collect::<Vec<_>>());
+        }
+    }
+
+    /// Notes of which programs the query lacks most genes.
+    pub(crate) fn set_thin(&mut self, names: &[String], shares: &[f64]) {
+        let share = |name: &String| names.iter().position(|n| n == name).and_then(|at| shares.get(at)).copied();
+        self.thin = self.names.iter().map(|name| share(name).unwrap_or(f64::NAN)).collect();
     }
 
     /// The scores of dimension `j`, turned so that up means that the program's genes are up; as they are where the

@@ -36,6 +36,9 @@ pub struct Enrichment {
     pub test: ProgramTest,
     /// For each row, how clear the program's direction is, 0 to 1; NaN where it has none.
     pub clearness: Vec<f64>,
+    /// For each row, the share of the program's genes that the query has where that is less than half, NaN otherwise: of such
+    /// a program a score says little.
+    pub thinness: Vec<f64>,
     /// The comparisons, in the order of the rows.
     pub comparisons: Vec<ProgramComparison>,
 }
@@ -165,7 +168,8 @@ pub fn enrich(
         start += rows.len();
     }
     let clearness = test.rows.iter().map(|r| embedding.clearness(&r.name)).collect();
-    Ok(Enrichment { test, clearness, comparisons })
+    let thinness = test.rows.iter().map(|r| embedding.thinness(&r.name)).collect();
+    Ok(Enrichment { test, clearness, thinness, comparisons })
 }
 
 fn bayes_factors(
@@ -269,6 +273,8 @@ const COLUMNS: [&str; 15] = [
     "n_comparison",
     "auroc",
 ];
+/// The column with the share of a program's genes that the query has, where that is less than half.
+pub const GENES_FOUND: &str = "genes_found";
 /// The columns of what donors say: the design is in the number of donors, of pairs where `n_donors_comparison` is the same.
 pub(crate) const DONOR_COLUMNS: [&str; 8] = [
     "donor_difference",
@@ -303,7 +309,8 @@ impl Enrichment {
     /// The test as a table, one row per program and comparison, in the test's order.
     ///
     /// `direction` is the sign that scores were turned with (1: as they are, their genes up; −1: turned; 0: unknown, as they
-    /// are), `direction_confidence` how clear it is. Columns of donors and of gene sets follow where they were asked for.
+    /// are), `direction_confidence` how clear it is. Where the query lacks most genes of some program tested, `genes_found` is the share
+    /// that it has of each such program. Columns of donors and of gene sets follow where they were asked for.
     pub fn table(&self) -> Frame {
         let rows = &self.test.rows;
         let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
@@ -329,6 +336,9 @@ impl Enrichment {
             Column::Real(self.comparisons.iter().flat_map(|c| c.auroc.iter().copied()).collect()),
         ];
         COLUMNS.iter().zip(columns).for_each(|(name, column)| out.set(name, column));
+        if self.thinness.iter().any(|share| !share.is_nan()) {
+            out.set(GENES_FOUND, Column::Real(self.thinness.clone()));
+        }
         let donors = |c: &ProgramComparison| match &c.donors {
             None => Vec::new(),
             Some(found) => donor_columns(found, c.rows.len()),

@@ -188,7 +188,8 @@ pub fn embedding(reference: &Placed<'_>, query: &Placed<'_>) -> Result<Embedding
     }
     let (a, b) = (reference.embedding, shared(reference.embedding, query.embedding)?);
     let variance = a.variance.as_ref().zip(b.variance.as_ref()).map(|(a, b)| below(a, b));
-    Ok(Embedding { mean: below(&a.mean, &b.mean), variance, ..a.clone() })
+    // What the query lacks.
+    Ok(Embedding { mean: below(&a.mean, &b.mean), variance, thin: b.thin, ..a.clone() })
 }
 
 /// `obs` of both, with [`ORIGIN`]. Names of cells that both have get the origin as an ending.
@@ -440,6 +441,7 @@ mod tests {
             confidence: vec![1.0; 4],
             rules: Vec::new(),
             active: vec![true; 4],
+            thin: Vec::new(),
         };
         (Cells::new(Matrix::Dense(Dense::new(n, genes.len(), x)), obs, var), embedding)
     }

@@ -108,7 +108,9 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
         heatmaps: heat_map(parts, plan)?.into_iter().collect(),
         metrics: parts.metrics.clone(),
         transfer: plan.label.as_deref().and_then(|label| transfer(parts.cells, label, plan.truth.as_ref())),
-        programs: of_model.iter().flatten().map(program).collect(),
+        programs: (of_model.iter().flatten())
+            .map(|p| program(p, Some(parts.query.thinness(&p.name)).filter(|share| !share.is_nan())))
+            .collect(),
         tests,
     })
 }
@@ -264,7 +266,7 @@ fn transfer(cells: &Cells, label: &str, truth: Option<&(String, Column)>) -> Opt
     })
 }
 
-fn program(of: &ProgramSummary) -> Program {
+fn program(of: &ProgramSummary, genes_found: Option<f64>) -> Program {
     let (direction, confidence) = of.directions.first().map_or((0, 0.0), |d| (d.1, d.2));
     Program {
         name: of.name.clone(),
@@ -272,6 +274,7 @@ fn program(of: &ProgramSummary) -> Program {
         active: of.is_active(),
         direction,
         confidence,
+        genes_found,
         n_genes: of.genes.len() as u64,
         genes: pictures::gene_weights(of, GENES),
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use scgraft_cells::{
-    Cells, ConditionSource, Fractions, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs, PrepareOptions,
-    Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning, shortened,
+    Array, Cells, ConditionSource, Fractions, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs,
+    PrepareOptions, Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning, shortened,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
@@ -89,6 +89,7 @@ pub fn map_query(
     let options = usual_proteins(&remembered(&plan.prepare, reference, cells), reference.entry, cells);
     let prepared = Prepared::query(cells, &reference.header.known, &options)?;
     say(&prepared);
+    say_proteins_elsewhere(reference, cells, &options);
     say_thin_programs(reference, &prepared);
     let grafted = graft(reference, &prepared, plan.surgery.clone(), &plan.train, progress)?;
     let embedding = Embedding::of(&grafted.model, &prepared)?;
@@ -96,6 +97,7 @@ pub fn map_query(
     let new: Vec<String> = mapped.new_programs(&plan.surgery.name).into_iter().map(str::to_owned).collect();
     mapped.independence = independence(&mapped.embedding, &new, plan.train.seed)?;
     describe(&mut mapped, plan, &options);
+    mapped.embedding.learn_thin(&mapped.grafted.model);
     say_lost_sets(&mapped.grafted.model, Some(&plan.surgery.name))?;
     Ok(mapped)
 }
@@ -132,27 +134,28 @@ fn warn(warning: &str, settings: &[Setting]) {
     }
 }
 
-/// Says which programs lack most of their genes: their scores say little of these cells.
-fn say_thin_programs(reference: &Model, prepared: &Prepared) {
+/// Provenance: the programs that lack most of their genes in the last query, and the share of them that it has.
+pub(crate) const THIN: &str = "thin_programs";
+
+/// Programs of which the query lacks more than half of the genes, with the share that it has: their scores say little of it.
+fn thin_programs(model: &Model, prepared: &Prepared) -> Vec<(String, f64)> {
     let missing: HashSet<&str> = prepared.report.missing_genes.iter().map(String::as_str).collect();
-    if missing.is_empty() {
-        return;
-    }
-    let lacks = |members: &[u32]| {
-        members
-            .iter()
-            .filter(|&&g| reference.header.genes.get(g as usize).is_some_and(|g| missing.contains(g.as_str())))
-            .count()
-    };
-    let thin: Vec<&str> = (reference.header.programs())
-        .filter(|(_, p)| !p.members.is_empty() && 2 * lacks(&p.members) > p.members.len())
-        .map(|(_, p)| p.name.as_str())
-        .collect();
+    let has = |&&g: &&u32| model.header.genes.get(g as usize).is_some_and(|g| !missing.contains(g.as_str()));
+    (model.header.programs())
+        .filter(|(_, p)| !p.members.is_empty())
+        .map(|(_, p)| (p.name.clone(), p.members.iter().filter(has).count() as f64 / p.members.len() as f64))
+        .filter(|(_, share)| *share < 0.5)
+        .collect()
+}
+
+fn say_thin_programs(reference: &Model, prepared: &Prepared) {
+    let thin = thin_programs(reference, prepared);
     if !thin.is_empty() {
+        let names: Vec<&str> = thin.iter().map(|(name, _)| name.as_str()).collect();
         tracing::warn!(
             "{} programs have more than half of their genes missing in the query; their scores say little of it: {}",
             thin.len(),
-            shortened(&thin, thin.len())
+            shortened(&names, names.len())
         );
     }
 }
@@ -283,6 +286,7 @@ fn remembered(options: &PrepareOptions, model: &Model, cells: &Cells) -> Prepare
 }
 
 fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
+    let thin = thin_programs(&mapped.grafted.model, &mapped.prepared);
     let p = &mut mapped.grafted.model.provenance;
     let mut taken = taken(options);
     if let Some(Turned { pairs, .. }) = &mapped.prepared.report.orthologs
@@ -291,6 +295,11 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
         let (from, to): (Vec<&str>, Vec<&str>) =
             pairs.iter().map(|(from, to)| (from.as_str(), to.as_deref().unwrap_or_default())).unzip();
         taken.insert(ORTHOLOGS.into(), json!({"from": from, "to": to}));
+    }
+    p.remove(THIN);
+    if !thin.is_empty() {
+        let (names, shares): (Vec<String>, Vec<f64>) = thin.into_iter().unzip();
+        p.insert(THIN.into(), json!({"names": names, "shares": shares}));
     }
     p.remove(QUERY_TAKEN);
     if !taken.is_empty() {
@@ -351,6 +360,27 @@ pub(crate) fn usual_proteins(options: &PrepareOptions, entry: &ModelEntry, cells
         options.proteins = Some(ProteinSource { obsm: PROTEIN_SLOT.to_owned(), names: None });
     }
     options
+}
+
+/// Says under which other key the proteins of a model are, where none are taken from these cells.
+fn say_proteins_elsewhere(reference: &Model, cells: &Cells, options: &PrepareOptions) {
+    if !reference.entry.reads(Input::Proteins) || options.proteins.is_some() {
+        return;
+    }
+    let known = |(_, array): &(&String, &Array)| match array {
+        Array::Frame(table) => table.columns.iter().any(|(name, _)| reference.header.proteins.contains(name)),
+        Array::Dense(_) | Array::Sparse(_) => false,
+    };
+    let there: Vec<&str> = cells.obsm.iter().filter(known).map(|(key, _)| key.as_str()).collect();
+    if let Some(first) = there.first() {
+        let keys = there.iter().map(|key| format!("obsm[\"{key}\"]")).collect::<Vec<_>>().join(", ");
+        warn(
+            &format!(
+                "no proteins are taken: there is no obsm[\"{PROTEIN_SLOT}\"]; proteins of the model are in {keys}"
+            ),
+            &[Setting::to("proteins", *first)],
+        );
+    }
 }
 
 /// New programs for surgery: gene sets laid over the model's genes, pruned programs of the reference to bring back

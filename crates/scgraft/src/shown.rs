@@ -362,6 +362,7 @@ mod tests {
             confidence: vec![1.0],
             rules: Vec::new(),
             active: vec![true],
+            thin: Vec::new(),
         };
         (cells, e)
     }

@@ -41,7 +41,7 @@ use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
 use crate::markers::MarkerPlan;
-use crate::query::genes_of;
+use crate::query::{THIN, genes_of};
 use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
 
@@ -206,6 +206,7 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
         confidence: vec![0.0; n],
         rules: Vec::new(),
         active: vec![true; n],
+        thin: Vec::new(),
         mean,
     };
     let Some(Uns::Map(notes)) = cells.uns.get(NOTES).filter(|_| key == LATENT) else { return Ok(plain) };
@@ -232,6 +233,12 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
     }
     if let Some(Uns::Bools(_, active)) = notes.get("active") {
         out.active = active.clone();
+    }
+    if let Some(Uns::Map(provenance)) = notes.get("provenance")
+        && let Some(Uns::Map(thin)) = provenance.get(THIN)
+        && let (Some(Uns::Texts(names)), Some(Uns::Floats(_, shares))) = (thin.get("names"), thin.get("shares"))
+    {
+        out.set_thin(names, shares);
     }
     for (what, found) in [
         ("programs", out.names.len()),

@@ -263,7 +263,10 @@ fn bad_input_of_every_analysis_is_named() {
     bad(&["markers", "mapped.h5ad", "--groups", "one"], &["`one`", "1 level"]);
     bad(&["markers", "mapped.h5ad", "--groups", "alone"], &["`a`", "1 cell"]);
     bad(&["markers", "mapped.h5ad", "--groups", "nothing"], &["`nothing`", "empty"]);
-    bad(&["plot", "umap", "mapped.h5ad", "--color", "nothing", "-o", "u.svg"], &["`nothing`", "has no value in any cell"]);
+    bad(
+        &["plot", "umap", "mapped.h5ad", "--color", "nothing", "-o", "u.svg"],
+        &["`nothing`", "has no value in any cell"],
+    );
     bad(&["plot", "metrics", "mapped.h5ad", "-o", "m.svg"], &["mapped.h5ad", "not a table", "evaluate --tsv"]);
     bad(&["enrich", "mapped.h5ad", "--groups", "one", "--no-update"], &["`one`", "1 level"]);
     bad(&["enrich", "mapped.h5ad", "--groups", "spare", "--versus", "empty", "--no-update"], &["empty", "spare"]);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use scgraft::cells::{Cells, Matrix, log1p, normalize_total};
 use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+use scgraft::models::Model;
 
 use super::{command, folder_with, names, scgraft, train};
 
@@ -113,6 +114,50 @@ fn a_query_with_too_few_genes_is_refused() {
     map("few.h5ad").says(&["of the model's", "genes"]);
     assert!(!folder.path().join("out.h5ad").exists());
     assert!(map("most.h5ad").good().stderr.contains("count as 0"));
+}
+
+#[test]
+fn a_program_with_most_genes_missing_is_marked_in_tests() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft", "programs.gmt"]);
+    let at = folder.path();
+    let sets = std::fs::read_to_string(at.join("programs.gmt")).unwrap();
+    let mut fields = sets.lines().next().unwrap().split('\t');
+    let name = fields.next().unwrap();
+    let genes: Vec<&str> = fields.skip(1).collect();
+    // Of the genes of that program every fourth is left.
+    let query = read(&folder, "query.h5ad");
+    let gone = |gene: &str| genes.iter().position(|g| *g == gene).is_some_and(|at| at % 4 != 0);
+    let kept: Vec<usize> = (0..query.n_genes()).filter(|&g| !gone(&query.var.index[g])).collect();
+    let columns: Vec<Option<usize>> = kept.iter().map(|&g| Some(g)).collect();
+    let x = query.x.as_ref().unwrap().to_csr().select_columns(&columns);
+    write(&folder, "less.h5ad", &Cells::new(Matrix::Sparse(x), query.obs.clone(), query.var.select(&kept)));
+    let map = ["map", "reference.scgraft", "less.h5ad", "--epochs", "1", "-o", "out.h5ad"];
+    assert!(scgraft(at, &map).good().stderr.contains(&format!("`{name}`")));
+    let enrich = ["enrich", "out.h5ad", "--groups", "state", "--tsv", "t.tsv", "--top", "100"];
+    let told = scgraft(at, &enrich).good().stdout;
+    assert!(told.contains("genes found") && told.contains("their scores say little"), "{told}");
+    let model = Model::load(at.join("reference.scgraft")).unwrap();
+    let mine = model.header.programs().find(|(_, p)| p.name == name).unwrap().1;
+    let found = mine.members.iter().filter(|&&g| !gone(&model.header.genes[g as usize])).count();
+    let share = found as f64 / mine.members.len() as f64;
+    assert!(share < 0.5, "{share}");
+    let table = std::fs::read_to_string(at.join("t.tsv")).unwrap();
+    let mut lines = table.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let column = |name: &str| header.iter().position(|h| *h == name).unwrap();
+    let (program, column) = (column("program"), column("genes_found"));
+    let mut marked = 0;
+    for line in lines.filter(|line| line[program] == name) {
+        assert!((line[column].parse::<f64>().unwrap() - share).abs() < 1e-12, "{line:?}");
+        marked += 1;
+    }
+    assert!(marked > 0, "{table}");
+    // A query with all genes has no such column.
+    let map = ["map", "reference.scgraft", "query.h5ad", "--epochs", "1", "-o", "all.h5ad"];
+    scgraft(at, &map).good();
+    let told = scgraft(at, &["enrich", "all.h5ad", "--groups", "state", "--tsv", "t.tsv"]).good().stdout;
+    assert!(!told.contains("genes found"), "{told}");
+    assert!(!std::fs::read_to_string(at.join("t.tsv")).unwrap().contains("genes_found"));
 }
 
 #[test]

@@ -46,6 +46,15 @@ fn totalvi_imputes_the_proteins_of_a_query_without() {
 
     let map = ["map", "totalvi.scgraft", "query.h5ad", "--epochs", "2", "-o", "q.h5ad", "--save-model", "m.scgraft"];
     scgraft(at, &map).good();
+    // A query with the proteins under another key: it is named, with the option that takes them.
+    let mut query = read_h5ad(at.join("query.h5ad"), &ReadOptions::default()).unwrap();
+    let mut table = Frame::new(query.obs.index.clone());
+    table.set("CD1", Column::Integer((0..query.n_cells()).map(|i| Some(i as i64 % 7)).collect()));
+    query.obsm.insert("adt".into(), Array::Frame(table));
+    write_h5ad(at.join("adt.h5ad"), &query, &WriteOptions::default()).unwrap();
+    let run = ["map", "totalvi.scgraft", "adt.h5ad", "--epochs", "1", "-o", "no.h5ad"];
+    let said = scgraft(at, &run).good().stderr;
+    assert!(said.contains("obsm[\"adt\"]") && said.contains("--proteins adt"), "{said}");
     let impute = ["proteins", "m.scgraft", "query.h5ad", "-o", "imputed.h5ad", "--json"];
     let told = scgraft(at, &impute).good().json();
     assert_eq!(told["proteins"][5], "CD5");

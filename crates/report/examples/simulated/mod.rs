@@ -152,6 +152,7 @@ pub fn report(n: usize) -> Report {
                 active: i % 4 != 3,
                 direction: [1, -1, 1, 0][i % 4],
                 confidence: [0.93, 0.41, 0.72, 0.0][i % 4],
+                genes_found: (i % 40 == 2).then_some(0.3),
                 n_genes: 0,
                 genes: (0..genes).map(|g| gene(g, &mut random)).collect(),
             }

@@ -267,6 +267,8 @@ pub struct Program {
     pub direction: i8,
     /// How clear the direction is, from 0 (as much up as down) to 1 (all one way).
     pub confidence: f64,
+    /// The share of its genes that the query has, where that is less than half.
+    pub genes_found: Option<f64>,
     /// Genes with a weight; more than are listed, where the list is cut.
     pub n_genes: u64,
     /// Genes with their weights, the most important first: all, or the first of them.

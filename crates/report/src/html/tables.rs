@@ -146,7 +146,15 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
             th scope="row" {
                 button type="button" class="open" aria-expanded="false" { (named(&p.name)) }
             }
-            td { (p.kind) @if !p.active { " " span class="quiet" { "inactive" } } }
+            td {
+                (p.kind)
+                @if !p.active { " " span class="quiet" { "inactive" } }
+                @if let Some(share) = p.genes_found {
+                    " " span class="quiet" title="its scores say little of the query" {
+                        "only " (number(100.0 * share, 0)) " % of its genes in the query"
+                    }
+                }
+            }
             (numeric(Some(n_genes as f64), 0, false))
             @match p.direction {
                 1.. => td data-v=(p.confidence) { "▲ up " (number(p.confidence, 2)) },
