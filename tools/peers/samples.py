@@ -226,11 +226,11 @@ def main():
     print(f"scvi-tools {scvi.__version__}")
     n = 0
     for folder in sorted(models.iterdir()):
+        if len(sys.argv) > 4 and sys.argv[4] not in folder.name:
+            continue
         whole = (folder / "model.pt").exists()
         if not whole and int(scvi.__version__.split(".")[1]) > 1:
             print(f"{folder.name}: left to the environment with scArches")
-            continue
-        if len(sys.argv) > 4 and sys.argv[4] not in folder.name:
             continue
         with tempfile.TemporaryDirectory() as at:
             compare(scgraft, folder, Path(at), out)
