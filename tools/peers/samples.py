@@ -1,12 +1,13 @@
 """Published models as their authors saved them: the package that saved them beside `scgraft`, from import to export.
 
-    python tools/peers/samples.py target/debug/scgraft MODELS [OUT]
+    python tools/peers/samples.py target/debug/scgraft MODELS [OUT [PART]]
 
 MODELS has a folder for each model (`model.pt`, or `model_params.pt` with `attr.pkl`). With requirements-current.txt (or scvi-tools
 1.5.1 on Python 3.12) the models of scvi-tools are compared, with requirements-scarches.txt those of scArches too. For each:
 latent means of simulated cells of its batches; a query of a new batch mapped by surgery, after which the reference's latent means
-are the same bits; and the model exported and loaded by scvi-tools. With OUT, its files and `expected.safetensors` for
-`SCGRAFT_PUBLISHED=OUT cargo test -p scgraft-hub --test parity`, which compares expression, probabilities and proteins.
+are the same bits; and the model exported and loaded by scvi-tools. PART: only folders with it in their names. With OUT, its files
+and `expected.safetensors` for `SCGRAFT_PUBLISHED=OUT cargo test -p scgraft-hub --test parity`, which compares expression,
+probabilities and proteins.
 
 The files are pickles of others: they are read by names that are allowed, and whatever else they name is an inert object.
 """
@@ -90,7 +91,7 @@ def simulated(genes, columns, proteins, values, seed):
     if proteins:
         name, names = proteins
         counts = rng.negative_binomial(3, 0.2, (n, len(names))).astype(np.float32)
-        adata.obsm[name] = pd.DataFrame(counts, index=adata.obs_names, columns=names)
+        adata.obsm[name] = counts  # without names, as the model that is compared was set up
     return adata
 
 
@@ -169,7 +170,9 @@ def compare(scgraft, folder, at, out):
     batch = (told["condition_columns"] or [None])[0]
     named = [] if batch else ["--condition-name", told["conditions"][0]]
     if told["proteins"]:
-        named += ["--proteins", "protein_expression"]
+        slot = next(iter(adata.obsm))
+        named += ["--proteins", slot]
+        adata.obsm[slot] = pd.DataFrame(adata.obsm[slot], index=adata.obs_names, columns=told["proteins"])
     adata.write_h5ad(at / "cells.h5ad")
     well("map", "m.scgraft", "cells.h5ad", "-o", "mapped.h5ad", *named)
     latent = anndata.read_h5ad(at / "mapped.h5ad").obsm["X_scgraft"]
@@ -223,6 +226,8 @@ def main():
     print(f"scvi-tools {scvi.__version__}")
     n = 0
     for folder in sorted(models.iterdir()):
+        if len(sys.argv) > 4 and sys.argv[4] not in folder.name:
+            continue
         whole = (folder / "model.pt").exists()
         if not whole and int(scvi.__version__.split(".")[1]) > 1:
             print(f"{folder.name}: left to the environment with scArches")

@@ -7,7 +7,7 @@ use scgraft_analysis::programs::{
     DirectionMethod, Directions, active_programs, directions, gene_importance, stand_ins,
 };
 use scgraft_cells::{Dense, GenePrograms, GeneSet, ProgramOptions};
-use scgraft_models::{Membership, Model};
+use scgraft_models::{Membership, Model, Program, Segment};
 
 use crate::Error;
 use crate::embedding::program_weights;
@@ -110,13 +110,19 @@ pub(crate) fn say_lost_sets(model: &Model, graft: Option<&str>) -> Result<(), Er
 /// Of [`gene_importance`] and [`directions`].
 pub fn programs(model: &Model, rules: &[DirectionMethod]) -> Result<Option<Vec<ProgramSummary>>, Error> {
     let Some(weights) = program_weights(model) else { return Ok(None) };
-    let programs: Vec<_> = model.header.programs().collect();
-    let members: Vec<Vec<u32>> = programs.iter().map(|(_, p)| p.members.clone()).collect();
+    let of = |(segment, program): (&Segment, &Program)| (segment.origin.clone(), segment.membership, program.clone());
+    let mut programs: Vec<_> = model.header.programs().map(of).collect();
+    if programs.is_empty() {
+        // Dimensions of a linear decoder have loadings and no gene sets.
+        let plain = |name| (None, Membership::Free, Program { name, members: Vec::new() });
+        programs = model.latent_names().into_iter().map(plain).collect();
+    }
+    let members: Vec<Vec<u32>> = programs.iter().map(|(_, _, p)| p.members.clone()).collect();
     let importance = gene_importance(&weights, Some(&members))?;
     let by_rule = rules.iter().map(|&rule| directions(&weights, rule)).collect::<Result<Vec<Directions>, _>>()?;
     let stand_ins = stand_ins(&members, &active_programs(&weights));
-    let name = |j: usize| programs[j].1.name.clone();
-    let summary = |(j, (segment, program)): (usize, &(&scgraft_models::Segment, &scgraft_models::Program))| {
+    let name = |j: usize| programs[j].2.name.clone();
+    let summary = |(j, (origin, membership, program)): (usize, &(Option<String>, Membership, Program))| {
         let gene = |g: &scgraft_analysis::programs::GeneImportance| ProgramGene {
             name: model.header.genes[g.gene].clone(),
             weight: g.weight,
@@ -128,13 +134,13 @@ pub fn programs(model: &Model, rules: &[DirectionMethod]) -> Result<Option<Vec<P
         };
         ProgramSummary {
             name: program.name.clone(),
-            graft: segment.origin.clone(),
-            membership: segment.membership,
+            graft: origin.clone(),
+            membership: *membership,
             directions: rules.iter().zip(&by_rule).map(|(&r, d)| (r, d.sign[j], d.confidence[j])).collect(),
             set_size: program.members.len(),
             genes: importance[j].genes.iter().map(gene).collect(),
             entropy: importance[j].normalised_entropy,
-            switched_off: switched_off(segment.membership, &program.members, &weights, j),
+            switched_off: switched_off(*membership, &program.members, &weights, j),
             stand_in: stand_ins[j].map(|(by, share)| (name(by), share)),
             stands_for: stand_ins.iter().enumerate().filter_map(within).collect(),
         }

@@ -135,6 +135,12 @@ fn variants_and_what_they_refuse() {
     let out = read_h5ad(at.join("out.h5ad"), &ReadOptions::default()).unwrap();
     let Array::Dense(loadings) = &out.varm["scgraft_weights"] else { panic!("no loadings") };
     assert_eq!(loadings.n_cols, 4);
+    // The same by gene, heaviest first.
+    let told = scgraft(at, &["programs", "linear.scgraft", "--json"]).good().json();
+    assert_eq!(told["programs"].as_array().unwrap().len(), 4);
+    let heaviest = (0..loadings.n_rows).map(|g| loadings.row(g)[1].abs()).fold(0f32, f32::max);
+    let first = told["programs"][1]["genes"][0]["weight"].as_f64().unwrap() as f32;
+    assert!((first.abs() - heaviest).abs() <= 1e-6, "{first} {heaviest}");
 
     scgraft(at, &train("scvi-per-cell", &["-o", "cells.scgraft"])).good();
     let known = Model::load(at.join("cells.scgraft")).unwrap();
