@@ -4,23 +4,16 @@
 
 use std::path::{Path, PathBuf};
 
-<<<<<<< HEAD
 use base64::Engine;
-=======
 use scgraft_cells::{Column, Dense, Frame, Known};
->>>>>>> travel
 use scgraft_fuzz::{Target, run};
 use scgraft_hub::{ImportOptions, import};
 use scgraft_io::{
     GmtOptions, ReadOptions, Select, TableOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad,
     read_list, read_table, write_h5ad,
 };
-<<<<<<< HEAD
-use scgraft_models::{Adaptor, Model};
-use serde_json::{Map, Value};
-=======
 use scgraft_models::{Adaptor, Header, Model, Newcomers, ReferenceCells, Surgery};
->>>>>>> travel
+use serde_json::{Map, Value};
 
 /// Cases of each reader when nothing else is asked for.
 const FEW: u64 = 300;
