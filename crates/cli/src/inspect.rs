@@ -41,32 +41,13 @@ impl Inspect {
         let path = &remote::file(&self.file)?;
         files::check_input(path)?;
         if path.is_dir() {
-            return cells(path, out);
+            return slots(path, out);
         }
         let mut head = Vec::new();
         let file = File::open(path).with_context(|| format!("{}: cannot be opened", path.display()))?;
         file.take(16).read_to_end(&mut head).with_context(|| format!("{}: cannot be read", path.display()))?;
         if head.starts_with(HDF5) {
-            return match inspect_h5ad(path) {
-                Ok(found) => {
-                    out.put("kind", "h5ad");
-                    out.put("cells", found.n_cells);
-                    out.put("genes", found.n_genes);
-                    let names = |columns: &[scgraft::io::ColumnInfo]| -> Vec<String> {
-                        columns.iter().map(|c| c.name.clone()).collect()
-                    };
-                    out.put("obs", names(&found.obs));
-                    out.put("var", names(&found.var));
-                    let arrays: Vec<String> = found.arrays.iter().map(|(s, n, _)| format!("{s}/{n}")).collect();
-                    out.put("arrays", arrays);
-                    out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
-                    out.line(found.to_string().trim_end());
-                    let options = ReadOptions { obs: Select::All, ..ReadOptions::nothing() };
-                    tell_levels(&read_cells(path, &options)?.obs, out);
-                    Ok(())
-                }
-                Err(_) => cells(path, out),
-            };
+            return slots(path, out);
         }
         // safetensors: the length of the header, then the header, which is JSON.
         if head.get(8) == Some(&b'{') {
@@ -99,10 +80,29 @@ impl Inspect {
             return cells(path, out);
         }
         bail!(
-            "{}: neither cells (h5ad, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor a .gmt file",
+            "{}: neither cells (h5ad, zarr, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor a .gmt file",
             path.display()
         )
     }
+}
+
+/// The slots of an h5ad or a Zarr store, or what any other format has.
+fn slots(path: &Path, out: &mut Output) -> Result<()> {
+    let Ok(found) = inspect_h5ad(path) else { return cells(path, out) };
+    out.put("kind", if path.is_dir() { "zarr" } else { "h5ad" });
+    out.put("cells", found.n_cells);
+    out.put("genes", found.n_genes);
+    let names =
+        |columns: &[scgraft::io::ColumnInfo]| -> Vec<String> { columns.iter().map(|c| c.name.clone()).collect() };
+    out.put("obs", names(&found.obs));
+    out.put("var", names(&found.var));
+    let arrays: Vec<String> = found.arrays.iter().map(|(s, n, _)| format!("{s}/{n}")).collect();
+    out.put("arrays", arrays);
+    out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
+    out.line(found.to_string().trim_end());
+    let options = ReadOptions { obs: Select::All, ..ReadOptions::nothing() };
+    tell_levels(&read_cells(path, &options)?.obs, out);
+    Ok(())
 }
 
 /// Any other format of cells.

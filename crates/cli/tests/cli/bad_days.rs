@@ -133,7 +133,7 @@ fn a_program_with_most_genes_missing_is_marked_in_tests() {
     write(&folder, "less.h5ad", &Cells::new(Matrix::Sparse(x), query.obs.clone(), query.var.select(&kept)));
     let map = ["map", "reference.scgraft", "less.h5ad", "--epochs", "1", "-o", "out.h5ad"];
     assert!(scgraft(at, &map).good().stderr.contains(&format!("`{name}`")));
-    let enrich = ["enrich", "out.h5ad", "--groups", "state", "--tsv", "t.tsv", "--top", "100"];
+    let enrich = ["enrich", "out.h5ad", "--groups", "condition", "--tsv", "t.tsv", "--top", "100"];
     let told = scgraft(at, &enrich).good().stdout;
     assert!(told.contains("genes found") && told.contains("their scores say little"), "{told}");
     let model = Model::load(at.join("reference.scgraft")).unwrap();
@@ -155,7 +155,7 @@ fn a_program_with_most_genes_missing_is_marked_in_tests() {
     // A query with all genes has no such column.
     let map = ["map", "reference.scgraft", "query.h5ad", "--epochs", "1", "-o", "all.h5ad"];
     scgraft(at, &map).good();
-    let told = scgraft(at, &["enrich", "all.h5ad", "--groups", "state", "--tsv", "t.tsv"]).good().stdout;
+    let told = scgraft(at, &["enrich", "all.h5ad", "--groups", "condition", "--tsv", "t.tsv"]).good().stdout;
     assert!(!told.contains("genes found"), "{told}");
     assert!(!std::fs::read_to_string(at.join("t.tsv")).unwrap().contains("genes_found"));
 }

@@ -168,7 +168,11 @@ impl PureReader {
         let mut heap = self.heap();
         let mut list = Fields(heap.object(address, number).ok()?);
         let version = list.number(1)?;
-        list.take(usize::from(self.file.superblock().length_size) + usize::from(version > 0))?;
+        list.take(usize::from(self.file.superblock().length_size))?;
+        // An entry of version 1 says first whether it has a name: values of the same file have none.
+        if version > 0 && list.number(1)? & 4 != 0 {
+            return None;
+        }
         let name = list.0.split(|&b| b == 0).next()?;
         String::from_utf8(name.to_vec()).ok().filter(|name| !name.is_empty())
     }
