@@ -61,7 +61,9 @@ impl Trials {
     fn panel(&self, scene: &mut Scene, area: Area, measure: &Measure) {
         let title = scene.fit(&measure.name, 11.5, Weight::SemiBold, area.w).into_owned();
         scene.text(Text::new(area.x, area.y + 11.0, title).size(11.5).bold());
-        let (lo, hi) = limits(measure.values.iter().flatten().copied(), 0.12);
+        let stats: Vec<Option<(f64, f64)>> = measure.values.iter().map(|v| mean_and_sd(v)).collect();
+        let whiskers = stats.iter().flatten().flat_map(|(mean, sd)| [mean - sd, mean + sd]);
+        let (lo, hi) = limits(measure.values.iter().flatten().copied().chain(whiskers), 0.12);
         // What cannot be below 0 has no axis below 0.
         let lo = if measure.values.iter().flatten().any(|v| *v < 0.0) { lo } else { lo.max(0.0) };
         let at = ticks(lo, hi, (area.h / 48.0).clamp(2.0, 5.0) as usize);
@@ -90,7 +92,6 @@ impl Trials {
                 scene.text(Text { x: x(s) + 4.0, ..text(&words).end().turn(TURN) });
             }
         }
-        let stats: Vec<Option<(f64, f64)>> = measure.values.iter().map(|v| mean_and_sd(v)).collect();
         if self.joined {
             let mut steps = Vec::new();
             for (s, of) in stats.iter().enumerate() {
