@@ -1377,7 +1377,10 @@ class Model:
             f"{html.escape(a)}</th><td style='text-align:left'>{html.escape(b)}</td></tr>"
             for a, b in told
         )
-        drawn = _native.picture(None, None, native, None, picture_plan("training", size=(420, 240)), 1)
+        # A row of curves for two terms of the loss.
+        terms = sum(c.startswith("train") for c in self.history.columns)
+        size = (420, 120 + 120 * max(1, -(-terms // 2)))
+        drawn = _native.picture(None, None, native, None, picture_plan("training", size=size), 1)
         curve = "" if drawn is None else f"<div>{drawn[0].svg()}</div>"
         what = "mapped query" if self.adaptor is not None or report.get("new_conditions") else "model"
         return (

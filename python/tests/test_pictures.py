@@ -95,6 +95,9 @@ def test_models_show_themselves(expimap, sim):
         assert words in text and "<svg" in text and "gene programs" in text
     text = re.sub(r"<[^>]+>", " ", mapped._repr_html_())
     assert "query_1" in text and "the reference is as it was, to the bit" in text
+    # Five terms of the loss need more room than two.
+    many = sg.train(sim.reference, model="scanvi", batch_key="batch", labels_key="cell_type", max_epochs=1, progress=False)
+    assert "<svg" in many._repr_html_()
 
 
 @pytest.mark.parametrize(
