@@ -43,8 +43,11 @@ fn command(line: &str) -> Option<&str> {
     }
 }
 
+/// Commands with their lines.
+type Lines = Vec<(usize, String)>;
+
 /// Commands in blocks of code, and what stands in backticks elsewhere, with their lines.
-fn commands(text: &str) -> (Vec<(usize, String)>, Vec<(usize, String)>) {
+fn commands(text: &str) -> (Lines, Lines) {
     let (mut blocks, mut inline) = (Vec::new(), Vec::new());
     let mut fenced = false;
     let mut lines = text.lines().enumerate();
