@@ -15,6 +15,9 @@ use super::stop;
 pub(crate) fn check_outputs<'p>(outputs: impl IntoIterator<Item = &'p PathBuf>, inputs: &[&Path]) -> Result<()> {
     let mut places: HashMap<PathBuf, &Path> = HashMap::new();
     for path in outputs {
+        if path.extension().is_some_and(|e| e == "zarr") {
+            bail!("{}: Zarr stores are read, not written; end the name in .h5ad", path.display());
+        }
         let place = place(path);
         if let Some(input) = inputs.iter().find(|i| is_in(&place, i)) {
             bail!("{}: the output would replace the input {}; give it another name", path.display(), input.display());

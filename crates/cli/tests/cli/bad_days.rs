@@ -18,6 +18,13 @@ fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
 }
 
 #[test]
+fn a_zarr_store_is_no_output() {
+    let folder = super::analysis::mapped();
+    scgraft(folder.path(), &["pca", "mapped.h5ad", "-o", "more.zarr"]).says(&["more.zarr", "end the name in .h5ad"]);
+    assert!(!folder.path().join("more.zarr").exists());
+}
+
+#[test]
 fn wrong_usage_is_2() {
     let folder = folder_with(&[]);
     for arguments in [&["train"][..], &["sing"], &["map", "a"], &["train", "a", "-o", "b", "--epochs", "many"]] {
