@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::layers::{Affine, Norm, NormPlan, activate};
 use crate::settings::{check_dropout, check_hidden};
-use crate::{Batch, ModelError, Posterior};
+use crate::{Batch, ModelError, Posterior, ScoreHead};
 
 /// What the values must be: log-normalised for squared error, raw counts otherwise.
 pub(crate) fn scarches_values(config: &Value) -> Kind {
@@ -104,6 +104,11 @@ impl Encoder {
         p.set_role(Role::FirstLayer, [input.bias, condition]);
         p.set_role(Role::ReadsExpression, [input.weight]);
         Encoder { input, condition, layers, nonlinearity, mean, log_variance }
+    }
+
+    /// M and b_m.
+    pub fn mean(&self) -> ScoreHead {
+        ScoreHead { weight: self.mean.weight, bias: self.mean.bias }
     }
 
     /// q(z | x, s), equations 1 to 3.

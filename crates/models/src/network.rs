@@ -7,7 +7,7 @@ use scgraft_cells::Prepared;
 use scgraft_engine::{InputScale, Ops, ParamId, Params, Var};
 use serde_json::Value;
 
-use crate::{Baseline, Batch, Decoded, DecodedProteins, ModelError};
+use crate::{Baseline, Batch, Decoded, DecodedProteins, ModelError, ScoreHead};
 
 /// ε in the variance exp(λ) + ε of every posterior.
 pub const VARIANCE_FLOOR: f32 = 1e-4;
@@ -84,15 +84,24 @@ pub struct Facts {
     pub standard_prior: bool,
     /// Where the decoder has its genes' baseline, which can be read off the data; `None` where it has none.
     pub baseline: Option<Baseline>,
+    /// Where the posterior mean of program scores is made, which can start as mean expression; `None` to leave it as drawn.
+    pub scores: Option<ScoreHead>,
     /// Why weights of new conditions alone could not move a query in the latent space; `None` when they can.
     pub adaptor_obstacle: Option<&'static str>,
 }
 
 impl Default for Facts {
-    /// log(1 + x), a KL weight of 1, a standard prior, no baseline and no obstacle.
+    /// log(1 + x), a KL weight of 1, a standard prior, no baseline, no scores and no obstacle.
     fn default() -> Self {
         let input_scale = InputScale::Log1p;
-        Facts { input_scale, kl_weight: 1.0, standard_prior: true, baseline: None, adaptor_obstacle: None }
+        Facts {
+            input_scale,
+            kl_weight: 1.0,
+            standard_prior: true,
+            baseline: None,
+            scores: None,
+            adaptor_obstacle: None,
+        }
     }
 }
 

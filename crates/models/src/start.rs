@@ -50,6 +50,9 @@ impl Model {
             if let Some(baseline) = self.network.facts().baseline {
                 self.start_reference(baseline, data)?;
             }
+            if let Some(head) = self.network.facts().scores.filter(|_| data.n_cells() > 0) {
+                self.start_scores(head, data)?;
+            }
             return Ok(());
         }
         let new = self.header.latest_conditions();
@@ -177,7 +180,7 @@ fn looked_at(data: &Prepared, first: usize, most: usize) -> Vec<usize> {
 }
 
 /// Up to so many of some rows (at least one), evenly spaced.
-fn thinned_out(rows: &[usize], most: usize) -> Vec<usize> {
+pub(crate) fn thinned_out(rows: &[usize], most: usize) -> Vec<usize> {
     let n = rows.len().min(most.max(1));
     (0..n).map(|i| rows[i * rows.len() / n]).collect()
 }

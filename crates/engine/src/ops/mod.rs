@@ -3,6 +3,7 @@
 
 mod activation;
 mod add_rows;
+mod alignment;
 mod background;
 mod batch_norm;
 mod classify;

@@ -193,6 +193,10 @@ operations! { 'a
     /// others), one value; without `root` HSIC itself.
     fn hsic(z: Var, n_new: usize, joint: bool, root: bool) -> Var;
 
+    /// The variance between groups of cells of one label, beyond chance, as a share of the variance within groups, one value;
+    /// a label at or past `n_labels` is missing.
+    fn alignment(x: Var, labels: &[u32], n_labels: usize, groups: &Codes) -> Var;
+
     /// The maximum mean discrepancy between the conditions of the batch, summed over their pairs, one value; with a
     /// `boundary` only over pairs of a condition below it and one at or above it.
     fn mmd(x: Var, codes: &Codes, boundary: Option<u32>) -> Var;

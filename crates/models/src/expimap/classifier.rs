@@ -29,6 +29,12 @@ impl LinearClassifier {
     }
 }
 
+impl LinearClassifier {
+    pub(super) fn n_labels(&self) -> usize {
+        self.n_labels
+    }
+}
+
 impl Classifier for LinearClassifier {
     fn logits<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch, z: Var) -> Var {
         let weight = vec![ProgramWeights::Dense(self.weight)];

@@ -26,6 +26,8 @@
 //! With labels, some of which may be missing
 //! 9. p(y | z) = softmax(C z + c);   the loss gains w_class times −ln p(y | z), mean over the labelled cells. C starts at 0,
 //!    and no surgery trains it: new programs do not enter.
+//! 10. w_align B/W, the variance of m between conditions within labels, beyond chance, as a share of that within both: what
+//!    a study adds to the cells of one label is kept out of the scores
 //!
 //! | paper | meaning | tensor | shape | upstream name |
 //! |---|---|---|---|---|
@@ -103,8 +105,8 @@ pub struct ExpimapConfig {
     pub likelihood: Likelihood,
     /// Output function; by default softmax for counts, identity for squared error.
     pub output: Option<Output>,
-    /// Whether constrained programs start as their gene sets (nothing outside, and inside all in one direction), and all
-    /// new ones as small as the reference's. The published code starts them with random signs, soft ones on all genes,
+    /// Whether constrained programs start as their gene sets (nothing outside, and inside all in one direction), a
+    /// reference's scores as the mean expression of their genes (unless its norm is batch norm), and all new ones as small as the reference's. The published code starts them with random signs, soft ones on all genes,
     /// new ones larger the fewer they are.
     pub gene_set_start: bool,
     /// Weight of the KL term (upstream `alpha_kl`).
@@ -126,6 +128,9 @@ pub struct ExpimapConfig {
     pub hsic_weight: f32,
     /// Weight of the classification of labelled cells by their program scores, for a reference with labels.
     pub classification_weight: f32,
+    /// Weight of the variance between conditions within labels, as a share of that within both, for a reference with labels.
+    /// Where a label differs between conditions for a reason that programs should tell, 0.
+    pub alignment_weight: f32,
     /// HSIC of all free programs jointly, instead of one against all.
     pub hsic_joint: bool,
     /// The penalty is √HSIC, as in the published code; without, HSIC itself, as the paper writes it.
@@ -159,6 +164,7 @@ impl Default for ExpimapConfig {
             new_wait: 20,
             hsic_weight: 3.0,
             classification_weight: CLASSIFICATION,
+            alignment_weight: ALIGNMENT,
             hsic_joint: false,
             hsic_root: true,
             frozen_norm_by_batch: false,
@@ -179,6 +185,9 @@ impl ExpimapConfig {
 
 /// The default weight of the classification.
 const CLASSIFICATION: f32 = 10.0;
+
+/// The default weight of the alignment.
+const ALIGNMENT: f32 = 30.0;
 
 /// Likelihood of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,7 +321,9 @@ impl Network for Expimap {
         };
         let (offset, dispersion) = (self.decoder_condition, self.dispersion);
         let baseline = log.map(|log| Baseline { offset, log, dispersion });
-        Facts { input_scale, kl_weight: self.config.kl_weight, baseline, ..Facts::default() }
+        // Running statistics of a batch norm that has seen nothing are not those of training.
+        let scores = (self.config.gene_set_start && self.config.norm != Norm::Batch).then(|| self.encoder.mean());
+        Facts { input_scale, kl_weight: self.config.kl_weight, baseline, scores, ..Facts::default() }
     }
 
     fn inference<'a>(&'a self, t: &mut dyn Ops<'a>, batch: &'a Batch) -> Posterior {
@@ -341,6 +352,10 @@ impl Network for Expimap {
             let logits = classifier.logits(t, batch, z);
             let value = t.cross_entropy(logits, &batch.label.codes); // 9
             terms.push(Term::of_batch("classification", value, self.config.classification_weight));
+            if self.config.alignment_weight > 0.0 {
+                let value = t.alignment(q.mean, &batch.label.codes, classifier.n_labels(), &batch.condition); // 10
+                terms.push(Term::of_batch("alignment", value, self.config.alignment_weight));
+            }
         }
         terms
     }
