@@ -386,11 +386,12 @@ impl PyModel {
         py: Python<'_>,
         data: &PyPrepared,
         as_conditions: Vec<String>,
+        efficiency: bool,
         threads: usize,
     ) -> PyResult<(Py<PyAny>, Py<PyAny>, Py<PyAny>)> {
         let (model, data) = (self.inner.clone(), data.inner.clone());
         let as_what = if as_conditions.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(as_conditions) };
-        let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what)?))?;
+        let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what, efficiency)?))?;
         Ok((dense_out(py, found.foreground)?, dense_out(py, found.total)?, dense_out(py, found.probability)?))
     }
 }

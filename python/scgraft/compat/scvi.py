@@ -83,7 +83,7 @@ def _not_here(owner: str, name: str) -> NotHere:
 
 
 def _setup(adata: AnnData, **given: Any) -> None:
-    adata.uns[SETUP] = {k: v for k, v in given.items() if v is not None and v != []}
+    adata.uns[SETUP] = {k: v for k, v in _told(**given).items() if v != []}
 
 
 def _cells(adata: Any) -> AnnData | None:
@@ -195,46 +195,40 @@ class _Base(metaclass=_Named):
     def _labels(self, adata: AnnData) -> dict[str, Any]:
         return {}
 
+    _arguments = {
+        "n_latent": ("latent", int),
+        "dropout_rate": ("dropout", float),
+        "gene_likelihood": ("likelihood", str),
+        "dispersion": ("dispersion", lambda d: {"gene-batch": "gene-condition"}.get(d, d)),
+        "latent_distribution": ("latent_distribution", lambda d: {"ln": "logistic-normal"}.get(d, d)),
+        "use_observed_lib_size": ("library", lambda observed: "observed" if observed else "learned"),
+        "encode_covariates": ("encode_covariates", bool),
+        "deeply_inject_covariates": ("deep_covariates", bool),
+        "log_variational": ("log_input", bool),
+    }
+    """Arguments of the constructor, with the setting of the model that each is, and its values there."""
+
     def _translated(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of the constructor as settings of the model."""
+        """Arguments of the constructor as settings of the model; what is none of theirs is a setting of ours."""
+        for name in ("extra_encoder_kwargs", "extra_decoder_kwargs", "use_size_factor_key"):
+            given.pop(name, None)
+        out = self._layers(given)
+        for name in self._arguments.keys() & given.keys():
+            setting, value = self._arguments[name]
+            out[setting] = value(given.pop(name))
+        return out | given
+
+    def _layers(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Hidden layers and their norms, of the arguments that say them, which are taken out."""
         out: dict[str, Any] = {}
         hidden, layers = given.pop("n_hidden", None), given.pop("n_layers", None)
         if hidden is not None or layers is not None:
             out["hidden"] = [int(hidden or 128)] * int(layers or (2 if self._name != "scvi-linear" else 1))
-        if "n_latent" in given:
-            out["latent"] = int(given.pop("n_latent"))
-        if "dropout_rate" in given:
-            out["dropout"] = float(given.pop("dropout_rate"))
-        if "gene_likelihood" in given:
-            out["likelihood"] = given.pop("gene_likelihood")
-        if "dispersion" in given:
-            out["dispersion"] = {"gene-batch": "gene-condition"}.get(d := given.pop("dispersion"), d)
-        if "latent_distribution" in given:
-            out["latent_distribution"] = {"ln": "logistic-normal"}.get(d := given.pop("latent_distribution"), d)
-        if "use_observed_lib_size" in given:
-            out["library"] = "observed" if given.pop("use_observed_lib_size") else "learned"
-        if "encode_covariates" in given:
-            out["encode_covariates"] = bool(given.pop("encode_covariates"))
-        if "deeply_inject_covariates" in given:
-            out["deep_covariates"] = bool(given.pop("deeply_inject_covariates"))
-        if "log_variational" in given:
-            out["log_input"] = bool(given.pop("log_variational"))
-        norms = {"both": ("layer", "layer"), "none": ("none", "none"), "encoder": ("layer", "none"),
-                 "decoder": ("none", "layer")}  # fmt: skip
-        for argument, norm in (("use_layer_norm", "layer"), ("use_batch_norm", "batch")):
-            if argument in given:
-                encoder, decoder = norms[given.pop(argument)]
-                if encoder != "none":
-                    out["encoder_norm"] = norm
-                if decoder != "none":
-                    out["decoder_norm"] = norm
-                if argument == "use_layer_norm" and encoder == "none":
-                    out.setdefault("encoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
-                if argument == "use_layer_norm" and decoder == "none":
-                    out.setdefault("decoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
-        for name in ("extra_encoder_kwargs", "extra_decoder_kwargs", "use_size_factor_key"):
-            given.pop(name, None)
-        out.update(given)
+        norms = {norm: given.pop(f"use_{norm}_norm") for norm in ("layer", "batch") if f"use_{norm}_norm" in given}
+        for side in ("encoder", "decoder"):
+            named = [norm for norm, where in norms.items() if where in ("both", side)]
+            if named or "layer" in norms:
+                out[f"{side}_norm"] = named[-1] if named else "none"
         return out
 
     # Training.
@@ -770,6 +764,11 @@ class _Base(metaclass=_Named):
     def adaptor(self) -> Adaptor | None:
         """What the query added to the reference."""
         return self.model.adaptor
+
+
+def _told(**given: Any) -> dict[str, Any]:
+    """Those arguments that were given."""
+    return {k: v for k, v in given.items() if v is not None}
 
 
 def _plain(value: Any) -> Any:
