@@ -9,7 +9,9 @@ mod environments;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use environments::{build, full, pip, program, python, root, succeed, target, unless_ci, wanted, with_packages};
+use environments::{
+    build, environment, full, pip, program, python, root, succeed, target, unless_ci, wanted, with_packages,
+};
 
 #[test]
 fn the_wheel_installs_and_its_tests_pass() {
@@ -43,5 +45,5 @@ const MOST_BYTES: u64 = 60 << 20;
 fn plain(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let wanted = wanted(root);
     let anndata = wanted.lines().find(|l| l.starts_with("anndata==")).expect("anndata is in the list");
-    with_packages(&python()?, &target.join("python-tests/plain"), anndata)
+    with_packages(&python()?, &environment(target, "plain"), anndata)
 }
