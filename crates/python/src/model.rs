@@ -247,7 +247,7 @@ impl PyModel {
     /// Its settings.
     #[getter]
     fn settings(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        to_python(py, &self.inner.network.config())
+        to_python(py, &scgraft::models::settings::shown(&self.inner.network.config()))
     }
 
     /// How it came about.
