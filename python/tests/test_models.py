@@ -202,7 +202,7 @@ def test_a_model_travels(scvi, expimap, sim, tmp_path):
     back = sg.import_model(tmp_path / "theirs")
     assert back.conditions == mapped.conditions and back.grafts == []
     assert np.array_equal(back.get_latent_representation(sim.query, batch_key="batch"), mapped.get_latent_representation())
-    with pytest.raises(sg.ScgraftError, match="no class there is a expimap"):
+    with pytest.raises(sg.ScgraftError, match="no class there is expimap"):
         expimap.export(tmp_path / "none")
     with pytest.raises(sg.ScgraftError, match="scvi-tools"):
         scvi.export(tmp_path / "none", to="scanpy")

@@ -668,7 +668,7 @@ pub fn import_model(
     file(&path)?;
     let imported = briefly(py, || Ok::<_, Error>(scgraft::hub::import(&path, &ImportOptions { program_names })))?;
     let mut imported = imported.map_err(|e| refuse(e.to_string()))?;
-    imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    imported.notes.iter().for_each(|(note, settings)| scgraft::warn(note, settings));
     let name = path.canonicalize().unwrap_or_else(|_| path.clone());
     let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let p = &mut imported.model.provenance;
@@ -678,7 +678,7 @@ pub fn import_model(
         "package": imported.package,
         "version": imported.version,
         "class": imported.class,
-        "notes": imported.notes,
+        "notes": imported.notes.iter().map(|n| &n.0).collect::<Vec<_>>(),
         "left_out": imported.dropped.iter().map(|(n, why)| json!({"tensor": n, "why": why})).collect::<Vec<_>>(),
         "cells": imported.cells.as_ref().map(|c| json!({"cells": c.cells, "obsm": c.arrays, "obs": c.columns})),
     });

@@ -5,6 +5,8 @@
 //! `CI` is set.
 
 mod environments;
+#[path = "../../hub/tests/server/mod.rs"]
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,7 +34,11 @@ fn the_wheel_installs_and_its_tests_pass() {
                   assert model.get_latent_representation().shape == (300, 10)";
     succeed(Command::new(&alone).args(["-W", "ignore", "-c", try_it]).current_dir(&target));
 
+    // Services that models are sent to and fetched from.
+    let ((zenodo, _records), hub) = (server::zenodo::start(), server::huggingface::start());
     let mut tests = Command::new(&own);
+    tests.env("SCGRAFT_ZENODO_URL", &zenodo.url).env("SCGRAFT_HF_URL", &hub.api.url);
+    tests.env("SCGRAFT_TEST_TOKENS", format!("{} {}", server::zenodo::TOKEN, server::huggingface::TOKEN));
     tests.args(["-m", "pytest", "-p", "no:cacheprovider", "-q"]).arg(root.join("python/tests"));
     tests.current_dir(&target).env("SCGRAFT_CLI", program(root, &target));
     succeed(&mut tests);
