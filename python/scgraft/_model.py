@@ -1172,6 +1172,7 @@ class Model:
         indices: Sequence[int] | None = None,
         transform_batch: str | Sequence[str] | None = None,
         kind: Literal["denoised", "total", "foreground"] = "denoised",
+        efficiency: bool = False,
         **where: Any,
     ) -> pd.DataFrame:
         """Proteins of a model that has them (totalvi), those that a batch did not measure imputed.
@@ -1183,13 +1184,16 @@ class Model:
         kind
             ``"denoised"``: counts expected without background; ``"total"``: with it; ``"foreground"``: the probability
             that a count is no background.
+        efficiency
+            Levels as the batch counted them, with the efficiency of its staining; without, as in scvi-tools, those of an
+            efficiency of 1 in every batch, which can be compared but are not the measured ones.
 
         Returns
         -------
         Cells × proteins.
         """
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
-        found = self._native.protein_estimates(self._ready(adata, indices, where), batches, _threads(None))
+        found = self._native.protein_estimates(self._ready(adata, indices, where), batches, efficiency, _threads(None))
         kinds = {"denoised": 0, "total": 1, "foreground": 2}
         if kind not in kinds:
             raise ScgraftError(f'kind={kind!r}: expected "denoised", "total" or "foreground"')

@@ -142,7 +142,7 @@ class Model:
         self, data: Prepared, threads: int
     ) -> tuple[list[str], NDArray[np.uint32], NDArray[np.float32], NDArray[np.float64]] | None: ...
     def protein_estimates(
-        self, data: Prepared, as_conditions: Sequence[str], threads: int
+        self, data: Prepared, as_conditions: Sequence[str], efficiency: bool, threads: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]: ...
 
 @final

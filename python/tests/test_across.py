@@ -133,29 +133,27 @@ def test_corrected_counts_and_names_of_genes(sim):
     assert np.array_equal(again.get_latent_representation(query), again.get_latent_representation())
 
 
-class Client:
-    """What the package takes from a client of dask.distributed."""
+@pytest.fixture
+def client(monkeypatch):
+    """A client of Dask with a worker in this process, which counts what it was asked for."""
+    from dask.distributed import Client
 
-    def __init__(self):
-        self.computed = 0
-
-    def compute(self, block):
-        self.computed += 1
-        return block
-
-    def gather(self, future):
-        return future.compute()
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        own, asked = client.compute, []
+        monkeypatch.setattr(client, "compute", lambda block: asked.append(block) or own(block))
+        client.asked = asked
+        yield client
 
 
-def test_a_dask_client_computes_the_blocks(sim):
+def test_a_dask_client_computes_the_blocks(sim, client):
     import dask.array as da
 
     given = dict(model="scvi", batch_key="batch", max_epochs=1, hidden=[16], n_top_genes=None, progress=False)
     plain = sg.train(sim.reference, **given)
-    lazy, client = sim.reference.copy(), Client()
+    lazy = sim.reference.copy()
     lazy.X = da.from_array(sim.reference.X.toarray(), chunks=(100, -1))
     model = sg.train(lazy, client=client, **given)
-    assert client.computed == 4
+    assert len(client.asked) == 4
     assert all(np.array_equal(v, plain.parameters()[k]) for k, v in model.parameters().items())
     with pytest.raises(sg.ScgraftError, match="blocks of a Dask array, and X is CSR"):
         sg.train(sim.reference, client=client, **given)
@@ -179,6 +177,29 @@ def test_cards_and_services(expimap, sim, tmp_path):
         sg.hub.push({"a": tmp_path / "text"}, "zenodo")
     with pytest.raises(sg.ScgraftError, match="no address"):
         sg.hub.pull("atlas.scgraft")
+
+
+@pytest.mark.skipif("SCGRAFT_TEST_TOKENS" not in os.environ, reason="no services on this machine: cargo test starts them")
+@pytest.mark.parametrize("to", ["zenodo", "hf:lab/atlas"])
+def test_a_model_goes_round_by_a_service(expimap, sim, tmp_path, monkeypatch, to):
+    tokens = dict(zip(("ZENODO_TOKEN", "HF_TOKEN"), os.environ["SCGRAFT_TEST_TOKENS"].split(), strict=True))
+    expimap.save(tmp_path / "m.scgraft")
+    words = {"title": "A tiny atlas", "authors": ["Curie, Marie"], "licence": "CC-BY-4.0"}
+    monkeypatch.setenv("SCGRAFT_CACHE", str(tmp_path / "sender"))
+    with pytest.raises(sg.ScgraftError, match="ZENODO_TOKEN" if to == "zenodo" else "HF_TOKEN"):
+        sg.hub.push(tmp_path / "m.scgraft", to, **words)
+    for name, token in tokens.items():
+        monkeypatch.setenv(name, token)
+    made = sg.hub.push(tmp_path / "m.scgraft", to, version="1.0", **words)
+    for name in tokens:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SCGRAFT_CACHE", str(tmp_path / "reader"))
+    name = "m.scgraft" if to == "zenodo" else "model.safetensors"
+    assert {name, "README.md"} <= set(sg.hub.listing(made["address"]).index)
+    found = sg.hub.pull(made["address"], tmp_path / "pulled.scgraft")
+    assert (tmp_path / "pulled.scgraft").read_bytes() == (tmp_path / "m.scgraft").read_bytes(), found
+    again = sg.load(made["address"])
+    assert np.array_equal(again.get_latent_representation(sim.query), expimap.get_latent_representation(sim.query))
 
 
 @NEEDS_CLI

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 from scipy import sparse
@@ -93,12 +94,26 @@ def test_backed_files_are_read_block_by_block(sim, scvi, tmp_path, form):
     assert BLOCK > 1
 
 
-def test_dask_backed_cells(sim, scvi):
-    dask = pytest.importorskip("dask.array")
+@pytest.mark.parametrize("form", ["dense", "CSR"])
+def test_dask_backed_cells(sim, scvi, form):
+    import dask.array as da
+
     expected = latent(scvi, sim.reference)
-    x = dask.from_array(sim.reference.X.toarray(), chunks=(100, 150))
+    x = da.from_array(sim.reference.X.toarray(), chunks=(100, 150 if form == "dense" else -1))
+    if form == "CSR":
+        x = x.map_blocks(sparse.csr_matrix)
     assert np.array_equal(latent(scvi, with_x(sim.reference, x)), expected)
     assert describe(x).startswith("Dask array")
+
+
+def test_cells_of_a_file_as_dask_has_them(sim, scvi, tmp_path):
+    from anndata.experimental import read_elem_lazy
+
+    sim.reference.write_h5ad(tmp_path / "r.h5ad")
+    with h5py.File(tmp_path / "r.h5ad") as file:
+        lazy = with_x(sim.reference, read_elem_lazy(file["X"], chunks=(100, sim.reference.n_vars)))
+        assert "csr" in describe(lazy.X)
+        assert np.array_equal(latent(scvi, lazy), latent(scvi, sim.reference))
 
 
 def test_arrays_are_borrowed_by_their_addresses(sim):

@@ -147,6 +147,11 @@ def test_totalvi_and_its_proteins(sim):
     assert model.get_proteins().shape == (400, 6)
     share = model.get_proteins(kind="foreground")
     assert ((share >= 0) & (share <= 1)).all().all()
+    # One factor for all cells of a batch and a protein, in what is expected with background and without.
+    ratios = [model.get_proteins(kind=k, efficiency=True) / model.get_proteins(kind=k) for k in ("denoised", "total")]
+    by_batch = [r.groupby(sim.reference.obs["batch"].to_numpy()) for r in ratios]
+    assert all((b.max() - b.min() < 1e-5).all(axis=None) for b in by_batch)
+    assert np.allclose(*[b.mean() for b in by_batch], rtol=1e-5) and not np.allclose(by_batch[0].mean(), 1, rtol=1e-4)
 
 
 def test_the_table_of_models():
@@ -197,7 +202,7 @@ def test_a_model_travels(scvi, expimap, sim, tmp_path):
     back = sg.import_model(tmp_path / "theirs")
     assert back.conditions == mapped.conditions and back.grafts == []
     assert np.array_equal(back.get_latent_representation(sim.query, batch_key="batch"), mapped.get_latent_representation())
-    with pytest.raises(sg.ScgraftError, match="no class there is a expimap"):
+    with pytest.raises(sg.ScgraftError, match="no class there is expimap"):
         expimap.export(tmp_path / "none")
     with pytest.raises(sg.ScgraftError, match="scvi-tools"):
         scvi.export(tmp_path / "none", to="scanpy")

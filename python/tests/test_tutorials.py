@@ -144,15 +144,9 @@ def test_totalvi_reference_mapping(studies, tmp_path):
         mapped.train(max_epochs=1, plan_kwargs={"scale_adversarial_loss": 1.0})
 
 
-class MuData:
-    """What a MuData is to the package: modalities, obs, uns."""
-
-    def __init__(self, mod):
-        self.mod, self.uns = mod, {}
-        self.obs = pd.DataFrame(index=mod["rna_subset"].obs_names)
-
-
 def test_totalvi_of_a_mudata(studies):
+    from mudata import MuData
+
     ref = studies.reference
     rng = np.random.default_rng(0)
     counts = rng.poisson(5, (ref.n_obs, 4)).astype(np.float32)
@@ -175,6 +169,12 @@ def test_totalvi_of_a_mudata(studies):
     assert np.array_equal(model.get_latent_representation(mdata), same.get_latent_representation())
     with pytest.raises(sg.ScgraftError, match="no modality 'adt'; there are: .*'protein'"):
         TOTALVI.setup_mudata(mdata, modalities={"protein_layer": "adt"})
+    # The package's own words take one, too.
+    both = MuData({"rna": ref, "prot": prot})
+    given = {"model": "totalvi", "batch_key": "tech", "layer": "counts", "hidden": [16], "max_epochs": 1, "progress": False}
+    taken = sg.train(both, protein_key="protein_expression", **given).get_latent_representation(both)
+    own = sg.train(ref, protein_key="protein_expression", **given).get_latent_representation()
+    assert np.array_equal(taken, own)
     with pytest.raises(NotHere, match="TOTALVI.setup_mudata"):
         SCVI.setup_mudata(mdata)
 

@@ -101,7 +101,7 @@ fn tell(imported: &Imported, out: &mut Output) {
             None => out.line(format!("beside it: {} cells with {}; columns {columns}", cells.cells, of(&cells.arrays))),
         }
     }
-    imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    imported.notes.iter().for_each(|(note, settings)| scgraft::warn(note, settings));
     out.put("package", imported.package);
     out.put("package_version", imported.version.clone());
     out.put("class", imported.class.clone());
@@ -114,7 +114,7 @@ fn tell(imported: &Imported, out: &mut Output) {
     out.put("proteins", h.proteins.clone());
     out.put("covariates", h.covariates.iter().map(|c| c.0.clone()).chain(h.continuous.clone()).collect::<Vec<_>>());
     out.put("left_out", imported.dropped.iter().map(|(n, why)| json!({ "tensor": n, "why": why })).collect::<Vec<_>>());
-    out.put("notes", imported.notes.clone());
+    out.put("notes", imported.notes.iter().map(|n| n.0.clone()).collect::<Vec<_>>());
     if let Some(cells) = &imported.cells {
         let inside = model.cells.is_some();
         out.put(

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::cells::Frame;
 use scgraft::io::{ReadOptions, Select, inspect_h5ad, read_cells, read_gmt};
+use scgraft::models::settings::shown;
 use scgraft::models::{Adaptor, Model};
 use scgraft::reference::{CONDITION_CELLS, DROPPED, LABEL_CELLS, Sizes, dropped_programs};
 use scgraft::slots;
@@ -236,12 +237,12 @@ fn tell_model(model: &Model, out: &mut Output) {
     }
     out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
-    out.line(format!("settings: {}", model.network.config()));
+    out.line(format!("settings: {}", shown(&model.network.config())));
     // What is told above is not told again.
     let mut provenance = model.provenance.clone();
     provenance.retain(|name, _| ![CONDITION_CELLS, LABEL_CELLS, DROPPED].contains(&name.as_str()));
     if !provenance.is_empty() {
-        out.line(format!("provenance: {}", Value::Object(provenance)));
+        out.line(format!("provenance: {}", shown(&Value::Object(provenance))));
     }
     if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
         let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
@@ -271,8 +272,8 @@ fn tell_model(model: &Model, out: &mut Output) {
     out.put("grafts", h.grafts.iter().map(graft).collect::<Vec<_>>());
     out.put("weights", model.params.n_values());
     out.put("reference", model.reference_hash());
-    out.put("settings", model.network.config());
-    out.put("provenance", Value::Object(model.provenance.clone()));
+    out.put("settings", shown(&model.network.config()));
+    out.put("provenance", shown(&Value::Object(model.provenance.clone())));
     out.put("epochs", slots::history(model).len());
 }
 

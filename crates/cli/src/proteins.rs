@@ -12,12 +12,15 @@ use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
 Writes the cells with obsm[\"scgraft_proteins\"] (counts expected without background), obsm[\"scgraft_proteins_total\"] (the
-same with background, as a cytometer would count) and obsm[\"scgraft_proteins_foreground\"] (the probability that a count is
+same with background) and obsm[\"scgraft_proteins_foreground\"] (the probability that a count is
 no background). Proteins that a cell's condition did not measure are imputed: decoded as the conditions that did.
+Levels are those of an efficiency of 1, the same for all conditions, so that these can be compared; --efficiency gives what
+each of them counts.
 
 Examples:
   scgraft proteins reference.scgraft citeseq.h5ad --proteins protein_expression -o denoised.h5ad
   scgraft proteins mapped.scgraft rna_only.h5ad -o imputed.h5ad
+  scgraft proteins reference.scgraft citeseq.h5ad --efficiency -o levels.h5ad
   scgraft proteins mapped.scgraft rna_only.h5ad --as-condition batch1,batch2 -o imputed.h5ad";
 
 /// Denoise and impute proteins, with their foreground probability.
@@ -32,6 +35,9 @@ pub(crate) struct Proteins {
     /// Decode as of these conditions and average [default: each cell's own, or those that measured the protein]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub as_condition: Vec<String>,
+    /// Levels as the condition counted them, with the efficiency of its staining; without, as if all had the same
+    #[arg(long)]
+    pub efficiency: bool,
 }
 
 impl Proteins {
@@ -40,7 +46,7 @@ impl Proteins {
         let (model, mut cells, data) = self.source.read(true)?;
         let decode_as =
             if self.as_condition.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(self.as_condition) };
-        let estimates = model.proteins(&data, &decode_as)?;
+        let estimates = model.proteins(&data, &decode_as, self.efficiency)?;
         slots::put_proteins(&mut cells, &model.header.proteins, &estimates);
         files::write(&self.output, &cells)?;
         out.line(format!("{} proteins of {} cells", model.header.proteins.len(), data.n_cells()));

@@ -15,7 +15,7 @@ pub(crate) fn remedy(error: &Error) -> String {
         return options(settings.iter().map(|s| (s.name, s.value.as_deref())));
     }
     match error {
-        Error::WhichCondition { columns, there } => format!(
+        Error::WhichCondition { columns, there, .. } => format!(
             "; give --condition COLUMN (there are: {}), or --condition-name NAME when all cells are one batch",
             nearest(columns.first().map_or("", String::as_str), there)
         ),

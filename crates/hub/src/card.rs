@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use scgraft_cells::{Column, Kind};
-use scgraft_models::{Adaptor, EpochRecord, Membership, Model};
+use scgraft_models::{Adaptor, EpochRecord, Membership, Model, settings};
 use serde_json::Value;
 
 use crate::{Address, HubError};
@@ -393,7 +393,9 @@ fn model_facts(name: &str, model: &Model) -> Facts {
             let free: usize =
                 h.segments.iter().filter(|s| s.membership == Membership::Free).map(|s| s.programs.len()).sum();
             let free = if free > 0 { format!(", {free} of them learned without a gene set") } else { String::new() };
-            points.push(format!("Latent dimensions: {n} gene programs{free}: {}", of(&names, 10)));
+            let more = if names.len() > 10 { ", …" } else { "" };
+            let first = names[..names.len().min(10)].join(", ");
+            points.push(format!("Latent dimensions: {n} gene programs{free} ({first}{more})"));
         }
     }
     for (what, names) in [("Labels", &h.labels), ("Proteins", &h.proteins), ("Continuous covariates", &h.continuous)] {
@@ -426,7 +428,7 @@ fn model_facts(name: &str, model: &Model) -> Facts {
     if let Some(version) = text(said("scgraft")) {
         training.push(format!("Written by scgraft {version}"));
     }
-    training.push(format!("Settings: `{}`", model.network.config()));
+    training.push(format!("Settings: `{}`", settings::shown(&model.network.config())));
 
     let mut learned = vec![format!(
         "`{name}` holds {} weights and the names above; no cell's counts are in it. Weights are averages over the cells \
@@ -517,7 +519,7 @@ fn history(records: &[EpochRecord]) -> Option<String> {
     let best = best.map_or_else(String::new, |(epoch, loss)| {
         format!("; lowest validation loss {loss:.2}, in epoch {}", epoch + 1)
     });
-    Some(format!("{} epochs{best}; learning rate {} at the end", records.len(), last.learning_rate))
+    Some(format!("{} epochs{best}; learning rate {:.1e} at the end", records.len(), last.learning_rate))
 }
 
 /// The first names of some, and how many there are.

@@ -31,7 +31,7 @@ pub enum HubError {
         why: String,
     },
     /// A model of ours that another package has no equal of.
-    #[error("a {model} cannot be exported to {package}: {why}")]
+    #[error("{model} cannot be exported to {package}: {why}")]
     NoEqual {
         /// What it is.
         model: String,

@@ -448,7 +448,7 @@ mod tests {
         };
         let cases = [
             ("scvi-per-cell", small.clone(), None, "vector per cell"),
-            ("cvae", small.clone(), None, "no class there is a cvae"),
+            ("cvae", small.clone(), None, "no class there is cvae"),
             ("scvi-linear", small.clone(), None, "takes 5 units"),
             ("scvi", with(json!({ "hidden": [4, 3] })), None, "[4, 3]"),
             ("scanvi", with(json!({ "dispersion": "gene-label" })), Some("type"), "by label"),

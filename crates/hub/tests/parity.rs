@@ -75,7 +75,7 @@ fn what_the_packages_compute() {
             let conditions = model.header.conditions.clone();
             let (mut foreground, mut probability) = (None, None);
             for (c, condition) in conditions.iter().enumerate() {
-                let as_it = model.proteins(&data, &DecodeAs::Conditions(vec![condition.clone()])).unwrap();
+                let as_it = model.proteins(&data, &DecodeAs::Conditions(vec![condition.clone()]), false).unwrap();
                 take_rows(&mut foreground, &as_it.foreground, &own, c as u32);
                 take_rows(&mut probability, &as_it.probability, &own, c as u32);
             }

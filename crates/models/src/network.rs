@@ -191,6 +191,10 @@ pub trait Proteins {
 
     /// The statistic that says which proteins a condition measured, 1 or 0, [condition × protein].
     fn measured(&self) -> ParamId;
+
+    /// ln of the share of its proteins that a condition counts, against the others: rates are times it in the loss,
+    /// [condition × protein].
+    fn efficiency(&self) -> ParamId;
 }
 
 /// Labels that the latent space tells.

@@ -22,7 +22,7 @@ pub enum DecodeAs {
 /// Proteins of cells, [cell × protein] each, at the posterior mean of z.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProteinEstimates {
-    /// Counts that are expected without background, foreground · (1 − π); as if all conditions had efficiency 1.
+    /// Counts that are expected without background, foreground · (1 − π).
     pub foreground: Dense,
     /// The same with the background that is expected, + background · π.
     pub total: Dense,
@@ -33,13 +33,24 @@ pub struct ProteinEstimates {
 impl Model {
     /// Denoised and imputed proteins, and the probability that they are foreground.
     ///
-    /// The background is at its mean e^{α + β²/2}, so nothing is drawn.
+    /// The background is at its mean e^{α + β²/2}, so nothing is drawn. Without `efficiency` every condition counts with
+    /// efficiency 1, as scvi-tools has it: conditions can be compared, but levels are not those that were measured. With it
+    /// they are of the condition that is decoded: its e^c times as high (c as in [`Proteins::efficiency`]); the
+    /// probabilities stay.
+    ///
+    /// [`Proteins::efficiency`]: crate::Proteins::efficiency
     ///
     /// # Errors
     /// For a model without proteins, a condition that it does not know, and those of [`Model::check`].
-    pub fn proteins(&self, data: &Prepared, decode_as: &DecodeAs) -> Result<ProteinEstimates, ModelError> {
+    pub fn proteins(
+        &self,
+        data: &Prepared,
+        decode_as: &DecodeAs,
+        efficiency: bool,
+    ) -> Result<ProteinEstimates, ModelError> {
         self.check(data)?;
         let shares = self.shares(decode_as)?;
+        let efficient = self.network.proteins().filter(|_| efficiency).map(|p| self.params.values(p.efficiency()));
         let (n, width) = (data.n_cells(), self.header.proteins.len());
         let mut out = ProteinEstimates {
             foreground: Dense::zeros(n, width),
@@ -70,8 +81,9 @@ impl Model {
                     for (cell, (&c, values)) in own.iter().zip(decoded.chunks_exact(width)).enumerate() {
                         for (p, &share) in shares.of(c as usize, condition).iter().enumerate() {
                             let ([f, t, q], at) = (values[p], cell * width + p);
-                            foreground[at] += share * f;
-                            total[at] += share * t;
+                            let level = efficient.map_or(share, |e| share * e[condition * width + p].exp());
+                            foreground[at] += level * f;
+                            total[at] += level * t;
                             probability[at] += share * q;
                         }
                     }

@@ -16,6 +16,23 @@ pub fn parse<C: DeserializeOwned>(model: &'static str, config: &Value) -> Result
         .map_err(|e| ModelError::setting(model, "settings", "known names with fitting values", e))
 }
 
+/// Settings or notes as they are shown: numbers of single precision are as short as they were given (0.7, not
+/// 0.699999988079071), a count without an end (`u64::MAX`) is null.
+#[must_use]
+pub fn shown(value: &Value) -> Value {
+    match value {
+        Value::Array(all) => all.iter().map(shown).collect(),
+        Value::Object(all) => all.iter().map(|(name, value)| (name.clone(), shown(value))).collect(),
+        Value::Number(n) if n.as_u64() == Some(u64::MAX) => Value::Null,
+        Value::Number(n) if n.is_f64() => {
+            let wide = n.as_f64().unwrap_or_default();
+            let short = (wide as f32).to_string().parse::<f64>();
+            if f64::from(wide as f32) == wide { json!(short.unwrap_or(wide)) } else { value.clone() }
+        }
+        _ => value.clone(),
+    }
+}
+
 /// What the published code of every model does: frozen batch norms take the query batch's statistics.
 pub(crate) fn published_norm() -> Value {
     json!({ "frozen_norm_by_batch": true })
@@ -67,4 +84,18 @@ pub(crate) fn small() -> Value {
 /// A model whose surgery changes no settings.
 pub(crate) fn no_settings() -> Value {
     Value::Object(Map::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_what_was_given() {
+        let given = json!({"a": 0.7, "b": [1e-5, 2.0], "n": 3, "pi": std::f64::consts::PI});
+        let kept = json!({"a": 0.7_f32, "b": [1e-5_f32, 2.0_f32], "n": 3, "pi": std::f64::consts::PI});
+        assert_ne!(kept, given);
+        assert_eq!(shown(&kept), given);
+        assert_eq!(shown(&json!(u64::MAX)), Value::Null);
+    }
 }

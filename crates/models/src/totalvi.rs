@@ -508,6 +508,10 @@ impl Proteins for Totalvi {
     fn measured(&self) -> ParamId {
         self.measured
     }
+
+    fn efficiency(&self) -> ParamId {
+        self.efficiency
+    }
 }
 
 impl Statistics for Totalvi {

@@ -152,11 +152,11 @@ fn proteins_are_decoded_as_the_conditions_that_measured_them() {
     let g = Golden::read("totalvi_missing_proteins");
     let ours = |model: &Model, prefix: &str, name: &str| ours(&g, model, prefix, name);
     let (model, data) = scvitools::model(&g, "totalvi", &settings(&g, "TOTALVI"), false, &ours);
-    let own = model.proteins(&data, &DecodeAs::Measured).unwrap();
+    let own = model.proteins(&data, &DecodeAs::Measured, false).unwrap();
     let conditions = &model.header.conditions;
-    let decode = |c: usize| model.proteins(&data, &DecodeAs::Conditions(vec![conditions[c].clone()])).unwrap();
+    let decode = |c: usize| model.proteins(&data, &DecodeAs::Conditions(vec![conditions[c].clone()]), false).unwrap();
     let (first, last) = (decode(0), decode(1));
-    let both = model.proteins(&data, &DecodeAs::Conditions(conditions.clone())).unwrap();
+    let both = model.proteins(&data, &DecodeAs::Conditions(conditions.clone()), false).unwrap();
     // Only the first condition measured proteins 1 and 3.
     for (cell, &code) in data.condition.codes.iter().enumerate() {
         for p in 0..model.header.proteins.len() {
@@ -170,6 +170,6 @@ fn proteins_are_decoded_as_the_conditions_that_measured_them() {
             assert!((0.0..=1.0).contains(&own.probability.row(cell)[p]));
         }
     }
-    let error = model.proteins(&data, &DecodeAs::Conditions(vec!["nowhere".into()])).unwrap_err().to_string();
+    let error = model.proteins(&data, &DecodeAs::Conditions(vec!["nowhere".into()]), false).unwrap_err().to_string();
     assert!(error.contains("nowhere"), "{error}");
 }

@@ -247,7 +247,7 @@ impl PyModel {
     /// Its settings.
     #[getter]
     fn settings(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        to_python(py, &self.inner.network.config())
+        to_python(py, &scgraft::models::settings::shown(&self.inner.network.config()))
     }
 
     /// How it came about.
@@ -386,11 +386,12 @@ impl PyModel {
         py: Python<'_>,
         data: &PyPrepared,
         as_conditions: Vec<String>,
+        efficiency: bool,
         threads: usize,
     ) -> PyResult<(Py<PyAny>, Py<PyAny>, Py<PyAny>)> {
         let (model, data) = (self.inner.clone(), data.inner.clone());
         let as_what = if as_conditions.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(as_conditions) };
-        let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what)?))?;
+        let found = run(py, threads, None, move |_| Ok(model.proteins(&data, &as_what, efficiency)?))?;
         Ok((dense_out(py, found.foreground)?, dense_out(py, found.total)?, dense_out(py, found.probability)?))
     }
 }
@@ -667,7 +668,7 @@ pub fn import_model(
     file(&path)?;
     let imported = briefly(py, || Ok::<_, Error>(scgraft::hub::import(&path, &ImportOptions { program_names })))?;
     let mut imported = imported.map_err(|e| refuse(e.to_string()))?;
-    imported.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    imported.notes.iter().for_each(|(note, settings)| scgraft::warn(note, settings));
     let name = path.canonicalize().unwrap_or_else(|_| path.clone());
     let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let p = &mut imported.model.provenance;
@@ -677,7 +678,7 @@ pub fn import_model(
         "package": imported.package,
         "version": imported.version,
         "class": imported.class,
-        "notes": imported.notes,
+        "notes": imported.notes.iter().map(|n| &n.0).collect::<Vec<_>>(),
         "left_out": imported.dropped.iter().map(|(n, why)| json!({"tensor": n, "why": why})).collect::<Vec<_>>(),
         "cells": imported.cells.as_ref().map(|c| json!({"cells": c.cells, "obsm": c.arrays, "obs": c.columns})),
     });

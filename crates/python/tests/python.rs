@@ -5,11 +5,15 @@
 //! `CI` is set.
 
 mod environments;
+#[path = "../../hub/tests/server/mod.rs"]
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use environments::{build, full, pip, program, python, root, succeed, target, unless_ci, wanted, with_packages};
+use environments::{
+    build, environment, full, pip, program, python, root, succeed, target, unless_ci, wanted, with_packages,
+};
 
 #[test]
 fn the_wheel_installs_and_its_tests_pass() {
@@ -30,7 +34,11 @@ fn the_wheel_installs_and_its_tests_pass() {
                   assert model.get_latent_representation().shape == (300, 10)";
     succeed(Command::new(&alone).args(["-W", "ignore", "-c", try_it]).current_dir(&target));
 
+    // Services that models are sent to and fetched from.
+    let ((zenodo, _records), hub) = (server::zenodo::start(), server::huggingface::start());
     let mut tests = Command::new(&own);
+    tests.env("SCGRAFT_ZENODO_URL", &zenodo.url).env("SCGRAFT_HF_URL", &hub.api.url);
+    tests.env("SCGRAFT_TEST_TOKENS", format!("{} {}", server::zenodo::TOKEN, server::huggingface::TOKEN));
     tests.args(["-m", "pytest", "-p", "no:cacheprovider", "-q"]).arg(root.join("python/tests"));
     tests.current_dir(&target).env("SCGRAFT_CLI", program(root, &target));
     succeed(&mut tests);
@@ -43,5 +51,5 @@ const MOST_BYTES: u64 = 60 << 20;
 fn plain(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let wanted = wanted(root);
     let anndata = wanted.lines().find(|l| l.starts_with("anndata==")).expect("anndata is in the list");
-    with_packages(&python()?, &target.join("python-tests/plain"), anndata)
+    with_packages(&python()?, &environment(target, "plain"), anndata)
 }

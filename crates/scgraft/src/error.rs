@@ -209,10 +209,16 @@ pub enum Error {
         nearest: String,
     },
     /// It is not known which condition cells are of.
-    #[error("which condition (batch, study) are these cells of? The reference took it from {}", from(columns))]
+    #[error(
+        "which condition (batch, study) are these cells of? The reference took it from {}; it knows {}",
+        from(columns),
+        some(known)
+    )]
     WhichCondition {
         /// The columns of obs that the reference's conditions are from.
         columns: Vec<String>,
+        /// The conditions that the model knows.
+        known: Vec<String>,
         /// The columns that these cells have.
         there: Vec<String>,
     },
@@ -285,6 +291,13 @@ impl From<TrainError> for Error {
             other => Error::Train(Box::new(other)),
         }
     }
+}
+
+/// The first of some names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let first = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN { format!("{first}, … ({})", names.len()) } else { first }
 }
 
 /// Columns of obs in words.

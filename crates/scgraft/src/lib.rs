@@ -61,6 +61,7 @@ pub mod trial;
 pub use embedding::{Embedding, program_weights};
 pub use error::Error;
 pub use normalised::{LogExpression, log_expression, plain_expression, principal_components};
+pub use query::warn;
 
 /// Asked between the parts of a long step whether to go on; a break ends the step with [`Error::Stopped`].
 pub type Ask<'a> = dyn FnMut() -> ControlFlow<()> + 'a;

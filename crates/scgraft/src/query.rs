@@ -127,7 +127,8 @@ pub(crate) fn tell(warning: &Warning) {
     warn(&warning.to_string(), &warning.settings());
 }
 
-fn warn(warning: &str, settings: &[Setting]) {
+/// Passes a warning on, as an event with the settings that would change it, which every front end spells its own way.
+pub fn warn(warning: &str, settings: &[Setting]) {
     match settings.is_empty() {
         true => tracing::warn!("{warning}"),
         false => tracing::warn!(settings = %written(settings), "{warning}"),
@@ -349,7 +350,8 @@ pub fn condition_of_reference(model: &Model, cells: &Cells) -> Result<ConditionS
         tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));
         return Ok(ConditionSource::Columns(columns));
     }
-    Err(Error::WhichCondition { columns, there: cells.obs.names().iter().map(|n| (*n).to_owned()).collect() })
+    let known = model.header.conditions.clone();
+    Err(Error::WhichCondition { columns, known, there: cells.obs.names().iter().map(|n| (*n).to_owned()).collect() })
 }
 
 /// Takes proteins from where files usually have them, when the model reads them, no entry was named and the cells have

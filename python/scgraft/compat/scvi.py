@@ -83,7 +83,7 @@ def _not_here(owner: str, name: str) -> NotHere:
 
 
 def _setup(adata: AnnData, **given: Any) -> None:
-    adata.uns[SETUP] = {k: v for k, v in given.items() if v is not None and v != []}
+    adata.uns[SETUP] = {k: v for k, v in _told(**given).items() if v != []}
 
 
 def _cells(adata: Any) -> AnnData | None:
@@ -129,7 +129,6 @@ class _Base(metaclass=_Named):
     def __init__(self, adata: AnnData | None = None, **settings: Any):
         adata = _cells(adata)
         self.adata = adata
-        self._given = settings
         self._model: Model | None = None
         self._query: dict[str, Any] | None = None
         self._saved: dict[str, Any] = {}
@@ -195,46 +194,40 @@ class _Base(metaclass=_Named):
     def _labels(self, adata: AnnData) -> dict[str, Any]:
         return {}
 
+    _arguments = {
+        "n_latent": ("latent", int),
+        "dropout_rate": ("dropout", float),
+        "gene_likelihood": ("likelihood", str),
+        "dispersion": ("dispersion", lambda d: {"gene-batch": "gene-condition"}.get(d, d)),
+        "latent_distribution": ("latent_distribution", lambda d: {"ln": "logistic-normal"}.get(d, d)),
+        "use_observed_lib_size": ("library", lambda observed: "observed" if observed else "learned"),
+        "encode_covariates": ("encode_covariates", bool),
+        "deeply_inject_covariates": ("deep_covariates", bool),
+        "log_variational": ("log_input", bool),
+    }
+    """Arguments of the constructor, with the setting of the model that each is, and its values there."""
+
     def _translated(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Arguments of the constructor as settings of the model."""
+        """Arguments of the constructor as settings of the model; what is none of theirs is a setting of ours."""
+        for name in ("extra_encoder_kwargs", "extra_decoder_kwargs", "use_size_factor_key"):
+            given.pop(name, None)
+        out = self._layers(given)
+        for name, (setting, value) in self._arguments.items():
+            if name in given:
+                out[setting] = value(given.pop(name))
+        return out | given
+
+    def _layers(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Hidden layers and their norms, of the arguments that say them, which are taken out."""
         out: dict[str, Any] = {}
         hidden, layers = given.pop("n_hidden", None), given.pop("n_layers", None)
         if hidden is not None or layers is not None:
             out["hidden"] = [int(hidden or 128)] * int(layers or (2 if self._name != "scvi-linear" else 1))
-        if "n_latent" in given:
-            out["latent"] = int(given.pop("n_latent"))
-        if "dropout_rate" in given:
-            out["dropout"] = float(given.pop("dropout_rate"))
-        if "gene_likelihood" in given:
-            out["likelihood"] = given.pop("gene_likelihood")
-        if "dispersion" in given:
-            out["dispersion"] = {"gene-batch": "gene-condition"}.get(d := given.pop("dispersion"), d)
-        if "latent_distribution" in given:
-            out["latent_distribution"] = {"ln": "logistic-normal"}.get(d := given.pop("latent_distribution"), d)
-        if "use_observed_lib_size" in given:
-            out["library"] = "observed" if given.pop("use_observed_lib_size") else "learned"
-        if "encode_covariates" in given:
-            out["encode_covariates"] = bool(given.pop("encode_covariates"))
-        if "deeply_inject_covariates" in given:
-            out["deep_covariates"] = bool(given.pop("deeply_inject_covariates"))
-        if "log_variational" in given:
-            out["log_input"] = bool(given.pop("log_variational"))
-        norms = {"both": ("layer", "layer"), "none": ("none", "none"), "encoder": ("layer", "none"),
-                 "decoder": ("none", "layer")}  # fmt: skip
-        for argument, norm in (("use_layer_norm", "layer"), ("use_batch_norm", "batch")):
-            if argument in given:
-                encoder, decoder = norms[given.pop(argument)]
-                if encoder != "none":
-                    out["encoder_norm"] = norm
-                if decoder != "none":
-                    out["decoder_norm"] = norm
-                if argument == "use_layer_norm" and encoder == "none":
-                    out.setdefault("encoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
-                if argument == "use_layer_norm" and decoder == "none":
-                    out.setdefault("decoder_norm", "batch" if self._given.get("use_batch_norm") == "both" else "none")
-        for name in ("extra_encoder_kwargs", "extra_decoder_kwargs", "use_size_factor_key"):
-            given.pop(name, None)
-        out.update(given)
+        norms = {norm: given.pop(f"use_{norm}_norm") for norm in ("layer", "batch") if f"use_{norm}_norm" in given}
+        for side in ("encoder", "decoder"):
+            named = [norm for norm, where in norms.items() if where in ("both", side)]
+            if named or "layer" in norms:
+                out[f"{side}_norm"] = named[-1] if named else "none"
         return out
 
     # Training.
@@ -265,23 +258,21 @@ class _Base(metaclass=_Named):
             ``lr``, ``weight_decay``, ``n_epochs_kl_warmup``, ``n_steps_kl_warmup`` are taken.
         """
         plan = dict(plan_kwargs or {})
-        fit: dict[str, Any] = {
-            "max_epochs": max_epochs,
-            "batch_size": int(batch_size),
-            "early_stopping": early_stopping,
-            "lr": plan.pop("lr", lr),
-        }
-        optional = {
-            "weight_decay": plan.pop("weight_decay", None),
-            "kl_anneal": plan.pop("n_epochs_kl_warmup", None),
-            "kl_anneal_steps": plan.pop("n_steps_kl_warmup", None),
-            "samples_per_label": n_samples_per_label,
-            "patience": early_stopping_patience,
-        }
         if train_size is None and validation_size is not None:
             train_size = 1.0 - validation_size
-        if train_size is not None and train_size < 1.0:
-            optional["train_size"] = train_size
+        epochs, steps = plan.pop("n_epochs_kl_warmup", None), plan.pop("n_steps_kl_warmup", None)
+        fit = _told(
+            max_epochs=max_epochs,
+            batch_size=int(batch_size),
+            early_stopping=early_stopping,
+            lr=plan.pop("lr", lr),
+            weight_decay=plan.pop("weight_decay", None),
+            kl_anneal=epochs,
+            kl_anneal_steps=steps if epochs is None else None,
+            samples_per_label=n_samples_per_label,
+            patience=None if early_stopping is False else early_stopping_patience,
+            train_size=train_size if train_size is not None and train_size < 1.0 else None,
+        )
         for name in ("adversarial_classifier", "scale_adversarial_loss"):
             if plan.pop(name, 0) not in (0, False, None, "auto"):
                 raise NotHere(f"plan_kwargs[{name!r}] is not here: no classifier of batches trains against the encoder; "
@@ -292,11 +283,6 @@ class _Base(metaclass=_Named):
         for name in more:
             if name not in IGNORED and not name.startswith("early_stopping"):
                 raise ScgraftError(f"train: there is no argument {name!r}")
-        fit.update({k: v for k, v in optional.items() if v is not None})
-        if fit.get("kl_anneal") is not None:
-            fit.pop("kl_anneal_steps", None)
-        if fit.get("early_stopping") is False:
-            fit.pop("patience", None)
         if self.adata is None:
             raise ScgraftError("this model has no cells; give it some: the constructor's adata, or load(..., adata=)")
         if self._query is not None:
@@ -310,11 +296,16 @@ class _Base(metaclass=_Named):
             model=self._name,
             n_top_genes=None,
             start=self._start,
+            **self._how(),
             **self._where(self.adata),
             **self._labels(self.adata),
             **fit,
             **self._settings,
         )
+
+    def _how(self) -> dict[str, Any]:
+        """What else :func:`scgraft.train` is told."""
+        return {}
 
     def _map(self, fit: dict[str, Any]) -> None:
         self._model = self._query["model"].map(
@@ -597,12 +588,9 @@ class _Base(metaclass=_Named):
         mask2 = (of == two).to_numpy() if two is not None else (~mask1 & of.notna().to_numpy())
         total = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1.0)
         normalised = sparse.diags(1e4 / total) @ x
-        for at, mask in ((1, mask1), (2, mask2)):
-            out[f"raw_mean{at}"] = np.asarray(x[mask].mean(axis=0)).ravel()[genes]
-        for at, mask in ((1, mask1), (2, mask2)):
-            out[f"non_zeros_proportion{at}"] = np.asarray((x[mask] != 0).mean(axis=0)).ravel()[genes]
-        for at, mask in ((1, mask1), (2, mask2)):
-            out[f"raw_normalized_mean{at}"] = np.asarray(normalised[mask].mean(axis=0)).ravel()[genes]
+        for name, values in (("raw_mean", x), ("non_zeros_proportion", x != 0), ("raw_normalized_mean", normalised)):
+            for at, mask in ((1, mask1), (2, mask2)):
+                out[f"{name}{at}"] = np.asarray(values[mask].mean(axis=0)).ravel()[genes]
 
     # Files.
 
@@ -770,6 +758,11 @@ class _Base(metaclass=_Named):
     def adaptor(self) -> Adaptor | None:
         """What the query added to the reference."""
         return self.model.adaptor
+
+
+def _told(**given: Any) -> dict[str, Any]:
+    """Those arguments that were given."""
+    return {k: v for k, v in given.items() if v is not None}
 
 
 def _plain(value: Any) -> Any:
@@ -941,21 +934,10 @@ class TOTALVI(_Base):
         protein_names_uns_key: str | None = None,
         batch_key: str | None = None,
         layer: str | None = None,
-        size_factor_key: str | None = None,
-        categorical_covariate_keys: Sequence[str] | None = None,
-        continuous_covariate_keys: Sequence[str] | None = None,
         **more: Any,
     ) -> None:
         """As for SCVI, with the entry of ``obsm`` that has protein counts, and of ``uns`` with their names."""
-        super().setup_anndata(
-            adata,
-            layer=layer,
-            batch_key=batch_key,
-            size_factor_key=size_factor_key,
-            categorical_covariate_keys=categorical_covariate_keys,
-            continuous_covariate_keys=continuous_covariate_keys,
-            **more,
-        )
+        super().setup_anndata(adata, layer=layer, batch_key=batch_key, **more)
         if protein_expression_obsm_key not in adata.obsm:
             there = nearest(protein_expression_obsm_key, adata.obsm)
             raise ScgraftError(f"protein_expression_obsm_key={protein_expression_obsm_key!r}: obsm has no such entry; there "
@@ -971,9 +953,6 @@ class TOTALVI(_Base):
         rna_layer: str | None = None,
         protein_layer: str | None = None,
         batch_key: str | None = None,
-        size_factor_key: str | None = None,
-        categorical_covariate_keys: Sequence[str] | None = None,
-        continuous_covariate_keys: Sequence[str] | None = None,
         modalities: dict[str, str] | None = None,
         **more: Any,
     ) -> None:
@@ -985,8 +964,8 @@ class TOTALVI(_Base):
             A MuData; the class takes it as its cells then.
         rna_layer, protein_layer
             Layers of the two modalities; ``X`` unless told.
-        batch_key, categorical_covariate_keys, continuous_covariate_keys
-            Columns of ``obs`` of the modality that ``modalities`` names for them, else of the MuData or its RNA.
+        batch_key
+            And, in ``more``, ``categorical_covariate_keys``, ``continuous_covariate_keys``: columns of ``obs`` of the modality that ``modalities`` names for them, else of the MuData or its RNA.
         modalities
             Which modality has ``"rna_layer"``, ``"protein_layer"``, ``"batch_key"``, …
         """
@@ -997,15 +976,13 @@ class TOTALVI(_Base):
             if key is not None and key not in mdata.mod:
                 raise ScgraftError(f"modalities: there is no modality {key!r}; there are: {nearest(key, mdata.mod)}")
         adata = of_mudata(mdata, named.get("rna_layer"), named.get("protein_layer"), protein_layer)
-        for argument, keys in (("batch_key", batch_key), ("categorical_covariate_keys", categorical_covariate_keys),
-                               ("continuous_covariate_keys", continuous_covariate_keys)):  # fmt: skip
+        columns = {"batch_key": batch_key, **more}
+        for argument in ("batch_key", "categorical_covariate_keys", "continuous_covariate_keys"):
             where = named.get(argument)
-            for key in _listed(keys) if where else ():
+            for key in _listed(columns.get(argument)) if where else ():
                 if key in mdata.mod[where].obs.columns:
                     adata.obs[key] = mdata.mod[where].obs[key].reindex(adata.obs_names).to_numpy()
-        cls.setup_anndata(adata, protein_expression_obsm_key="protein_expression", batch_key=batch_key, layer=rna_layer,
-                          size_factor_key=size_factor_key, categorical_covariate_keys=categorical_covariate_keys,
-                          continuous_covariate_keys=continuous_covariate_keys, **more)  # fmt: skip
+        cls.setup_anndata(adata, "protein_expression", layer=rna_layer, **columns)
         mdata.uns[SETUP] = {**adata.uns[SETUP], "modalities": named, "protein_layer": protein_layer or ""}
 
     def _where(self, adata: AnnData) -> dict[str, Any]:
@@ -1015,31 +992,27 @@ class TOTALVI(_Base):
             more = {}
         return {**super()._where(adata), **more}
 
-    def _translated(self, given: dict[str, Any]) -> dict[str, Any]:
+    _arguments = {
+        "n_latent": ("latent", int),
+        "gene_likelihood": ("likelihood", str),
+        "dropout_rate_encoder": ("dropout", float),
+        "dropout_rate_decoder": ("dropout", float),
+        "gene_dispersion": ("dispersion_by_condition", lambda d: d == "gene-batch"),
+        "protein_dispersion": ("protein_dispersion_by_condition", lambda d: d == "protein-batch"),
+        "empirical_protein_background_prior": ("empirical_prior", lambda prior: prior),
+        "use_observed_lib_size": _Base._arguments["use_observed_lib_size"],
+    }
+
+    def _layers(self, given: dict[str, Any]) -> dict[str, Any]:
         out: dict[str, Any] = {}
         hidden = given.pop("n_hidden", None)
-        for name, key in (("n_layers_encoder", "hidden"), ("n_layers_decoder", "decoder_hidden")):
+        for name, key, usual in (("n_layers_encoder", "hidden", 2), ("n_layers_decoder", "decoder_hidden", 1)):
             layers = given.pop(name, None)
             if hidden is not None or layers is not None:
-                out[key] = [int(hidden or 256)] * int(layers or (2 if key == "hidden" else 1))
-        for name in ("dropout_rate_encoder", "dropout_rate_decoder"):
-            if name in given:
-                out["dropout"] = float(given.pop(name))
-        if "gene_dispersion" in given:
-            out["dispersion_by_condition"] = given.pop("gene_dispersion") == "gene-batch"
-        if "protein_dispersion" in given:
-            out["protein_dispersion_by_condition"] = given.pop("protein_dispersion") == "protein-batch"
-        if "empirical_protein_background_prior" in given:
-            out["empirical_prior"] = given.pop("empirical_protein_background_prior")
-        for name, key in (("n_latent", "latent"), ("gene_likelihood", "likelihood")):
-            if name in given:
-                out[key] = given.pop(name)
-        if "use_observed_lib_size" in given:
-            out["library"] = "observed" if given.pop("use_observed_lib_size") else "learned"
-        for name in ("use_layer_norm", "use_batch_norm"):
-            if given.pop(name, "none") == "both":
-                out["norm"] = "layer" if name == "use_layer_norm" else out.get("norm", "batch")
-        out.update(given)
+                out[key] = [int(hidden or 256)] * int(layers or usual)
+        norms = [norm for norm in ("batch", "layer") if given.pop(f"use_{norm}_norm", "none") == "both"]
+        if norms:
+            out["norm"] = norms[-1]
         return out
 
     def get_normalized_expression(
@@ -1080,38 +1053,68 @@ class TOTALVI(_Base):
 class _Arches(_Base):
     """What scArches' models share: no setup, epochs as ``n_epochs``, cells as arrays where asked."""
 
-    def _begin(self, adata: AnnData, condition_key: str | None, norms: tuple[bool, bool]) -> str:
+    def _begin(
+        self, adata: AnnData, condition_key: str | None, hidden_layer_sizes: Sequence[int], dr_rate: float,
+        recon_loss: str, use_ln: bool, use_bn: bool,
+    ) -> None:  # fmt: skip
         if condition_key is None:
             raise ScgraftError(f"{type(self).__name__}: give condition_key=, a column of obs")
         _column(adata, condition_key, "condition_key")
         _setup(adata, batch_key=condition_key)
         _Base.__init__(self, adata)
-        use_ln, use_bn = norms
-        return "layer" if use_ln else "batch" if use_bn else "none"
+        self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate),
+                          "likelihood": recon_loss, "norm": "layer" if use_ln else "batch" if use_bn else "none"}  # fmt: skip
 
-    def _epochs(
-        self, n_epochs: int | None, lr: float | None, batch_size: int, early_stopping_kwargs: dict[str, Any] | None,
-        use_early_stopping: bool, use_stratified_sampling: bool, seed: int | None, more: dict[str, Any],
-    ) -> dict[str, Any]:  # fmt: skip
+    def train(  # type: ignore[override]
+        self,
+        n_epochs: int | None = None,
+        lr: float | None = None,
+        *,
+        alpha_kl: float | None = None,
+        alpha_epoch_anneal: int | None = None,
+        weight_decay: float | None = None,
+        batch_size: int = 128,
+        early_stopping_kwargs: dict[str, Any] | None = None,
+        use_early_stopping: bool = True,
+        use_stratified_sampling: bool = False,
+        seed: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Fit the model, or graft the query on; names as in scArches."""
+        fit = self._own_fit(more)
         known = IGNORED | {"monitor", "monitor_only_val", "print_stats", "n_workers", "trainer", "log_train", "eps",
                            "clip_value", "train_frac", "reload_best"}  # fmt: skip
         for name in more:
             if name not in known:
                 raise ScgraftError(f"train: there is no argument {name!r}")
-        fit: dict[str, Any] = {
-            "max_epochs": n_epochs, "lr": lr, "batch_size": int(batch_size), "seed": seed,
-            "early_stopping": None if use_early_stopping else False,
-        }  # fmt: skip
-        patience = (early_stopping_kwargs or {}).get("patience")
-        if use_early_stopping and patience is not None:
-            fit["patience"] = patience
-        if use_stratified_sampling:
-            fit["stratified"] = True
-        if more.get("train_frac") is not None and more["train_frac"] < 1:
-            fit["train_size"] = more["train_frac"]
         if self.adata is None:
             raise ScgraftError("this model has no cells; give it some")
-        return fit
+        share = more.get("train_frac")
+        fit |= _told(
+            max_epochs=n_epochs,
+            lr=lr,
+            batch_size=int(batch_size),
+            seed=seed,
+            early_stopping=None if use_early_stopping else False,
+            patience=(early_stopping_kwargs or {}).get("patience") if use_early_stopping else None,
+            stratified=use_stratified_sampling or None,
+            train_size=share if share is not None and share < 1 else None,
+            weight_decay=weight_decay,
+            kl_anneal=alpha_epoch_anneal,
+            kl_weight=alpha_kl,
+        )
+        self._map(fit) if self._query is not None else self._train(fit)
+
+    def _own_fit(self, more: dict[str, Any]) -> dict[str, Any]:
+        """Settings of the fit that only this model has, taken out of what ``train`` was given."""
+        return {}
+
+    @classmethod
+    def _query_of(cls, adata: AnnData, reference: Any, freeze: bool, freeze_expression: bool, more: dict[str, Any]) -> Any:
+        out = super().load_query_data(adata, reference, unfrozen=not freeze, **more)
+        if freeze and not freeze_expression:
+            out._query["surgery"] = "first_layers"
+        return out
 
     def _of_arrays(self, x: Any, c: Any) -> AnnData:
         """Cells of the arrays that scArches takes: expression, genes in the model's order, and conditions."""
@@ -1138,13 +1141,7 @@ class _Arches(_Base):
             Expression of other cells, cells × genes in the order of this model's, and the condition of each.
         """
         adata = None if x is None else self._of_arrays(x, c)
-        means, variances = self.get_latent_representation(adata, return_dist=True)
-        if mean_var and not mean:
-            return means, variances
-        if mean:
-            return means
-        noise = np.random.default_rng(0).standard_normal(means.shape, dtype=np.float32)
-        return means + np.sqrt(variances) * noise
+        return self.get_latent_representation(adata, give_mean=mean, return_dist=mean_var and not mean)
 
 
 class TRVAE(_Arches):
@@ -1184,37 +1181,13 @@ class TRVAE(_Arches):
         if adata is None:
             super().__init__()
             return
-        norm = self._begin(adata, condition_key, (use_ln, use_bn))
+        self._begin(adata, condition_key, hidden_layer_sizes, dr_rate, recon_loss, use_ln, use_bn)
         places = {"z": "latent", "y": "decoder"}
         if mmd_on not in places:
             raise ScgraftError(f"mmd_on={mmd_on!r}: expected 'z' or 'y'")
-        self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "latent": int(latent_dim),
-                          "dropout": float(dr_rate), "norm": norm, "likelihood": recon_loss,
-                          "mmd_weight": float(beta) if use_mmd else 0.0, "mmd_on": places[mmd_on]}  # fmt: skip
+        self._settings |= {"latent": int(latent_dim), "mmd_weight": float(beta) if use_mmd else 0.0, "mmd_on": places[mmd_on]}
         if mmd_boundary is not None:
             self._settings["mmd_boundary"] = int(mmd_boundary)
-
-    def train(  # type: ignore[override]
-        self,
-        n_epochs: int | None = None,
-        lr: float | None = None,
-        *,
-        alpha_kl: float | None = None,
-        alpha_epoch_anneal: int | None = None,
-        weight_decay: float | None = None,
-        batch_size: int = 128,
-        early_stopping_kwargs: dict[str, Any] | None = None,
-        use_early_stopping: bool = True,
-        use_stratified_sampling: bool = False,
-        seed: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Fit the model, or graft the query on; names as in scArches."""
-        fit = self._epochs(n_epochs, lr, batch_size, early_stopping_kwargs, use_early_stopping, use_stratified_sampling,
-                           seed, more)  # fmt: skip
-        named = {"weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal, "kl_weight": alpha_kl}
-        fit |= {k: v for k, v in named.items() if v is not None}
-        self._map(fit) if self._query is not None else self._train(fit)
 
     @classmethod
     def load_query_data(  # type: ignore[override]
@@ -1222,10 +1195,7 @@ class TRVAE(_Arches):
         remove_dropout: bool = True, **more: Any,
     ) -> TRVAE:  # fmt: skip
         """A model with the query's conditions, to be trained on it."""
-        out = super().load_query_data(adata, reference_model, unfrozen=not freeze, **more)
-        if freeze and not freeze_expression:
-            out._query["surgery"] = "first_layers"
-        return out
+        return cls._query_of(adata, reference_model, freeze, freeze_expression, more)
 
 
 def _no_scpoli(*_: Any, **__: Any) -> Any:
@@ -1292,7 +1262,7 @@ class EXPIMAP(_Arches):
             if more[name] not in (0, False, None):
                 raise NotHere(f"EXPIMAP({name}=...) is not here in a reference: put the gene sets into the mask, or add "
                               "programs with a query, load_query_data(new_n_ext_m=...)")
-        norm = self._begin(adata, condition_key, (use_ln, use_bn))
+        self._begin(adata, condition_key, hidden_layer_sizes, dr_rate, recon_loss, use_ln, use_bn)
         if mask is not None:
             values = mask if isinstance(mask, pd.DataFrame) else np.asarray(mask)
             if len(values) != adata.n_vars:
@@ -1303,65 +1273,38 @@ class EXPIMAP(_Arches):
                                "Make one with add_annotations(adata, files)")
         self._sets = dict(gene_sets(mask_key, adata))
         self._soft, self._n_ext = soft_mask, int(n_ext)
-        self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate), "norm": norm,
-                          "likelihood": recon_loss}  # fmt: skip
         if decoder_last_layer is not None:
             self._settings["output"] = decoder_last_layer
 
-    def train(  # type: ignore[override]
-        self,
-        n_epochs: int | None = None,
-        lr: float | None = None,
-        *,
-        alpha: float | None = None,
-        alpha_kl: float | None = None,
-        alpha_l1: float | None = None,
-        alpha_epoch_anneal: int | None = None,
-        gamma_ext: float | None = None,
-        gamma_epoch_anneal: int | None = None,
-        beta: float | None = None,
-        omega: Any = None,
-        weight_decay: float | None = None,
-        batch_size: int = 128,
-        early_stopping_kwargs: dict[str, Any] | None = None,
-        use_early_stopping: bool = True,
-        use_stratified_sampling: bool = False,
-        seed: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Fit the model, or graft the query on; names as in scArches."""
-        if omega is not None:
+    def train(self, n_epochs: int | None = None, lr: float | None = None, **fit: Any) -> None:  # type: ignore[override]
+        """Fit the model, or graft the query on; names as in scArches.
+
+        Parameters
+        ----------
+        n_epochs, lr
+            Passes over the cells, the step size; the model's own unless told.
+        fit
+            ``alpha``, ``alpha_l1``, ``gamma_ext``, ``gamma_epoch_anneal``, ``beta``: weights of the lasso of programs, of single
+            genes, of new programs (and the epochs over which it comes up), and of their independence. ``alpha_kl``,
+            ``alpha_epoch_anneal``, ``weight_decay``, ``batch_size``, ``early_stopping_kwargs``, ``use_early_stopping``,
+            ``use_stratified_sampling``, ``seed``: as for all models of scArches.
+        """
+        super().train(n_epochs, lr, **fit)
+
+    def _own_fit(self, more: dict[str, Any]) -> dict[str, Any]:
+        if more.pop("omega", None) is not None:
             raise NotHere("omega is not here: every program has the same lasso weight, alpha")
         more.pop("print_n_deactive", None)
-        fit = self._epochs(n_epochs, lr, batch_size, early_stopping_kwargs, use_early_stopping, use_stratified_sampling,
-                           seed, more)  # fmt: skip
-        named = {"weight_decay": weight_decay, "kl_anneal": alpha_epoch_anneal, "kl_weight": alpha_kl,
-                 "l1_weight": alpha_l1, "new_l1_weight": gamma_ext, "new_l1_anneal": gamma_epoch_anneal}  # fmt: skip
-        fit |= {k: v for k, v in named.items() if v is not None}
+        lasso, hsic = more.pop("alpha", None), more.pop("beta", None)
         if self._query is not None:
             # The reference's lasso pruned once and for all; without HSIC asked for at the surgery, beta has nothing to weigh.
-            if self._query["hsic"] and beta is not None:
-                fit["hsic_weight"] = beta
-            self._map(fit)
-            return
-        if alpha is not None:
-            fit["lasso_weight"] = alpha
-        if beta is not None:
-            fit["hsic_weight"] = beta
-        self._model = train(
-            self.adata,
-            model="expimap",
-            programs=self._sets,
-            n_top_genes=None,
-            min_genes=1,
-            exact_case=True,
-            keep_outside_programs=True,
-            soft=self._soft,
-            n_free_programs=self._n_ext,
-            **self._where(self.adata),
-            **fit,
-            **self._settings,
-        )
+            lasso, hsic = None, hsic if self._query["hsic"] else None
+        named = {"l1_weight": "alpha_l1", "new_l1_weight": "gamma_ext", "new_l1_anneal": "gamma_epoch_anneal"}
+        return _told(lasso_weight=lasso, hsic_weight=hsic, **{ours: more.pop(name, None) for ours, name in named.items()})
+
+    def _how(self) -> dict[str, Any]:
+        return {"programs": self._sets, "min_genes": 1, "exact_case": True, "keep_outside_programs": True, "soft": self._soft,
+                "n_free_programs": self._n_ext}  # fmt: skip
 
     @classmethod
     def load_query_data(  # type: ignore[override]
@@ -1397,9 +1340,7 @@ class EXPIMAP(_Arches):
                 raise ScgraftError(f"load_query_data: there is no argument {name!r}")
         if not unfreeze_ext:
             raise NotHere("unfreeze_ext=False is not here: new programs that do not train say nothing; leave new_n_ext out")
-        out = super().load_query_data(adata, reference_model, unfrozen=not freeze)
-        if freeze and not freeze_expression:
-            out._query["surgery"] = "first_layers"
+        out = cls._query_of(adata, reference_model, freeze, freeze_expression, {})
         programs: dict[str, Any] = {"n_free_programs": int(new_n_ext or 0), "soft": bool(new_soft_ext_mask)}
         if new_n_ext_m or new_ext_mask is not None:
             if new_ext_mask is None:

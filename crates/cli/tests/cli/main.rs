@@ -18,6 +18,9 @@ mod programs;
 mod proteins;
 mod real_data;
 mod remote;
+#[path = "../../../hub/tests/server/mod.rs"]
+mod server;
+mod sharing;
 mod species;
 mod tables;
 mod trial;

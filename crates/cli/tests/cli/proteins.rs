@@ -89,3 +89,56 @@ fn trvae_and_cvae_train_and_map() {
     scgraft(at, &plain).says(&["mmd_weight", "trvae"]);
     scgraft(at, &["proteins", "model.scgraft", "reference.h5ad", "-o", "no.h5ad"]).says(&["totalvi"]);
 }
+
+/// Levels with the efficiency of staining are those of the counts, in conditions that were stained unequally; without it they
+/// are not.
+#[test]
+fn levels_of_proteins_are_those_that_were_measured() {
+    let folder = folder_with(&["reference.h5ad"]);
+    let at = folder.path();
+    let path = at.join("reference.h5ad");
+    let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
+    let types = cells.obs.column("cell_type").unwrap().coded().unwrap();
+    let batches = cells.obs.column("batch").unwrap().coded().unwrap();
+    // A protein is carried by the type of its number; the last batch is stained four times as weakly.
+    let weak = batches.levels.len() as u32 - 1;
+    let count = |i: usize, p: u32| {
+        let level = if types.codes[i] == p { 120.0 } else { 12.0 };
+        let stained = if batches.codes[i] == weak { 0.25 } else { 1.0 };
+        let spread = 0.5 + ((i * 37 + p as usize * 11) % 101) as f64 / 100.0;
+        (level * stained * spread).round() as i64
+    };
+    let n = cells.n_cells();
+    let counts: Vec<Vec<i64>> = (0..3).map(|p| (0..n).map(|i| count(i, p)).collect()).collect();
+    let mut table = Frame::new(cells.obs.index.clone());
+    for (p, values) in counts.iter().enumerate() {
+        table.set(&format!("CD{p}"), Column::Integer(values.iter().copied().map(Some).collect()));
+    }
+    cells.obsm.insert("protein_expression".into(), Array::Frame(table));
+    write_h5ad(&path, &cells, &WriteOptions::default()).unwrap();
+    let train =
+        ["train", "reference.h5ad", "--batch", "batch", "--model", "totalvi", "--epochs", "1000", "--hidden", "32"];
+    let settings = ["--hvg", "200", "--set", "decoder_hidden=[32]", "--set", "latent=5", "-o", "m.scgraft"];
+    scgraft(at, &[&train[..], &settings[..]].concat()).good();
+    let levels = |name: &str, more: &[&str]| {
+        let run = ["proteins", "m.scgraft", "reference.h5ad", "--proteins", "protein_expression", "-o", name];
+        scgraft(at, &[&run[..], more].concat()).good();
+        let read = read_h5ad(at.join(name), &ReadOptions::default()).unwrap();
+        let Array::Frame(table) = &read.obsm["scgraft_proteins_total"] else { panic!("no table") };
+        let mean = |p: usize, last: bool| {
+            let own: Vec<usize> = (0..n).filter(|&i| (batches.codes[i] == weak) == last).collect();
+            own.iter().map(|&i| table.columns[p].1.number(i).unwrap()).sum::<f64>() / own.len() as f64
+        };
+        (0..3).map(|p| [mean(p, false), mean(p, true)]).collect::<Vec<_>>()
+    };
+    let (plain, measured) = (levels("plain.h5ad", &[]), levels("levels.h5ad", &["--efficiency"]));
+    for p in 0..3 {
+        for (side, last) in [(0, false), (1, true)] {
+            let own: Vec<usize> = (0..n).filter(|&i| (batches.codes[i] == weak) == last).collect();
+            let truth = own.iter().map(|&i| counts[p][i] as f64).sum::<f64>() / own.len() as f64;
+            let share = measured[p][side] / truth;
+            assert!((share - 1.0).abs() < 0.1, "CD{p}: {share:.3} of the counts");
+            assert!(plain[p][side] / truth > 1.5, "CD{p}: efficiency 1 is the counts' level already");
+        }
+    }
+}

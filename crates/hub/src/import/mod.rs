@@ -6,7 +6,7 @@ mod scvi_tools;
 
 use std::path::Path;
 
-use scgraft_cells::{Array, Column};
+use scgraft_cells::{Array, Column, Setting};
 use scgraft_io::{ReadOptions, Select, inspect_h5ad, read_h5ad};
 use scgraft_models::{Model, ReferenceCells};
 use serde_json::{Map, Value};
@@ -34,8 +34,8 @@ pub struct Imported {
     pub class: String,
     /// Tensors of the file that the model does without, and why.
     pub dropped: Vec<(String, &'static str)>,
-    /// What a user has to know.
-    pub notes: Vec<String>,
+    /// What a user has to know, each with the settings that it asks for.
+    pub notes: Vec<(String, Vec<Setting>)>,
     /// The cells that were saved with it.
     pub cells: Option<CellsBeside>,
     /// Of a minified model: the entries of `obsm` of its cells with their latent means and variances.
@@ -73,13 +73,14 @@ pub fn import_files(files: &Files, options: &ImportOptions) -> Result<Imported, 
             out.cells = Some(found);
             latents.map_or(Ok(None), |latents| bring(&mut out.model, cells, &latents))
         }) {
-            Ok(left_out) => out.notes.extend(left_out),
-            Err(e) => out.notes.push(format!("the cells beside the model could not be read: {e}")),
+            Ok(left_out) => out.notes.extend(left_out.into_iter().map(|what| (what, Vec::new()))),
+            Err(e) => out.notes.push((format!("the cells beside the model could not be read: {e}"), Vec::new())),
         },
-        (None, Some(_)) => out.notes.push(
-            "it was saved minified, and its cells (`adata.h5ad`) are not there: it comes without, and cannot annotate alone"
-                .into(),
-        ),
+        (None, Some(_)) => {
+            let what = "it was saved minified, and its cells (`adata.h5ad`) are not there: it comes without, and cannot \
+                        annotate alone";
+            out.notes.push((what.into(), Vec::new()));
+        }
         (None, None) => {}
     }
     Ok(out)
@@ -149,6 +150,11 @@ fn class_of(saved: &Saved<'_, '_>) -> Result<Class, HubError> {
     if has("use_mmd_") && has("mmd_on_") {
         let compared = saved.attributes.get("use_mmd_").and_then(|v| v.truth()).unwrap_or(false);
         return Ok(Class::ScArches(if compared { "trvae" } else { "cvae" }));
+    }
+    if has("x_dim_") && has("z_dim_") {
+        let why = "it is an autoencoder of normalised values that knows no conditions; no query can be mapped on it. Of \
+                   scArches, EXPIMAP and TRVAE can be imported";
+        return Err(HubError::unsupported("scGen", why));
     }
     let keys: Vec<String> = saved.attributes.entries()?.iter().filter_map(|e| e.0.text()).map(pickle::shown).collect();
     let shown = keys.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -267,10 +273,17 @@ mod tests {
             let error = error.to_string();
             assert!(error.contains(class) && error.contains(why) && error.contains("SCVI, LinearSCVI"), "{error}");
         }
-        // scPoli of scArches has prototypes of labels, and says nowhere what it is.
-        let mut files = golden("expimap_hard");
-        files.attributes = Some(dict([("prototypes_labeled_", crate::pickle::write::Py::None)]).pickled());
-        let error = import_files(&files, &ImportOptions::default()).unwrap_err().to_string();
-        assert!(error.contains("scPoli") && error.contains("EXPIMAP and TRVAE"), "{error}");
+        // Models of scArches say nowhere what they are: scPoli has prototypes of labels, scGen sizes and no conditions.
+        use crate::pickle::write::Py;
+        let known = [
+            ("scPoli", dict([("prototypes_labeled_", Py::None)])),
+            ("scGen", dict([("x_dim_", Py::None), ("z_dim_", Py::None)])),
+        ];
+        for (class, attributes) in known {
+            let mut files = golden("expimap_hard");
+            files.attributes = Some(attributes.pickled());
+            let error = import_files(&files, &ImportOptions::default()).unwrap_err().to_string();
+            assert!(error.contains(class) && error.contains("EXPIMAP and TRVAE"), "{error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use scgraft_cells::Setting;
 use scgraft_models::import::scarches::{DROPPED, settings, source};
 use scgraft_models::{Header, Known, Membership, Program, Segment};
 use serde_json::{Map, Value};
@@ -109,7 +110,7 @@ fn programs(
     saved: &Saved<'_, '_>,
     latent: usize,
     options: &ImportOptions,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<(String, Vec<Setting>)>,
 ) -> Result<Segment, HubError> {
     let wrong = |what: &str| HubError::format(saved.attributes.place(), what);
     let soft = saved.attributes.get("soft_mask_").and_then(|v| v.truth()).unwrap_or(false);
@@ -140,10 +141,11 @@ fn programs(
             return Err(wrong(&what));
         }
         None => {
-            notes.push(format!(
+            let what = format!(
                 "its files have no names of programs: they are called program_1 to program_{latent}; their names can be \
                  given, in order"
-            ));
+            );
+            notes.push((what, vec![Setting::of("program_names")]));
             (1..=latent).map(|i| format!("program_{i}")).collect()
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use scgraft_cells::Setting;
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::import::scvi_tools::{COUNTERS, DROPPED, Version, settings, source};
 use scgraft_models::{Header, Known};
@@ -107,7 +108,7 @@ pub(super) fn import(saved: &Saved<'_, '_>, class: &str) -> Result<Imported, Hub
     if model.params.id("library.prior_mean").is_some() && !saved.state.contains_key("library_log_means") {
         let what = "its files lack the prior of the library size (it stood with the cells): latents and expression are \
                     its own, likelihoods are not";
-        notes.push(what.into());
+        notes.push((what.into(), Vec::new()));
     }
     let p = &mut model.provenance;
     if let Some(column) = &registry.batch.0 {
@@ -121,14 +122,17 @@ pub(super) fn import(saved: &Saved<'_, '_>, class: &str) -> Result<Imported, Hub
     }
     if let Some(layer) = &registry.layer {
         p.insert("values".into(), format!("layers/{layer}").into());
-        notes.push(format!("it was trained on layer `{layer}`: choose that layer where a query's counts stand there"));
+        let what = format!("it was trained on layer `{layer}`: choose that layer where a query's counts stand there");
+        notes.push((what, vec![Setting::to("layer", layer)]));
     }
     if let Some(key) = registry.protein_key.as_ref().filter(|k| *k != PROTEIN_SLOT) {
         p.insert("protein_slot".into(), key.clone().into());
-        notes.push(format!("its proteins stood in obsm `{key}`: choose that entry where a query's do"));
+        let what = format!("its proteins stood in obsm `{key}`: choose that entry where a query's do");
+        notes.push((what, vec![Setting::to("proteins", key)]));
     }
     if let Some(modality) = &saved.modality {
-        notes.push(format!("it was trained on several modalities; its genes are those of `{modality}`"));
+        let what = format!("it was trained on several modalities; its genes are those of `{modality}`");
+        notes.push((what, Vec::new()));
     }
     let (package, version) = ("scvi-tools", registry.version.clone().filter(|v| v != UNKNOWN_VERSION));
     Ok(Imported {

@@ -167,7 +167,7 @@ fn class_of(model: &Model, config: &Value) -> Result<&'static str, String> {
         "scanvi" => "SCANVI",
         "totalvi" => "TOTALVI",
         "scvi-per-cell" => return Err("it has a vector per cell, and no class there does without an encoder".into()),
-        other => return Err(format!("no class there is a {other}; scvi, scvi-linear, scanvi and totalvi have one")),
+        other => return Err(format!("no class there is {other}; scvi, scvi-linear, scanvi and totalvi have one")),
     };
     if class == "TOTALVI" && model.header.covariates.iter().any(|c| c.1.len() == 1) {
         return Err("it has a covariate of one level, which its TOTALVI has no weights for; train without it".into());

@@ -1,6 +1,8 @@
 //! Environments of Python under `target/`, the wheel, and the program, for tests.
 //!
-//! A Python of 3.11 or later is needed (`SCGRAFT_PYTHON` names one; else `python3.12`, …, `python3` are tried).
+//! A Python of 3.11 or later is needed (`SCGRAFT_PYTHON` names one; else `python3.12`, …, `python3` are tried). Its packages are
+//! those of `python/tests/requirements.txt`; `SCGRAFT_PYTHON_PACKAGES=newest` takes `requirements-newest.txt`, in environments
+//! of its own.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -89,15 +91,26 @@ pub(crate) fn with_packages(python: &Path, environment: &Path, packages: &str) -
     Ok(own)
 }
 
+/// The list of packages that was asked for, as files and folders end: nothing, or `-newest`.
+fn packages() -> String {
+    std::env::var("SCGRAFT_PYTHON_PACKAGES").map_or_else(|_| String::new(), |name| format!("-{name}"))
+}
+
 /// What the tests of the package need.
 pub(crate) fn wanted(root: &Path) -> String {
-    std::fs::read_to_string(root.join("python/tests/requirements.txt")).expect("the list of packages is there")
+    let list = root.join(format!("python/tests/requirements{}.txt", packages()));
+    std::fs::read_to_string(&list).unwrap_or_else(|e| panic!("{}: {e}", list.display()))
+}
+
+/// The folder of an environment of the tests.
+pub(crate) fn environment(target: &Path, name: &str) -> PathBuf {
+    target.join(format!("python-tests/{name}{}", packages()))
 }
 
 /// The environment of the package's tests and of the book.
 pub(crate) fn full(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let book = std::fs::read_to_string(root.join("docs/requirements.txt")).expect("the list of packages is there");
-    with_packages(&python()?, &target.join("python-tests/environment"), &(wanted(root) + &book))
+    with_packages(&python()?, &environment(target, "environment"), &(wanted(root) + &book))
 }
 
 /// Builds the wheel, of what the workspace built already.
