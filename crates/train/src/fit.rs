@@ -55,6 +55,7 @@ const THINNING: u64 = 4;
 const LABELLED: u64 = 3;
 
 /// Runs `work` with so many threads (0: one per core). Results do not depend on the number. In WebAssembly there is one.
+/// Many more than there are cores would only wait for each other, all of them at work: four a core are the most, or 16.
 ///
 /// # Errors
 /// When the threads cannot be started.
@@ -62,7 +63,11 @@ pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) ->
     if cfg!(target_family = "wasm") {
         return Ok(work());
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let most = std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(4).max(16);
+    if threads > most {
+        tracing::warn!("{threads} threads were asked for, {most} are started: there are not more cores to use them");
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.min(most)).build();
     let pool = pool.map_err(|e| TrainError::Threads { threads, what: e.to_string() })?;
     Ok(pool.install(work))
 }
