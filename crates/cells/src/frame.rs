@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// How tables that went through other programs write that there is no value.
-const MISSING: [&str; 7] = ["NA", "N/A", "<NA>", "NaN", "nan", "NAN", "None"];
+const MISSING: [&str; 9] = ["NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "None"];
 
-/// Whether a text says that there is no label: empty, blank, or `NA`, `N/A`, `<NA>`, `NaN`, `nan`, `None`.
+/// Whether a text says that there is no label: empty, blank, or `NA`, `N/A`, `n/a`, `#N/A`, `<NA>`, `NaN`, `nan`, `None`.
 ///
 /// CSV files and trips through R turn a missing value into one of these. `none` and `null` are labels: people name
 /// treatments and genotypes so.
@@ -17,7 +17,8 @@ pub fn is_missing(text: &str) -> bool {
 /// Words that count as missing with how often each stands there, for a message: `` `NA` (12), an empty text (3) ``.
 pub fn missing_words_told(words: &[(String, usize)]) -> String {
     let told = words.iter().map(|(word, n)| match word.trim() {
-        "" => format!("an empty text ({n})"),
+        "" if word.is_empty() => format!("an empty text ({n})"),
+        "" => format!("a blank text ({n})"),
         word => format!("`{word}` ({n})"),
     });
     told.collect::<Vec<_>>().join(", ")
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn texts_that_say_missing_are_no_labels() {
-        for text in ["", "  ", "NA", "nan", "NaN", " None ", "<NA>", "N/A"] {
+        for text in ["", "  ", "NA", "nan", "NaN", " None ", "<NA>", "N/A", "n/a", "#N/A"] {
             assert!(is_missing(text), "{text:?}");
         }
         for text in ["none", "null", "naive", "NAT", "0", "Nan cells"] {

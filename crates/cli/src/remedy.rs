@@ -1,5 +1,6 @@
 //! What a user of the command line can do about an error of the library.
 
+use scgraft::cells::CellsError;
 use scgraft::models::ModelError;
 use scgraft::{Error, io};
 
@@ -49,6 +50,9 @@ pub(crate) fn remedy(error: &Error) -> String {
             format!("; its {what}s, nearest name first: {}", nearest(name, known))
         }
         Error::Io(io::Error::Unkept { .. }) => " (--drop-unreadable)".to_owned(),
+        Error::Cells(error) if matches!(**error, CellsError::TooSmallToRank { .. }) => {
+            " (--all-genes, or --genes-from FILE)".to_owned()
+        }
         Error::Model(error) if matches!(**error, ModelError::Unread { .. }) => {
             " (`scgraft models` lists them)".to_owned()
         }

@@ -1,5 +1,6 @@
 //! What 10x Genomics' Cell Ranger writes: an HDF5 file, or a folder with a Matrix Market file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Array, Cells, Column, Csr, Frame, Matrix};
@@ -105,6 +106,21 @@ const LAYOUTS: [(&str, &[&str], &[&str]); 5] = [
     ("count_matrix.mtx", &["cell_metadata.csv"], &["all_genes.csv", "genes.csv"]),
 ];
 
+/// Where programs keep the matrix in their folders (Cell Ranger, STARsolo, kb, alevin-fry, Parse).
+const DEEPER: [&str; 11] = [
+    "outs",
+    "filtered_feature_bc_matrix",
+    "Solo.out",
+    "Gene",
+    "GeneFull",
+    "filtered",
+    "counts_filtered",
+    "counts_unfiltered",
+    "alevin",
+    "DGE_filtered",
+    "all-sample",
+];
+
 /// Reads a folder with a matrix in Matrix Market form and the names beside it, packed or not: `matrix.mtx` with
 /// `barcodes.tsv` and `features.tsv` or `genes.tsv` (Cell Ranger, STARsolo), with a common prefix or without, or as kb,
 /// alevin-fry and Parse name them. `path` may name the matrix itself.
@@ -177,7 +193,7 @@ fn find_files(path: &Path) -> Result<Files> {
             // A matrix of any name beside 10x's lists, as STARsolo writes several.
             let prefix = match bare.strip_suffix(ending) {
                 Some(prefix) => prefix,
-                None if ending == "matrix.mtx" && !path.is_dir() => "",
+                None if ending == "matrix.mtx" => "",
                 None => continue,
             };
             let beside = |endings: &[&str]| {
@@ -208,6 +224,21 @@ fn find_files(path: &Path) -> Result<Files> {
     if let Some((_, files)) = found.pop() {
         return Ok(files);
     }
+    if matrices.is_empty() {
+        // Programs keep the matrix some folders down.
+        let deeper: Vec<String> = DEEPER.iter().map(|d| (*d).to_owned()).filter(|d| folder.join(d).is_dir()).collect();
+        match &deeper[..] {
+            [one] => {
+                tracing::info!("{}: the matrix in `{one}` is read", path.display());
+                return find_files(&folder.join(one));
+            }
+            [] => {}
+            several => {
+                let expected = "one matrix; name the folder within that has it";
+                return Err(Error::content(path, "folder", expected, several.join(", ")));
+            }
+        }
+    }
     let plain = matrices.first().map_or("", String::as_str);
     let (prefix, rest) = match plain.find("matrix.mtx") {
         Some(at) => (&plain[..at], true),
@@ -218,16 +249,7 @@ fn find_files(path: &Path) -> Result<Files> {
         (true, false) => format!("{prefix}barcodes.tsv[.gz]"),
         (true, true) => format!("{prefix}features.tsv[.gz]"),
     };
-    let mut shown = there;
-    // STARsolo and kb keep the matrix some folders down.
-    for inner in
-        ["Gene/filtered", "GeneFull/filtered", "filtered", "counts_unfiltered", "filtered_feature_bc_matrix", "alevin"]
-    {
-        if folder.join(inner).is_dir() {
-            shown.insert(0, inner.to_owned());
-        }
-    }
-    Err(Error::missing(&folder, "file", &wanted, &shown))
+    Err(Error::missing(&folder, "file", &wanted, &there))
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {
@@ -288,6 +310,16 @@ fn assemble(path: &Path, barcodes: Vec<String>, features: Features, counts: Csr)
         if !list.is_empty() {
             var.set(name, Column::categorical(&pick(list)));
         }
+    }
+    let known: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let is_part = |name: &&str| ["-U", "-A"].iter().any(|e| name.strip_suffix(e).is_some_and(|n| known.contains(n)));
+    let parts = known.iter().filter(|name| is_part(name)).count();
+    if parts > 0 && 2 * parts >= n {
+        tracing::warn!(
+            "{}: {parts} features are unspliced (`-U`) or ambiguous (`-A`) counts of others, and a gene's name stands for \
+             its spliced counts alone; add them up before, where all are wanted",
+            path.display()
+        );
     }
     let keep = |columns: &[usize]| counts.select_columns(&columns.iter().map(|&j| Some(j)).collect::<Vec<_>>());
     let mut cells = Cells::new(Matrix::Sparse(keep(&genes)), Frame::new(barcodes), var);

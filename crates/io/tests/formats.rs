@@ -157,7 +157,7 @@ fn folders_of_other_programs_are_read() {
     let (by_gene, by_cell) = (mtx(3, 2, "1 1 1\n3 2 5\n"), mtx(2, 3, "1 1 1\n2 3 5\n"));
     let (barcodes, features) = ("AA\nCC\n", "E1\tA\nE2\tB\nE3\tC\n");
     let typed = "E1\tA\tprotein_coding\nE2\tB\tlncRNA\nE3\tC\tprotein_coding\n";
-    let layouts: [(&str, &[(&str, &str)]); 7] = [
+    let layouts: [(&str, &[(&str, &str)]); 10] = [
         ("GEO", &[("GSM1_matrix.mtx", &by_gene), ("GSM1_barcodes.tsv", barcodes), ("GSM1_features.tsv", features)]),
         (
             "kb",
@@ -194,10 +194,31 @@ fn folders_of_other_programs_are_read() {
                 ("features.tsv", features),
             ],
         ),
+        (
+            "alevin-fry, from above",
+            &[
+                ("alevin/quants_mat.mtx", &by_cell),
+                ("alevin/quants_mat_rows.txt", barcodes),
+                ("alevin/quants_mat_cols.txt", "A\nB\nC\n"),
+            ],
+        ),
+        (
+            "STARsolo, from above",
+            &[
+                ("Solo.out/Gene/filtered/matrix.mtx", &by_gene),
+                ("Solo.out/Gene/filtered/barcodes.tsv", barcodes),
+                ("Solo.out/Gene/filtered/features.tsv", features),
+            ],
+        ),
+        (
+            "one matrix of another name",
+            &[("spliced.mtx", &by_gene), ("barcodes.tsv", barcodes), ("features.tsv", features)],
+        ),
     ];
     for (program, files) in layouts {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
+            std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let cells = read_cells(folder.path(), &ReadOptions::default()).unwrap_or_else(|e| panic!("{program}: {e}"));
@@ -209,6 +230,23 @@ fn folders_of_other_programs_are_read() {
             assert_eq!(named.x.unwrap().to_csr().to_dense().values[0], 9.0);
         }
     }
+    // Two of other names, and two folders: which is meant, only its user knows.
+    let refused = |names: [&str; 2], part: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in names
+            .iter()
+            .map(|n| (*n, by_gene.as_str()))
+            .chain([(&*format!("{part}barcodes.tsv"), barcodes), (&*format!("{part}features.tsv"), features)])
+        {
+            std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        read_cells(folder.path(), &ReadOptions::default()).unwrap_err().to_string()
+    };
+    let message = refused(["spliced.mtx", "unspliced.mtx"], "");
+    assert!(message.contains("name the one to read") && message.contains("spliced.mtx, unspliced.mtx"), "{message}");
+    let message = refused(["Gene/matrix.mtx", "GeneFull/matrix.mtx"], "Gene/");
+    assert!(message.contains("name the folder") && message.contains("Gene, GeneFull"), "{message}");
     let folder = tempfile::tempdir().unwrap();
     for sample in ["GSM1_", "GSM2_"] {
         for (name, text) in [("matrix.mtx", by_gene.as_str()), ("barcodes.tsv", barcodes), ("features.tsv", features)] {

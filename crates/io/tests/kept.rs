@@ -136,3 +136,34 @@ fn what_cannot_be_kept_is_refused_unless_asked_for() {
     write_h5ad(&path, &cells, &options).unwrap();
     assert_eq!(shown(&read(&path)), shown(&cells));
 }
+
+/// What links lead to comes along byte for byte, under the links' names, and nothing else of the file is written anew.
+#[test]
+fn soft_links_and_new_layouts_keep_types_and_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.h5ad");
+    for (name, led) in [
+        ("links_old.h5ad", &[("X", "layers/counts"), ("layers/again", "layers/counts"), ("obs/kind", "obs/type")][..]),
+        ("links_new.h5ad", &[("layers/same", "X"), ("uns/near", "uns/value3")]),
+        ("newest_layout.h5ad", &[]),
+        ("newest_index.h5ad", &[]),
+        ("newest_chunks.h5ad", &[]),
+    ] {
+        let mut cells = read(&fixture(name));
+        cells.obs.set("new", Column::Real(vec![0.5; cells.n_cells()]));
+        let options = WriteOptions { drop_unreadable: true, ..WriteOptions::default() };
+        write_h5ad(&out, &cells, &options).unwrap();
+        let after = datasets(&out);
+        let again = read(&out);
+        assert_eq!(shown(&again), shown(&cells), "{name}");
+        for (link, to) in led {
+            let inner = |at: &str| -> Vec<(String, String)> {
+                let of = after.iter().filter_map(|(k, v)| Some((k.strip_prefix(at)?.to_owned(), v.clone())));
+                of.filter(|(k, _)| k.is_empty() || k.starts_with('/')).collect()
+            };
+            assert!(!inner(link).is_empty() && inner(link) == inner(to), "{name}: {link}");
+        }
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["out.h5ad"], "{name}");
+    }
+}

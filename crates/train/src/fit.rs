@@ -47,9 +47,6 @@ const ARRIVED: f64 = 1e-3;
 /// Most bytes that products of cells with frozen weights are kept in: 1 GiB, a million cells of 256 hidden units.
 const MOST_PRODUCTS: usize = 1 << 30;
 
-/// Most threads of a run; no machine of one memory has more cores.
-const MOST_THREADS: usize = 1024;
-
 /// Keys of independent draws.
 const NOISE: u64 = 1;
 const VALIDATION: u64 = 2;
@@ -58,17 +55,19 @@ const THINNING: u64 = 4;
 const LABELLED: u64 = 3;
 
 /// Runs `work` with so many threads (0: one per core). Results do not depend on the number. In WebAssembly there is one.
+/// Many more than there are cores would only wait for each other, all of them at work: four a core are the most, or 16.
 ///
 /// # Errors
-/// When so many threads are no use (more than 1,024) or cannot be started.
+/// When the threads cannot be started.
 pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, TrainError> {
     if cfg!(target_family = "wasm") {
         return Ok(work());
     }
-    if threads > MOST_THREADS {
-        return Err(TrainError::Threads { threads, what: format!("at most {MOST_THREADS} work together") });
+    let most = std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(4).max(16);
+    if threads > most {
+        tracing::warn!("{threads} threads were asked for, {most} are started: there are not more cores to use them");
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.min(most)).build();
     let pool = pool.map_err(|e| TrainError::Threads { threads, what: e.to_string() })?;
     Ok(pool.install(work))
 }

@@ -88,6 +88,13 @@ fn prefix_length(name: &str) -> usize {
             return name.len() - rest.len();
         }
     }
+    // Seurat writes every `_` as `-`, which genes have themselves: here the word is an assembly and nothing else.
+    let word = name.split('-').next().unwrap_or_default();
+    let rest = name[word.len()..].trim_start_matches('-');
+    let number = word.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    if !rest.is_empty() && number.len() > 1 && is_number(number) && is_genome(word) {
+        return name.len() - rest.len();
+    }
     0
 }
 
@@ -226,10 +233,22 @@ mod tests {
 
     #[test]
     fn trifles_are_taken_off() {
-        for name in ["GRCh38_CD8A", "GRCh38______CD8A", "hg19_CD8A", "rna:CD8A", "GRCh38-2020-A_CD8A", "x__CD8A"] {
+        for name in [
+            "GRCh38_CD8A",
+            "GRCh38______CD8A",
+            "hg19_CD8A",
+            "rna:CD8A",
+            "GRCh38-2020-A_CD8A",
+            "x__CD8A",
+            "hg38-CD8A",
+            "mm10---CD8A",
+        ] {
             assert_eq!(apply("strip-prefix", name), "CD8A", "{name}");
         }
-        for name in ["CD8A", "HLA-A", "HLA_A", "Y_RNA", "MT-CO1", "mm", "a:b", "mt:CoI", "_", "x__", "hg19_"] {
+        for name in [
+            "CD8A", "HLA-A", "HLA_A", "Y_RNA", "MT-CO1", "mm", "a:b", "mt:CoI", "_", "x__", "hg19_", "hg19-",
+            "HG2-AS1", "MM-1",
+        ] {
             assert_eq!(apply("strip-prefix", name), name);
         }
         assert_eq!(apply("strip-version", "ENSG00000141510.17"), "ENSG00000141510");

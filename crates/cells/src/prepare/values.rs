@@ -176,7 +176,9 @@ pub(super) fn counts_elsewhere(
                 let names = super::genes::names(var, "", column).unwrap_or_default();
                 let names: HashSet<String> = names.iter().map(|n| options.gene_names.apply(n)).collect();
                 let n = genes.iter().filter(|g| names.contains(&options.gene_names.apply(g))).count();
-                (n, format!("of the {} genes to work with", genes.len()))
+                // What is normalised often has only the variable genes, and what is not all of them.
+                let all = if var.len() == n { String::new() } else { format!(", {} genes in all", var.len()) };
+                (n, format!("of the {} genes to work with{all}", genes.len()))
             }
         };
         let hint = match &slot {

@@ -73,6 +73,14 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(options: &SimulateOptions) -> Result<Self, CellsError> {
+        // Before anything is made: every type has a program.
+        let (what, found) = ("the number of simulated programs", options.n_programs.to_string());
+        if options.n_programs > 1 << 20 {
+            return Err(CellsError::Option { what, expected: "at most 1,048,576", found });
+        }
+        if options.n_cell_types > options.n_programs {
+            return Err(CellsError::Option { what, expected: "at least one a cell type", found });
+        }
         let type_names: Vec<String> = (0..=options.n_cell_types)
             .map(|t| if t == options.n_cell_types { "novel".to_owned() } else { format!("type_{}", t + 1) })
             .collect();
@@ -230,6 +238,16 @@ fn roles(options: &SimulateOptions, types: &[String]) -> Result<Vec<(String, Rol
     let refuse = |what, expected, found: usize| Err(CellsError::Option { what, expected, found: found.to_string() });
     if options.n_reference == 0 || options.n_query == 0 {
         return refuse("the number of simulated cells", "at least 1 in reference and query", 0);
+    }
+    const MOST: usize = 1 << 34;
+    let cells = options.n_reference.saturating_add(options.n_query);
+    if cells.saturating_mul(options.n_genes) > MOST {
+        let (what, expected) = ("the number of simulated cells × genes", "at most 17,179,869,184");
+        return refuse(what, expected, cells.saturating_mul(options.n_genes));
+    }
+    if !(0.0..=10.0).contains(&options.batch_effect) {
+        let (what, expected) = ("the strength of simulated batch effects", "0 to 10 (on the natural log scale)");
+        return Err(CellsError::Option { what, expected, found: options.batch_effect.to_string() });
     }
     if options.n_reference_batches == 0 || options.n_query_batches == 0 {
         return refuse("the number of simulated batches", "at least 1 in reference and query", 0);

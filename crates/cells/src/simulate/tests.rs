@@ -173,6 +173,13 @@ fn batches_differ_and_sizes_are_checked() {
     let refused = |options: SimulateOptions| simulate(&options).unwrap_err().to_string();
     assert!(refused(SimulateOptions { n_genes: 300, ..small() }).contains("genes"));
     assert!(refused(SimulateOptions { n_programs: 12, ..small() }).contains("programs"));
+    // Before any memory is asked for.
+    assert!(refused(SimulateOptions { n_reference: usize::MAX / 2, ..small() }).contains("cells × genes"));
+    assert!(refused(SimulateOptions { n_programs: usize::MAX / 2, ..small() }).contains("at most 1,048,576"));
+    assert!(refused(SimulateOptions { n_cell_types: usize::MAX / 2, ..small() }).contains("one a cell type"));
+    for batch_effect in [f64::NAN, -1.0, 1e30] {
+        assert!(refused(SimulateOptions { batch_effect, ..small() }).contains("batch effects"));
+    }
     assert!(refused(SimulateOptions { n_query: 0, ..small() }).contains("cells"));
     assert!(refused(SimulateOptions { n_cell_types: 1, ..small() }).contains("cell types"));
 }

@@ -22,12 +22,14 @@ use crate::store::{Kind, Reader};
 pub(crate) enum Kept {
     /// All of it that did not change.
     Whole,
-    /// Not at all, and why.
+    /// Not at all, and why: they are other cells than those of a file.
     Not(String),
+    /// Not at all, and why, though the cells are those of the file.
+    Refused(String),
 }
 
-/// Writes `cells` to `path` over the file that they were read from.
-pub(crate) fn write_kept(path: &Path, cells: &Cells, options: &WriteOptions) -> Result<Kept> {
+/// Writes `cells` to `path`, the temporary name of `to`, over the file that they were read from.
+pub(crate) fn write_kept(path: &Path, to: &Path, cells: &Cells, options: &WriteOptions) -> Result<Kept> {
     let Some(base) = &cells.origin.path else { return Ok(Kept::Not("cells that were not read from a file".into())) };
     if stamp(base).ok() != cells.origin.stamp {
         return Ok(Kept::Not("it is not there any more, or was changed since".into()));
@@ -38,7 +40,7 @@ pub(crate) fn write_kept(path: &Path, cells: &Cells, options: &WriteOptions) -> 
     let mut reason = String::new();
     for tables in [true, false] {
         let level = options.compression.filter(|&l| l > 0);
-        let mut keep = Keep { w: NewFile::on(base, path, level, BLOCK), r: &r, cells, options };
+        let mut keep = Keep { w: NewFile::on(base, path, to, level, BLOCK), r: &r, cells, options };
         if !keep.all(tables)? {
             return Ok(Kept::Not("its cells or genes are not those to write".into()));
         }
@@ -47,7 +49,7 @@ pub(crate) fn write_kept(path: &Path, cells: &Cells, options: &WriteOptions) -> 
             Some(why) => reason = why,
         }
     }
-    Ok(Kept::Not(reason))
+    Ok(Kept::Refused(reason))
 }
 
 struct Keep<'k, 'a, R: Reader> {
@@ -98,7 +100,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
         if self.r.kind(at)? == Some(Kind::Dataset) {
             // Before anndata 0.7: the entries are fields of one dataset.
             self.replace(at)?;
-        } else if self.r.kind(at)?.is_some() && !self.r.is_link(at) {
+        } else if self.r.kind(at)?.is_some() {
             return Ok(true);
         }
         self.w.group(at, encoding("dict", "0.1.0"))?;
@@ -126,8 +128,8 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
     }
 
     fn replace(&mut self, at: &str) -> Result<()> {
-        // What a link leads to stays where it is; links themselves are not copied.
-        if self.r.kind(at)?.is_some() && !self.r.is_link(at) {
+        // What a link leads to stays where it is.
+        if self.r.kind(at)?.is_some() {
             self.w.remove(at);
         }
         Ok(())
@@ -139,10 +141,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
             None if there && self.r.attrs(at)?.text("encoding-type") != Some("null") => self.replace(at)?,
             None => {}
             Some(matrix) => {
-                if there
-                    && !self.r.is_link(at)
-                    && read_matrix(self.r, at, None).is_ok_and(|old| same_matrix(&old, matrix))
-                {
+                if there && read_matrix(self.r, at, None).is_ok_and(|old| same_matrix(&old, matrix)) {
                     return Ok(());
                 }
                 self.replace(at)?;
@@ -158,9 +157,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
             let entry = child(at, name)?;
             if is_folder && self.r.kind(&entry)?.is_some() {
                 let old = arrays(self.r, at, &Select::only([name]), n, None);
-                if !self.r.is_link(&entry)
-                    && old.is_ok_and(|old| old.get(name).is_some_and(|old| same_array(old, array)))
-                {
+                if old.is_ok_and(|old| old.get(name).is_some_and(|old| same_array(old, array))) {
                     continue;
                 }
                 self.replace(&entry)?;
@@ -176,9 +173,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
             let entry = child(at, name)?;
             if is_folder && self.r.kind(&entry)?.is_some() {
                 let old = squares(self.r, at, &Select::only([name]), n, None);
-                if !self.r.is_link(&entry)
-                    && old.is_ok_and(|old| old.get(name).is_some_and(|old| same_csr(old, matrix)))
-                {
+                if old.is_ok_and(|old| old.get(name).is_some_and(|old| same_csr(old, matrix))) {
                     continue;
                 }
                 self.replace(&entry)?;
@@ -204,8 +199,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
         let mut changed = order.len() != stored.len();
         for ((name, column), plain) in frame.columns.iter().zip(plain) {
             let known = order.iter().find(|(_, n)| n == name).map(|(stored, _)| stored.clone());
-            let link = known.as_ref().is_some_and(|stored| self.r.is_link(&format!("{at}/{stored}")));
-            if known.is_some() && !link && old.column(name).is_some_and(|old| same_column(old, column)) {
+            if known.is_some() && old.column(name).is_some_and(|old| same_column(old, column)) {
                 continue;
             }
             let stored = match &known {
@@ -254,7 +248,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
             }
             if kind.is_some() {
                 let old = read_uns(self.r, &entry, count);
-                if !self.r.is_link(&entry) && old.is_ok_and(|old| old.is_some_and(|old| same_uns(&old, value))) {
+                if old.is_ok_and(|old| old.is_some_and(|old| same_uns(&old, value))) {
                     continue;
                 }
                 self.replace(&entry)?;

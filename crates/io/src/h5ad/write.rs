@@ -47,7 +47,7 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     let file = AtomicFile::create(path)?;
     let temporary = file.temporary_path();
     if cells.origin.path.is_some() {
-        match write_kept(temporary, cells, options).map_err(|e| file.name(e))? {
+        match write_kept(temporary, path, cells, options).map_err(|e| file.name(e))? {
             Kept::Whole => {
                 let r = hdf5::open_again(&temporary.into()).map_err(|e| file.name(e))?;
                 let gone = |slot: &&String| !matches!(r.kind(slot), Ok(Some(_)));
@@ -55,6 +55,11 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
                 unkept(path, cells, &lost, "they are links that lead nowhere or into other files", options)?;
                 drop(r);
                 return file.commit();
+            }
+            Kept::Refused(reason) => {
+                let mut lost: Vec<&str> = cells.origin.left_out.iter().map(String::as_str).collect();
+                lost.push("types and packing of all others");
+                unkept(path, cells, &lost, &format!("the file they stand in cannot be copied: {reason}"), options)?;
             }
             Kept::Not(reason) => {
                 unkept_all(path, cells, &format!("the file they stand in cannot be copied: {reason}"), options)?;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::btree2;
+use super::checksum::checksum;
 use super::layout::{Layout, virtual_list};
 use super::raw::{Fields, Raw, little_endian};
 use crate::input::Bytes;
@@ -41,8 +42,35 @@ pub(super) struct Links {
     pub tail: Vec<u8>,
     /// Virtual datasets by path: where the list of their sources is in the global heap.
     pub virtual_sets: BTreeMap<String, (u64, u32)>,
+    /// The dataspaces without axes, by path: of one value, or of none.
+    pub spaces: BTreeMap<String, Space>,
     /// Groups with links that could not be looked through.
     pub unread: Vec<String>,
+}
+
+/// A dataspace without axes (version 2 of the message, IV.A.2.b).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Space {
+    /// Whether it has no value at all ("null dataspace").
+    pub is_null: bool,
+    /// Where the byte stands that says so.
+    at: u64,
+    /// The block of the header that it is in, where that ends with a checksum.
+    block: Option<(u64, u64)>,
+}
+
+impl Space {
+    /// The bytes that make it one of no value, and where they belong.
+    pub fn emptied(&self, file: &dyn Bytes) -> std::io::Result<(u64, Vec<u8>)> {
+        const NULL: u8 = 2;
+        let Some((start, stop)) = self.block else { return Ok((self.at, vec![NULL])) };
+        let mut block = vec![0; (stop - start) as usize];
+        file.read_at(start, &mut block)?;
+        block[(self.at - start) as usize] = NULL;
+        let sum = checksum(&block);
+        block.extend_from_slice(&sum.to_le_bytes());
+        Ok((start, block))
+    }
 }
 
 impl Links {
@@ -114,6 +142,7 @@ struct Messages {
     links: Vec<Vec<u8>>,
     dense: Vec<(u64, u64)>,
     dims: Vec<u64>,
+    space: Option<Space>,
     layout: Option<Layout>,
 }
 
@@ -133,6 +162,7 @@ impl Walk {
     /// place of a layout.
     fn group(&mut self, at: &str, address: u64) -> Option<Children> {
         let messages = self.header(address)?;
+        self.found.spaces.extend(messages.space.map(|space| (at.to_owned(), space)));
         if let Some(layout) = messages.layout {
             let layout = Layout { dims: messages.dims, ..layout };
             if let Some(list) = virtual_list(&layout.data, self.offset) {
@@ -198,6 +228,18 @@ impl Walk {
                 match kind {
                     0x01 => {
                         let (version, rank) = data.number(1).zip(data.number(1))?;
+                        if version == 2 && rank == 0 {
+                            let before = if !new {
+                                8
+                            } else if flags & 4 != 0 {
+                                6
+                            } else {
+                                4
+                            };
+                            let block = new.then_some((whole, start + size));
+                            out.space =
+                                Some(Space { is_null: data.0.get(1) == Some(&2), at: here + before + 3, block });
+                        }
                         data.take(if version == 1 { 6 } else { 2 })?;
                         out.dims = (0..rank).map(|_| data.number(self.length)).collect::<Option<_>>()?;
                     }

@@ -47,9 +47,9 @@ impl<'a> NewFile<'a> {
     }
 
     /// A new file from an older one: everything in that one stays as it stands there, bytes and types, but what is
-    /// removed or written anew.
-    pub fn on(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> NewFile<'a> {
-        NewFile(write::PureWriter::on(base, path, compression, block))
+    /// removed or written anew; a soft link becomes a copy of what it leads to. `path` is the temporary name of `to`.
+    pub fn on(base: &Path, path: &Path, to: &Path, compression: Option<u32>, block: usize) -> NewFile<'a> {
+        NewFile(write::PureWriter::on(base, path, to, compression, block))
     }
 
     /// Leaves an object of the older file out, with all that is in it.

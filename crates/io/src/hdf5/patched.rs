@@ -1,16 +1,39 @@
 //! Bytes as the library reads them: some of them read as others, and some more after their end.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use hdf5_pure::{FormatError, Source};
 
 use crate::input::Bytes;
 
+#[derive(Clone)]
 pub(super) struct Patched {
     pub bytes: Arc<dyn Bytes>,
     pub patches: BTreeMap<u64, Vec<u8>>,
     pub tail: Vec<u8>,
+}
+
+impl Patched {
+    /// Whether the file has something in other words.
+    pub fn differs(&self) -> bool {
+        !self.patches.is_empty()
+    }
+
+    /// Writes all of it.
+    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < Source::len(self) {
+            let n = (Source::len(self) - at).min(buffer.len() as u64);
+            let part = &mut buffer[..n as usize];
+            self.read_at(at, part).map_err(|e| io::Error::other(e.to_string()))?;
+            out.write_all(part)?;
+            at += n;
+        }
+        out.flush()
+    }
 }
 
 impl Source for Patched {

@@ -54,6 +54,30 @@ enum Object {
     Dataset(Dataset),
 }
 
+/// A file as the library can read it, its links, and how the library sees it without that.
+pub(super) fn view(input: &Input) -> Result<(Patched, Links, hdf5_pure::File)> {
+    let bytes = input.open()?;
+    let mut view = Patched { bytes: Arc::clone(&bytes), patches: BTreeMap::new(), tail: Vec::new() };
+    let file = library(input.name(), view.clone())?;
+    let top = file.superblock();
+    let mut links = Links::default();
+    // With bytes of something else before them, addresses count from elsewhere: such files have none of these links.
+    if top.base_address.get() == 0 {
+        links = links::scan(bytes, top.root_group_address, top.offset_size, top.length_size);
+    }
+    view.patches = std::mem::take(&mut links.patches);
+    view.tail = std::mem::take(&mut links.tail);
+    Ok((view, links, file))
+}
+
+fn library(name: &Path, source: Patched) -> Result<hdf5_pure::File> {
+    // Reading goes through the chunks once and in order: only where they are is worth keeping.
+    let access = FileAccessProperties::new()
+        .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
+        .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
+    hdf5_pure::File::from_source_with_options(source, access).map_err(|e| broken(name, WHOLE, e))
+}
+
 impl PureReader {
     pub fn open(input: &Input) -> Result<PureReader> {
         let mut reader = PureReader::open_quietly(input)?;
@@ -84,24 +108,10 @@ impl PureReader {
         if !is_hdf5(input)? {
             return Err(not_hdf5(name, crate::sniff::describe(input)?));
         }
-        let bytes = input.open()?;
-        // Reading goes through the chunks once and in order: only where they are is worth keeping.
-        let access = FileAccessProperties::new()
-            .with_metadata_cache(MetadataCacheConfig::new(16 << 20))
-            .with_chunk_cache(ChunkCacheConfig::from_h5p_cache(0, 0));
-        let open = |patches, tail| {
-            let source = Patched { bytes: Arc::clone(&bytes), patches, tail };
-            hdf5_pure::File::from_source_with_options(source, access).map_err(|e| broken(name, WHOLE, e))
-        };
-        let mut file = open(BTreeMap::new(), Vec::new())?;
-        let top = file.superblock();
-        let mut links = Links::default();
-        // With bytes of something else before them, addresses count from elsewhere: such files have none of these links.
-        if top.base_address.get() == 0 {
-            links = links::scan(Arc::clone(&bytes), top.root_group_address, top.offset_size, top.length_size);
-        }
-        if !links.patches.is_empty() {
-            file = open(std::mem::take(&mut links.patches), std::mem::take(&mut links.tail))?;
+        let (source, links, mut file) = view(input)?;
+        let bytes = Arc::clone(&source.bytes);
+        if source.differs() {
+            file = library(name, source)?;
         }
         let budget = AtomicU64::new(2 * most_of(&bytes));
         Ok(PureReader {

@@ -5,6 +5,8 @@
 //! stands in memory beside the data itself.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use hdf5_pure::{
@@ -13,6 +15,9 @@ use hdf5_pure::{
 };
 
 use super::blocks::{blocks, bool_type, records};
+use super::links::Target;
+use super::read::view;
+use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::store::{Attr, Data};
 
@@ -35,17 +40,21 @@ pub(super) struct PureWriter<'a> {
     /// The older file that this one is made from, and the objects of it that are left out.
     base: Option<PathBuf>,
     removed: Vec<String>,
+    /// The name that the file will have.
+    to: PathBuf,
 }
 
 impl<'a> PureWriter<'a> {
     pub fn new(path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
         let root = Node::Group { attrs: Vec::new(), children: BTreeMap::new() };
-        PureWriter { path: path.to_owned(), compression, block: block.max(1), root, base: None, removed: Vec::new() }
+        let (path, to) = (path.to_owned(), path.to_owned());
+        PureWriter { path, compression, block: block.max(1), root, base: None, removed: Vec::new(), to }
     }
 
-    /// A file that is made from an older one.
-    pub fn on(base: &Path, path: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
-        PureWriter { base: Some(base.to_owned()), ..PureWriter::new(path, compression, block) }
+    /// A file that is made from an older one, under the temporary name of one that will be `to`.
+    pub fn on(base: &Path, path: &Path, to: &Path, compression: Option<u32>, block: usize) -> PureWriter<'a> {
+        let new = PureWriter::new(path, compression, block);
+        PureWriter { base: Some(base.to_owned()), to: to.to_owned(), ..new }
     }
 
     /// Leaves an object of the older file out.
@@ -55,10 +64,34 @@ impl<'a> PureWriter<'a> {
 
     /// Copies the older file, chunks as they are packed, then adds what is new. `Some` says why it cannot be copied.
     pub fn finish_update(self) -> Result<Option<String>> {
-        let PureWriter { path, compression, block, root, base, removed } = self;
+        let PureWriter { path, compression, block, root, base, removed, to } = self;
         let plan = Plan { path: &path, compression, block };
         let Some(base) = base else { return Ok(Some("there is no older file".to_owned())) };
-        let options = removed.iter().fold(RepackOptions::new(), |options, at| options.drop_path(at));
+        let mut scratch = None;
+        let (view, links, _) = view(&(&base).into())?;
+        // What the library cannot read stands in other words in a copy, which is gone when this is done.
+        let copy = view.differs().then(|| AtomicFile::create(&to)).transpose()?;
+        let base = match copy {
+            None => base,
+            Some(mut copy) => {
+                view.write_to(&mut copy).map_err(|e| plan.fail("/", hdf5_pure::Error::Io(e)))?;
+                scratch.insert(copy).temporary_path().to_owned()
+            }
+        };
+        let within = |inner: &str, outer: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // Soft links become copies of what they lead to; what is removed cannot be led to before that.
+        let soft = links.targets.iter().filter(|(_, target)| matches!(target, Target::Soft(_)));
+        let free = soft.filter(|(at, _)| !removed.iter().any(|r| within(at, r)) && !is_met(&root, at));
+        let led: Vec<(&str, String)> = free.filter_map(|(at, _)| Some((at.as_str(), links.resolve(at)?))).collect();
+        // Neither can what is found through a link.
+        let is_led_to = |at: &str| {
+            links.resolve(at).as_deref() != Some(at) || led.iter().any(|(_, to)| within(to, at) || within(at, to))
+        };
+        let dropped = removed.iter().filter(|at| !links.targets.contains_key(*at));
+        let (late, early): (Vec<&String>, Vec<&String>) = dropped.partition(|at| is_led_to(at));
+        let options = early.iter().fold(RepackOptions::new(), |options, at| options.drop_path(at));
         match hdf5_pure::repack(&base, &path, &options) {
             Ok(()) => {}
             Err(hdf5_pure::Error::Io(source)) => {
@@ -66,7 +99,14 @@ impl<'a> PureWriter<'a> {
             }
             Err(other) => return Ok(Some(other.to_string())),
         }
-        match plan.add_all(root) {
+        // The library makes one value of none.
+        let nulls = links
+            .spaces
+            .iter()
+            .filter(|(at, space)| space.is_null && !removed.iter().any(|r| within(at, r)) && !is_met(&root, at));
+        let nulls: Vec<&str> = nulls.map(|(at, _)| at.as_str()).collect();
+        let written = plan.follow(&led, &late).and_then(|()| plan.add_all(root));
+        match written.and_then(|()| plan.empty_again(&nulls)) {
             Ok(()) => Ok(None),
             // What the library cannot edit, it can write anew.
             Err(Error::Damaged { slot, reason, .. }) => Ok(Some(format!("`{slot}`: {reason}"))),
@@ -298,11 +338,48 @@ impl Plan<'_> {
         Ok(())
     }
 
+    fn open(&self) -> Result<File> {
+        let access = FileAccessProperties::new()
+            .with_sync_policy(SyncPolicy::OnClose)
+            // The temporary file is locked already, by who made it.
+            .with_locking(FileLocking::Disabled);
+        File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))
+    }
+
+    /// Puts copies of objects, each from its place in the file, where links to them stood; then removes some objects.
+    fn follow(&self, links: &[(&str, String)], remove: &[&String]) -> Result<()> {
+        if links.is_empty() && remove.is_empty() {
+            return Ok(());
+        }
+        let file = self.open()?;
+        let there = |at: &str| file.dataset(at).is_ok() || file.group(at).is_ok();
+        for (at, to) in links.iter().filter(|(at, to)| there(to) && !there(at)) {
+            file.copy(to, at).and_then(|()| file.commit()).map_err(|e| self.fail(at, e))?;
+        }
+        for at in remove {
+            file.root().delete(at).and_then(|()| file.commit()).map_err(|e| self.fail(at, e))?;
+        }
+        file.close().map_err(|e| self.fail("/", e))
+    }
+
+    /// Takes the value of datasets that had none.
+    fn empty_again(&self, datasets: &[&str]) -> Result<()> {
+        if datasets.is_empty() {
+            return Ok(());
+        }
+        let (view, links, _) = view(&self.path.into())?;
+        let mut file = OpenOptions::new().write(true).open(self.path).map_err(Error::io(self.path, "write"))?;
+        for space in datasets.iter().filter_map(|at| links.spaces.get(*at)).filter(|space| !space.is_null) {
+            let (start, bytes) = space.emptied(&*view.bytes).map_err(Error::io(self.path, "read"))?;
+            let put = file.seek(SeekFrom::Start(start)).and_then(|_| file.write_all(&bytes));
+            put.map_err(Error::io(self.path, "write"))?;
+        }
+        Ok(())
+    }
+
     /// Adds a tree to a file that is there.
     fn add_all(&self, root: Node) -> Result<()> {
-        let access =
-            FileAccessProperties::new().with_sync_policy(SyncPolicy::OnClose).with_locking(FileLocking::Disabled);
-        let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
+        let file = self.open()?;
         let (mut groups, mut datasets) = (Vec::new(), Vec::new());
         flatten(String::new(), root, &mut groups, &mut datasets);
         // Groups first: attributes can be set on what is there.
@@ -347,11 +424,7 @@ impl Plan<'_> {
     }
 
     fn write_later(&self, later: Vec<Later>) -> Result<()> {
-        let access = FileAccessProperties::new()
-            .with_sync_policy(SyncPolicy::OnClose)
-            // The temporary file is locked already, by who made it.
-            .with_locking(FileLocking::Disabled);
-        let file = File::open_rw_with_options(self.path, access).map_err(|e| self.fail("/", e))?;
+        let file = self.open()?;
         for (at, shape, data, attrs) in &later {
             if self.appends(shape) {
                 let mut dataset = file.dataset(at).map_err(|e| self.fail(at, e))?;
@@ -370,6 +443,19 @@ impl Plan<'_> {
         }
         file.close().map_err(|e| self.fail("/", e))
     }
+}
+
+/// Whether a tree has a dataset at a path, or on the way to it.
+fn is_met(root: &Node, at: &str) -> bool {
+    let mut here = root;
+    for part in at.split('/') {
+        let Node::Group { children, .. } = here else { return true };
+        match children.get(part) {
+            Some(child) => here = child,
+            None => return false,
+        }
+    }
+    matches!(here, Node::Dataset { .. })
 }
 
 /// The groups of a tree, each before those in it, and its datasets.
