@@ -88,11 +88,11 @@ impl Metrics {
         }
     }
 
-    /// How many of a column's values are worse than this one, as a share of the others: 1 of the best, 0 of the worst.
+    /// How many of a column's values are not better than this one, as a share of the others: 1 of the best, 0 of the worst.
     fn rank(&self, column: usize, value: f64) -> f64 {
         let time = self.metrics[column].group == MetricGroup::Time;
-        let worse = self.column(column).filter(|v| if time { *v > value } else { *v < value }).count();
-        worse as f64 / (self.column(column).count() - 1).max(1) as f64
+        let better = self.column(column).filter(|v| if time { *v < value } else { *v > value }).count();
+        1.0 - better as f64 / self.column(column).count().saturating_sub(1).max(1) as f64
     }
 
     /// A value of a column scaled from the least to the greatest; 1 where they are one.
@@ -257,22 +257,22 @@ impl Metrics {
             if best { text.bold() } else { text }
         };
         if matches!(metric.group, MetricGroup::Score | MetricGroup::Time) {
-            let (full, height) = (w - 8.0, (h * 0.62).min(24.0));
+            // The value stands past the end of its bar, within the column.
+            let shown = font >= 7.5;
+            let room = if shown { scene.width_of(&words, font, Weight::SemiBold) + 4.0 } else { 0.0 };
+            let (length, height) = (((w - 6.0 - room) * share).max(1.0), (h * 0.62).min(24.0));
             scene.shapes.push(Shape::Rect {
-                x: left + 4.0,
+                x: left + 3.0,
                 y: y - height / 2.0,
-                width: (full * share).max(1.0),
+                width: length,
                 height,
                 radius: 2.0,
                 fill: Some(fill.into()),
                 stroke: None,
                 tip: Some(tip(&words)),
             });
-            if font >= 7.5 {
-                let room = scene.width_of(&words, font, Weight::SemiBold) + 8.0;
-                let inside = full * share >= room;
-                let text = written(if inside { left + 8.0 } else { left + 8.0 + full * share });
-                scene.text(if inside { text.paint(fill.text_on()) } else { text });
+            if shown {
+                scene.text(written(left + 6.0 + length));
             }
             return;
         }
@@ -282,5 +282,28 @@ impl Metrics {
         if font >= 7.5 && radius > 11.0 {
             scene.text(written(left + w / 2.0).middle().paint(fill.text_on()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_and_times() {
+        let metric = |name: &str, group| Metric { name: name.into(), group };
+        let table = Metrics {
+            title: String::new(),
+            methods: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            metrics: vec![metric("NMI", MetricGroup::Bio), metric("Query", MetricGroup::Time)],
+            values: vec![0.2, 30.0, 0.8, 10.0, 0.8, f64::NAN],
+            by_rank: true,
+        };
+        // The better of a metric is the greater, of a time the less; equals share the better rank.
+        assert_eq!([0.2, 0.8].map(|v| table.rank(0, v)), [0.0, 1.0]);
+        assert_eq!([30.0, 10.0].map(|v| table.rank(1, v)), [0.0, 1.0]);
+        assert_eq!((table.best(0), table.best(1), table.longest()), (Some(0.8), Some(10.0), 30.0));
+        assert_eq!((table.scaled(0, 0.5), table.scaled(1, 30.0)), (0.5, 1.0));
+        table.draw(table.natural_size()).unwrap();
     }
 }
