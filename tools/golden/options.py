@@ -63,7 +63,8 @@ def orthologs(rng):
     alone = there & (there.sum(1, keepdims=True) == 1) & (there.sum(0, keepdims=True) == 1)
     top = [there & (table == table.max(axis, keepdims=True)) for axis in (0, 1)]
     single = [t & (t.sum(axis, keepdims=True) == 1) for axis, t in enumerate(top)]
-    rules = {"one-to-one": alone, "best": single[0] & single[1], "all": there}
+    # Counts of several genes that become one are summed; those of a gene that becomes several are not shared out.
+    rules = {"one-to-one": alone, "best": single[0] & single[1], "all": there & (there.sum(1, keepdims=True) == 1)}
     assert all(0 < r.sum() for r in rules.values()) and len({r.sum() for r in rules.values()}) == 3
     out = {"pairs": pairs.astype(np.int32), "support": support, "counts": counts.astype(np.int32)}
     return {**out, **{rule: (counts @ allowed).astype(np.int32) for rule, allowed in rules.items()}}
