@@ -22,7 +22,7 @@ author = "the scgraft authors"
 copyright = "the scgraft authors, BSD-3-Clause"
 version = release = scgraft.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "headers", "checks"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "headers", "checks", "streams"]
 exclude_patterns = ["_ext", "_build"]
 nitpicky = True
 

@@ -224,13 +224,6 @@ NOTHING = {
 """What it means that there is nothing to draw."""
 
 
-ALONE = (
-    "nav,footer,main>section:not(#cells),#cells>h2{display:none}body>header{padding-block:0;margin-block:0}"
-    "body>header h1{font-size:1rem;margin:0}"
-)
-"""What the map leaves of the report's page."""
-
-
 def _others(adata: AnnData) -> list[str]:
     return [k for k, v in adata.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
 
@@ -291,8 +284,7 @@ def map(  # noqa: A001
         adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=_listed(genes), title=title,
         label=labels, truth=None, groups=None, color=_listed(color), direction=None, renamed=[], seed=int(seed), map=True,
     )  # fmt: skip
-    # The page of the report with its one section that is not empty.
-    return tl.Report(page.replace("</head>", f"<style>{ALONE}</style></head>", 1), height)
+    return tl.Report(page, height)
 
 
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:

@@ -76,7 +76,7 @@ fn with_values(pieces: Vec<String>) -> Vec<String> {
 }
 
 /// Lines of at most `width` characters: what the first begins with, the others, and what a line that goes on ends with.
-fn broken(words: &[String], (first, rest, end): (&str, &str, &str), width: usize, out: &mut Vec<String>) {
+pub(crate) fn broken(words: &[String], (first, rest, end): (&str, &str, &str), width: usize, out: &mut Vec<String>) {
     let mut line = first.to_owned();
     let mut empty = true;
     for (i, word) in words.iter().enumerate() {

@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::help::broken;
 use super::progress::Bars;
 use super::remedy::{options, remedy};
 use super::{Global, stop};
@@ -22,11 +23,15 @@ pub(crate) struct Output {
     json: bool,
     summary: Map<String, Value>,
     text: String,
+    /// Columns of the terminal that it is shown in; `None` where it goes elsewhere.
+    width: Option<usize>,
 }
 
 impl Output {
     pub fn new(global: &Global) -> Self {
-        Output { json: global.json, summary: Map::new(), text: String::new() }
+        let terminal = terminal_size::terminal_size_of(std::io::stdout());
+        let width = terminal.map(|(width, _)| usize::from(width.0).max(40));
+        Output { json: global.json, summary: Map::new(), text: String::new(), width }
     }
 
     /// An entry of the JSON summary.
@@ -34,10 +39,23 @@ impl Output {
         self.summary.insert(name.to_owned(), value.into());
     }
 
-    /// A line of text.
+    /// A line of text; one that is wider than the terminal goes on below, a little to the right.
     pub fn line(&mut self, text: impl AsRef<str>) {
-        self.text.push_str(text.as_ref());
-        self.text.push('\n');
+        let text = text.as_ref();
+        for line in text.split('\n') {
+            match self.width {
+                Some(width) if line.chars().count() > width => {
+                    let words = line.trim_start();
+                    let indent = &line[..line.len() - words.len()];
+                    let mut lines = Vec::new();
+                    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+                    broken(&words, (indent, &format!("{indent}  "), ""), width, &mut lines);
+                    self.text.push_str(&lines.join("\n"));
+                }
+                _ => self.text.push_str(line),
+            }
+            self.text.push('\n');
+        }
     }
 
     /// A table: columns as wide as their widest entry, numbers to the right.
@@ -204,4 +222,20 @@ pub(crate) fn arrow(direction: i8) -> String {
 /// A finite number as JSON, or null.
 pub(crate) fn number(value: f64) -> Value {
     serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_wider_than_the_terminal_goes_on_below() {
+        let mut out = Output { json: false, summary: Map::new(), text: String::new(), width: Some(20) };
+        out.line("  one two three four five\nshort");
+        assert_eq!(out.text, "  one two three four\n    five\nshort\n");
+        out.width = None;
+        out.text.clear();
+        out.line("one two three four five six seven");
+        assert_eq!(out.text, "one two three four five six seven\n");
+    }
 }

@@ -208,9 +208,9 @@ impl<S: Subscriber> Layer<S> for Bars {
         if elapsed < told.due {
             return;
         }
+        let left = elapsed.as_secs_f64() / part.done.max(1) as f64 * (part.of - part.done) as f64;
         if !std::io::stderr().is_terminal() {
             told.due = elapsed + elapsed.min(BETWEEN);
-            let left = elapsed.as_secs_f64() / part.done.max(1) as f64 * (part.of - part.done) as f64;
             let _ = writeln!(
                 std::io::stderr(),
                 " INFO {}: {} % done, about {left:.0} s left",
@@ -222,10 +222,12 @@ impl<S: Subscriber> Layer<S> for Bars {
         let bar = told.bar.get_or_insert_with(|| {
             let bar = ProgressBar::new(part.of).with_elapsed(elapsed).with_prefix(part.step.clone());
             let style = ProgressStyle::with_template(
-                "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {eta} left)",
+                "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {msg} s left)",
             );
             style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
         });
+        // Of all that was done so far: the bar's own estimate looks at the last moments, and parts are not of one length.
+        bar.set_message(format!("{:.0}", left.ceil()));
         bar.set_position(part.done);
     }
 }

@@ -6,11 +6,12 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::bundle::bundle;
 use scgraft::cells::{
-    CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES, ProgramOptions,
-    choose_sets,
+    Cells, CellsError, ConditionSource, GeneCase, GeneChoice, GeneSet, HvgFlavor, HvgOptions, PAPER_MIN_GENES,
+    PrepareOptions, ProgramOptions, choose_sets,
 };
 use scgraft::columns;
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_cells, read_gmt, read_list, together};
+use scgraft::gather::{FILE, GatherPlan, GenesOf, gather};
+use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list, together};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
 use scgraft::{Embedding, slots};
@@ -24,7 +25,8 @@ use super::{Global, Output, files, remote, stop};
 
 const EXAMPLES: &str = "\
 Genes are chosen as in the expiMap paper: those in gene sets, of these the most variable, then the gene sets that still
-have enough of them. Raw counts are expected unless --likelihood mse.
+have enough of them. Raw counts are expected unless --likelihood mse. Several files are joined by the names of their genes; without
+--condition each file is a condition, named after it (column scgraft_file of obs).
 
 Examples:
   scgraft train reference.h5ad --programs reactome.gmt --condition study -o reference.scgraft
@@ -32,6 +34,7 @@ Examples:
       --embed reference_out.h5ad -o reference.scgraft
   scgraft train reference.h5ad --programs reactome.gmt --exclude-program '*INTERFERON*' --free 5 --condition study \\
       -o reference.scgraft
+  scgraft train pbmc3k.h5ad pbmc4k.h5ad pbmc8k.h5ad --programs hallmark.gmt --embed reference_out.h5ad -o reference.scgraft
   scgraft train one_batch.h5ad --programs hallmark.gmt --condition-name batch1 --layer counts -o reference.scgraft
   scgraft train reference.h5ad --programs reactome.gmt --condition study --genes-from genes.txt --set norm=none \\
       -o reference.scgraft";
@@ -40,8 +43,9 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Train {
-    /// Cells of the reference: h5ad, 10x .h5, loom, h5mu or a folder with matrix.mtx
-    pub reference: PathBuf,
+    /// Cells of the reference: h5ad, 10x .h5, loom, h5mu or a folder with matrix.mtx; several files are one reference
+    #[arg(required = true)]
+    pub references: Vec<PathBuf>,
     /// Where to write the model
     #[arg(long = "output", short, value_name = "FILE")]
     pub output: PathBuf,
@@ -55,6 +59,9 @@ pub(crate) struct Train {
     pub values: Values,
     #[command(flatten)]
     pub condition: Condition,
+    /// Of several files take the genes that any of them has, 0 where a file lacks one [default: those that all have]
+    #[arg(long, help_heading = "Data")]
+    pub union: bool,
     #[command(flatten)]
     pub measured: Measured,
     #[command(flatten)]
@@ -148,7 +155,35 @@ impl Choice {
         ProgramOptions { case, min_genes: self.min_genes, max_genes: self.max_genes }
     }
 
-    pub fn genes(&self) -> Result<Genes> {
+    /// Refuses a model of gene programs without gene sets.
+    pub fn enough_for(&self, entry: &ModelEntry) -> Result<()> {
+        if entry.needs.contains(&Input::Programs) && self.programs.is_empty() {
+            bail!("the model {} needs --programs FILE.gmt", entry.name);
+        }
+        Ok(())
+    }
+
+    /// The gene sets that are asked for; none where there are no files of them.
+    pub fn sets(&self) -> Result<Vec<GeneSet>> {
+        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
+        let sets = if self.programs.is_empty() { Vec::new() } else { read_gmt(&self.programs, &gmt)? };
+        Ok(choose_sets(sets, &self.only_program, &self.exclude_program)?)
+    }
+
+    /// A reference of these genes and programs, trained as usual.
+    pub fn plan(&self, model: &str, settings: Value, prepare: PrepareOptions) -> Result<ReferencePlan> {
+        Ok(ReferencePlan {
+            model: model.to_owned(),
+            prepare: PrepareOptions { kind: (find(model)?.values)(&settings), ..prepare },
+            settings,
+            genes: self.genes()?,
+            membership: if self.soft { Membership::Soft } else { Membership::Hard },
+            n_free: self.free,
+            ..ReferencePlan::default()
+        })
+    }
+
+    fn genes(&self) -> Result<Genes> {
         if let Some(path) = &self.genes_from {
             return Ok(Genes::Listed(read_list(path)?, self.sizes()));
         }
@@ -216,7 +251,7 @@ impl Train {
         published(self.fit.compat, entry, &mut settings);
         let from = self.model.from.as_ref().map(remote::model).transpose()?;
         let settings = Value::Object(settings);
-        let mut inputs: Vec<&Path> = vec![&self.reference];
+        let mut inputs: Vec<&Path> = self.references.iter().map(PathBuf::as_path).collect();
         let tables = self.choice.genes_from.iter().chain(&self.orthologs.orthologs);
         inputs.extend(self.choice.programs.iter().chain(tables).map(PathBuf::as_path));
         inputs.iter().try_for_each(|i| files::check_input(i))?;
@@ -226,29 +261,22 @@ impl Train {
             bail!("--resume: there is no checkpoint to go on from; looked for {}", file.display());
         }
         files::check_outputs(std::iter::once(&self.output).chain(&self.embed).chain(&kept), &inputs)?;
-        let Some(condition) = self.condition.source() else {
-            bail!(
+        let condition = match self.condition.source() {
+            Some(condition) => condition,
+            None if self.references.len() > 1 => ConditionSource::Columns(vec![FILE.to_owned()]),
+            None => bail!(
                 "say what the condition (batch, study) of a cell is: --condition COLUMN, or --condition-name NAME for \
                  data that is one batch"
-            );
+            ),
         };
-        let ungiven = entry.needs.iter().find_map(|input| match input {
-            Input::Programs if self.choice.programs.is_empty() => Some("--programs FILE.gmt"),
-            Input::Labels if self.measured.labels.is_none() => Some("--labels COLUMN"),
-            _ => None,
-        });
-        if let Some(option) = ungiven {
-            bail!("the model {} needs {option}", entry.name);
+        self.choice.enough_for(entry)?;
+        if entry.needs.contains(&Input::Labels) && self.measured.labels.is_none() {
+            bail!("the model {} needs --labels COLUMN", entry.name);
         }
-        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-        let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
-        let sets = choose_sets(sets, &self.choice.only_program, &self.choice.exclude_program)?;
-        let mut cells = files::read(&self.reference, &self.slots(entry))?;
-        let file = self.reference.display().to_string();
+        let sets = self.choice.sets()?;
+        let mut cells = self.read(&self.slots(entry))?;
+        let file = files::shown(&self.references).join(", ");
         self.with_cells.iter().try_for_each(|column| columns::find(&cells, &file, column).map(|_| ()))?;
-        if self.embed.is_some() {
-            files::can_keep(&cells)?;
-        }
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
             plan.start_from(from, self.choice.sizes());
@@ -272,7 +300,7 @@ impl Train {
             slots::put_embedding(&mut cells, &model, &embedding, self.values.gene_column.as_deref());
         }
         if !self.with_cells.is_empty() {
-            bundle(&mut model, &cells, &self.reference.display().to_string(), &self.with_cells)?;
+            bundle(&mut model, &cells, &file, &self.with_cells)?;
         }
         together(|| {
             scgraft::save::model(&self.output, &model)?;
@@ -300,7 +328,7 @@ impl Train {
 
     /// The same error with all slots of the file in sight, so that it can say which of them would do.
     fn with_all_slots(&self, error: CellsError, sets: &[GeneSet], plan: &ReferencePlan) -> anyhow::Error {
-        let again = read_cells(&self.reference, &ReadOptions::default()).ok();
+        let again = self.read(&ReadOptions::default()).ok();
         match again.map(|cells| prepare_reference(&cells, sets, plan)) {
             Some(Err(better)) => better.into(),
             _ => scgraft::Error::from(error).into(),
@@ -320,16 +348,52 @@ impl Train {
         prepare.covariates = self.covariates.covariates.clone();
         prepare.continuous = self.covariates.continuous.clone();
         prepare.orthologs = self.orthologs.read()?;
-        prepare.kind = (entry.values)(&settings);
-        Ok(ReferencePlan {
-            model: self.model.model.clone(),
-            settings,
-            prepare,
-            genes: self.choice.genes()?,
-            membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
-            n_free: self.choice.free,
-            train: self.fit.config(&entry.training, &entry.published_training.0, n_cells, global.train_seed())?,
-        })
+        let train = self.fit.config(&entry.training, &entry.published_training.0, n_cells, global.train_seed())?;
+        Ok(ReferencePlan { train, ..self.choice.plan(&self.model.model, settings, prepare)? })
+    }
+
+    /// The cells of all files.
+    fn read(&self, options: &ReadOptions) -> Result<Cells> {
+        let read = |path: &PathBuf| {
+            let cells = files::read(path, options)?;
+            if self.embed.is_some() {
+                files::can_keep(&cells)?;
+            }
+            Ok(cells)
+        };
+        let mut parts = self.references.iter().map(read).collect::<Result<Vec<_>>>()?;
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        let mut names: Vec<String> = self.references.iter().map(|path| files::stem(path)).collect();
+        if (1..names.len()).any(|i| names[..i].contains(&names[i])) {
+            names = files::shown(&self.references);
+        }
+        let named: Vec<(String, &Cells)> = names.into_iter().zip(&parts).collect();
+        let plan = GatherPlan {
+            genes: if self.union { GenesOf::Any } else { GenesOf::All },
+            gene_column: self.values.gene_column.clone(),
+            gene_names: self.values.gene_names.clone().unwrap_or_default(),
+        };
+        let found = gather(&named, &plan)?;
+        for (slot, reason) in &found.left_out {
+            tracing::warn!("{slot} is left out: {reason}");
+        }
+        found.has(&self.values.slot())?;
+        let (each, all) = &found.n_genes;
+        let each: Vec<String> = each.iter().map(usize::to_string).collect();
+        let which = if self.union {
+            "that any file has; where a file lacks one its cells have 0"
+        } else {
+            "that all files have"
+        };
+        tracing::info!(
+            "{} cells of {} files; of {} genes the {all} {which}",
+            found.cells.n_cells(),
+            each.len(),
+            each.join(", ")
+        );
+        Ok(found.cells)
     }
 
     /// What to read: all of it only when it is to be written again.
@@ -351,7 +415,8 @@ impl Train {
     fn describe(&self, model: &mut Model) {
         let file = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let p = &mut model.provenance;
-        p.insert("reference".into(), file(&self.reference).into());
+        let files: Vec<String> = self.references.iter().map(|p| file(p)).collect();
+        p.insert("reference".into(), files.join(", ").into());
         p.insert("programs".into(), self.choice.programs.iter().map(|p| file(p)).collect::<Vec<_>>().into());
         if let Some(from) = &self.model.from {
             p.insert("started_from".into(), file(from).into());

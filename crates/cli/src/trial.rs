@@ -7,12 +7,11 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::analysis::metrics::scores::EvaluateOptions;
-use scgraft::cells::{Cells, Column, ConditionSource, PrepareOptions, choose_sets};
+use scgraft::cells::{Cells, Column, ConditionSource};
 use scgraft::columns;
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, write_table};
-use scgraft::models::{Granularity, Input, Membership, Surgery, find};
+use scgraft::io::{ReadOptions, write_table};
+use scgraft::models::{Granularity, Input, Surgery, find};
 use scgraft::pictures;
-use scgraft::reference::ReferencePlan;
 use scgraft::train::Progress;
 use scgraft::trial::{Run, TrialPlan, Vary, Watcher, Way, table, trial};
 use serde_json::{Value, json};
@@ -27,7 +26,7 @@ use super::{Global, Output, files, stop};
 
 const EXAMPLES: &str = "\
 Trains references and maps the query onto them, one thing varied, every setting with every seed (the seed draws cells,
-weights and noise): --surgery, --reference-share, --reference-batches, --query-cells, --hold-out, or --seeds alone. The
+weights and noise): --surgery, --reference-share, --reference-batches, --query-cells, --hold-out, --label-share, or --seeds alone. The
 query stands in a file of its own, or is some batches (--query) of the one file. Says of every run how many weights trained,
 how long it took, how the labels that are carried over agree with the query's own, how well cells of labels that the
 reference lacks are found, and all scores of `scgraft evaluate`. Measures that compare settings should be read over several
@@ -40,6 +39,8 @@ Examples:
       --reference-share 0.1,0.25,0.5,1 --seeds 1,2,3,4,5 -o reference.tsv --picture reference.png
   scgraft trial reference.h5ad query.h5ad --batch study --labels cell_type --programs reactome.gmt \\
       --hold-out B,NK -o held_out.tsv
+  scgraft trial reference.h5ad query.h5ad --batch study --labels cell_type --programs reactome.gmt \\
+      --rare NK --label-share 0.001,0.005,0.01 -o rare.tsv --picture rare.png
   scgraft trial all.h5ad --query Kang --batch study --labels cell_type --model scvi --query-cells 100,500,2000 \\
       --epochs 50 --query-epochs 20 -o query.tsv";
 
@@ -65,6 +66,9 @@ pub(crate) struct Trial {
     pub label_map: LabelMap,
     #[command(flatten)]
     pub vary: Varied,
+    /// The label whose share is varied
+    #[arg(long, value_name = "LABEL", requires = "label_share", help_heading = "What is varied")]
+    pub rare: Option<String>,
     /// Seeds; every setting is run with each [default: --seed]
     #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "What is varied")]
     pub seeds: Vec<u64>,
@@ -116,6 +120,9 @@ pub(crate) struct Varied {
     /// Labels that the reference is denied, one at a time: are their cells found unknown?
     #[arg(long, value_name = "LABEL", value_delimiter = ',')]
     pub hold_out: Vec<String>,
+    /// Shares of the cells of reference and query that are of the label --rare: is a rare type still found?
+    #[arg(long, value_name = "X", value_delimiter = ',')]
+    pub label_share: Vec<f64>,
 }
 
 /// How reference and query come into one space.
@@ -132,7 +139,7 @@ pub(crate) enum How {
 }
 
 impl Varied {
-    fn of_plan(&self) -> Vary {
+    fn of_plan(&self, rare: Option<&String>) -> Vary {
         let way = |how: &How| match how {
             How::Adaptor => Way::Graft(Granularity::Adaptor),
             How::FirstLayers => Way::Graft(Granularity::FirstLayers),
@@ -149,6 +156,8 @@ impl Varied {
             Vary::QueryCells(self.query_cells.clone())
         } else if !self.hold_out.is_empty() {
             Vary::HoldOut(self.hold_out.clone())
+        } else if let Some(label) = rare {
+            Vary::Rare(label.clone(), self.label_share.clone())
         } else {
             Vary::Seed
         }
@@ -170,6 +179,9 @@ fn shown(vary: &Vary) -> &'static [&'static str] {
         Vary::HoldOut(_) => {
             &["new_cells", "novelty_auroc", "new_found", "false_alarms", "uncertainty_auroc", "overall"]
         }
+        Vary::Rare(..) => {
+            &["rare_cells", "rare_recall", "rare_precision", "rare_f1", "label_accuracy_of_known", "overall"]
+        }
         _ => &[
             "reference_cells",
             "query_cells",
@@ -190,6 +202,9 @@ impl Trial {
         inputs.extend(self.query_file.iter().chain(&self.choice.programs).map(PathBuf::as_path));
         inputs.iter().try_for_each(|p| files::check_input(p))?;
         files::check_outputs(std::iter::once(&self.output).chain(&self.picture), &inputs)?;
+        if !self.vary.label_share.is_empty() && self.rare.is_none() {
+            bail!("--label-share: say of which label, --rare LABEL");
+        }
         if self.model.from.is_some() {
             bail!("--from: every run of a trial trains its own reference; leave it out");
         }
@@ -198,12 +213,8 @@ impl Trial {
                 bail!("{option} 0: expected at least 1");
             }
         }
-        if entry.needs.contains(&Input::Programs) && self.choice.programs.is_empty() {
-            bail!("the model {} needs --programs FILE.gmt", entry.name);
-        }
-        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-        let sets = if self.choice.programs.is_empty() { Vec::new() } else { read_gmt(&self.choice.programs, &gmt)? };
-        let sets = choose_sets(sets, &self.choice.only_program, &self.choice.exclude_program)?;
+        self.choice.enough_for(entry)?;
+        let sets = self.choice.sets()?;
         let [reference, query] = self.cells()?;
         let mut plan = self.plan(global)?;
         if entry.needs.contains(&Input::Labels) {
@@ -266,26 +277,16 @@ impl Trial {
     }
 
     fn plan(&self, global: &Global) -> Result<TrialPlan> {
-        let entry = find(&self.model.model)?;
         let settings = Value::Object(self.model.settings()?);
-        let condition = ConditionSource::Columns(vec![self.batch.clone()]);
-        let prepare = PrepareOptions { kind: (entry.values)(&settings), ..input::prepare(&self.values, condition) };
+        let prepare = input::prepare(&self.values, ConditionSource::Columns(vec![self.batch.clone()]));
         Ok(TrialPlan {
             batch: self.batch.clone(),
             labels: self.labels.clone(),
-            reference: ReferencePlan {
-                model: self.model.model.clone(),
-                settings,
-                prepare,
-                genes: self.choice.genes()?,
-                membership: if self.choice.soft { Membership::Soft } else { Membership::Hard },
-                n_free: self.choice.free,
-                ..ReferencePlan::default()
-            },
+            reference: self.choice.plan(&self.model.model, settings, prepare)?,
             graft: Surgery::adaptor("query"),
             epochs: self.epochs,
             query_epochs: self.query_epochs,
-            vary: self.vary.of_plan(),
+            vary: self.vary.of_plan(self.rare.as_ref()),
             seeds: if self.seeds.is_empty() { vec![global.train_seed()] } else { self.seeds.clone() },
             metrics: EvaluateOptions { search: self.near.search(global), ..EvaluateOptions::default() },
             components: (self.components > 0).then_some(self.components),

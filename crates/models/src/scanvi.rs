@@ -21,6 +21,9 @@
 //! 8. + w_kl [Σ_k p(k) KL(q(z₂ | z₁, k) ‖ N(0, 1)) + KL(p(y) ‖ uniform) + KL(q(ln ℓ) ‖ prior)]
 //! 9. + w_c · mean over a minibatch of labelled cells of −ln p(y = label | E[z₁])
 //!
+//! In 7 and 8 p(k) is p(y = k | z₁) for every cell, as scvi-tools has it. With `label_in_bound` it is 1 at the label of a
+//! labelled cell, as the papers write L_labelled; KL(p(y) ‖ uniform) then is −ln p(label).
+//!
 //! Besides the tensors of scVI:
 //!
 //! | paper | meaning | tensor | shape | upstream name |
@@ -63,18 +66,25 @@ pub struct ScanviConfig {
     pub linear_classifier: bool,
     /// The classifier stays as it is in every surgery (upstream `freeze_classifier`).
     pub freeze_classifier: bool,
+    /// The bound takes a labelled cell at its label, as the papers write it, instead of over all labels.
+    pub label_in_bound: bool,
 }
 
 impl Default for ScanviConfig {
     fn default() -> Self {
-        ScanviConfig { classification_weight: 50.0, linear_classifier: false, freeze_classifier: true }
+        ScanviConfig {
+            classification_weight: 50.0,
+            linear_classifier: false,
+            freeze_classifier: true,
+            label_in_bound: false,
+        }
     }
 }
 
 impl ScanviConfig {
     /// Own settings, and those of scVI.
     fn parse(config: &Value) -> Result<(ScanviConfig, ScviConfig), ModelError> {
-        const OWN: [&str; 3] = ["classification_weight", "linear_classifier", "freeze_classifier"];
+        const OWN: [&str; 4] = ["classification_weight", "linear_classifier", "freeze_classifier", "label_in_bound"];
         let all = config.as_object().cloned().unwrap_or_default();
         let (own, others): (Map<_, _>, Map<_, _>) = all.into_iter().partition(|(name, _)| OWN.contains(&&name[..]));
         let own: ScanviConfig = parse(ENTRY.name, &Value::Object(own))?;
@@ -148,6 +158,21 @@ impl Classifier for Scanvi {
     }
 }
 
+/// Logits whose softmax is exactly 1 at the label of each labelled cell; no gradient reaches those of such a cell.
+fn at_their_labels<'a>(t: &mut dyn Ops<'a>, batch: &Batch, logits: Var) -> Var {
+    /// So far above all other logits that e^−x of the difference is 0.
+    const SURE: f32 = 1e6;
+    let shape = t.shape(logits);
+    let mut known = vec![0.0; shape.len()];
+    for (row, &label) in known.chunks_exact_mut(shape.features).zip(&batch.label.codes) {
+        if let Some(at) = row.get_mut(label as usize) {
+            *at = SURE;
+        }
+    }
+    let known = t.constant(shape, &known);
+    t.add(logits, known)
+}
+
 impl Network for Scanvi {
     fn config(&self) -> Value {
         let mut out = self.scvi.config();
@@ -182,6 +207,7 @@ impl Network for Scanvi {
         let reconstruction = self.generative(t, batch, z1, log_library).reconstruction(t, batch); // 6
 
         let logits = self.logits(t, batch, z1);
+        let logits = if self.own.label_in_bound { at_their_labels(t, batch, logits) } else { logits };
         let p = t.softmax(logits); // 2
         let (m2, l2) = self.z2.of(t, batch, z1); // 3, a row for each label and cell
         let z2 = t.gaussian_sample(m2, l2, VARIANCE_FLOOR); // 3

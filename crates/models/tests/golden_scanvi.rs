@@ -84,3 +84,48 @@ scenarios!(
     covariates_deep,
     surgery,
 );
+
+/// Terms of the bound, by name: all but the classification.
+fn bound(model: &Model, data: &Prepared, g: &Golden, rows: &[usize]) -> Vec<(&'static str, f64)> {
+    let step = Step { epoch: 0, epochs: 1000, learning_rate: 1e-3, annealed: 0.7 };
+    let one = batch(model, data, rows, None);
+    let terms = pass(model, &one, draws(g, None), &step, Some(&mut Grads::new(&model.params)));
+    terms.into_iter().map(|t| (t.0, t.1)).filter(|t| t.0 != "classification").collect()
+}
+
+/// With `label_in_bound` a labelled cell is where it would be if the classifier were sure of its label; the others are where
+/// they were.
+#[test]
+fn a_labelled_cell_at_its_label() {
+    let g = Golden::read("scanvi_mapping");
+    let (usual, data) = model(&g);
+    // The same weights, with a setting, and so much more of the classifier's second logit.
+    let with = |label_in_bound: bool, sure: f32| {
+        let mut config = usual.network.config();
+        config["label_in_bound"] = label_in_bound.into();
+        let mut out = Model::new("scanvi", &config, usual.header.clone(), 1).unwrap();
+        for (to, from) in out.params.iter_mut().zip(usual.params.iter()) {
+            let mut values = from.values().to_vec();
+            if from.name == "classifier.logits.bias" {
+                values[1] += sure;
+            }
+            to.put(values);
+        }
+        out
+    };
+    let (at_label, sure) = (with(true, 0.0), with(false, 1e6));
+    let labels = data.labels.as_ref().unwrap();
+    let n = rows(g.values("input.rows")).len();
+    let of = |label: Option<u32>| -> Vec<usize> {
+        let own: Vec<usize> = (0..data.n_cells()).filter(|&i| labels.codes[i] == label).collect();
+        own.into_iter().cycle().take(n).collect()
+    };
+    let (labelled, unlabelled) = (of(Some(1)), of(None));
+    assert_eq!(bound(&at_label, &data, &g, &labelled), bound(&sure, &data, &g, &labelled));
+    assert_ne!(bound(&at_label, &data, &g, &labelled), bound(&usual, &data, &g, &labelled));
+    // −ln p(label) of a uniform prior.
+    let kl = bound(&at_label, &data, &g, &labelled).iter().find(|t| t.0 == "kl_label").unwrap().1;
+    assert!((kl - (usual.header.labels.len() as f64).ln()).abs() < 1e-6, "{kl}");
+    assert_eq!(unlabelled.len(), n);
+    assert_eq!(bound(&at_label, &data, &g, &unlabelled), bound(&usual, &data, &g, &unlabelled));
+}

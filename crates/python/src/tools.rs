@@ -431,8 +431,10 @@ pub fn report(
             model: model.as_deref(),
             metrics: metrics.and_then(|table| pictures::metrics("", &Evaluated::of_table(&table))),
         };
-        let page = if asked.map { scgraft::page::map(&parts, &plan) } else { scgraft::page::page(&parts, &plan) };
-        Ok(page?.to_html()?)
+        Ok(match asked.map {
+            true => scgraft::page::map(&parts, &plan)?.map_to_html()?,
+            false => scgraft::page::page(&parts, &plan)?.to_html()?,
+        })
     })
 }
 

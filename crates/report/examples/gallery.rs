@@ -252,6 +252,7 @@ fn tables(folder: &Path, random: &mut Random) -> Drawn {
         values: (0..n)
             .map(|i| if i == 17 { f64::NAN } else { (0.9 - 0.006 * i as f64 + 0.1 * random.normal()).clamp(0.0, 1.0) })
             .collect(),
+        by_rank: false,
     };
     both(folder, "metrics", &table, Size::new(330.0, 300.0))
 }

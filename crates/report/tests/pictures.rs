@@ -163,6 +163,11 @@ fn a_report_survives_json_and_bad_ones_are_refused() {
     gone(&mut report.metrics);
     assert!(back == report, "a report comes back as it was");
 
+    let map = report.map_to_html().unwrap();
+    assert!(map.contains("id=\"cells\"") && map.contains("<canvas"), "the map is there");
+    assert!(!["<nav", "<footer", "id=\"overview\"", "id=\"methods\""].iter().any(|other| map.contains(other)));
+    assert!(html::Report::default().map_to_html().unwrap_err().to_string().contains("map of the cells"));
+
     report.embeddings[0].cells.pop();
     let error = report.to_html().unwrap_err().to_string();
     assert!(error.contains("cell names") && error.contains("expected 50"), "{error}");

@@ -4,16 +4,16 @@
 //! `L_pred` stands in the reference as `L`: there the reference's cells have their own labels, so that a type is one group
 //! across both files.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use scgraft_analysis::neighbours::Search;
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix, Raw, Slot, Uns};
+use scgraft_cells::{Array, Cells, Column, Dense, Frame, Slot, Uns};
 
 use crate::annotate::Placed;
 use crate::columns::{find, stacked, wrong};
 use crate::embedding::shared;
-use crate::joint::{Stacked, centred_apart, shared_names};
+use crate::gather::{GatherPlan, has, put_arrays, put_expression};
 use crate::layout::Layout;
 use crate::page::carried_over;
 use crate::{Embedding, Error, slots};
@@ -143,7 +143,8 @@ pub fn join(reference: &Placed<'_>, query: &Placed<'_>) -> Result<Joined, Error>
     let embedding = embedding(reference, query)?;
     let (a, b) = (reference.cells, query.cells);
     let (mut cells, mut left_out) = counts(a, b);
-    put_arrays(&mut cells, a, b, &mut left_out);
+    let own = [slots::LATENT.to_owned(), format!("{}{}", slots::LATENT, slots::VARIANCE), slots::UMAP.to_owned()];
+    put_arrays(&mut cells, &parts(a, b), &own, &mut left_out);
     if let Some(Uns::Map(notes)) = a.uns.get(slots::NOTES) {
         let kept = notes.iter().filter(|(name, _)| *name != "tests" && !name.starts_with("umap "));
         cells.uns.insert(slots::NOTES.to_owned(), Uns::Map(kept.map(|(k, v)| (k.clone(), v.clone())).collect()));
@@ -171,8 +172,12 @@ pub fn join(reference: &Placed<'_>, query: &Placed<'_>) -> Result<Joined, Error>
 pub(crate) fn counts(a: &Cells, b: &Cells) -> (Cells, Vec<(String, String)>) {
     let mut left_out = Vec::new();
     let mut cells = Cells::empty(obs(a, b), Frame::new(Vec::new()));
-    put_expression(&mut cells, a, b, &mut left_out);
+    put_expression(&mut cells, &parts(a, b), &GatherPlan::default(), &mut left_out);
     (cells, left_out)
+}
+
+fn parts<'a>(reference: &'a Cells, query: &'a Cells) -> [(&'static str, &'a Cells); 2] {
+    [("the reference", reference), ("the query", query)]
 }
 
 /// Where the cells of both lie, in the dimensions of the reference.
@@ -222,16 +227,7 @@ impl Joined {
     /// # Errors
     /// Then, with the reason.
     pub fn has(&self, slot: &Slot) -> Result<(), Error> {
-        if Slot::all(&self.cells).contains(slot) {
-            return Ok(());
-        }
-        let why = self.left_out.iter().find(|(left, _)| left.contains(&slot.to_string()));
-        Err(Error::Slot {
-            slot: slot.to_string(),
-            expected: "the expression of the query and of the reference".into(),
-            found: why.map_or_else(|| "that of one of them at most".to_owned(), |(_, reason)| reason.clone()),
-            remedy: "leave the gene sets out, or give both their expression".into(),
-        })
+        has(&self.cells, &self.left_out, slot, "the expression of the query and of the reference")
     }
 
     /// Makes the cells of the reference one group, [`REFERENCE`], in a column of `obs`, whatever they have there.
@@ -309,115 +305,13 @@ pub(crate) fn below(a: &Dense, b: &Dense) -> Dense {
     Dense::new(a.n_rows + b.n_rows, a.n_cols, [&a.values[..], &b.values].concat())
 }
 
-/// What both have of `X`, the layers and `raw`, over the genes that both have.
-fn put_expression(to: &mut Cells, a: &Cells, b: &Cells, left_out: &mut Vec<(String, String)>) {
-    let layers: Vec<&String> = a.layers.keys().filter(|name| b.layers.contains_key(*name)).collect();
-    if a.x.is_some() && b.x.is_some() || !layers.is_empty() {
-        match genes_of_both(&a.var, &b.var) {
-            Err(reason) => left_out.push(("X and layers".to_owned(), reason)),
-            Ok(genes) => {
-                if let (Some(x), Some(y)) = (&a.x, &b.x) {
-                    match both(x, y, &genes) {
-                        Ok(x) => to.x = Some(Matrix::Sparse(x)),
-                        Err(reason) => left_out.push(("X".to_owned(), reason)),
-                    }
-                }
-                for name in layers {
-                    match both(&a.layers[name], &b.layers[name], &genes) {
-                        Ok(x) => _ = to.layers.insert(name.clone(), Matrix::Sparse(x)),
-                        Err(reason) => left_out.push((format!("layers[\"{name}\"]"), reason)),
-                    }
-                }
-                if to.x.is_some() || !to.layers.is_empty() {
-                    to.var = a.var.select(&genes.iter().map(|g| g.0).collect::<Vec<_>>());
-                }
-            }
-        }
-    }
-    if let (Some(x), Some(y)) = (&a.raw, &b.raw) {
-        let found = genes_of_both(&x.var, &y.var).and_then(|genes| Ok((both(&x.x, &y.x, &genes)?, genes)));
-        match found {
-            Ok((values, genes)) => {
-                let var = x.var.select(&genes.iter().map(|g| g.0).collect::<Vec<_>>());
-                to.raw = Some(Raw { x: Matrix::Sparse(values), var, varm: BTreeMap::new() });
-            }
-            Err(reason) => left_out.push(("raw".to_owned(), reason)),
-        }
-    }
-}
-
-/// The place of each shared gene in both tables, or why there is none.
-fn genes_of_both(a: &Frame, b: &Frame) -> Result<Vec<(usize, usize)>, String> {
-    let names = shared_names(&[a, b]).map_err(|e| e.to_string())?;
-    let places = |of: &Frame| -> BTreeMap<String, usize> { of.index.iter().cloned().zip(0..).collect() };
-    let (a, b) = (places(a), places(b));
-    Ok(names.iter().map(|name| (a[name], b[name])).collect())
-}
-
-/// Values of both over the genes of both, or why they are not the same thing.
-fn both(a: &Matrix, b: &Matrix, genes: &[(usize, usize)]) -> Result<Csr, String> {
-    let kind = |m: &Matrix| if are_counts(m) { "counts" } else { "other values" };
-    if kind(a) != kind(b) {
-        return Err(format!("{} in the reference, {} in the query", kind(a), kind(b)));
-    }
-    let mut out = Stacked::default();
-    out.add(&a.to_csr().select_columns(&genes.iter().map(|g| Some(g.0)).collect::<Vec<_>>()));
-    out.add(&b.to_csr().select_columns(&genes.iter().map(|g| Some(g.1)).collect::<Vec<_>>()));
-    Ok(out.matrix(genes.len()))
-}
-
-/// Whether all stored values are whole and none is negative.
-pub(crate) fn are_counts(m: &Matrix) -> bool {
-    m.stored().iter().all(|v| *v >= 0.0 && v.fract() == 0.0)
-}
-
-/// The entries of `obsm` that both have, but for the embedding itself and its picture.
-fn put_arrays(to: &mut Cells, a: &Cells, b: &Cells, left_out: &mut Vec<(String, String)>) {
-    let own = [slots::LATENT.to_owned(), format!("{}{}", slots::LATENT, slots::VARIANCE), slots::UMAP.to_owned()];
-    for (key, x) in a.obsm.iter().filter(|(key, _)| !own.contains(key)) {
-        let Some(y) = b.obsm.get(key) else { continue };
-        match arrays(key, (a, x), (b, y)) {
-            Ok(found) => _ = to.obsm.insert(key.clone(), found),
-            Err(reason) => left_out.push((format!("obsm[\"{key}\"]"), reason)),
-        }
-    }
-}
-
-fn arrays(key: &str, (a, x): (&Cells, &Array), (b, y): (&Cells, &Array)) -> Result<Array, String> {
-    if let (Array::Frame(x), Array::Frame(y)) = (x, y) {
-        let mut out = Frame::new([&a.obs.index[..], &b.obs.index].concat());
-        for (name, column) in &x.columns {
-            if let Some(other) = y.column(name) {
-                out.set(name, stacked(&[(Some(column), column.len()), (Some(other), other.len())]));
-            }
-        }
-        return if out.columns.is_empty() { Err("no column is in both".to_owned()) } else { Ok(Array::Frame(out)) };
-    }
-    let dense = |of: &Array| match of {
-        Array::Dense(m) => Some(m.clone()),
-        Array::Sparse(m) => Some(m.to_dense()),
-        Array::Frame(_) => None,
-    };
-    let (Some(x), Some(y)) = (dense(x), dense(y)) else { return Err("a matrix in one, a table in the other".into()) };
-    if x.n_cols != y.n_cols {
-        return Err(format!("{} columns in the reference, {} in the query", x.n_cols, y.n_cols));
-    }
-    let picture = ["umap", "tsne"].iter().any(|word| key.to_lowercase().contains(word));
-    if picture && !slots::layout(b, key).is_some_and(|l| l.placed) {
-        return Err("the query's picture was not made in that of the reference".to_owned());
-    }
-    if centred_apart(&x, &y) {
-        return Err("each is centred on its own cells: two decompositions".to_owned());
-    }
-    Ok(Array::Dense(below(&x, &y)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::enrich::{EnrichPlan, enrich};
     use crate::go_on;
     use scgraft_analysis::programs::{Comparison, ProgramTestOptions};
+    use scgraft_cells::Matrix;
     use scgraft_numeric::random::Random;
 
     /// Cells at these means (with noise), with their labels in a column, and counts of these genes: cell i has i + 1 of the

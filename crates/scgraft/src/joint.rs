@@ -79,7 +79,7 @@ pub fn centred_apart(a: &Dense, b: &Dense) -> bool {
 }
 
 /// The genes that all parts have, in the order of the first.
-pub(crate) fn shared_names(parts: &[&Frame]) -> Result<Vec<String>, Error> {
+fn shared_names(parts: &[&Frame]) -> Result<Vec<String>, Error> {
     let mut sets: Vec<HashSet<&str>> = Vec::new();
     for (i, part) in parts.iter().enumerate() {
         let mut set = HashSet::new();

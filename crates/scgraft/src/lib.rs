@@ -39,6 +39,7 @@ pub mod enrich;
 mod error;
 pub mod evaluate;
 pub mod expression;
+pub mod gather;
 pub mod join;
 pub mod joint;
 pub mod labels;

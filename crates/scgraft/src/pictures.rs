@@ -15,7 +15,7 @@ use scgraft_report::{
 use crate::columns::stacked;
 use crate::evaluate::{ColumnKind, Evaluated, ScoreColumn};
 use crate::programs::ProgramSummary;
-use crate::trial::Trial;
+use crate::trial::{Spread, Trial};
 use crate::{Embedding, Error, slots};
 
 /// Bins of a reliability curve.
@@ -257,7 +257,53 @@ pub fn metrics(title: &str, found: &Evaluated) -> Option<Metrics> {
         methods: order.iter().map(|&i| found.scores.rows[i].embedding.clone()).collect(),
         metrics: columns.iter().map(|c| Metric { name: c.name.to_owned(), group: group(c.kind) }).collect(),
         values: order.iter().flat_map(|&i| columns.iter().map(move |c| value(c, i))).collect(),
+        by_rank: false,
     })
+}
+
+/// The scArches paper's overview of a table of `evaluate` or of an experiment, several rows of one name as their mean: ranks
+/// as colours, circles and bars, and the seconds that reference and query took where the table has them. `None` without a
+/// metric.
+pub fn overview(title: &str, table: &Frame) -> Option<Metrics> {
+    let table = &means_of_names(table);
+    let found = Evaluated::of_table(table);
+    let plain = metrics(title, &found)?;
+    let times: Vec<(&str, &Column)> =
+        TIMES.iter().filter_map(|(column, name)| Some((*name, table.column(column)?))).collect();
+    let order = found.ranked();
+    let n = plain.metrics.len();
+    let row = |(place, i): (usize, &usize)| {
+        let of_times = times.iter().map(|(_, c)| c.number(*i).unwrap_or(f64::NAN));
+        plain.values[place * n..(place + 1) * n].iter().copied().chain(of_times).collect::<Vec<_>>()
+    };
+    let values = order.iter().enumerate().flat_map(row).collect();
+    let of_times = times.iter().map(|(name, _)| Metric { name: (*name).to_owned(), group: MetricGroup::Time });
+    let metrics = plain.metrics.iter().cloned().chain(of_times).collect();
+    Some(Metrics { metrics, values, by_rank: true, ..plain })
+}
+
+/// Columns with seconds, and their names in a picture.
+const TIMES: [(&str, &str); 2] = [("reference_seconds", "Reference"), ("query_seconds", "Query")];
+
+/// A table with one row a name, in the order of the first: numbers as means over the rows that have one.
+fn means_of_names(table: &Frame) -> Frame {
+    let mut names: Vec<String> = Vec::new();
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    for (i, name) in table.index.iter().enumerate() {
+        match names.iter().position(|n| n == name) {
+            Some(at) => rows[at].push(i),
+            None => {
+                names.push(name.clone());
+                rows.push(vec![i]);
+            }
+        }
+    }
+    let mut out = Frame::new(names);
+    for (name, column) in &table.columns {
+        let mean = |rows: &Vec<usize>| Spread::of(rows.iter().filter_map(|&i| column.number(i))).mean;
+        out.set(name, Column::Real(rows.iter().map(mean).collect()));
+    }
+    out
 }
 
 /// An experiment: the named measures (columns of its table), those that no run has left out.
@@ -286,6 +332,27 @@ pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_overview_has_means_ranks_and_times() {
+        let mut table = Frame::new(["a", "b", "a"].map(str::to_owned).to_vec());
+        table.set("overall", Column::Real(vec![0.2, 0.5, 0.4]));
+        table.set("nmi", Column::Real(vec![0.9, 0.1, f64::NAN]));
+        table.set("query_seconds", Column::Real(vec![10.0, 2.0, 30.0]));
+        table.set("seed", Column::Integer(vec![Some(1), Some(1), Some(2)]));
+        let found = overview("", &table).unwrap();
+        assert!(found.by_rank);
+        // The best first: 0.5 against the mean of 0.2 and 0.4.
+        assert_eq!(found.methods, ["b", "a"]);
+        let column = |name: &str| {
+            let j = found.metrics.iter().position(|m| m.name == name).unwrap();
+            [0, 1].map(|i| found.values[i * found.metrics.len() + j])
+        };
+        let [best, other] = column("Overall");
+        assert!((best - 0.5).abs() < 1e-12 && (other - 0.3).abs() < 1e-12);
+        assert_eq!((column("NMI"), column("Query")), ([0.1, 0.9], [2.0, 20.0]));
+        assert!(overview("", &Frame::new(vec!["a".into()])).is_none());
+    }
 
     #[test]
     fn a_grid_leaves_out_cells_without_a_value_or_a_group() {

@@ -8,7 +8,8 @@ use scgraft_report::{ColorValues, Coloring};
 
 use crate::annotate::Placed;
 use crate::columns::{unknown, wrong};
-use crate::join::{self, REFERENCE, are_counts};
+use crate::gather::are_counts;
+use crate::join::{self, REFERENCE};
 use crate::normalised::TARGET;
 use crate::{Error, pictures, slots};
 

@@ -63,6 +63,9 @@ pub enum Vary {
     QueryCells(Vec<usize>),
     /// A label whose cells the reference lacks, so that those of the query are to be found unknown.
     HoldOut(Vec<String>),
+    /// How rare a label is: its share of the cells of the reference and of those of the query, above 0 and below 1. Its
+    /// cells are drawn with the seed; a side that has fewer keeps all of them.
+    Rare(String, Vec<f64>),
 }
 
 /// How reference and query come into one space.
@@ -84,12 +87,13 @@ impl Vary {
             Vary::ReferenceBatches(_) => "batches of the reference",
             Vary::QueryCells(_) => "cells of the query",
             Vary::HoldOut(_) => "label held out",
+            Vary::Rare(..) => "share of the label",
         }
     }
 
     /// Whether settings are amounts, so that a line through them means something.
     pub fn is_amount(&self) -> bool {
-        matches!(self, Vary::ReferenceShare(_) | Vary::ReferenceBatches(_) | Vary::QueryCells(_))
+        matches!(self, Vary::ReferenceShare(_) | Vary::ReferenceBatches(_) | Vary::QueryCells(_) | Vary::Rare(..))
     }
 }
 
@@ -288,6 +292,31 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
             };
             labels.iter().map(case).collect::<Result<_, Error>>()?
         }
+        Vary::Rare(label, shares) => {
+            if let Some(share) = shares.iter().find(|s| !(**s > 0.0 && **s < 1.0)) {
+                let problem =
+                    format!("cannot be `{label}` of a share of {share}: expected more than 0 and less than 1");
+                return Err(wrong(NAME, &plan.labels, problem));
+            }
+            // The rows of the label, in the order in which they are drawn, and all others.
+            let side = |cells: &Cells, name: &str| -> Result<[Vec<usize>; 2], Error> {
+                let (types, rows) = coded(cells, name, &plan.labels)?;
+                let rare = level(&types, &plan.labels, label)?;
+                let (own, others): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&i| types.codes[i] == rare);
+                let own = shuffled(own.len(), 0).into_iter().map(|i| rows[own[i]]).collect();
+                Ok([own, others.into_iter().map(|i| rows[i]).collect()])
+            };
+            let sides = [side(reference, NAME)?, side(query, "the query")?];
+            let case = |&share: &f64| {
+                let [known, asked] = sides.each_ref().map(|[own, others]| {
+                    // share = n / (n + others), at least one cell.
+                    let n = ((share / (1.0 - share) * others.len() as f64).round() as usize).max(1);
+                    sorted([&own[..n.min(own.len())], &others[..]].concat())
+                });
+                Case { reference: known, query: asked, ..plain(share.to_string()) }
+            };
+            shares.iter().map(case).collect()
+        }
     })
 }
 
@@ -331,6 +360,9 @@ impl Lab<'_> {
             &mut || watcher.ask(),
         )?;
         let mut measures = transferred(&found, &asked.0, &self.plan.labels)?;
+        if let Vary::Rare(label, _) = &self.plan.vary {
+            measures.extend(of_label(&found, &asked.0, &self.plan.labels, label)?);
+        }
         crate::goes_on(&mut || watcher.ask())?;
         let scores = self.scores([&known, &asked], before)?;
         let row = scores.scores.rows[0].clone();
@@ -511,6 +543,26 @@ fn transferred(found: &Annotation, query: &Cells, column: &str) -> Result<Vec<(S
         ("false_alarms", share(false)),
     ];
     Ok(measures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// How many cells of the query have a label, and how well it is carried over: the share of them that get it, the share of
+/// the cells that get it that have it, and the harmonic mean of both.
+fn of_label(found: &Annotation, query: &Cells, column: &str, label: &str) -> Result<[(String, f64); 4], Error> {
+    let t = &found.labels[0].transfer;
+    let given = crate::columns::find(query, "the query", column)?.labels();
+    let code = t.levels.iter().position(|l| l == label).map(|at| at as u32);
+    let counted = |is: &dyn Fn(bool, bool) -> bool| {
+        let cells = given.iter().zip(&t.best).filter(|(g, _)| g.is_some());
+        cells.filter(|(g, b)| is(g.as_deref() == Some(label), Some(**b) == code)).count() as f64
+    };
+    let (has, gets, both) = (counted(&|h, _| h), counted(&|_, g| g), counted(&|h, g| h && g));
+    let all = [
+        ("rare_cells", has),
+        ("rare_recall", both / has),
+        ("rare_precision", both / gets),
+        ("rare_f1", 2.0 * both / (has + gets)),
+    ];
+    Ok(all.map(|(name, value)| (name.to_owned(), value)))
 }
 
 /// A metric's name as that of a column.

@@ -206,10 +206,13 @@ fn by_size(codes: &[u32]) -> (Vec<u32>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use scgraft_golden::Golden;
+
     use super::*;
     use crate::graph::connectivities;
     use crate::knn_self;
     use crate::testing::normal_matrix;
+    use scgraft_cells::Dense;
 
     /// `groups` complete graphs of `size` nodes in a ring, joined by one edge each.
     fn cliques(groups: usize, size: usize) -> Csr {
@@ -240,6 +243,32 @@ mod tests {
             // 6 (28 inside of 174 edges) and degree 58 of 348 each.
             let expected = 6.0 * (56.0 / 348.0 - (58.0f64 / 348.0).powi(2));
             assert!((c.modularity - expected).abs() < 1e-12);
+        }
+    }
+
+    /// Zachary's karate club: the modularity of networkx's clusters is what it says, and Louvain finds clusters between the
+    /// worst and the best of 50 runs of networkx, or better ones.
+    #[test]
+    fn the_karate_club_as_networkx_has_it() {
+        let golden = Golden::of("analysis", "options");
+        let mut dense = Dense::zeros(34, 34);
+        for edge in golden.codes("karate.edges").chunks_exact(2) {
+            let (a, b) = (edge[0] as usize, edge[1] as usize);
+            dense.row_mut(a)[b] = 1.0;
+            dense.row_mut(b)[a] = 1.0;
+        }
+        let graph = dense.to_csr();
+        for (tag, resolution) in [("one", 1.0), ("half", 0.5)] {
+            let of = |name: &str| format!("karate.{tag}.{name}");
+            let best = golden.scalar(&of("modularity"));
+            let theirs = modularity(&graph, &golden.codes(&of("codes")), resolution).unwrap();
+            assert!((theirs - best).abs() < 1e-12, "{theirs}, {best}");
+            for seed in 0..10 {
+                let ours = louvain(&graph, resolution, seed).unwrap();
+                assert_eq!(ours.modularity, modularity(&graph, &ours.codes, resolution).unwrap());
+                let least = golden.scalar(&of("worst"));
+                assert!(ours.modularity >= least - 1e-12, "seed {seed}: {}, {least} to {best}", ours.modularity);
+            }
         }
     }
 

@@ -57,7 +57,23 @@ pub fn graph_connectivity(neighbours: &Neighbours, cell_types: &Coded, directed:
 
 #[cfg(test)]
 mod tests {
+    use scgraft_golden::Golden;
+
     use super::*;
+
+    #[test]
+    fn components_are_those_of_scipy() {
+        let golden = Golden::of("analysis", "options");
+        let k = golden.shape("graph.neighbours")[1];
+        let indices = golden.codes("graph.neighbours");
+        let neighbours = Neighbours { k, distances: vec![1.0; indices.len()], indices };
+        let codes = golden.codes("graph.types");
+        let types = Coded { codes, levels: ["a", "b", "c", "d"].map(str::to_owned).to_vec() };
+        for (directed, name) in [(false, "graph.weak"), (true, "graph.strong")] {
+            let found = graph_connectivity(&neighbours, &types, directed).unwrap();
+            assert!((found - golden.scalar(name)).abs() < 1e-12, "{name}: {found}");
+        }
+    }
 
     #[test]
     fn a_type_in_two_pieces_counts_its_larger_one() {

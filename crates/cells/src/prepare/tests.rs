@@ -1,7 +1,8 @@
 use proptest::prelude::*;
+use scgraft_golden::Golden;
 
 use super::*;
-use crate::{Array, Column, Frame, Matrix, Raw, Setting};
+use crate::{Array, Column, Frame, Matrix, OrthologRule, Orthologs, Raw, Setting};
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&v| v.to_owned()).collect()
@@ -490,4 +491,34 @@ fn words_for_no_label_are_no_labels() {
     cells.obs.set("batch", Column::categorical(&["b", "nan", "b", "a"]));
     let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
     assert!(error.contains("empty for 1 cell") && error.contains("`nan` (1)"), "{error}");
+}
+
+/// Counts of another species' genes become those of the model's by a product with the 0/1 table of the pairs that a rule
+/// allows, which numpy made (`tools/golden/options.py`).
+#[test]
+fn counts_of_orthologs_are_the_product_with_the_pairs() {
+    let golden = Golden::of("cells", "orthologs");
+    let pairs = golden.codes("pairs");
+    let (counts, shape) = (golden.singles("counts"), golden.shape("counts"));
+    let (cells, mouse) = (shape[0], shape[1]);
+    let human = golden.shape("all")[1];
+    let named = |letter: &str, n: usize| -> Vec<String> { (0..n).map(|i| format!("{letter}{i}")).collect() };
+    let mut obs = Frame::new(named("cell", cells));
+    obs.set("batch", Column::categorical(&vec!["b"; cells]));
+    let x = Matrix::Dense(Dense::new(cells, mouse, counts));
+    let data = Cells::new(x, obs, Frame::new(named("m", mouse)));
+    let known = Known { genes: named("h", human), ..Known::default() };
+    let column = |letter: &str, at: usize| pairs.chunks_exact(2).map(|p| format!("{letter}{}", p[at])).collect();
+    let columns = vec![("mouse".to_owned(), column("m", 0)), ("human".to_owned(), column("h", 1))];
+    let support = Some(golden.values("support").to_vec());
+    for (name, rule) in
+        [("one-to-one", OrthologRule::OneToOne), ("best", OrthologRule::Best), ("all", OrthologRule::All)]
+    {
+        let (columns, support) = (columns.clone(), support.clone());
+        let table = Orthologs { columns, one_to_one: None, support, rule, optional: false };
+        let orthologs = Some(std::sync::Arc::new(table));
+        let options = PrepareOptions { orthologs, min_overlap: 0.0, ..by_batch() };
+        let found = Prepared::query(&data, &known, &options).unwrap().expression.whole().unwrap().to_dense();
+        assert_eq!(found.values, golden.singles(name), "{name}");
+    }
 }

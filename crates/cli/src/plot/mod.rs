@@ -44,7 +44,8 @@ Examples:
   scgraft plot correlation mapped.h5ad --program 'REACTOME_*' --tsv correlations.tsv -o correlation.png
   scgraft plot overlap reference.scgraft --enriched mapped.h5ad -o overlap.png
   scgraft plot members reference.scgraft --enriched mapped.h5ad --top 10 --tsv members.tsv -o members.png
-  scgraft plot metrics metrics.tsv -o metrics.png --size 1600x700";
+  scgraft plot metrics metrics.tsv -o metrics.png --size 1600x700
+  scgraft plot metrics surgery.tsv --ranks -o overview.png";
 
 /// Draw a picture (PNG or SVG).
 #[derive(Args)]

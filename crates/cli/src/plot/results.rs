@@ -72,8 +72,11 @@ pub(crate) struct Labels {
 
 #[derive(Args)]
 pub(crate) struct MetricTable {
-    /// The table of `evaluate --tsv`
+    /// The table of `evaluate --tsv`, or with --ranks of `trial`
     pub table: PathBuf,
+    /// As the scArches paper's overview: colours are ranks, circles as wide as scaled values, seconds beside them
+    #[arg(long)]
+    pub ranks: bool,
     /// Title
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub title: String,
@@ -199,7 +202,11 @@ impl MetricTable {
         files::check_output(&self.output, &[&self.table])?;
         let table = read_table(&self.table, &TableOptions::default())
             .context("not a table; give it that of `scgraft evaluate --tsv`")?;
-        let Some(picture) = pictures::metrics(&self.title, &Evaluated::of_table(&table)) else {
+        let found = match self.ranks {
+            true => pictures::overview(&self.title, &table),
+            false => pictures::metrics(&self.title, &Evaluated::of_table(&table)),
+        };
+        let Some(picture) = found else {
             bail!("{}: no column is a metric; give it the table of `scgraft evaluate --tsv`", self.table.display());
         };
         to.save(&picture, &self.output)

@@ -127,6 +127,15 @@ fn settings_choose_cells() {
     assert_eq!(number(&table, "reference_cells", 0) as usize, 240 - count("cell_type", &types[0]));
     assert!((0.0..=1.0).contains(&number(&table, "novelty_auroc", 0)));
     assert!((0.0..=1.0).contains(&number(&table, "new_found", 0)));
+
+    let table = run(&["--rare", &types[1], "--label-share", "0.02,0.1"]);
+    let others = (240 - count("cell_type", &types[1])) as f64;
+    let kept = |share: f64| others + (share / (1.0 - share) * others).round();
+    assert_eq!([0, 1].map(|i| number(&table, "reference_cells", i)), [kept(0.02), kept(0.1)]);
+    let cells = [0, 1].map(|i| number(&table, "rare_cells", i));
+    let all = number(&table, "query_cells", 1);
+    assert_eq!(cells[1], (0.1 / 0.9 * (all - cells[1])).round());
+    assert!(cells[0] >= 1.0 && (0.0..=1.0).contains(&number(&table, "rare_recall", 1)));
 }
 
 #[test]
@@ -136,6 +145,9 @@ fn what_cannot_be_tried_is_said() {
     scgraft(at, &trial(&["--hold-out", "nothing"])).says(&["`cell_type` has no group `nothing`", "nearest name first"]);
     scgraft(at, &trial(&["--reference-share", "1.5"])).says(&["share of the reference 1.5", "at most 1"]);
     scgraft(at, &trial(&["--reference-batches", "9"])).says(&["batches of the reference 9", "at most 3"]);
+    scgraft(at, &trial(&["--label-share", "0.5"])).says(&["--rare LABEL"]);
+    let all = ["--rare", "type_1", "--label-share", "1"];
+    scgraft(at, &trial(&all)).says(&["`type_1` of a share of 1", "less than 1"]);
     scgraft(at, &trial(&["--from", "reference.scgraft"])).says(&["--from"]);
     assert_eq!(scgraft(at, &trial(&["--query-cells", "5", "--hold-out", "a"])).code, 2, "one thing is varied");
     let one = ["trial", "reference.h5ad", "--query", "batch_0,batch_1,batch_2", "--batch", "batch"];

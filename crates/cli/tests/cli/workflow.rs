@@ -1,7 +1,7 @@
 //! The whole way, as in the help text.
 
-use scgraft::cells::{Array, Uns};
-use scgraft::io::{ReadOptions, read_h5ad};
+use scgraft::cells::{Array, Cells, Matrix, Uns};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 use scgraft::models::{Adaptor, Model};
 
 use super::{WORLD, folder_with, names, scgraft, train};
@@ -166,4 +166,45 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     let bytes = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     assert!(bytes("1") == bytes("3"));
     assert!(bytes("1") == std::fs::read(WORLD.folder.join("reference.scgraft")).unwrap());
+}
+
+#[test]
+fn several_files_are_one_reference() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let all = read_h5ad(at.join("reference.h5ad"), &ReadOptions::default()).unwrap();
+    let batch: Vec<String> = all.obs.column("batch").unwrap().texts().into_iter().flatten().collect();
+    let mut levels = batch.clone();
+    levels.sort();
+    levels.dedup();
+    let rows: Vec<Vec<usize>> =
+        levels.iter().map(|level| (0..batch.len()).filter(|&i| batch[i] == *level).collect()).collect();
+    let write = |name: &str, cells: &Cells| write_h5ad(at.join(name), cells, &WriteOptions::default()).unwrap();
+    write("one.h5ad", &all.select_cells(&rows.concat()));
+    let files: Vec<String> = levels.iter().map(|level| format!("{level}.h5ad")).collect();
+    rows.iter().zip(&files).for_each(|(rows, file)| write(file, &all.select_cells(rows)));
+    // The same cells in the same order: the same model, to the bit.
+    scgraft(at, &train("one.h5ad", &["-o", "one.scgraft", "--embed", "one_out.h5ad"])).good();
+    let others: Vec<&str> = files[1..].iter().map(String::as_str).collect();
+    let more = [&others[..], &["-o", "many.scgraft", "--embed", "many_out.h5ad"]].concat();
+    let told = scgraft(at, &train(&files[0], &more)).good().stderr;
+    assert!(told.contains(&format!("{} cells of 3 files", batch.len())), "{told}");
+    let [one, many] =
+        ["one_out.h5ad", "many_out.h5ad"].map(|f| read_h5ad(at.join(f), &ReadOptions::default()).unwrap());
+    assert_eq!(one.obsm["X_scgraft"], many.obsm["X_scgraft"]);
+    assert_eq!(many.obs.column("scgraft_file").unwrap().texts(), one.obs.column("batch").unwrap().texts());
+    // Without a column each file is a condition.
+    let fixed = ["--programs", "programs.gmt", "--hidden", "32,32", "--epochs", "1", "-o", "each.scgraft", "--json"];
+    let of: Vec<&str> = ["train"].into_iter().chain(files.iter().map(String::as_str)).chain(fixed).collect();
+    assert_eq!(scgraft(at, &of).good().json()["conditions"], serde_json::json!(levels));
+    // Counts and other values are no one slot.
+    let mut half = all.select_cells(&rows[0]);
+    half.x = half.x.map(|x| {
+        let mut x = x.to_csr();
+        x.values.iter_mut().for_each(|v| *v /= 2.0);
+        Matrix::Sparse(x)
+    });
+    write("half.h5ad", &half);
+    let more = ["half.h5ad", "-o", "bad.scgraft"];
+    scgraft(at, &train(&files[1], &more)).says(&["X: expected expression in every file", "other values in half"]);
 }

@@ -336,6 +336,7 @@ pub fn report(n: usize) -> Report {
             methods,
             metrics: metrics.into_iter().map(|(name, group)| Metric { name: name.into(), group }).collect(),
             values,
+            by_rank: false,
         }),
     }
 }

@@ -43,6 +43,20 @@ impl Report {
         .into_iter()
         .filter_map(|(id, title, part)| part.map(|part| (id, title, part)))
         .collect();
+        self.page(&parts, false)
+    }
+
+    /// The map of the cells alone, as text: no other section, no navigation.
+    ///
+    /// # Errors
+    /// No map; as [`Report::to_html`].
+    pub fn map_to_html(&self) -> Result<String, ReportError> {
+        let empty = || ReportError::Empty { what: "map of the cells".into(), hint: "pass an embedding" };
+        let cells = sections::cells(self)?.ok_or_else(empty)?;
+        self.page(&[("cells", "Cells", cells)], true)
+    }
+
+    fn page(&self, parts: &[(&str, &str, Markup)], alone: bool) -> Result<String, ReportError> {
         let title = if self.title.is_empty() { "scgraft report" } else { &self.title };
         let below: Vec<&str> =
             [&self.run.model, &self.run.date].into_iter().filter(|s| !s.is_empty()).map(String::as_str).collect();
@@ -61,21 +75,23 @@ impl Report {
                     title { (title) }
                     style { (PreEscaped(font_faces())) "\n" (PreEscaped(STYLE)) }
                 }
-                body {
+                body class=[alone.then_some("alone")] {
                     a class="skip" href="#main" { "Skip to the results" }
                     header {
                         div { h1 { (title) } p { (below.join(" · ")) } }
                         button type="button" id="theme" aria-pressed="false" { "Dark" }
                     }
-                    nav aria-label="Sections" {
-                        ul { @for (id, title, _) in &parts { li { a href={ "#" (id) } { (title) } } } }
-                    }
-                    main id="main" tabindex="-1" {
-                        @for (id, title, part) in &parts {
-                            section id=(id) aria-labelledby={ (id) "-h" } { h2 id={ (id) "-h" } { (title) } (part) }
+                    @if !alone {
+                        nav aria-label="Sections" {
+                            ul { @for (id, title, _) in parts { li { a href={ "#" (id) } { (title) } } } }
                         }
                     }
-                    footer { "Made with scgraft " (version) ". This file holds all its data and loads nothing." }
+                    main id="main" tabindex="-1" {
+                        @for (id, title, part) in parts {
+                            section id=(id) aria-label=(title) { @if !alone { h2 { (title) } } (part) }
+                        }
+                    }
+                    @if !alone { footer { "Made with scgraft " (version) ". This file holds all its data and loads nothing." } }
                     script type="application/json" id="data" { (PreEscaped(data)) }
                     script { (PreEscaped(SCRIPT)) }
                 }

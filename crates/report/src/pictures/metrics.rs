@@ -21,6 +21,8 @@ pub enum MetricGroup {
     Query,
     /// A score over several metrics, drawn as a bar.
     Score,
+    /// Seconds, drawn as a bar of the longest in the table; fewer are better.
+    Time,
 }
 
 impl MetricGroup {
@@ -31,6 +33,7 @@ impl MetricGroup {
             MetricGroup::Batch => "Batch correction",
             MetricGroup::Query => "Query mapping",
             MetricGroup::Score => "Score",
+            MetricGroup::Time => "Seconds",
         }
     }
 
@@ -38,7 +41,7 @@ impl MetricGroup {
         match self {
             MetricGroup::Bio => Scale::Blues,
             MetricGroup::Batch => Scale::Greens,
-            MetricGroup::Query => Scale::Purples,
+            MetricGroup::Query | MetricGroup::Time => Scale::Purples,
             MetricGroup::Score => Scale::Oranges,
         }
     }
@@ -62,16 +65,46 @@ pub struct Metrics {
     pub methods: Vec<String>,
     /// The columns; those of a group stand together.
     pub metrics: Vec<Metric>,
-    /// Values from 0 to 1, method after method; NaN where a metric was not computed.
+    /// Values from 0 to 1 (times in seconds), method after method; NaN where a metric was not computed.
     #[serde(with = "nullable")]
     pub values: Vec<f64>,
+    /// Colours are ranks among the methods, the best darkest, and circles are as wide as values scaled from the least to
+    /// the greatest of their metric (Lotfollahi et al. 2022, after Saelens et al. 2019); else colours are values.
+    #[serde(default)]
+    pub by_rank: bool,
 }
 
 impl Metrics {
-    /// The greatest value of a column; `None` where it has no value.
+    /// The values of a column that it has.
+    fn column(&self, column: usize) -> impl Iterator<Item = f64> + '_ {
+        self.values.iter().skip(column).step_by(self.metrics.len()).copied().filter(|v| !v.is_nan())
+    }
+
+    /// The greatest value of a column, of times the least; `None` where it has no value.
     pub(crate) fn best(&self, column: usize) -> Option<f64> {
-        let column = self.values.iter().skip(column).step_by(self.metrics.len()).copied();
-        column.filter(|v| !v.is_nan()).max_by(f64::total_cmp)
+        match self.metrics[column].group {
+            MetricGroup::Time => self.column(column).min_by(f64::total_cmp),
+            _ => self.column(column).max_by(f64::total_cmp),
+        }
+    }
+
+    /// How many of a column's values are not better than this one, as a share of the others: 1 of the best, 0 of the worst.
+    fn rank(&self, column: usize, value: f64) -> f64 {
+        let time = self.metrics[column].group == MetricGroup::Time;
+        let better = self.column(column).filter(|v| if time { *v < value } else { *v > value }).count();
+        1.0 - better as f64 / self.column(column).count().saturating_sub(1).max(1) as f64
+    }
+
+    /// A value of a column scaled from the least to the greatest; 1 where they are one.
+    fn scaled(&self, column: usize, value: f64) -> f64 {
+        let (lo, hi) = self.column(column).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
+        if hi > lo { (value - lo) / (hi - lo) } else { 1.0 }
+    }
+
+    /// The longest time of the table: all times have one scale.
+    fn longest(&self) -> f64 {
+        let times = (0..self.metrics.len()).filter(|&j| self.metrics[j].group == MetricGroup::Time);
+        times.flat_map(|j| self.column(j)).fold(f64::MIN_POSITIVE, f64::max)
     }
 
     pub(crate) fn check(&self) -> Result<(), ReportError> {
@@ -213,39 +246,64 @@ impl Metrics {
             scene.tip(tip("not computed"));
             return;
         }
-        let (share, words) = (value.clamp(0.0, 1.0), number(value, 2));
+        let time = metric.group == MetricGroup::Time;
+        let share = if time { value / self.longest() } else { value.clamp(0.0, 1.0) };
+        let words = number(value, if time { 1 } else { 2 });
         let best = self.best(j) == Some(value) && self.methods.len() > 1;
-        let fill = metric.group.scale().at(0.15 + 0.75 * share);
+        let fill = metric.group.scale().at(0.15 + 0.75 * if self.by_rank { self.rank(j, value) } else { share });
         let font = (w * 0.26).min(h * 0.36).min(10.5);
         let written = |x: f64| {
             let text = Text::new(x, y, words.as_str()).size(font).centered();
             if best { text.bold() } else { text }
         };
-        if metric.group == MetricGroup::Score {
-            let (full, height) = (w - 8.0, (h * 0.62).min(24.0));
+        if matches!(metric.group, MetricGroup::Score | MetricGroup::Time) {
+            // The value stands past the end of its bar, within the column.
+            let shown = font >= 7.5;
+            let room = if shown { scene.width_of(&words, font, Weight::SemiBold) + 4.0 } else { 0.0 };
+            let (length, height) = (((w - 6.0 - room) * share).max(1.0), (h * 0.62).min(24.0));
             scene.shapes.push(Shape::Rect {
-                x: left + 4.0,
+                x: left + 3.0,
                 y: y - height / 2.0,
-                width: (full * share).max(1.0),
+                width: length,
                 height,
                 radius: 2.0,
                 fill: Some(fill.into()),
                 stroke: None,
                 tip: Some(tip(&words)),
             });
-            if font >= 7.5 {
-                let room = scene.width_of(&words, font, Weight::SemiBold) + 8.0;
-                let inside = full * share >= room;
-                let text = written(if inside { left + 8.0 } else { left + 8.0 + full * share });
-                scene.text(if inside { text.paint(fill.text_on()) } else { text });
+            if shown {
+                scene.text(written(left + 6.0 + length));
             }
             return;
         }
-        let radius = (w.min(h) * 0.46).min(17.0);
+        let radius = (w.min(h) * 0.46).min(17.0) * if self.by_rank { 0.4 + 0.6 * self.scaled(j, value) } else { 1.0 };
         scene.circle(left + w / 2.0, y, radius, fill);
         scene.tip(tip(&words));
         if font >= 7.5 && radius > 11.0 {
             scene.text(written(left + w / 2.0).middle().paint(fill.text_on()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_and_times() {
+        let metric = |name: &str, group| Metric { name: name.into(), group };
+        let table = Metrics {
+            title: String::new(),
+            methods: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            metrics: vec![metric("NMI", MetricGroup::Bio), metric("Query", MetricGroup::Time)],
+            values: vec![0.2, 30.0, 0.8, 10.0, 0.8, f64::NAN],
+            by_rank: true,
+        };
+        // The better of a metric is the greater, of a time the less; equals share the better rank.
+        assert_eq!([0.2, 0.8].map(|v| table.rank(0, v)), [0.0, 1.0]);
+        assert_eq!([30.0, 10.0].map(|v| table.rank(1, v)), [0.0, 1.0]);
+        assert_eq!((table.best(0), table.best(1), table.longest()), (Some(0.8), Some(10.0), 30.0));
+        assert_eq!((table.scaled(0, 0.5), table.scaled(1, 30.0)), (0.5, 1.0));
+        table.draw(table.natural_size()).unwrap();
     }
 }
