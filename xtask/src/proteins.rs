@@ -113,7 +113,8 @@ fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(V
     let (hidden, truth, names) = hide(cells)?;
     let (model, prepared, training) = train(&hidden, options.epochs, seed)?;
     let rows: Vec<usize> = (0..cells.n_cells()).step_by(HIDDEN).collect();
-    let imputed = model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]))?;
+    let imputed =
+        model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]), false)?;
     let truth = truth.select_rows(&rows);
     let each = |of: &Dense| (0..names.len()).map(|j| pearson(&of.column(j), &truth.column(j))).collect::<Vec<_>>();
     let figures = Figures { with_background: each(&imputed.total), foreground: each(&imputed.foreground) };
@@ -187,7 +188,7 @@ fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(Model,
 
 /// Imputes the query's proteins; there is no truth, so each is held against its own or its lineage's gene.
 fn tell_pairs(mapped: &Model, query: &Prepared) -> Result<()> {
-    let imputed = mapped.proteins(query, &DecodeAs::Measured)?;
+    let imputed = mapped.proteins(query, &DecodeAs::Measured, false)?;
     println!(
         "query without proteins, {} cells: correlation of imputed protein with its own or lineage gene",
         query.n_cells()

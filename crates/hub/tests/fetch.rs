@@ -382,7 +382,7 @@ fn a_minified_model_comes_with_its_cells_and_others_without() {
     let alone = fetch("/alone/model.pt");
     assert!(alone.cells.is_none());
     let imported = import_files(&alone, &ImportOptions::default()).unwrap();
-    assert!(imported.model.cells.is_none() && imported.notes.iter().any(|n| n.contains("adata.h5ad")));
+    assert!(imported.model.cells.is_none() && imported.notes.iter().any(|n| n.0.contains("adata.h5ad")));
     assert!(fetch("/whole/model.pt").cells.is_none());
 }
 
