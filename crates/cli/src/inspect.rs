@@ -66,27 +66,22 @@ impl Inspect {
                 },
             };
         }
-        // Any table with tabs would pass for gene sets, so the name must say it, or it is said that they are taken for some.
+        // Any table with tabs would pass for gene sets, so the name must say it.
         let name = path.to_string_lossy().to_lowercase();
-        let ends = |endings: &[&str]| endings.iter().any(|e| name.trim_end_matches(".gz").ends_with(e));
-        let is_table = ends(&[".txt", ".tsv", ".csv"]);
-        let read = || read_gmt(&[path], &scgraft::io::GmtOptions::default());
-        let sets = if is_table { read().ok() } else { None };
-        let sets = if ends(&[".gmt", ".gmx", ".grp", ".xml", ".json"]) { Some(read()?) } else { sets };
-        if let Some(sets) = sets {
+        if [".gmt", ".gmx", ".grp", ".xml", ".json"].iter().any(|e| name.trim_end_matches(".gz").ends_with(e)) {
+            let sets = read_gmt(&[path], &scgraft::io::GmtOptions::default())?;
             let sizes: Vec<usize> = sets.iter().map(|s| s.genes.len()).collect();
             let (least, most) = (sizes.iter().min().copied().unwrap_or(0), sizes.iter().max().copied().unwrap_or(0));
             out.put("kind", "gene sets");
             out.put("sets", sets.len());
-            let taken = if is_table { "taken for " } else { "" };
-            out.line(format!("{}: {taken}{} gene sets of {least} to {most} genes", path.display(), sets.len()));
+            out.line(format!("{}: {} gene sets of {least} to {most} genes", path.display(), sets.len()));
             return Ok(());
         }
         if read_cells(path, &ReadOptions::nothing()).is_ok() {
             return cells(path, out);
         }
         bail!(
-            "{}: neither cells (h5ad, zarr, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor gene sets",
+            "{}: neither cells (h5ad, zarr, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor gene sets (.gmt, .gmx, .grp, .xml, .json)",
             path.display()
         )
     }
