@@ -49,7 +49,7 @@ fn a_card_of_a_model() {
         "- \"tissue:blood\"\n",
         "# Reference of single-cell data (expimap)",
         "Conditions (column `study`): Oetjen 2018, Freytag",
-        "2 gene programs: INTERFERON_SIGNALING, B_CELL &lt;RECEPTOR>",
+        "Latent dimensions: 2 gene programs (INTERFERON_SIGNALING, B_CELL &lt;RECEPTOR>)",
         "Genes: 30 (G0, G1, G2, G3, G4, …)",
         "Trained on 32484 cells",
         "https://x.org/a_b",

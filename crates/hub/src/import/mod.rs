@@ -144,17 +144,17 @@ fn class_of(saved: &Saved<'_, '_>) -> Result<Class, HubError> {
                    EXPIMAP and TRVAE can be imported";
         return Err(HubError::unsupported("scPoli", why));
     }
+    if has("x_dim_") && has("z_dim_") {
+        let why = "it is an autoencoder of normalised values that knows no conditions; no query can be mapped on it. Of \
+                   scArches, EXPIMAP and TRVAE can be imported";
+        return Err(HubError::unsupported("scGen", why));
+    }
     if has("mask_") && has("soft_mask_") || tensor("decoder.L0.expr_L.") {
         return Ok(Class::ScArches("expimap"));
     }
     if has("use_mmd_") && has("mmd_on_") {
         let compared = saved.attributes.get("use_mmd_").and_then(|v| v.truth()).unwrap_or(false);
         return Ok(Class::ScArches(if compared { "trvae" } else { "cvae" }));
-    }
-    if has("x_dim_") && has("z_dim_") {
-        let why = "it is an autoencoder of normalised values that knows no conditions; no query can be mapped on it. Of \
-                   scArches, EXPIMAP and TRVAE can be imported";
-        return Err(HubError::unsupported("scGen", why));
     }
     let keys: Vec<String> = saved.attributes.entries()?.iter().filter_map(|e| e.0.text()).map(pickle::shown).collect();
     let shown = keys.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
