@@ -199,7 +199,7 @@ def test_a_model_goes_round_by_a_service(expimap, sim, tmp_path, monkeypatch, to
     found = sg.hub.pull(made["address"], tmp_path / "pulled.scgraft")
     assert (tmp_path / "pulled.scgraft").read_bytes() == (tmp_path / "m.scgraft").read_bytes(), found
     again = sg.load(made["address"])
-    assert np.array_equal(again.get_latent_representation(sim.query), expimap.get_latent_representation(sim.query))
+    assert np.array_equal(again.get_latent_representation(sim.reference), expimap.get_latent_representation(sim.reference))
 
 
 @NEEDS_CLI
