@@ -48,15 +48,17 @@ impl Model {
         let mut s = self.mean_expression(&sample)?; // 1
         let centre = centre(&mut h, n, hidden);
         centre_and_scale(&mut s, n, programs);
-        let slopes = ridge((&h, hidden), (&s, programs), n); // 2
+        let slopes =
+            ridge((&h, hidden), (&s, programs), n) // 2
+                .map_err(|_| {
+                    ModelError::Output("expimap: the untrained layers give no numbers for these cells".into())
+                })?;
         let [mut weight, mut bias] = drawn;
         let constrained: Vec<bool> = self.header.programs().map(|(_, p)| !p.members.is_empty()).collect();
-        if let Ok(slopes) = slopes {
-            for k in (0..programs).filter(|&k| constrained[k]) {
-                let row = &mut weight[k * hidden..][..hidden];
-                row.iter_mut().enumerate().for_each(|(u, w)| *w = slopes[(u, k)] as f32); // 2
-                bias[k] = -centre.iter().enumerate().map(|(u, c)| c * slopes[(u, k)]).sum::<f64>() as f32; // 2
-            }
+        for k in (0..programs).filter(|&k| constrained[k]) {
+            let row = &mut weight[k * hidden..][..hidden];
+            row.iter_mut().enumerate().for_each(|(u, w)| *w = slopes[(u, k)] as f32); // 2
+            bias[k] = -centre.iter().enumerate().map(|(u, c)| c * slopes[(u, k)]).sum::<f64>() as f32; // 2
         }
         self.params.write(head.weight).copy_from_slice(&weight);
         self.params.write(head.bias).copy_from_slice(&bias);

@@ -73,6 +73,36 @@ fn a_start_read_off_the_data_is_nearer_than_a_random_one() {
 }
 
 #[test]
+fn scores_start_as_the_mean_expression_of_their_genes() {
+    let (reference, _) = cells();
+    let data = Prepared::reference(&reference, None, &options()).unwrap();
+    // Independently: log counts a library, each gene with deviation 1.
+    let counts = data.expression.whole().unwrap().to_dense();
+    let (n, genes) = (data.n_cells(), data.n_genes());
+    let standard = |values: Vec<f64>| {
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64).sqrt().max(1e-9);
+        values.into_iter().map(|v| (v - mean) / deviation).collect::<Vec<f64>>()
+    };
+    let log = |i: usize, g: usize| f64::from(1000.0 * counts.row(i)[g] / data.library[i]).ln_1p();
+    let expression: Vec<Vec<f64>> = (0..genes).map(|g| standard((0..n).map(|i| log(i, g)).collect())).collect();
+    let score = |k: usize| standard((0..n).map(|i| (k * 12..(k + 1) * 12).map(|g| expression[g][i]).sum()).collect());
+    let agreement = |model: &Model| {
+        let means = model.latent(&data).unwrap().0;
+        let with = |k: usize| {
+            let latent = standard((0..n).map(|i| f64::from(means.row(i)[k])).collect());
+            latent.iter().zip(score(k)).map(|(a, b)| a * b).sum::<f64>() / n as f64
+        };
+        (0..6).map(with).sum::<f64>() / 6.0
+    };
+    let mut model = model(&data);
+    let drawn = agreement(&model);
+    model.start_from_data(&data).unwrap();
+    let started = agreement(&model);
+    assert!(started > 0.3 && drawn.abs() < 0.15, "correlation {started}, as drawn {drawn}");
+}
+
+#[test]
 fn the_best_state_is_the_one_that_stays() {
     let (reference, _) = cells();
     let data = Prepared::reference(&reference, None, &options()).unwrap();

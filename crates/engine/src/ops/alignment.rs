@@ -10,14 +10,8 @@
 
 use crate::batch::Codes;
 use crate::ops::relayout::reorder;
-use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
-
-struct Alignment {
-    x: Var,
-    y: Var,
-    /// dy/dx, in the layout of x.
-    slope: Vec<f32>,
-}
+use crate::ops::slope::Slope;
+use crate::tape::{Layout, Shape, Tape, Var};
 
 impl Tape<'_> {
     /// The variance between groups within labels as a share of that within groups, one value; `x` by cell or by feature, a label at or past `n_labels` is
@@ -53,7 +47,7 @@ impl Tape<'_> {
         let y = self.push(Shape::by_cell(1, 1), out, needs);
         if self.needs(y) {
             reorder(&slopes, Shape::by_feature(d, n), shape.layout, &mut rows);
-            self.record(Alignment { x, y, slope: rows });
+            self.record(Slope { x, y, slope: rows });
         } else {
             self.recycle(rows);
         }
@@ -110,17 +104,6 @@ fn slope_of(x: &[f32], groups: &[Vec<usize>], factor: f64, ratio: f64, slope: &m
         for &i in group {
             slope[i] += (factor * (m - whole - inner * (f64::from(x[i]) - m))) as f32;
         }
-    }
-}
-
-impl Backward for Alignment {
-    fn backward(self: Box<Self>, back: &mut Back<'_>) {
-        let Some(gy) = back.take(self.y) else { return };
-        let mut g = back.take_or_zero(self.x);
-        g.iter_mut().zip(&self.slope).for_each(|(o, &s)| *o += gy[0] * s);
-        back.put(self.x, g);
-        back.recycle(gy);
-        back.recycle(self.slope);
     }
 }
 

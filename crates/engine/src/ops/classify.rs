@@ -5,18 +5,12 @@
 use scgraft_numeric::isa::kernel;
 use scgraft_numeric::math;
 
+use crate::ops::slope::Slope;
 use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
 
 struct Softmax {
     x: Var,
     y: Var,
-}
-
-struct CrossEntropy {
-    logits: Var,
-    y: Var,
-    /// dy/dlogits
-    slope: Vec<f32>,
 }
 
 impl Tape<'_> {
@@ -60,7 +54,7 @@ impl Tape<'_> {
         out[0] = (total * f64::from(each)) as f32;
         let y = self.push(Shape::by_cell(1, 1), out, self.needs(logits));
         if self.needs(y) {
-            self.record(CrossEntropy { logits, y, slope });
+            self.record(Slope { x: logits, y, slope });
         } else {
             self.recycle(slope);
         }
@@ -80,17 +74,6 @@ impl Backward for Softmax {
         }
         back.put(self.x, g);
         back.recycle(gy);
-    }
-}
-
-impl Backward for CrossEntropy {
-    fn backward(self: Box<Self>, back: &mut Back<'_>) {
-        let Some(gy) = back.take(self.y) else { return };
-        let mut g = back.take_or_zero(self.logits);
-        g.iter_mut().zip(&self.slope).for_each(|(o, &v)| *o += gy[0] * v);
-        back.put(self.logits, g);
-        back.recycle(gy);
-        back.recycle(self.slope);
     }
 }
 

@@ -8,17 +8,11 @@
 use scgraft_numeric::isa::{Fused, kernel};
 use scgraft_numeric::math;
 
-use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
+use crate::ops::slope::Slope;
+use crate::tape::{Layout, Shape, Tape, Var};
 
 /// Below this HSIC the square root's slope is taken as at this value.
 const FLOOR: f64 = 1e-12;
-
-struct Hsic {
-    z: Var,
-    y: Var,
-    /// dy/dz, [latent × cell].
-    slope: Vec<f32>,
-}
 
 impl Tape<'_> {
     /// Σ over the last `n_new` variables of √HSIC(variable, all other variables), or with `joint`
@@ -54,22 +48,11 @@ impl Tape<'_> {
         out[0] = total as f32;
         let y = self.push(Shape::by_cell(1, 1), out, self.needs(z));
         if self.needs(y) {
-            self.record(Hsic { z, y, slope });
+            self.record(Slope { x: z, y, slope });
         } else {
             self.recycle(slope);
         }
         y
-    }
-}
-
-impl Backward for Hsic {
-    fn backward(self: Box<Self>, back: &mut Back<'_>) {
-        let Some(gy) = back.take(self.y) else { return };
-        let mut g = back.take_or_zero(self.z);
-        g.iter_mut().zip(&self.slope).for_each(|(o, &s)| *o += gy[0] * s);
-        back.put(self.z, g);
-        back.recycle(gy);
-        back.recycle(self.slope);
     }
 }
 

@@ -15,19 +15,13 @@ use scgraft_numeric::math;
 
 use crate::batch::{Codes, LANES};
 use crate::ops::relayout::reorder;
-use crate::tape::{Back, Backward, Layout, Shape, Tape, Var};
+use crate::ops::slope::Slope;
+use crate::tape::{Layout, Shape, Tape, Var};
 
 const WIDTHS: [f32; 19] =
     [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 100.0, 1e3, 1e4, 1e5, 1e6];
 /// Cells a task.
 const ROWS: usize = 4;
-
-struct Mmd {
-    x: Var,
-    y: Var,
-    /// dy/dx, in the layout of x.
-    slope: Vec<f32>,
-}
 
 /// What each pair of cells weighs in the sum.
 struct Weights {
@@ -74,23 +68,12 @@ impl Tape<'_> {
             rows.par_chunks_mut(n).zip(padded.par_chunks(stride)).for_each(|(o, x)| spread(&pairs, x, o));
             let mut slope = self.buffer(d * n);
             reorder(&rows, Shape::by_feature(d, n), shape.layout, &mut slope);
-            self.record(Mmd { x, y, slope });
+            self.record(Slope { x, y, slope });
         }
         for buffer in [rows, padded, pairs] {
             self.recycle(buffer);
         }
         y
-    }
-}
-
-impl Backward for Mmd {
-    fn backward(self: Box<Self>, back: &mut Back<'_>) {
-        let Some(gy) = back.take(self.y) else { return };
-        let mut g = back.take_or_zero(self.x);
-        g.iter_mut().zip(&self.slope).for_each(|(o, &s)| *o += gy[0] * s);
-        back.put(self.x, g);
-        back.recycle(gy);
-        back.recycle(self.slope);
     }
 }
 

@@ -28,6 +28,7 @@ mod operations;
 mod poisson;
 mod protein;
 mod relayout;
+mod slope;
 mod sparse_linear;
 mod zinb;
 
