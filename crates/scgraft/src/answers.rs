@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Cells, Column, Frame, PrepareOptions, Uns};
-use scgraft_report::color::{MISSING, Rgb, category};
+use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics};
 
@@ -105,11 +105,8 @@ pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rg
             colors.entry(level).or_insert(color);
         });
     }
-    for (i, level) in levels.into_iter().enumerate() {
-        let usual = if level == UNKNOWN { MISSING } else { category(i) };
-        colors.entry(level).or_insert(usual);
-    }
-    colors
+    let all = slots::colors_of(levels.iter(), |level| colors.get(level).copied());
+    levels.into_iter().zip(all).collect()
 }
 
 /// The labels in a column.

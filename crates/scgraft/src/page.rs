@@ -6,7 +6,7 @@ use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Cells, Column, Slot, Uns};
 use scgraft_models::Model;
-use scgraft_report::color::{Rgb, category};
+use scgraft_report::color::Rgb;
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
 use scgraft_report::{BayesFactors, ColorValues, Coloring, Heatmap, Metrics};
 
@@ -183,8 +183,7 @@ fn cell_map(
             known.extend(slots::colors(cells, name));
         }
         if let (ColorValues::Categories { levels, .. }, false) = (&coloring.values, known.is_empty()) {
-            let color = |(i, level): (usize, &String)| known.get(level).copied().unwrap_or_else(|| category(i));
-            let own = levels.iter().enumerate().map(color).collect();
+            let own = slots::colors_of(levels.iter(), |level| known.get(level).copied());
             coloring = coloring.with_colors(own);
         }
         if worth {

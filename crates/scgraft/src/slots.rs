@@ -30,7 +30,7 @@ use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
-use scgraft_report::color::{MISSING, Rgb, category};
+use scgraft_report::color::{CATEGORIES, MISSING, Rgb, category};
 use serde_json::Value;
 
 use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
@@ -557,16 +557,25 @@ pub fn colors(cells: &Cells, column: &str) -> Vec<(String, Rgb)> {
     categories.iter().cloned().zip(colors).collect()
 }
 
-/// Gives the categories of a column of obs colours, where scanpy looks for them: those that `known` has, else the palette's;
-/// what is unknown is grey.
+/// A colour for each category: its own where `known` has one, grey for what is unknown, else the first of the palette that none
+/// has.
+pub(crate) fn colors_of<'c>(
+    categories: impl Iterator<Item = &'c String> + Clone,
+    known: impl Fn(&str) -> Option<Rgb>,
+) -> Vec<Rgb> {
+    let given = |name: &String| known(name).or_else(|| (name == UNKNOWN).then_some(MISSING));
+    let taken: Vec<Rgb> = categories.clone().filter_map(given).collect();
+    // Of the palette and its paler rounds; those of very many categories come again.
+    let palette = || (0..4 * CATEGORIES.len()).map(category);
+    let mut free = palette().filter(|color| !taken.contains(color)).chain(palette().cycle());
+    categories.map(|name| given(name).or_else(|| free.next()).unwrap_or(MISSING)).collect()
+}
+
+/// Gives the categories of a column of obs colours ([`colors_of`]), where scanpy looks for them.
 fn put_colors(cells: &mut Cells, column: &str, known: &[(String, Rgb)]) {
     let Some(Column::Categorical { categories, .. }) = cells.obs.column(column) else { return };
-    let color = |(i, name): (usize, &String)| match known.iter().find(|k| k.0 == *name) {
-        Some((_, color)) => *color,
-        None if name == UNKNOWN => MISSING,
-        None => category(i),
-    };
-    let colors = categories.iter().enumerate().map(color).map(Rgb::css).collect();
+    let own = |name: &str| known.iter().find(|k| k.0 == name).map(|k| k.1);
+    let colors = colors_of(categories.iter(), own).into_iter().map(Rgb::css).collect();
     cells.uns.insert(format!("{column}_colors"), Uns::Texts(colors));
 }
 
@@ -616,4 +625,21 @@ pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
 pub fn tests(cells: &Cells) -> Vec<(String, Frame)> {
     let Some(Uns::Map(tests)) = note(cells, "tests") else { return Vec::new() };
     tests.iter().filter_map(|(n, t)| if let Uns::Frame(f) = t { Some((n.clone(), f.clone())) } else { None }).collect()
+}
+
+#[cfg(test)]
+mod color_tests {
+    use super::*;
+
+    #[test]
+    fn no_two_categories_have_one_colour() {
+        let names: Vec<String> = ["novel", "Unknown", "a", "b"].map(str::to_owned).to_vec();
+        let known = |name: &str| ["a", "b"].iter().position(|k| *k == name).map(category);
+        let found = colors_of(names.iter(), known);
+        assert_eq!(found, [category(2), MISSING, category(0), category(1)]);
+        let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
+        assert_eq!(colors_of(many.iter(), |_| None).len(), 300);
+        let all = colors_of(many[..160].iter(), |_| None);
+        assert_eq!(colors_of(many.iter(), |name| all.get(name.parse::<usize>().unwrap()).copied()).len(), 300);
+    }
 }
