@@ -54,7 +54,7 @@ use self::classifier::LinearClassifier;
 use self::programs::SegmentWeights;
 use crate::encoder::{Encoder, Hidden, scarches_values};
 use crate::layers::Norm;
-use crate::settings::parse;
+use crate::settings::{check_weight, parse};
 use crate::{
     Anneal, Baseline, Batch, Classifier, Decoded, Distribution, EarlyStopping, Epochs, Facts, Header, Input, Loss,
     ModelEntry, ModelError, Network, Posterior, Programs, Schedule, Step, Term, Training, VARIANCE_FLOOR,
@@ -173,6 +173,19 @@ impl Default for ExpimapConfig {
 }
 
 impl ExpimapConfig {
+    /// All weights of terms and penalties.
+    fn weights(&self) -> [(&'static str, f32); 7] {
+        [
+            ("kl_weight", self.kl_weight),
+            ("lasso_weight", self.lasso_weight),
+            ("l1_weight", self.l1_weight),
+            ("new_l1_weight", self.new_l1_weight),
+            ("hsic_weight", self.hsic_weight),
+            ("classification_weight", self.classification_weight),
+            ("alignment_weight", self.alignment_weight),
+        ]
+    }
+
     fn layers(&self) -> Hidden<'_> {
         Hidden {
             sizes: &self.hidden,
@@ -240,6 +253,9 @@ struct Expimap {
 fn build(config: &Value, header: &Header) -> Result<(Params, Box<dyn Network>), ModelError> {
     let config: ExpimapConfig = parse(ENTRY.name, config)?;
     config.layers().check(ENTRY.name)?;
+    for (name, weight) in config.weights() {
+        check_weight(ENTRY.name, name, weight)?;
+    }
     let wrong = |expected, found| Err(ModelError::setting(ENTRY.name, "output", expected, found));
     if config.likelihood == Likelihood::Mse && config.output == Some(Output::Softmax) {
         return wrong("softplus, exp, relu or identity with squared error", "softmax");
@@ -484,6 +500,17 @@ mod tests {
         let all = pruned.surgery(&plan, &Newcomers::of(["e"]), 2).unwrap();
         assert!(!all.params.get(id).is_trainable());
         assert!(all.params.iter().filter(|p| p.name != "decoder.programs").all(|p| p.is_trainable()));
+    }
+
+    #[test]
+    fn weights_below_zero_are_refused() {
+        let mut header = graft(0, 0).header;
+        header.grafts.clear();
+        header.segments.truncate(1);
+        for name in ["kl_weight", "hsic_weight", "alignment_weight"] {
+            let error = Model::new("expimap", &json!({ name: -1.0 }), header.clone(), 1).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("at least 0"), "{error}");
+        }
     }
 
     #[test]
