@@ -1018,6 +1018,8 @@ def page_of(
     from ._frames import frame
 
     mine = stored(adata, use_rep, every=True, obsm=[k for k in ("X_scgraft_umap",) if k in adata.obsm])
+    if use_rep == LATENT and "scgraft_weights" in adata.varm:
+        mine.set_varm("scgraft_weights", dense(adata.varm["scgraft_weights"], 'varm["scgraft_weights"]'))
     known = None
     if reference is not None:
         reference = _reference(reference)

@@ -114,6 +114,15 @@ pub(crate) fn stored_with_counts(path: &Path, key: &str, most: usize) -> Result<
     Ok((cells, embedding))
 }
 
+/// Adds what the genes of the file weigh in each program; a bundle has none.
+pub(crate) fn add_weights(path: &Path, cells: &mut Cells) -> Result<()> {
+    let path = remote::file(path)?;
+    if !files::is_model(&path) {
+        cells.varm = scgraft::io::read_h5ad(&path, &ReadOptions { varm: Select::All, ..ReadOptions::nothing() })?.varm;
+    }
+    Ok(())
+}
+
 /// Cells encoded by a model that knows their conditions.
 pub(crate) fn encoded(
     model: &Model,

@@ -87,7 +87,8 @@ impl Report {
             }
             Ok((cells, self.direction.apply(e, file)?))
         };
-        let (cells, query) = turned(&self.mapped)?;
+        let (mut cells, query) = turned(&self.mapped)?;
+        encode::add_weights(&self.mapped, &mut cells)?;
         let reference = self.reference.as_ref().map(|r| turned(r)).transpose()?;
         let renamed = self.label_map.read()?;
         let model = self.model.as_ref().map(remote::model).transpose()?;

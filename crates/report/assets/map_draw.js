@@ -125,44 +125,66 @@ function mapSvg() {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${w + 240}" height="${high}" viewBox="0 0 ${w + 240} ${high}" font-family="Inter, Helvetica, Arial, sans-serif" font-size="12" fill="${css("--ink")}"><rect width="100%" height="100%" fill="${css("--paper")}"/><g fill="none" stroke-width="${size.toFixed(1)}" stroke-linecap="round">${dots}</g>${key}</svg>`;
 }
 
-// Category names at the median of their cells, moved up or down where they would overlap, left out where none fits.
+// Category names on the cell nearest to the median of theirs, or near by where they would hide a group or another name; left out where
+// none fits.
 function names(context, width, height) {
   const { map, color } = view;
   const step = Math.max(1, Math.floor(map.n / 40000));
   const at = color.levels.map(() => [[], []]);
   for (let i = 0; i < map.n; i += step) {
     const level = color.level[i];
-    if (level === NOTHING || !color.apart[level] || !isShown(map, color, i) || (i < map.reference && byId("map-reference").value !== "coloured")) continue;
-    at[level][0].push(map.px[i]);
-    at[level][1].push(map.py[i]);
+    if (level === NOTHING || !isShown(map, color, i) || (i < map.reference && byId("map-reference").value !== "coloured")) continue;
+    at[level][0].push(view.x0 + map.px[i] * view.kx);
+    at[level][1].push(view.y0 - map.py[i] * view.ky);
+  }
+  // What names would hide, in squares: each group weighs 1.
+  const square = 6 * view.ratio;
+  const columns = Math.ceil(width / square) + 1;
+  const ground = new Float32Array(columns * (Math.ceil(height / square) + 1));
+  const place = (x, y) => Math.floor(y / square) * columns + Math.floor(x / square);
+  for (const [xs, ys] of at) {
+    xs.forEach((x, k) => { if (x >= 0 && x < width && ys[k] >= 0 && ys[k] < height) ground[place(x, ys[k])] += 1 / xs.length; });
   }
   const size = 12 * view.ratio;
+  const hidden = (cx, cy, half) => {
+    let sum = 0;
+    for (let y = Math.max(0, cy - size * 0.6); y < Math.min(height, cy + size * 0.6); y += square) {
+      for (let x = cx - half; x < cx + half; x += square) sum += ground[place(x, y)];
+    }
+    return sum;
+  };
   context.font = `600 ${size}px Inter, Helvetica, Arial, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
   context.lineJoin = "round";
   const taken = [];
-  const order = at.map((_, l) => l).filter((l) => at[l][0].length).sort((a, b) => at[b][0].length - at[a][0].length);
-  const quantile = (v, q) => v[Math.floor((v.length - 1) * q)];
+  const order = at.map((_, l) => l).filter((l) => at[l][0].length && color.apart[l]).sort((a, b) => at[b][0].length - at[a][0].length);
+  const median = (v) => [...v].sort((a, b) => a - b)[v.length >> 1];
   for (const level of order) {
-    const [xs, ys] = at[level].map((v) => v.sort((a, b) => a - b));
-    const x = view.x0 + quantile(xs, 0.5) * view.kx;
-    let y = view.y0 - quantile(ys, 0.5) * view.ky;
-    // A name must not hide a cluster smaller than itself: it stands above.
-    if ((quantile(ys, 0.9) - quantile(ys, 0.1)) * view.ky < size) y -= size;
+    const [xs, ys] = at[level];
+    const [mx, my] = [median(xs), median(ys)];
+    const off = xs.map((x, k) => Math.hypot(x - mx, ys[k] - my));
+    const middle = off.reduce((best, o, k) => (o < off[best] ? k : best), 0);
+    if (xs[middle] < 0 || xs[middle] > width) continue;
     const half = context.measureText(color.levels[level]).width / 2 + 3;
-    const cx = Math.max(half, Math.min(width - half, x));
-    for (const shift of [0, -1, 1, -2, 2, -3, 3]) {
-      const cy = y + shift * size * 1.1;
-      const free = taken.every((t) => Math.abs(t.x - cx) > t.half + half || Math.abs(t.y - cy) > size * 1.15);
-      if (!free || cy < size || cy > height - size) continue;
-      taken.push({ x: cx, y: cy, half });
-      context.strokeStyle = isDark() ? "#181b21" : "#ffffff";
-      context.lineWidth = 3.5 * view.ratio;
-      context.strokeText(color.levels[level], cx, cy);
-      context.fillStyle = isDark() ? "#e8eaee" : "#1f2430";
-      context.fillText(color.levels[level], cx, cy);
-      break;
+    let best = null;
+    for (const lines of [0, -1, 1, -2, 2, -3, 3]) {
+      for (const aside of [0, 1, -1]) {
+        const cx = Math.max(half, Math.min(width - half, xs[middle] + aside * (half + square)));
+        const cy = ys[middle] + lines * size * 1.2;
+        const free = taken.every((t) => Math.abs(t.cx - cx) > t.half + half || Math.abs(t.cy - cy) > size * 1.15);
+        if (!free || cy < size || cy > height - size) continue;
+        const away = (Math.abs(cx - xs[middle]) + Math.abs(cy - ys[middle])) / (size * 1.2);
+        const cost = hidden(cx, cy, half) + 0.25 * Math.min(4, away);
+        if (!best || cost < best.cost) best = { cx, cy, half, cost };
+      }
     }
+    if (!best) continue;
+    taken.push(best);
+    context.strokeStyle = isDark() ? "#181b21" : "#ffffff";
+    context.lineWidth = 3.5 * view.ratio;
+    context.strokeText(color.levels[level], best.cx, best.cy);
+    context.fillStyle = isDark() ? "#e8eaee" : "#1f2430";
+    context.fillText(color.levels[level], best.cx, best.cy);
   }
 }

@@ -95,6 +95,9 @@ pub const CATEGORIES: [Rgb; 40] = [
 /// Colour of a missing value.
 pub const MISSING: Rgb = Rgb::hex(0xD3D6DB);
 
+/// Colour of cells of no known type: one that no category has and that stands out from grey.
+pub const UNKNOWN: Rgb = Rgb::hex(0xE6007E);
+
 /// Blue of the palette: the first of two groups, or "in the set".
 pub const BLUE: Rgb = CATEGORIES[0];
 /// Orange of the palette: the second of two groups, or "added".

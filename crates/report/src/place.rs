@@ -41,39 +41,72 @@ pub(crate) struct Label {
     pub half_height: f64,
 }
 
-/// Pushes overlapping labels apart, along the direction that needs the smaller move, inside the bounds given as
-/// (left, top, right, bottom).
-pub(crate) fn repel(labels: &mut [Label], bounds: (f64, f64, f64, f64)) {
-    for _ in 0..200 {
-        let mut moved = false;
-        for i in 0..labels.len() {
-            for j in 0..i {
-                let (a, b) = (labels[i], labels[j]);
-                let (dx, dy) = (a.x - b.x, a.y - b.y);
-                let over_x = a.half_width + b.half_width - dx.abs();
-                let over_y = a.half_height + b.half_height - dy.abs();
-                if over_x <= 0.0 || over_y <= 0.0 {
-                    continue;
-                }
-                moved = true;
-                if over_y <= over_x {
-                    let push = (over_y / 2.0 + 0.1) * if dy >= 0.0 { 1.0 } else { -1.0 };
-                    labels[i].y += push;
-                    labels[j].y -= push;
-                } else {
-                    let push = (over_x / 2.0 + 0.1) * if dx >= 0.0 { 1.0 } else { -1.0 };
-                    labels[i].x += push;
-                    labels[j].x -= push;
-                }
-            }
+/// Side of a square of [`Ground`] in px.
+const SQUARE: f64 = 6.0;
+/// What a line further from its place costs a label, in hidden groups.
+const AWAY: f64 = 0.25;
+
+/// What labels would hide: points with weights, in squares, within (left, top, right, bottom).
+pub(crate) struct Ground {
+    bounds: (f64, f64, f64, f64),
+    columns: usize,
+    weight: Vec<f64>,
+}
+
+impl Ground {
+    /// The ground of points, each (x, y, weight).
+    pub fn new(bounds: (f64, f64, f64, f64), points: impl Iterator<Item = (f64, f64, f64)>) -> Ground {
+        let n = |from: f64, to: f64| ((to - from) / SQUARE) as usize + 1;
+        let (columns, rows) = (n(bounds.0, bounds.2), n(bounds.1, bounds.3));
+        let mut ground = Ground { bounds, columns, weight: vec![0.0; columns * rows] };
+        for (x, y, weight) in points {
+            let (i, j) = ground.square(x, y);
+            ground.weight[j * columns + i] += weight;
         }
-        for label in labels.iter_mut() {
-            label.x = label.x.min(bounds.2 - label.half_width).max(bounds.0 + label.half_width);
-            label.y = label.y.min(bounds.3 - label.half_height).max(bounds.1 + label.half_height);
+        ground
+    }
+
+    fn square(&self, x: f64, y: f64) -> (usize, usize) {
+        let at = |v: f64, from: f64, most: usize| (((v - from) / SQUARE).max(0.0) as usize).min(most);
+        (at(x, self.bounds.0, self.columns - 1), at(y, self.bounds.1, self.weight.len() / self.columns - 1))
+    }
+
+    /// The weight under a label.
+    fn under(&self, l: &Label) -> f64 {
+        let (i0, j0) = self.square(l.x - l.half_width, l.y - l.half_height);
+        let (i1, j1) = self.square(l.x + l.half_width, l.y + l.half_height);
+        (j0..=j1).map(|j| self.weight[j * self.columns + i0..=j * self.columns + i1].iter().sum::<f64>()).sum()
+    }
+
+    /// Places labels one after the other, each on its place or a few lines from it, where it hides least; `None` for one that
+    /// would cover another everywhere.
+    pub fn place(&self, labels: &[Label]) -> Vec<Option<Label>> {
+        let (left, top, right, bottom) = self.bounds;
+        let mut placed: Vec<Option<Label>> = Vec::with_capacity(labels.len());
+        for l in labels {
+            let at = |(lines, aside): (i32, i32)| Label {
+                x: (l.x + f64::from(aside) * (l.half_width + SQUARE))
+                    .min(right - l.half_width)
+                    .max(left + l.half_width),
+                y: l.y + f64::from(lines) * 2.0 * l.half_height,
+                ..*l
+            };
+            let fits = |c: &Label| {
+                let apart = |p: &Label| {
+                    (c.x - p.x).abs() >= c.half_width + p.half_width
+                        || (c.y - p.y).abs() >= c.half_height + p.half_height
+                };
+                c.y - c.half_height >= top && c.y + c.half_height <= bottom && placed.iter().flatten().all(apart)
+            };
+            let cost = |c: &Label| {
+                let away = ((c.x - l.x).abs() + (c.y - l.y).abs()) / (2.0 * l.half_height);
+                self.under(c) + AWAY * away.min(4.0)
+            };
+            let places = [0, -1, 1, -2, 2, -3, 3].into_iter().flat_map(|lines| [0, 1, -1].map(|aside| (lines, aside)));
+            let best = places.map(at).filter(fits).map(|c| (cost(&c), c)).min_by(|a, b| a.0.total_cmp(&b.0));
+            placed.push(best.map(|b| b.1));
         }
-        if !moved {
-            break;
-        }
+        placed
     }
 }
 
@@ -92,15 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn repelled_labels_do_not_overlap() {
-        let mut labels = vec![Label { x: 50.0, y: 50.0, half_width: 10.0, half_height: 5.0 }; 6];
-        repel(&mut labels, (0.0, 0.0, 100.0, 100.0));
-        for i in 0..6 {
-            for j in 0..i {
-                let apart_x = (labels[i].x - labels[j].x).abs() >= 20.0;
-                let apart_y = (labels[i].y - labels[j].y).abs() >= 10.0;
-                assert!(apart_x || apart_y, "{labels:?}");
-            }
+    fn labels_do_not_overlap_and_hide_no_small_group() {
+        let label = |x, y| Label { x, y, half_width: 20.0, half_height: 6.0 };
+        let bounds = (0.0, 0.0, 200.0, 100.0);
+        // A group of one place would be hidden whole: its label stands a line from it.
+        let small = Ground::new(bounds, [(100.0, 50.0, 1.0)].into_iter()).place(&[label(100.0, 50.0)])[0].unwrap();
+        assert_eq!((small.x, (small.y - 50.0).abs()), (100.0, 12.0));
+        // Of a wide one a label hides little, and stays.
+        let wide = (0..100).map(|i| (60.0 + f64::from(i % 10) * 8.0, 10.0 + f64::from(i / 10) * 8.0, 0.01));
+        assert_eq!(Ground::new(bounds, wide).place(&[label(100.0, 50.0)]), [Some(label(100.0, 50.0))]);
+        // More labels than have room: those that are placed do not overlap, and stay inside.
+        let placed = Ground::new(bounds, std::iter::empty()).place(&[label(100.0, 50.0); 40]);
+        let shown: Vec<Label> = placed.into_iter().flatten().collect();
+        assert!((7..40).contains(&shown.len()), "{}", shown.len());
+        for (i, a) in shown.iter().enumerate() {
+            assert!(a.x >= 20.0 && a.x <= 180.0 && a.y >= 6.0 && a.y <= 94.0, "{a:?}");
+            assert!(shown[..i].iter().all(|b| (a.x - b.x).abs() >= 40.0 || (a.y - b.y).abs() >= 12.0), "{shown:?}");
         }
     }
 }

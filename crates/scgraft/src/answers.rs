@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Cells, Column, Frame, PrepareOptions, Uns};
+use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics};
@@ -14,6 +14,8 @@ use crate::{pictures, slots};
 
 /// Leading programs of the comparison that counts most.
 const LEADING: usize = 6;
+/// Genes named of each of them.
+const GENES: usize = 5;
 /// Names of columns of obs that say whose a cell is.
 const DONORS: [&str; 12] = [
     "donor",
@@ -180,7 +182,10 @@ pub(crate) fn answers(
     tests: &[BayesFactors],
     colors: &HashMap<String, Rgb>,
 ) -> Answers {
-    let difference = tests.first().map(|main| difference(main, tests, &directions(parts.cells)));
+    let mut difference = tests.first().map(|main| difference(main, tests, &directions(parts.cells)));
+    for leading in difference.iter_mut().flat_map(|d| &mut d.programs) {
+        leading.heaviest = heaviest(parts, plan, &leading.program);
+    }
     let (types, unknown) = plan.label.as_ref().map(|l| types(parts.cells, l, colors)).unwrap_or_default();
     let mapping = mapping(parts, plan);
     let next = next(parts, plan, tests, difference.as_ref(), &mapping, &unknown);
@@ -200,6 +205,22 @@ fn directions(cells: &Cells) -> HashMap<String, i64> {
         }
     }
     out
+}
+
+/// The genes that weigh most in a program, on the side of its direction, by the weights that lie with the cells.
+fn heaviest(parts: &Parts<'_>, plan: &PagePlan, program: &str) -> Vec<String> {
+    let Some(j) = parts.query.names.iter().position(|name| name == program) else { return Vec::new() };
+    let Some(Array::Dense(weights)) = parts.cells.varm.get(slots::WEIGHTS) else { return Vec::new() };
+    if j >= weights.n_cols {
+        return Vec::new();
+    }
+    let sign = f32::from(parts.query.direction[j]);
+    let mut genes: Vec<(f32, usize)> =
+        (0..weights.n_rows).map(|i| (weights.row(i)[j] * sign, i)).filter(|g| g.0 > 0.0).collect();
+    genes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let column = plan.gene_column.as_ref().and_then(|c| parts.cells.var.column(c));
+    let name = |i: usize| column.map_or_else(|| Some(parts.cells.var.index[i].clone()), |c| c.text(i));
+    genes.iter().take(GENES).filter_map(|g| name(g.1)).collect()
 }
 
 fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<String, i64>) -> Difference {
@@ -229,6 +250,7 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
             Some(_) if p.log_bf > 0.0 => 1,
             Some(_) => -1,
         },
+        heaviest: Vec::new(),
         types: in_types(&p.name, p.log_bf),
     });
     let group = if main.within.is_empty() { main.group.clone() } else { format!("{}, {}", main.group, main.within) };
@@ -296,7 +318,8 @@ fn judged(share: f64, (look, doubt): (f64, f64)) -> Light {
 }
 
 fn criterion(share: f64, limits: (f64, f64), what: &str) -> Criterion {
-    let percent = |v: f64| format!("{:.0} %", 100.0 * v);
+    // A few cells are not none.
+    let percent = |v: f64| format!("{:.*} %", usize::from(v > 0.0 && v < 0.1), 100.0 * v);
     let side = if limits.1 < limits.0 { "below" } else { "above" };
     Criterion {
         light: judged(share, limits),
@@ -342,7 +365,7 @@ fn mapping(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
         out.push(criterion(
             share,
             (0.8, 0.6),
-            &format!("of the cells got the label that `{name}` says, of those that can"),
+            &format!("of the cells got the label of “{name}”, where the reference has it"),
         ));
     } else if let Some(share) = parts.metrics.as_ref().and_then(label_accuracy) {
         out.push(criterion(share, (0.8, 0.6), "label accuracy"));

@@ -178,14 +178,8 @@ fn cell_map(
             .label
             .as_ref()
             .is_some_and(|l| [l.clone(), format!("{l}_pred"), format!("{l}_best")].iter().any(|n| n == name));
-        let mut known: HashMap<String, Rgb> = if of_label { label_colors.clone() } else { HashMap::new() };
-        for cells in reference.map(|(c, _)| c).into_iter().chain([parts.cells]) {
-            known.extend(slots::colors(cells, name));
-        }
-        if let (ColorValues::Categories { levels, .. }, false) = (&coloring.values, known.is_empty()) {
-            let own = slots::colors_of(levels.iter(), |level| known.get(level).copied());
-            coloring = coloring.with_colors(own);
-        }
+        let known = if of_label { label_colors.clone() } else { HashMap::new() };
+        coloring = pictures::in_own_colors(coloring, reference.map(|(c, _)| c).into_iter().chain([parts.cells]), known);
         if worth {
             colors.push(coloring);
         }

@@ -1,12 +1,13 @@
 //! Pictures of what other steps computed: cells by colour, programs by group, tests, fits, labels, metrics.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::auroc::auroc;
 use scgraft_analysis::metrics::scores::Category;
 use scgraft_analysis::transfer;
 use scgraft_cells::{Cells, Column, Dense, Frame};
 use scgraft_models::EpochRecord;
+use scgraft_report::color::Rgb;
 use scgraft_report::{
     BayesFactors, ColorValues, Coloring, Confusion, DotPlot, GeneWeight, Heatmap, LossCurve, Measure, Metric,
     MetricGroup, Metrics, ProgramBayesFactor, Reliability, ReliabilityBin, Training, Trials,
@@ -153,6 +154,19 @@ pub fn reliability(cells: &Cells, label: &str, (truth, given): (&str, &Column)) 
     });
     let (title, ece) = (format!("{label}, against {truth}"), Some(curve.expected_error));
     Ok(Some(Reliability { title, bins: bins.collect(), ece }))
+}
+
+/// The same in the colours that files have for the categories of the column, the last file's first; else in those `known`, else
+/// in those of the palette that are left.
+pub(crate) fn in_own_colors<'c>(
+    coloring: Coloring,
+    cells: impl Iterator<Item = &'c Cells>,
+    mut known: HashMap<String, Rgb>,
+) -> Coloring {
+    let ColorValues::Categories { levels, .. } = &coloring.values else { return coloring };
+    cells.for_each(|cells| known.extend(slots::colors(cells, &coloring.name)));
+    let colors = slots::colors_of(levels.iter(), |level| known.get(level).copied());
+    coloring.with_colors(colors)
 }
 
 /// The `top` heaviest genes of a program; those that are not in its gene set are marked.
@@ -332,6 +346,28 @@ pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn categories_have_the_colours_that_files_give_them() {
+        let rows = Frame::new(["1", "2", "3"].map(str::to_owned).to_vec());
+        let mut cells = Cells::empty(rows, Frame::new(Vec::new()));
+        cells.obs.set("type", Column::categorical(&["B", "T", "Unknown"]));
+        let plain = || coloring("type", cells.obs.column("type").unwrap());
+        let [first, second] = [0, 1].map(scgraft_report::color::category);
+        let unknown = scgraft_report::color::UNKNOWN;
+        let shown = |cells: &Cells, known: &[(&str, Rgb)]| {
+            let known = known.iter().map(|k| (k.0.to_owned(), k.1)).collect();
+            in_own_colors(plain(), std::iter::once(cells), known).colors
+        };
+        assert_eq!(shown(&cells, &[]), [first, second, unknown]);
+        assert_eq!(shown(&cells, &[("T", first)]), [second, first, unknown]);
+        let mut own = cells.clone();
+        own.uns.insert(
+            "type_colors".into(),
+            scgraft_cells::Uns::Texts(["#010203", "#0072b2", "#888888"].map(str::to_owned).to_vec()),
+        );
+        assert_eq!(shown(&own, &[("T", second)]), [Rgb(1, 2, 3), Rgb(0, 0x72, 0xB2), Rgb(0x88, 0x88, 0x88)]);
+    }
 
     #[test]
     fn an_overview_has_means_ranks_and_times() {

@@ -1,7 +1,7 @@
 //! What pictures show of cells: columns of obs, scores of programs, genes, columns of obsm (proteins), by their names; of a
 //! query alone or below its reference.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use scgraft_cells::{Array, Cells, Column, Dense, Frame, Matrix, Slot};
 use scgraft_report::{ColorValues, Coloring};
@@ -252,7 +252,10 @@ impl<'a> Shown<'a> {
     pub fn coloring(&self, name: &str, grey_reference: bool) -> Result<Coloring, Error> {
         let place = self.place(name)?;
         let mut out = match &place {
-            Place::Obs(column) => pictures::coloring(column, find_in(&self.obs, self.query().name, column)?),
+            Place::Obs(column) => {
+                let plain = pictures::coloring(column, find_in(&self.obs, self.query().name, column)?);
+                pictures::in_own_colors(plain, self.parts.iter().map(|p| p.cells), HashMap::new())
+            }
             other => {
                 let Value { name, values, signed, .. } = self.value(other)?;
                 if signed { Coloring::signed_scores(name, values) } else { Coloring::scores(name, values) }

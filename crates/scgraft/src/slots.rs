@@ -30,7 +30,7 @@ use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
-use scgraft_report::color::{CATEGORIES, MISSING, Rgb, category};
+use scgraft_report::color::{self, CATEGORIES, MISSING, Rgb, category};
 use serde_json::Value;
 
 use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
@@ -557,13 +557,13 @@ pub fn colors(cells: &Cells, column: &str) -> Vec<(String, Rgb)> {
     categories.iter().cloned().zip(colors).collect()
 }
 
-/// A colour for each category: its own where `known` has one, grey for what is unknown, else the first of the palette that none
+/// A colour for each category: its own where `known` has one, that of what is unknown, else the first of the palette that none
 /// has.
 pub(crate) fn colors_of<'c>(
     categories: impl Iterator<Item = &'c String> + Clone,
     known: impl Fn(&str) -> Option<Rgb>,
 ) -> Vec<Rgb> {
-    let given = |name: &String| known(name).or_else(|| (name == UNKNOWN).then_some(MISSING));
+    let given = |name: &String| known(name).or_else(|| (name == UNKNOWN).then_some(color::UNKNOWN));
     let taken: Vec<Rgb> = categories.clone().filter_map(given).collect();
     // Of the palette and its paler rounds; those of very many categories come again.
     let palette = || (0..4 * CATEGORIES.len()).map(category);
@@ -636,7 +636,7 @@ mod color_tests {
         let names: Vec<String> = ["novel", "Unknown", "a", "b"].map(str::to_owned).to_vec();
         let known = |name: &str| ["a", "b"].iter().position(|k| *k == name).map(category);
         let found = colors_of(names.iter(), known);
-        assert_eq!(found, [category(2), MISSING, category(0), category(1)]);
+        assert_eq!(found, [category(2), color::UNKNOWN, category(0), category(1)]);
         let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
         assert_eq!(colors_of(many.iter(), |_| None).len(), 300);
         let all = colors_of(many[..160].iter(), |_| None);

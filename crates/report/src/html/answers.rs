@@ -63,7 +63,11 @@ fn differs(d: &Difference) -> Markup {
     html! {
         h3 { "What differs in " (of(&d.group, d.cells[0])) ", against " (of(&d.comparison, d.cells[1])) "?" }
         p class="lead" { (found) }
-        @if d.higher + d.lower == 0 && !d.programs.is_empty() { p class="quiet" { "Nearest to it:" } }
+        @if !d.programs.is_empty() {
+            p class="quiet heads" {
+                span { @if d.higher + d.lower == 0 { "Nearest to it:" } } span { "log Bayes factor" }
+            }
+        }
         ul class="leading" { @for p in &d.programs { (leading(p, most)) } }
     }
 }
@@ -78,12 +82,14 @@ fn leading(p: &Leading, most: f64) -> Markup {
     html! {
         li class=(match (p.passes, higher) { (false, _) => "faint", (_, true) => "up", (_, false) => "down" }) {
             a href="#cells" data-color=(p.program) { (named(&p.program)) }
-            span class="strength" title={ "log Bayes factor " (number(p.log_bf, 2)) } {
-                i style={ "width:" (format!("{:.1}", 100.0 * p.log_bf.abs() / most)) "%" } {}
+            span class="evidence" title={ "log Bayes factor " (number(p.log_bf, 2)) } {
+                span class="strength" { i style={ "width:" (format!("{:.1}", 100.0 * p.log_bf.abs() / most)) "%" } {} }
+                (number(p.log_bf, 1))
             }
             span class="said-so" {
-                b { (if higher { "▲ higher" } else { "▼ lower" }) } " · " (genes)
-                @if let Some([same, of]) = p.types { " · in " (same) " of " (of) " types" }
+                b { (if higher { "▲ higher" } else { "▼ lower" }) }
+                @if let Some([same, of]) = p.types { " in " (same) " of " (of) " types" }
+                " · " (genes) @if !p.heaviest.is_empty() { ": " (p.heaviest.join(", ")) }
             }
         }
     }

@@ -83,6 +83,8 @@ pub struct Leading {
     pub passes: bool,
     /// What its genes do in the group: 1 up, −1 down, 0 not known.
     pub genes: i8,
+    /// Those of its genes that weigh most, by name.
+    pub heaviest: Vec<String>,
     /// In how many types of cells it differs the same way, and of how many that was tested.
     pub types: Option<[u64; 2]>,
 }

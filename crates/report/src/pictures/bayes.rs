@@ -248,9 +248,12 @@ impl BayesFactors {
         for (ranks, at_x, to_left) in [(0..high, right, false), (n - low..n, left, true)] {
             let wanted: Vec<f64> = ranks.clone().map(|i| f.y.at(ranked[i].log_bf)).collect();
             let (first, last) = (top + LINE / 2.0, bottom - LINE / 2.0);
-            let (lo, hi) = match (to_left, wanted.first(), wanted.last()) {
-                (false, _, Some(&lowest)) => (first, (lowest + LINE / 2.0).min(last)),
-                (true, Some(&highest), _) => ((highest - LINE / 2.0).max(first), last),
+            // The dots that have no name go on beside the names: on the right below them, on the left above.
+            let beside = if to_left { n.checked_sub(low + 1) } else { Some(high) };
+            let beside = beside.and_then(|i| ranked.get(i)).map(|p| f.y.at(p.log_bf));
+            let (lo, hi) = match (to_left, beside) {
+                (false, Some(y)) => (first, (y - LINE * 0.8).clamp(first, last)),
+                (true, Some(y)) => ((y + LINE * 0.8).clamp(first, last), last),
                 _ => (first, last),
             };
             let placed = spread(&wanted, LINE, lo, hi);

@@ -65,15 +65,17 @@ impl Confusion {
 
     /// Rows and columns that have cells, ordered so that like stands beside like.
     ///
-    /// Where most rows have a column of the same name, rows keep their order and columns follow them; else columns go
-    /// from many cells to few, and rows follow the column that takes most of their cells. "unknown" is last.
+    /// Where most rows have a column of the same name, these rows come first, in their order, and columns follow the rows;
+    /// else columns go from many cells to few, and rows follow the column that takes most of their cells. "unknown" is last.
     fn shown(&self) -> (Vec<usize>, Vec<usize>) {
         let total = |j: usize| (0..self.given.len()).map(|i| self.row(i)[j]).sum::<u64>();
         let mut rows: Vec<usize> = (0..self.given.len()).filter(|&i| self.row(i).iter().any(|&c| c > 0)).collect();
         let mut columns: Vec<usize> = (0..self.transferred.len()).filter(|&j| total(j) > 0).collect();
-        let same = |j: usize| rows.iter().position(|&i| self.given[i] == self.transferred[j]);
         let unknown = |j: usize| self.transferred[j].eq_ignore_ascii_case("unknown");
-        if 2 * columns.iter().filter(|&&j| same(j).is_some()).count() >= rows.len() {
+        let has_column = |i: usize| columns.iter().any(|&j| self.given[i] == self.transferred[j]);
+        if 2 * rows.iter().filter(|&&i| has_column(i)).count() >= rows.len() {
+            rows.sort_by_key(|&i| !has_column(i));
+            let same = |j: usize| rows.iter().position(|&i| self.given[i] == self.transferred[j]);
             columns.sort_by_key(|&j| (unknown(j), same(j).unwrap_or(usize::MAX)));
             return (rows, columns);
         }
@@ -290,10 +292,11 @@ mod tests {
     #[test]
     fn columns_follow_the_rows() {
         let s = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let (given, transferred) = (s(&["B", "empty", "NK"]), s(&["NK", "unknown", "B", "never"]));
-        let table = Confusion::from_codes((&[0, 0, 2, 2, -1], &given), (&[2, 2, 0, 1, 0], &transferred)).unwrap();
-        assert_eq!(table.counts.iter().sum::<u64>(), 4);
-        assert_eq!(table.shown(), (vec![0, 2], vec![2, 0, 1]));
+        let (given, transferred) = (s(&["B", "empty", "Eryth", "NK"]), s(&["NK", "unknown", "B", "never"]));
+        let table = Confusion::from_codes((&[0, 0, 3, 3, 2, -1], &given), (&[2, 2, 0, 1, 0, 0], &transferred)).unwrap();
+        assert_eq!(table.counts.iter().sum::<u64>(), 5);
+        // The row without a column is last: those that have one are a diagonal.
+        assert_eq!(table.shown(), (vec![0, 3, 2], vec![2, 0, 1]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::ReportError;
 use crate::axis::{self, Area, Axis, Map, heading, limits};
 use crate::error::same_length;
 use crate::legend::{self, Bar};
-use crate::place::{Label, repel};
+use crate::place::{Ground, Label};
 use crate::scene::{Dots, Paint, Scene, Shape, Size, Step, Stroke, Text, Weight};
 
 /// How the axes of an [`Embedding`] are drawn.
@@ -324,27 +324,24 @@ fn dots(scene: &mut Scene, e: &Embedding, resolved: &Resolved, x: Map, y: Map, a
     }));
 }
 
-/// Writes the name of each category that lies apart where its cells are densest.
+/// Writes the name of each category that lies apart where its cells are densest, or near by where it would hide a group.
 fn names(scene: &mut Scene, e: &Embedding, x: Map, y: Map, area: Area) {
     let ColorValues::Categories { codes, levels } = &e.color.values else { return };
     let apart = e.color.lie_apart(e.x, e.y);
     let font = if levels.len() > 20 || area.w < 320.0 { 9.5 } else { 11.0 };
+    let mut cells = vec![Vec::new(); levels.len()];
+    for (i, &code) in codes.iter().enumerate().filter(|(_, code)| **code >= 0) {
+        cells[code as usize].push((x.at(e.x[i].into()), y.at(e.y[i].into())));
+    }
+    let mut order: Vec<usize> = (0..levels.len()).filter(|&l| apart[l]).collect();
+    order.sort_by_key(|&l| std::cmp::Reverse(cells[l].len()));
     let mut labels = Vec::new();
     let mut words = Vec::new();
-    for (level, name) in levels.iter().enumerate().filter(|(level, _)| apart[*level]) {
-        let at: Vec<(f64, f64)> = (0..codes.len())
-            .filter(|&i| codes[i] == level as i32)
-            .map(|i| (x.at(e.x[i].into()), y.at(e.y[i].into())))
-            .collect();
-        let Some((cx, mut cy)) = densest(&at, area) else { continue };
-        let short = scene.fit(name, font, Weight::SemiBold, (area.w * 0.45).min(150.0)).into_owned();
+    for level in order {
+        let Some((x, y)) = middle(&densest(&cells[level], area)) else { continue };
+        let short = scene.fit(&levels[level], font, Weight::SemiBold, (area.w * 0.45).min(150.0)).into_owned();
         let half_width = scene.width_of(&short, font, Weight::SemiBold) / 2.0 + 2.0;
-        // A name must not hide a cluster smaller than itself: it stands above.
-        let hidden = at.iter().filter(|p| (p.0 - cx).abs() < half_width && (p.1 - cy).abs() < font * 0.62).count();
-        if hidden * 10 > at.len() * 8 {
-            cy -= font * 1.1;
-        }
-        labels.push(Label { x: cx, y: cy, half_width, half_height: font * 0.62 });
+        labels.push(Label { x, y, half_width, half_height: font * 0.62 });
         words.push(short);
     }
     let covered: f64 = labels.iter().map(|l| 4.0 * l.half_width * l.half_height).sum();
@@ -352,14 +349,24 @@ fn names(scene: &mut Scene, e: &Embedding, x: Map, y: Map, area: Area) {
         // The names would hide the cells; the legend has them all.
         return;
     }
-    repel(&mut labels, (area.x, area.y, area.right(), area.bottom()));
-    for (label, word) in labels.iter().zip(words) {
-        scene.text(Text::new(label.x, label.y, word).size(font).bold().middle().centered().halo());
+    let share = |of: &Vec<(f64, f64)>| 1.0 / of.len() as f64;
+    let points = cells.iter().flat_map(|of| of.iter().map(move |p| (p.0, p.1, share(of))));
+    let placed = Ground::new((area.x, area.y, area.right(), area.bottom()), points).place(&labels);
+    for ((label, word), from) in placed.iter().zip(words).zip(&labels) {
+        let Some(l) = label else { continue };
+        // A name that had to go away from its cells is led back to them.
+        let x = from.x.clamp(l.x - l.half_width, l.x + l.half_width);
+        let y = from.y.clamp(l.y - l.half_height, l.y + l.half_height);
+        if (x - from.x).hypot(y - from.y) > 2.6 * font {
+            let line = vec![Step::Move(x, y), Step::Line(from.x, from.y)];
+            scene.path(line, None, Some(Stroke::new(Paint::Ink, 0.8)));
+        }
+        scene.text(Text::new(l.x, l.y, word).size(font).bold().middle().centered().halo());
     }
 }
 
-/// Mean position of the points in the fullest 3 × 3 cells of a 24 × 24 grid.
-fn densest(at: &[(f64, f64)], area: Area) -> Option<(f64, f64)> {
+/// The points in the fullest 3 × 3 cells of a 24 × 24 grid.
+fn densest(at: &[(f64, f64)], area: Area) -> Vec<(f64, f64)> {
     const CELLS: usize = 24;
     let cell = |p: &(f64, f64)| {
         let one = |v: f64, from: f64, span: f64| (((v - from) / span * CELLS as f64).max(0.0) as usize).min(CELLS - 1);
@@ -374,16 +381,20 @@ fn densest(at: &[(f64, f64)], area: Area) -> Option<(f64, f64)> {
     let sum = |i: usize, j: usize| -> usize {
         around(j).flat_map(|b| around(i).map(move |a| b * CELLS + a)).map(|k| count[k]).sum()
     };
-    let best = (0..CELLS * CELLS).max_by_key(|k| sum(k % CELLS, k / CELLS))?;
-    let near: Vec<&(f64, f64)> = at
-        .iter()
-        .filter(|p| {
-            let (i, j) = cell(p);
-            i.abs_diff(best % CELLS) <= 1 && j.abs_diff(best / CELLS) <= 1
-        })
-        .collect();
-    let n = near.len() as f64;
-    (n > 0.0).then(|| (near.iter().map(|p| p.0).sum::<f64>() / n, near.iter().map(|p| p.1).sum::<f64>() / n))
+    let best = (0..CELLS * CELLS).max_by_key(|k| sum(k % CELLS, k / CELLS)).unwrap_or(0);
+    let beside = |p: &&(f64, f64)| {
+        let (i, j) = cell(p);
+        i.abs_diff(best % CELLS) <= 1 && j.abs_diff(best / CELLS) <= 1
+    };
+    at.iter().filter(beside).copied().collect()
+}
+
+/// The point nearest to the mean of points: a name stands on a cell, and not between cells.
+fn middle(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+    let far = |p: &&(f64, f64)| (p.0 - x).hypot(p.1 - y);
+    points.iter().min_by(|a, b| far(a).total_cmp(&far(b))).copied()
 }
 
 #[cfg(test)]
@@ -404,6 +415,16 @@ mod tests {
         x.extend([1000.0; 5]);
         let y = [&y[..], &[3.0; 5]].concat();
         assert_eq!(within_limits(&x, &y).2, 0);
+    }
+
+    #[test]
+    fn a_name_stands_on_a_cell_of_the_fullest_place() {
+        // Two cells on each side of nothing, and one far off.
+        let points = [(100.0, 100.0), (102.0, 100.0), (112.0, 100.0), (114.0, 100.0), (400.0, 30.0)];
+        let near = densest(&points, Area { x: 0.0, y: 0.0, w: 480.0, h: 480.0 });
+        assert_eq!(near, points[..4]);
+        assert!([(102.0, 100.0), (112.0, 100.0)].contains(&middle(&near).unwrap()));
+        assert_eq!(middle(&[]), None);
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Heatmap {
         let width = longest(&self.rows).min(420.0) + 130.0 + self.columns.len() as f64 * cell;
         // Room for turned names of columns below the cells.
         let below = longest(&self.columns).min(240.0);
-        Size::new(width.clamp(360.0, 1100.0), (70.0 + below + self.rows.len() as f64 * cell).clamp(260.0, 2400.0))
+        Size::new(width.clamp(410.0, 1100.0), (70.0 + below + self.rows.len() as f64 * cell).clamp(260.0, 2400.0))
     }
 }
 
