@@ -1,7 +1,7 @@
 //! Principal components.
 
 use rayon::prelude::*;
-use scgraft_cells::Dense;
+use scgraft_cells::{Dense, Steps};
 use scgraft_numeric::eigen::{Search, fix_signs, largest};
 use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
 
@@ -53,7 +53,7 @@ impl Pca {
 ///
 /// ```
 /// use scgraft_analysis::pca::pca;
-/// use scgraft_cells::Dense;
+/// use scgraft_cells::{Dense, Steps};
 ///
 /// // Three cells on a line through two variables: one component holds everything.
 /// let x = Dense::new(3, 2, vec![1.0, 2.0, 2.0, 4.0, 3.0, 6.0]);
@@ -138,7 +138,9 @@ fn centred(x: &Dense, mean: &[f64], rows: std::ops::Range<usize>) -> Vec<f64> {
 fn gram_of_variables(x: &Dense, mean: &[f64]) -> Vec<f64> {
     let (n, d) = (x.n_rows, x.n_cols);
     let mut gram = vec![0f64; d * d];
+    let steps = Steps::new("principal components", n.div_ceil(4 * ROWS));
     for start in (0..n).step_by(4 * ROWS) {
+        steps.done();
         let end = (start + 4 * ROWS).min(n);
         let part = centred(x, mean, start..end);
         let whole = MatRef::from_row_major_slice(&part, end - start, d);

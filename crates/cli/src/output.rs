@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use scgraft::cells::STEPS;
 use serde_json::{Map, Value};
+use terminal_size::{Height, Width, terminal_size_of};
 use tracing::field::Field;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
@@ -14,7 +15,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::help::broken;
-use super::progress::Bars;
+use super::progress::{self, Bars};
 use super::remedy::{options, remedy};
 use super::{Global, stop};
 
@@ -29,8 +30,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub fn new(global: &Global) -> Self {
-        let terminal = terminal_size::terminal_size_of(std::io::stdout());
-        let width = terminal.map(|(width, _)| usize::from(width.0).max(40));
+        let width = columns(terminal_size_of(std::io::stdout()));
         Output { json: global.json, summary: Map::new(), text: String::new(), width }
     }
 
@@ -43,17 +43,7 @@ impl Output {
     pub fn line(&mut self, text: impl AsRef<str>) {
         let text = text.as_ref();
         for line in text.split('\n') {
-            match self.width {
-                Some(width) if line.chars().count() > width => {
-                    let words = line.trim_start();
-                    let indent = &line[..line.len() - words.len()];
-                    let mut lines = Vec::new();
-                    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-                    broken(&words, (indent, &format!("{indent}  "), ""), width, &mut lines);
-                    self.text.push_str(&lines.join("\n"));
-                }
-                _ => self.text.push_str(line),
-            }
+            self.text.push_str(&self.width.map_or_else(|| line.to_owned(), |width| folded(line, width)));
             self.text.push('\n');
         }
     }
@@ -103,8 +93,30 @@ impl Output {
     }
 }
 
-/// Standard error, with what steers a terminal shown rather than sent; colours of the messages themselves are kept.
+/// Columns that lines are broken at in a terminal of that size; `None` where there is none.
+fn columns(terminal: Option<(Width, Height)>) -> Option<usize> {
+    terminal.map(|(width, _)| usize::from(width.0).max(40))
+}
+
+/// A line, which goes on below, a little to the right, where it is wider than that.
+fn folded(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let words = line.trim_start();
+    let indent = &line[..line.len() - words.len()];
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    let mut lines = Vec::new();
+    broken(&words, (indent, &format!("{indent}  "), ""), width, &mut lines);
+    lines.join("\n")
+}
+
+/// Standard error, with what steers a terminal shown rather than sent; colours of the messages themselves are kept. Long
+/// messages go on below, and bars make way.
 struct Shown(std::io::Stderr);
+
+/// Between the level of a message and its words, where it has colours.
+const LEVEL_ENDS: &str = "\u{1b}[0m ";
 
 impl Write for Shown {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -120,7 +132,12 @@ impl Write for Shown {
             out.push_str(if colour { "\u{1b}" } else { "\\u{1b}" });
             out.push_str(&shown(part));
         }
-        self.0.write_all(out.as_bytes())?;
+        if let (Some(width), Some((level, words))) = (columns(terminal_size_of(&self.0)), out.split_once(LEVEL_ENDS)) {
+            // The level stands in the first six columns.
+            let words: Vec<String> = words.trim_end().lines().map(|l| folded(&format!("      {l}"), width)).collect();
+            out = format!("{level}{LEVEL_ENDS}{}\n", words.join("\n").trim_start());
+        }
+        progress::beside(|| self.0.write_all(out.as_bytes()))?;
         Ok(bytes.len())
     }
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
 use scgraft::train::Progress;
@@ -20,11 +20,30 @@ use tracing_subscriber::layer::Context;
 
 use super::{Global, stop};
 
+/// All bars: what else is written on standard error makes them step aside.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Writes to standard error while the bars stand aside.
+pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
+
+/// A bar with a look; none when quiet, or where standard error is no terminal.
+pub(crate) fn bar(length: u64, template: &str, quiet: bool) -> ProgressBar {
+    let bar = if quiet { ProgressBar::hidden() } else { BARS.add(ProgressBar::new(length)) };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// A bar over epochs; hidden when quiet or when standard error is no terminal.
 pub(crate) struct Epochs {
     bar: ProgressBar,
     quiet: bool,
     total: usize,
+    /// Epochs of this run.
+    done: u32,
     kept: Option<Kept>,
     /// When the epoch began, whether the one before was long, and whether the state before this one is held.
     began: Instant,
@@ -73,13 +92,20 @@ impl Checkpoints {
 
 impl Epochs {
     pub fn new(what: &str, epochs: usize, global: &Global) -> Self {
-        let bar = if global.quiet { ProgressBar::hidden() } else { ProgressBar::new(epochs as u64) };
-        let template = "{prefix} {wide_bar:.cyan/blue} epoch {pos}/{len}  {msg}  {elapsed} (at most {eta} left)";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let template = "{prefix} {wide_bar:.cyan/blue} epoch {pos}/{len}  {elapsed}{msg}";
+        let bar = bar(epochs as u64, template, global.quiet);
         bar.set_prefix(what.to_owned());
-        Epochs { bar, quiet: global.quiet, total: epochs, kept: None, began: Instant::now(), long: false, held: true }
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Epochs {
+            bar,
+            quiet: global.quiet,
+            total: epochs,
+            done: 0,
+            kept: None,
+            began: Instant::now(),
+            long: false,
+            held: true,
+        }
     }
 
     /// Keeps checkpoints of a fit whose result goes to `output`, and goes on from the last one where that is asked for.
@@ -130,8 +156,14 @@ impl Progress for Epochs {
         if self.bar.is_hidden() && !self.quiet && (record.epoch + 1).is_multiple_of(every) {
             tracing::info!("{}: epoch {} of {}: {message}", self.bar.prefix(), record.epoch + 1, self.total);
         }
-        self.bar.set_message(message);
-        self.bar.inc(1);
+        // A fit that goes on from a checkpoint did not do its first epochs now.
+        self.done += 1;
+        self.bar.set_position(record.epoch as u64 + 1);
+        let left = match self.total.saturating_sub(record.epoch + 1) {
+            0 => String::new(),
+            n => format!(" (at most {:#} left)", HumanDuration(self.bar.elapsed() * n as u32 / self.done)),
+        };
+        self.bar.set_message(format!("{left}  {message}"));
         self.long = self.began.elapsed() >= LONG;
         (self.began, self.held) = (Instant::now(), false);
         stop::ask()
@@ -220,11 +252,8 @@ impl<S: Subscriber> Layer<S> for Bars {
             return;
         }
         let bar = told.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(part.of).with_elapsed(elapsed).with_prefix(part.step.clone());
-            let style = ProgressStyle::with_template(
-                "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {msg} s left)",
-            );
-            style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+            let template = "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {msg} s left)";
+            bar(part.of, template, false).with_elapsed(elapsed).with_prefix(part.step.clone())
         });
         // Of all that was done so far: the bar's own estimate looks at the last moments, and parts are not of one length.
         bar.set_message(format!("{:.0}", left.ceil()));

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use scgraft::hub::{Address, Fetched, Hub, Progress, Settings};
 use scgraft::models::{Adaptor, Model};
 
-use super::{Global, files, stop};
+use super::{Global, files, progress, stop};
 
 /// What the command line says of the network.
 static WAY: OnceLock<Way> = OnceLock::new();
@@ -95,11 +95,8 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub fn new() -> Bar {
-        let bar = if way().quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
         let template = "{prefix} {wide_bar:.cyan/blue} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        let bar = progress::bar(0, template, way().quiet);
         bar.enable_steady_tick(Duration::from_millis(200));
         Bar { bar, told: None }
     }

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use scgraft_cells::{Coded, Csr, Dense};
+use scgraft_cells::{Coded, Csr, Dense, Steps};
 use scgraft_numeric::eigen::{self, Eigenpairs};
 use scgraft_numeric::gemm::{Accum, Mat, matmul};
 use serde::{Deserialize, Serialize};
@@ -193,12 +193,17 @@ impl KnownTypes {
         let dims = active(x);
         let x = select(x, &dims);
         let mut pools = Pools::zeros(x.n_rows, x.n_cols, counts.map_or(0, |c| c.n_cols));
-        for rows in groups(&studies) {
-            pools.fill(&rows, &x, counts, options.k, search)?;
+        let groups = groups(&studies);
+        // Each study is pooled, then held against the others.
+        let steps = Steps::new("learning the known types", 2 * groups.len() + 1);
+        for rows in &groups {
+            pools.fill(rows, &x, counts, options.k, search)?;
+            steps.done();
         }
         let all: Vec<usize> = (0..x.n_rows).collect();
         let types = Types::of(&pools, &all, &labels, options.shrinkage)?;
-        let (curves, n_held_out) = curves(&pools, &types, &labels, &studies, options)?;
+        steps.done();
+        let (curves, n_held_out) = curves(&pools, &types, &labels, (&studies, groups), options, &steps)?;
         Ok(KnownTypes {
             n_dims: reference.x.n_cols,
             dims,
@@ -272,8 +277,11 @@ impl KnownTypes {
         let ratio = quantile(&ratios, 0.5);
         let x = select(query, &self.dims);
         let mut score = vec![0.0; query.n_rows];
-        for batch in groups(batches.1) {
-            let parts = batch.len().div_ceil(MOST).max(1);
+        let parts_of = |batch: &Vec<usize>| batch.len().div_ceil(MOST).max(1);
+        let batches = groups(batches.1);
+        let steps = Steps::new("judging how new cells are", batches.iter().map(parts_of).sum());
+        for batch in batches {
+            let parts = parts_of(&batch);
             for part in 0..parts {
                 let rows: Vec<usize> = batch.iter().copied().skip(part).step_by(parts).collect();
                 let inside: Vec<usize> = (0..rows.len()).collect();
@@ -283,6 +291,7 @@ impl KnownTypes {
                 let distances: Vec<f64> = types.distances(&pools, &inside, true).into_iter().map(|d| d.0).collect();
                 let threshold = (ratio * quantile(&distances, SCALE)).max(f64::MIN_POSITIVE);
                 rows.iter().zip(distances).for_each(|(&i, d)| score[i] = d / threshold);
+                steps.done();
             }
         }
         let n_genes = self.n_genes - lacking.map_or(0, |l| l.iter().filter(|l| **l).count());
@@ -346,8 +355,9 @@ fn curves(
     pools: &Pools,
     types: &Types,
     labels: &Coded,
-    studies: &Coded,
+    (studies, groups): (&Coded, Vec<Vec<usize>>),
     options: &NoveltyOptions,
+    steps: &Steps,
 ) -> Result<(Vec<Vec<f32>>, usize)> {
     let of = |distances: &[(f64, u32)], rows: &[usize]| {
         let all: Vec<f64> = distances.iter().map(|d| d.0).collect();
@@ -361,7 +371,8 @@ fn curves(
         (!right.is_empty()).then(|| curve.collect::<Vec<f32>>())
     };
     let mut found = Vec::new();
-    for (study, rows) in groups(studies).into_iter().enumerate() {
+    for (study, rows) in groups.into_iter().enumerate() {
+        steps.done();
         let others: Vec<usize> = (0..labels.codes.len()).filter(|&i| studies.codes[i] as usize != study).collect();
         let Ok(types) = Types::of(pools, &others, labels, options.shrinkage) else { continue };
         let rows: Vec<usize> = rows.into_iter().filter(|&i| types.has(labels.codes[i])).collect();

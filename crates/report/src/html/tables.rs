@@ -96,15 +96,15 @@ pub(super) fn programs(report: &Report) -> Markup {
             thead {
                 tr {
                     (sortable("program", "", ""))
-                    (sortable("kind", "", ""))
-                    (sortable("genes", "num", ""))
+                    @for test in &tests { (sortable(&test.title, "num test-column", "log Bayes factor")) }
                     (sortable(
                         "a higher score: genes",
                         "",
                         "whether a higher latent score means higher or lower expression of the genes, and how clear that is: \
                          from 0 (as much up as down) to 1 (all one way)",
                     ))
-                    @for test in &tests { (sortable(&test.title, "num test-column", "log Bayes factor")) }
+                    (sortable("kind", "", ""))
+                    (sortable("genes", "num", ""))
                     th scope="col" { "most important genes" }
                 }
             }
@@ -146,6 +146,15 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
             th scope="row" {
                 button type="button" class="open" aria-expanded="false" { (named(&p.name)) }
             }
+            @for t in tests {
+                @let factor = t.programs.iter().find(|f| f.name == p.name).map(|f| f.log_bf);
+                (numeric(factor, 2, factor.is_some_and(|v| v.abs() >= t.threshold)))
+            }
+            @match p.direction {
+                1.. => td class="clear" data-v=(p.confidence) { "▲ up " (number(p.confidence, 2)) },
+                0 => td class="clear" data-v="0" { "–" },
+                _ => td class="clear" data-v=(-p.confidence) { "▼ down " (number(p.confidence, 2)) },
+            }
             td {
                 (p.kind)
                 @if !p.active { " " span class="quiet" { "inactive" } }
@@ -156,15 +165,6 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
                 }
             }
             (numeric(Some(n_genes as f64), 0, false))
-            @match p.direction {
-                1.. => td data-v=(p.confidence) { "▲ up " (number(p.confidence, 2)) },
-                0 => td data-v="0" { "–" },
-                _ => td data-v=(-p.confidence) { "▼ down " (number(p.confidence, 2)) },
-            }
-            @for t in tests {
-                @let factor = t.programs.iter().find(|f| f.name == p.name).map(|f| f.log_bf);
-                (numeric(factor, 2, factor.is_some_and(|v| v.abs() >= t.threshold)))
-            }
             td class="genes" {
                 @for g in p.genes.iter().take(GENES_IN_ROW) {
                     span class=(if g.added { "gene added" } else { "gene" }) { (g.name) } " "
