@@ -239,9 +239,9 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
     };
     let n = |sign: f64| ranked.iter().filter(|p| passes(p.log_bf) && p.log_bf * sign > 0.0).count() as u64;
     let (higher, lower) = (n(1.0), n(-1.0));
-    let shown = ranked.iter().filter(|p| higher + lower == 0 || passes(p.log_bf));
-    let shown = shown.take(if higher + lower == 0 { LEADING / 2 } else { LEADING });
-    let programs = shown.map(|p| Leading {
+    // Where few pass, the next ones say how far behind the others are.
+    let shown = ((higher + lower) as usize).clamp(LEADING / 2, LEADING);
+    let programs = ranked.iter().take(shown).map(|p| Leading {
         program: p.name.clone(),
         log_bf: p.log_bf,
         passes: passes(p.log_bf),
@@ -471,7 +471,9 @@ mod tests {
         assert_eq!((found.higher, found.lower, found.tested), (1, 1, 3));
         let told: Vec<_> = found.programs.iter().map(|p| (p.program.as_str(), p.genes, p.types)).collect();
         // DOWN is higher within the types: none agrees. Its direction is not known.
-        assert_eq!(told, [("UP", 1, Some([1, 3])), ("DOWN", 0, Some([0, 3]))]);
+        assert_eq!(told[..2], [("UP", 1, Some([1, 3])), ("DOWN", 0, Some([0, 3]))]);
+        // The next one is shown as one that does not pass.
+        assert_eq!((told[2].0, found.programs.iter().map(|p| p.passes).collect()), ("NOT", vec![true, true, false]));
     }
 
     #[test]

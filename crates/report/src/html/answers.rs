@@ -87,6 +87,7 @@ fn leading(p: &Leading, most: f64) -> Markup {
                 (number(p.log_bf, 1))
             }
             span class="said-so" {
+                @if !p.passes { "not clearly " }
                 b { (if higher { "▲ higher" } else { "▼ lower" }) }
                 @if let Some([same, of]) = p.types { " in " (same) " of " (of) " types" }
                 " · " (genes) @if !p.heaviest.is_empty() { ": " (p.heaviest.join(", ")) }
