@@ -108,6 +108,21 @@ fn train_map_annotate_enrich_look() {
         assert!(std::fs::metadata(at.join(name)).unwrap().len() > 1000, "{name}");
     }
     assert!(names(at).iter().all(|n| !n.contains("partial") && !n.contains("tmp")), "{:?}", names(at));
+    // The first screen names genes of each leading program, of its own gene set.
+    let page = std::fs::read_to_string(at.join("r.html")).unwrap();
+    let sets = std::fs::read_to_string(WORLD.folder.join("programs.gmt")).unwrap();
+    let (_, leading) = page.split_once("class=\"leading\"").unwrap();
+    let mut named = 0;
+    for line in leading.split_once("</ul>").unwrap().0.split("</li>") {
+        let Some((_, line)) = line.split_once("data-color=\"") else { continue };
+        let (program, said) = line.split_once('"').unwrap();
+        let Some(set) = sets.lines().find(|l| l.starts_with(&format!("{program}\t"))) else { continue };
+        let genes = said.rsplit_once(": ").unwrap().1.split('<').next().unwrap();
+        let of_set: Vec<&str> = set.split('\t').skip(2).collect();
+        assert!(genes.split(", ").count() == 5 && genes.split(", ").all(|g| of_set.contains(&g)), "{program}: {genes}");
+        named += 1;
+    }
+    assert!(named > 0, "{leading:.500}");
 }
 
 #[test]
