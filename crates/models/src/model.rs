@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use scgraft_cells::{Coded, Dense, Kind, Prepared};
+use scgraft_cells::{Coded, Dense, Kind, Prepared, Steps};
 use scgraft_engine::{Axis, InputScale, Key, Noise, ParamId, Params, Tape, Workspace, product};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -215,6 +215,7 @@ impl Model {
         let dims = self.n_latent();
         let (mut means, mut variances) = (Dense::zeros(data.n_cells(), dims), Dense::zeros(data.n_cells(), dims));
         let tasks = means.values.par_chunks_mut(ENCODE * dims).zip(variances.values.par_chunks_mut(ENCODE * dims));
+        let steps = Steps::new("encoding cells", tasks.len());
         tasks.enumerate().try_for_each_init(
             || (Batch::default(), Workspace::new()),
             |(batch, workspace), (task, (means, variances))| {
@@ -227,6 +228,7 @@ impl Model {
                 by_cell(tape.value(q.mean), rows.len(), means);
                 by_cell(tape.value(variance), rows.len(), variances);
                 tape.finish();
+                steps.done();
                 Ok::<(), ModelError>(())
             },
         )?;
