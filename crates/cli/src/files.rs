@@ -106,7 +106,11 @@ pub(crate) fn drop_unreadable() {
 /// Refuses, before the work, cells that are to be written again with slots that are sure to be lost.
 /// `same`: they will be the same cells with the same genes.
 pub(crate) fn can_keep(cells: &Cells, same: bool) -> Result<()> {
-    if DROP.load(Ordering::Relaxed) { Ok(()) } else { Ok(scgraft::io::can_keep(cells, same)?) }
+    if DROP.load(Ordering::Relaxed) {
+        Ok(())
+    } else {
+        Ok(scgraft::io::can_keep(cells, same).map_err(scgraft::Error::from)?)
+    }
 }
 
 /// Writes an h5ad, whole or not at all.
@@ -114,7 +118,7 @@ pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
     stop::check()?;
     // Old versions of anndata cannot read a file with a `None` in it, but a user's own is kept.
     let options = WriteOptions { drop_unreadable: DROP.load(Ordering::Relaxed), ..WriteOptions::default() };
-    write_h5ad(path, cells, &options)?;
+    write_h5ad(path, cells, &options).map_err(scgraft::Error::from)?;
     tracing::info!("wrote {}", path.display());
     Ok(())
 }

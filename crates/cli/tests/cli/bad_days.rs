@@ -1,5 +1,6 @@
 //! What goes wrong in practice: each mistake is named, with a way out, and leaves no half-made file.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,23 @@ fn a_zarr_store_is_no_output() {
     let folder = super::analysis::mapped();
     scgraft(folder.path(), &["pca", "mapped.h5ad", "-o", "more.zarr"]).says(&["more.zarr", "end the name in .h5ad"]);
     assert!(!folder.path().join("more.zarr").exists());
+}
+
+#[test]
+fn what_cannot_be_kept_is_said_before_the_work_with_the_option() {
+    let folder = folder_with(&["reference.scgraft"]);
+    let at = folder.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../io/tests/fixtures");
+    std::fs::copy(fixtures.join("regions.h5ad"), at.join("regions.h5ad")).unwrap();
+    let map = ["map", "reference.scgraft", "regions.h5ad", "--condition", "kind", "-o", "out.h5ad"];
+    // Its genes are none of the model's: that would be said by the work.
+    let run = scgraft(at, &map);
+    run.says(&["`uns/where`", "cannot be copied", "(--drop-unreadable)"]);
+    scgraft(at, &[&map[..], &["--drop-unreadable"]].concat()).says(&["0 of the model's"]);
+    // Nothing is written, so nothing is lost: the work begins, and finds a group of one cell.
+    let markers = ["markers", "regions.h5ad", "--groups", "kind"];
+    scgraft(at, &[&markers[..], &["-o", "out.h5ad"]].concat()).says(&["(--drop-unreadable)"]);
+    scgraft(at, &[&markers[..], &["--no-update"]].concat()).says(&["at least 2 needed"]);
 }
 
 #[test]
