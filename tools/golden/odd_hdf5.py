@@ -159,3 +159,8 @@ def kept():
 
 
 kept()
+
+# References to regions, which no copy can carry over.
+with cells("regions.h5ad") as f:
+    where = f.create_dataset("uns/where", (1,), dtype=h5py.regionref_dtype)
+    where[0] = f["obs/kind/codes"].regionref[:2]

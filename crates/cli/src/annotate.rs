@@ -172,7 +172,7 @@ impl Annotate {
             Some(path) => encode::encoded(&remote::model(path)?, &self.reference, &self.values, &self.condition)?,
             None => encode::stored_with_counts(&self.reference, &self.embedding, COUNTS)?,
         };
-        let mut cells = files::read_own(&self.mapped)?;
+        let mut cells = files::read_own(&self.mapped, true)?;
         let [file, mapped] = [&self.reference, &self.mapped].map(|path| path.display().to_string());
         let embedding = slots::embedding(&cells, &self.embedding).with_context(|| mapped.clone())?;
         let (known, embedding) = match self.programs.is_empty() {

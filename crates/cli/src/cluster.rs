@@ -80,7 +80,7 @@ impl Cluster {
         files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
         files::check_update(&self.data, Some(output), [], &[])?;
-        let mut cells = files::read_own(&self.data)?;
+        let mut cells = files::read_own(&self.data, true)?;
         let file = self.data.display().to_string();
         let x = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?.mean;
         let plan = ClusterPlan {

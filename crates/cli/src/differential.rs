@@ -95,7 +95,7 @@ impl Differential {
         if let Some(path) = &self.tsv {
             files::check_output(path, &self.source.inputs())?;
         }
-        let (model, cells, data) = self.source.read(false)?;
+        let (model, cells, data) = self.source.read(None)?;
         let plan = DifferentialPlan {
             groups: self.groups.clone(),
             group: self.group.clone(),

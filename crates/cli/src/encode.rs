@@ -45,8 +45,9 @@ impl Source {
         inputs.map(PathBuf::as_path).collect()
     }
 
-    /// The model, the cells, and the cells as the model takes them; `all` reads every slot, to write it again.
-    pub fn read(&self, all: bool) -> Result<(Model, Cells, Prepared)> {
+    /// The model, the cells, and the cells as the model takes them. `again` reads every slot, to write it again: of the same
+    /// cells and genes, or of others.
+    pub fn read(&self, again: Option<bool>) -> Result<(Model, Cells, Prepared)> {
         files::check_input(&self.cells)?;
         [&self.model].into_iter().chain(&self.attach).try_for_each(|p| remote::check_input(p))?;
         let mut model = remote::model(&self.model)?;
@@ -55,7 +56,8 @@ impl Source {
             model = model.attach(&adaptors)?;
         }
         let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
-        let cells = files::read(&self.cells, &if all { ReadOptions::default() } else { few })?;
+        let cells = files::read(&self.cells, &if again.is_some() { ReadOptions::default() } else { few })?;
+        again.map_or(Ok(()), |same| files::can_keep(&cells, same))?;
         let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(self))?;
         Ok((model, cells, prepared))
     }

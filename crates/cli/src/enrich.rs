@@ -132,7 +132,7 @@ impl Enrich {
         let mut inputs = self.beside.inputs();
         inputs.extend(self.reference.as_deref());
         files::check_update(&self.mapped, output, &self.tsv, &inputs)?;
-        let mut cells = files::read_own(&self.mapped)?;
+        let mut cells = files::read_own(&self.mapped, output.is_some())?;
         let file = self.mapped.display().to_string();
         let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| file.clone())?;
         let query = Placed { name: &file, cells: &cells, embedding: &embedding };

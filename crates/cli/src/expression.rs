@@ -53,7 +53,7 @@ pub(crate) struct Expression {
 impl Expression {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
         files::check_output(&self.output, &self.source.inputs())?;
-        let (model, cells, data) = self.source.read(true)?;
+        let (model, cells, data) = self.source.read(Some(false))?;
         let library = if self.own_library { DecodedLibrary::Own } else { DecodedLibrary::Size(self.library_size) };
         let (as_conditions, samples, genes) = (self.as_condition, self.samples, self.genes);
         let what = match self.draw {

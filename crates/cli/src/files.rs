@@ -85,11 +85,13 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Cells> {
     Ok(cells)
 }
 
-/// Reads an h5ad that is to be written again with more in it.
-pub(crate) fn read_own(path: &Path) -> Result<Cells> {
+/// Reads an h5ad that is to be written again with more in it, where it is.
+pub(crate) fn read_own(path: &Path, written: bool) -> Result<Cells> {
     stop::check()?;
     let cells = read_h5ad(path, &ReadOptions::default())?;
-    can_keep(&cells)?;
+    if written {
+        can_keep(&cells, true)?;
+    }
     Ok(cells)
 }
 
@@ -102,18 +104,13 @@ pub(crate) fn drop_unreadable() {
 }
 
 /// Refuses, before the work, cells that are to be written again with slots that are sure to be lost.
-pub(crate) fn can_keep(cells: &Cells) -> Result<()> {
-    let lost = &cells.origin.lost;
-    if lost.is_empty() || DROP.load(Ordering::Relaxed) {
-        return Ok(());
+/// `same`: they will be the same cells with the same genes.
+pub(crate) fn can_keep(cells: &Cells, same: bool) -> Result<()> {
+    if DROP.load(Ordering::Relaxed) {
+        Ok(())
+    } else {
+        Ok(scgraft::io::can_keep(cells, same).map_err(scgraft::Error::from)?)
     }
-    let file = cells.origin.path.as_deref().unwrap_or(Path::new(""));
-    bail!(
-        "{}: slots that cannot be kept, as they are links that lead nowhere or into other files: {}; remove them, or have \
-         them left out (--drop-unreadable)",
-        file.display(),
-        lost.join(", ")
-    )
 }
 
 /// Writes an h5ad, whole or not at all.
@@ -121,7 +118,7 @@ pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
     stop::check()?;
     // Old versions of anndata cannot read a file with a `None` in it, but a user's own is kept.
     let options = WriteOptions { drop_unreadable: DROP.load(Ordering::Relaxed), ..WriteOptions::default() };
-    write_h5ad(path, cells, &options)?;
+    write_h5ad(path, cells, &options).map_err(scgraft::Error::from)?;
     tracing::info!("wrote {}", path.display());
     Ok(())
 }

@@ -37,7 +37,7 @@ impl Likelihood {
         if let Some(path) = &self.output {
             files::check_output(path, &self.source.inputs())?;
         }
-        let (model, mut cells, data) = self.source.read(self.output.is_some())?;
+        let (model, mut cells, data) = self.source.read(self.output.as_ref().map(|_| true))?;
         let seed = global.seed.unwrap_or(0);
         let evidence = model.evidence(&data, seed)?;
         let mut figures = vec![("reconstruction_error", evidence.reconstruction), ("elbo", evidence.elbo)];

@@ -156,7 +156,7 @@ impl Map {
         let mut told = Vec::new();
         for (at, ((query, output), name)) in self.queries.iter().zip(&self.outputs).zip(&self.name).enumerate() {
             let mut cells = files::read(query, &ReadOptions::default())?;
-            files::can_keep(&cells)?;
+            files::can_keep(&cells, true)?;
             let plan = self.plan(&reference, &cells, query, name, global)?;
             stop::check()?;
             let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);

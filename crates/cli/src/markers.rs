@@ -76,7 +76,7 @@ impl Markers {
         files::check_input(&self.data)?;
         let output = (!self.no_update).then(|| self.output.clone().unwrap_or_else(|| self.data.clone()));
         files::check_update(&self.data, output.as_ref(), &self.tsv, &[])?;
-        let mut cells = files::read_own(&self.data)?;
+        let mut cells = files::read_own(&self.data, output.is_some())?;
         let expression = self.expression.of(&cells)?;
         let plan = MarkerPlan {
             groups: self.groups,

@@ -45,7 +45,7 @@ impl Pca {
         files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
         files::check_update(&self.data, Some(output), [], &[])?;
-        let mut cells = files::read_own(&self.data)?;
+        let mut cells = files::read_own(&self.data, true)?;
         let expression = self.expression.of(&cells)?;
         let batch = match &self.batch {
             None => None,

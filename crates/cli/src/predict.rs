@@ -48,7 +48,7 @@ impl Predict {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_output(&self.output, &self.source.inputs())?;
         let renamed = self.label_map.read()?;
-        let (model, mut cells, data) = self.source.read(true)?;
+        let (model, mut cells, data) = self.source.read(Some(true))?;
         let Some(prediction) = predict(&model, &data)? else {
             bail!(
                 "{}: {} has no classifier of its own; train scanvi, or carry labels over with `scgraft annotate`",

@@ -130,6 +130,7 @@ impl Epochs {
 
     /// The fit is over: the bar goes.
     pub fn clear(&self) {
+        stop::fit_is_over();
         self.bar.finish_and_clear();
     }
 
@@ -147,6 +148,7 @@ impl Epochs {
 impl Progress for Epochs {
     /// Stops the fit when the user asked to.
     fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+        stop::looks_up();
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
         let mut message = format!("loss {:.1}", sum(&record.train));
         if let Some(loss) = record.validation_loss {
@@ -171,6 +173,7 @@ impl Progress for Epochs {
 
     /// Stops a long epoch too, where no more than that epoch is lost.
     fn step(&mut self) -> ControlFlow<()> {
+        stop::looks_up();
         let loses_one_epoch = self.kept.is_none() || self.held;
         if loses_one_epoch && self.began.elapsed() >= LONG { stop::ask() } else { ControlFlow::Continue(()) }
     }
@@ -197,7 +200,8 @@ impl Progress for Epochs {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         // What failed is tried again when the next one is due, not after every epoch.
         kept.last = Instant::now();
-        write_bytes(&kept.file, checkpoint).map_err(|e| e.to_string())?;
+        stop::undisturbed(|| write_bytes(&kept.file, checkpoint)).map_err(|e| e.to_string())?;
+        stop::looks_up();
         kept.written = true;
         stop::note_checkpoint(Some(&kept.file));
         Ok(())
@@ -292,6 +296,6 @@ const WORTH: Duration = Duration::from_secs(20);
 
 impl Drop for Epochs {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.clear();
     }
 }

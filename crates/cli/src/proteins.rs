@@ -43,7 +43,7 @@ pub(crate) struct Proteins {
 impl Proteins {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_output(&self.output, &self.source.inputs())?;
-        let (model, mut cells, data) = self.source.read(true)?;
+        let (model, mut cells, data) = self.source.read(Some(true))?;
         let decode_as =
             if self.as_condition.is_empty() { DecodeAs::Measured } else { DecodeAs::Conditions(self.as_condition) };
         let estimates = model.proteins(&data, &decode_as, self.efficiency)?;

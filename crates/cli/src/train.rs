@@ -357,7 +357,7 @@ impl Train {
         let read = |path: &PathBuf| {
             let cells = files::read(path, options)?;
             if self.embed.is_some() {
-                files::can_keep(&cells)?;
+                files::can_keep(&cells, true)?;
             }
             Ok(cells)
         };

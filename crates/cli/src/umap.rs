@@ -61,7 +61,7 @@ impl UmapCommand {
         let output = self.output.as_ref().unwrap_or(&self.data);
         let inputs: Vec<&Path> = self.reference.iter().map(PathBuf::as_path).collect();
         files::check_update(&self.data, Some(output), [], &inputs)?;
-        let mut cells = files::read_own(&self.data)?;
+        let mut cells = files::read_own(&self.data, true)?;
         let file = self.data.display().to_string();
         let e = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?;
         let plan = LayoutPlan {

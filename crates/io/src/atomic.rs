@@ -1,16 +1,36 @@
 //! Files that are there whole or not at all.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
 /// How the name of a temporary file ends.
 const PARTIAL: &str = ".partial";
+
+/// The temporary files of this process. Whoever holds it keeps files from being put in place.
+static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn under_way() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives up all files that are being written: removes what there is of them, and lets none be put in place any more, so that
+/// the process can end at any point of its work. Only for one that is about to end.
+pub fn abandon() {
+    let mut files = under_way();
+    for file in std::mem::take(&mut *files) {
+        // What cannot be removed now the next run that writes this file removes.
+        let _ = std::fs::remove_file(file);
+    }
+    std::mem::forget(files);
+}
 
 /// A file written under a temporary name in the folder of its final one.
 ///
@@ -78,6 +98,7 @@ impl AtomicFile {
                     // Held until the file is closed: what nobody holds is what a killed run left. Where a file system
                     // has no locks, leftovers stay.
                     let _ = file.try_lock();
+                    under_way().insert(temporary.clone());
                     let writer = Some(BufWriter::with_capacity(1 << 18, file));
                     return Ok(AtomicFile { path: path.to_owned(), target, temporary, writer, committed: false });
                 }
@@ -120,12 +141,13 @@ impl AtomicFile {
                 held.push(self);
                 Ok(())
             }
-            None => self.place(),
+            None => self.place(&mut under_way()),
         })
     }
 
-    fn place(mut self) -> Result<()> {
+    fn place(mut self, under_way: &mut BTreeSet<PathBuf>) -> Result<()> {
         std::fs::rename(&self.temporary, &self.target).map_err(Error::io(&self.path, "rename"))?;
+        under_way.remove(&self.temporary);
         self.committed = true;
         sync_folder(&self.target);
         Ok(())
@@ -168,7 +190,10 @@ pub fn together<T, E: From<Error>>(write: impl FnOnce() -> std::result::Result<T
     let out = write()?;
     let held = HELD.take().unwrap_or_default();
     drop(group);
-    held.into_iter().try_for_each(AtomicFile::place)?;
+    let mut under_way = under_way();
+    let placed: Result<Vec<()>> = held.into_iter().map(|file| file.place(&mut under_way)).collect();
+    drop(under_way);
+    placed?;
     Ok(out)
 }
 
@@ -245,6 +270,10 @@ impl Drop for AtomicFile {
     fn drop(&mut self) {
         if !self.committed {
             self.writer = None;
+            // Where somebody holds the list, one that is not there any more stays in it, which does no harm.
+            if let Ok(mut files) = UNDER_WAY.try_lock() {
+                files.remove(&self.temporary);
+            }
             if let Err(error) = std::fs::remove_file(&self.temporary) {
                 tracing::warn!(file = %self.temporary.display(), %error, "a temporary file could not be removed");
             }

@@ -12,7 +12,7 @@ use scgraft_cells::GeneSet;
 use crate::error::{Error, Result};
 use crate::gzip::lines;
 use crate::input::Input;
-use crate::sets::{Lines, other_form};
+use crate::sets::{Form, Lines, other_form};
 
 /// Whether the second field of a line is a description or already a gene.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,15 +122,16 @@ fn read_one(input: &Input, options: &GmtOptions) -> Result<Vec<GeneSet>> {
         text.push((number, line.to_owned()));
         Ok(true)
     })?;
-    if options.description == DescriptionField::Detect
-        && let Some(sets) = other_form(path, &stem(path), &text)?
-    {
-        return Ok(numbered(path, sets));
-    }
-    let mut rows: Vec<(usize, Vec<String>)> = Vec::new();
-    for (number, line) in text.iter().filter(|(_, line)| !line.trim().is_empty()) {
-        rows.push((*number, line.split('\t').map(|field| field.trim().to_owned()).collect()));
-    }
+    let said = options.description != DescriptionField::Detect;
+    let mut rows = match other_form(path, &stem(path), &text, said)? {
+        Some(Form::Sets(sets)) => return Ok(numbered(path, sets)),
+        Some(Form::Fields(rows)) => rows,
+        None => {
+            let full = text.iter().filter(|(_, line)| !line.trim().is_empty());
+            full.map(|(number, line)| (*number, line.split('\t').map(|field| field.trim().to_owned()).collect()))
+                .collect()
+        }
+    };
     drop(text);
     let mut weighted = 0;
     for field in rows.iter_mut().flat_map(|(_, fields)| fields.iter_mut().skip(1)) {

@@ -30,13 +30,13 @@ mod table;
 mod tenx;
 mod zarr;
 
-pub use atomic::{AtomicFile, atomic_write, place, together, write_bytes};
+pub use atomic::{AtomicFile, abandon, atomic_write, place, together, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
 pub use h5ad::{
-    ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, h5ad_bytes, inspect_h5ad,
-    read_h5ad, write_h5ad,
+    ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, can_keep, h5ad_bytes,
+    inspect_h5ad, read_h5ad, write_h5ad,
 };
 pub use input::Input;
 pub use names::hdf5_names;

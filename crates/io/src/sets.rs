@@ -1,6 +1,6 @@
 //! Gene sets in forms other than GMT, told by what the file holds:
 //!
-//! - GMX: a column a set; the first line has names, the second descriptions;
+//! - GMX: a column a set; the first line has names, the second descriptions or already genes, as in GMT;
 //! - GRP: a gene a line, one set a file; with or without its name first and `>` or `#` lines;
 //! - MSigDB's XML and JSON, and JSON of names with lists of genes;
 //! - a table of genes × sets of 0 and 1;
@@ -17,15 +17,25 @@ use crate::error::{Error, Result};
 /// Lines with their numbers.
 pub(crate) type Lines = Vec<(usize, String)>;
 
-/// The gene sets of a file that is no GMT; `None` when it is one.
-pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines) -> Result<Option<Vec<GeneSet>>> {
+/// What a file holds.
+pub(crate) enum Form {
+    /// Gene sets.
+    Sets(Vec<GeneSet>),
+    /// Fields of sets, as GMT has them: the number of a line, a name, perhaps a description, genes.
+    Fields(Vec<(usize, Vec<String>)>),
+}
+
+/// The gene sets of a file that is no GMT; `None` when it is one. Where it is said whether sets have a description (`said`),
+/// only a file's name tells that it is another form.
+pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines, said: bool) -> Result<Option<Form>> {
     let full: Vec<&(usize, String)> = lines.iter().filter(|(_, line)| !line.trim().is_empty()).collect();
     let Some((_, first)) = full.first() else { return Ok(None) };
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let named = |ending: &str| name.strip_suffix(".gz").unwrap_or(&name).ends_with(ending);
     match first.trim_start().as_bytes().first() {
-        Some(b'{' | b'[') if !first.contains('\t') => return json(path, lines).map(Some),
-        Some(b'<') => return xml(path, lines).map(Some),
+        _ if said => {}
+        Some(b'{' | b'[') if !first.contains('\t') => return json(path, lines).map(|sets| Some(Form::Sets(sets))),
+        Some(b'<') => return xml(path, lines).map(|sets| Some(Form::Sets(sets))),
         _ => {}
     }
     let by = |separator: char| -> Vec<(usize, Vec<&str>)> {
@@ -33,7 +43,10 @@ pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines) -> Result<Optio
     };
     let tabs = by('\t');
     if named(".gmx") {
-        return gmx(path, &tabs).map(Some);
+        return gmx(path, &tabs).map(|fields| Some(Form::Fields(fields)));
+    }
+    if said {
+        return Ok(None);
     }
     if named(".grp") || full.iter().all(|(_, line)| !line.contains(['\t', ','])) {
         if full
@@ -42,20 +55,20 @@ pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines) -> Result<Optio
         {
             return Ok(None);
         }
-        return Ok(grp(stem, &full));
+        return Ok(grp(stem, &full).map(Form::Sets));
     }
     for rows in [tabs, by(',')] {
         if rows.iter().all(|(_, row)| row.len() < 2) {
             continue;
         }
         if let Some(sets) = membership(&rows) {
-            return Ok(Some(sets));
+            return Ok(Some(Form::Sets(sets)));
         }
         if let Some(sets) = long(&rows) {
-            return Ok(Some(sets));
+            return Ok(Some(Form::Sets(sets)));
         }
         if looks_like_gmx(&rows) {
-            return gmx(path, &rows).map(Some);
+            return gmx(path, &rows).map(|fields| Some(Form::Fields(fields)));
         }
     }
     Ok(None)
@@ -111,41 +124,32 @@ fn looks_like_gmx(rows: &[(usize, Vec<&str>)]) -> bool {
     n > 1 && !rest.is_empty() && descriptions.len() <= n && across && rest.iter().all(|(_, row)| row.len() <= n)
 }
 
-fn gmx(path: &Path, rows: &[(usize, Vec<&str>)]) -> Result<Vec<GeneSet>> {
+/// The columns as fields of sets.
+fn gmx(path: &Path, rows: &[(usize, Vec<&str>)]) -> Result<Vec<(usize, Vec<String>)>> {
     let bad = |line: usize, expected: &str, found: String| Error::Line {
         path: path.to_owned(),
         line,
         expected: expected.to_owned(),
         found,
     };
-    let [(at, names), (_, descriptions), rest @ ..] = rows else {
-        return Err(bad(1, "a line of names, one of descriptions and lines of genes (GMX)", "fewer lines".into()));
+    let [(at, names), rest @ ..] = rows else {
+        return Err(bad(1, "a line of names and lines of genes (GMX)", "no line".into()));
     };
-    let mut out = Vec::new();
-    for (j, name) in names.iter().enumerate() {
-        let mut seen = HashSet::new();
-        let genes: Vec<String> = (rest.iter().filter_map(|(_, row)| row.get(j)))
-            .filter(|g| !g.is_empty() && seen.insert(**g))
-            .map(|g| (*g).to_owned())
-            .collect();
-        if name.is_empty() && genes.is_empty() {
-            continue;
-        }
-        if name.is_empty() {
-            return Err(bad(
-                *at,
-                "the name of a gene set over each column (GMX)",
-                format!("none over column {}", j + 1),
-            ));
-        }
-        if genes.is_empty() {
-            return Err(bad(*at, "genes below each name (GMX)", format!("none below `{name}`")));
-        }
-        let description = descriptions.get(j).filter(|d| !d.is_empty()).map(|d| (*d).to_owned());
-        out.push(GeneSet { name: (*name).to_owned(), description, genes });
-    }
     if let Some((line, row)) = rest.iter().find(|(_, row)| row.len() > names.len()) {
         return Err(bad(*line, &format!("{} columns, as in the first line (GMX)", names.len()), row.len().to_string()));
+    }
+    let mut out = Vec::new();
+    for (j, name) in names.iter().enumerate() {
+        let below = || rest.iter().map(|(_, row)| row.get(j).copied().unwrap_or_default());
+        match (name.is_empty(), below().all(str::is_empty)) {
+            (true, true) => {}
+            (true, false) => {
+                let found = format!("none over column {}", j + 1);
+                return Err(bad(*at, "the name of a gene set over each column (GMX)", found));
+            }
+            (false, true) => return Err(bad(*at, "genes below each name (GMX)", format!("none below `{name}`"))),
+            (false, false) => out.push((*at, [*name].into_iter().chain(below()).map(str::to_owned).collect())),
+        }
     }
     Ok(out)
 }
@@ -372,6 +376,8 @@ mod tests {
             ("x.gmx", "S1\tS2\nna\tna\nA\tB\nB\tD\nC\t\n"),
             ("ragged.gmx", "S1\tS2\nhttp://x\tna\nA\tB\nB\tD\nC\n"),
             ("gmx.txt", "S1\tS2\nna\tna\nA\tB\nB\tD\nC\t\n"),
+            ("bare.gmx", "S1\tS2\nA\tB\nB\tD\nC\t\n"),
+            ("bare_weights.gmx", "\"S1\"\tS2\tS3\r\nA,1.5\tB\tD\r\nB,2\tD\r\nC\r\n"),
             ("table.tsv", "gene\tS1\tS2\nA\t1\t0\nB\t1\t1\nC\t1\t0\nD\t0\t1\n"),
             ("table.csv", "S1,S2\n\"A\",TRUE,FALSE\n\"B\",TRUE,TRUE\n\"C\",TRUE,FALSE\n\"D\",FALSE,TRUE\n"),
             ("long.tsv", "S1\tA\nS1\tB\nS1\tC\nS2\tB\nS2\tD\n"),
@@ -390,9 +396,9 @@ mod tests {
             ),
         ];
         for (name, text) in forms {
-            assert_eq!(told(&read(name, text)), wanted, "{name}");
+            assert_eq!(told(&read(name, text))[..2], wanted, "{name}");
         }
-        assert_eq!(read("x.xml", forms[15].1)[0].description.as_deref(), Some("a < b"));
+        assert_eq!(read("x.xml", forms.last().unwrap().1)[0].description.as_deref(), Some("a < b"));
         assert_eq!(read("x.gmx", forms[5].1)[0].description.as_deref(), Some("http://x"));
     }
 

@@ -107,7 +107,8 @@ const LAYOUTS: [(&str, &[&str], &[&str]); 5] = [
 ];
 
 /// Where programs keep the matrix in their folders (Cell Ranger, STARsolo, kb, alevin-fry, Parse).
-const DEEPER: [&str; 11] = [
+const DEEPER: [&str; 12] = [
+    "af_quant",
     "outs",
     "filtered_feature_bc_matrix",
     "Solo.out",
@@ -196,9 +197,14 @@ fn find_files(path: &Path) -> Result<Files> {
                 None if ending == "matrix.mtx" => "",
                 None => continue,
             };
+            // Matrices of several kinds share their lists: `cells_x_genes.mature.mtx`, `cells_x_genes.barcodes.txt`.
+            let shared = prefix.rsplit_once('.').map(|(shared, _)| shared).filter(|_| ending == ".mtx");
             let beside = |endings: &[&str]| {
-                let all = endings.iter().flat_map(|e| [format!("{prefix}{e}"), format!("{prefix}{e}.gz")]);
-                all.into_iter().find(|n| there.contains(n)).map(|n| folder.join(n))
+                let names = [Some(prefix), shared].into_iter().flatten();
+                let all =
+                    names.flat_map(|p| endings.iter().flat_map(move |e| [format!("{p}{e}"), format!("{p}{e}.gz")]));
+                let mut all = all.filter(|n| there.contains(n));
+                all.next().map(|n| folder.join(n))
             };
             if let (Some(barcodes), Some(features)) = (beside(barcodes), beside(features)) {
                 let symbols = beside(&[".genes.names.txt"]).filter(|_| ending == ".mtx");

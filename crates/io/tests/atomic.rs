@@ -30,6 +30,29 @@ fn an_error_inside_leaves_what_was_there() {
     assert_eq!(entries(folder.path()), ["model"]);
 }
 
+/// In a process of its own, which writes nothing any more afterwards: this test again, told so by a variable.
+#[test]
+fn what_is_given_up_is_not_put_in_place() {
+    const FOLDER: &str = "SCGRAFT_TEST_ABANDON";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = std::path::PathBuf::from(folder);
+        atomic_write(folder.join("first"), |w| w.write_all(b"whole")).unwrap();
+        let mut half = AtomicFile::create(folder.join("second")).unwrap();
+        half.write_all(b"half").unwrap();
+        assert_eq!(entries(&folder).len(), 2);
+        scgraft_io::abandon();
+        // Waits for the end of the process.
+        std::thread::spawn(move || half.commit());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::process::exit(77);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", "what_is_given_up_is_not_put_in_place"]).env(FOLDER, folder.path());
+    assert_eq!(again.output().unwrap().status.code(), Some(77));
+    assert_eq!(entries(folder.path()), ["first"]);
+}
+
 #[test]
 fn a_panic_inside_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -157,7 +157,7 @@ fn folders_of_other_programs_are_read() {
     let (by_gene, by_cell) = (mtx(3, 2, "1 1 1\n3 2 5\n"), mtx(2, 3, "1 1 1\n2 3 5\n"));
     let (barcodes, features) = ("AA\nCC\n", "E1\tA\nE2\tB\nE3\tC\n");
     let typed = "E1\tA\tprotein_coding\nE2\tB\tlncRNA\nE3\tC\tprotein_coding\n";
-    let layouts: [(&str, &[(&str, &str)]); 10] = [
+    let layouts: [(&str, &[(&str, &str)]); 12] = [
         ("GEO", &[("GSM1_matrix.mtx", &by_gene), ("GSM1_barcodes.tsv", barcodes), ("GSM1_features.tsv", features)]),
         (
             "kb",
@@ -192,6 +192,22 @@ fn folders_of_other_programs_are_read() {
                 ("UniqueAndMult-EM.mtx", &mtx(3, 2, "1 1 9\n")),
                 ("barcodes.tsv", barcodes),
                 ("features.tsv", features),
+            ],
+        ),
+        (
+            "kb, one kind of count",
+            &[
+                ("cells_x_genes.mature.mtx", &by_cell),
+                ("cells_x_genes.barcodes.txt", barcodes),
+                ("cells_x_genes.genes.txt", "A\nB\nC\n"),
+            ],
+        ),
+        (
+            "alevin-fry, from its output",
+            &[
+                ("af_quant/alevin/quants_mat.mtx", &by_cell),
+                ("af_quant/alevin/quants_mat_rows.txt", barcodes),
+                ("af_quant/alevin/quants_mat_cols.txt", "A\nB\nC\n"),
             ],
         ),
         (

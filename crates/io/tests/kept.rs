@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5_pure::File;
 use scgraft_cells::{Array, Cells, Column, Dense, Matrix, Origin, Uns};
-use scgraft_io::{Error, ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+use scgraft_io::{Error, ReadOptions, WriteOptions, can_keep, read_h5ad, write_h5ad};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -137,6 +137,29 @@ fn what_cannot_be_kept_is_refused_unless_asked_for() {
     assert_eq!(shown(&read(&path)), shown(&cells));
 }
 
+#[test]
+fn what_cannot_be_kept_is_told_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("regions.h5ad");
+    std::fs::copy(fixture("regions.h5ad"), &path).unwrap();
+    let cells = read(&path);
+    for error in [can_keep(&cells, true), write_h5ad(folder.path().join("out.h5ad"), &cells, &WriteOptions::default())]
+    {
+        let Err(Error::Unkept { slots, .. }) = error else { panic!("{error:?}") };
+        assert_eq!(slots, "`uns/where`, `types and packing of all others`");
+    }
+    assert!(matches!(can_keep(&read(&fixture("links_new.h5ad")), true), Err(Error::Unkept { .. })));
+    // Of odd slots nothing is lost but where the cells become others.
+    let odd = read(&fixture("kept.h5ad"));
+    can_keep(&odd, true).unwrap();
+    assert!(matches!(can_keep(&odd, false), Err(Error::Unkept { n, .. }) if n == odd.origin.left_out.len()));
+    // Tables of older versions, which are written anew, and cells that come from no file.
+    can_keep(&read(&fixture("layout_0.7.h5ad")), true).unwrap();
+    can_keep(&Cells { origin: Origin::default(), ..odd }, false).unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["regions.h5ad"]);
+}
+
 /// What links lead to comes along byte for byte, under the links' names, and nothing else of the file is written anew.
 #[test]
 fn soft_links_and_new_layouts_keep_types_and_bytes() {
@@ -151,7 +174,7 @@ fn soft_links_and_new_layouts_keep_types_and_bytes() {
     ] {
         let mut cells = read(&fixture(name));
         cells.obs.set("new", Column::Real(vec![0.5; cells.n_cells()]));
-        let options = WriteOptions { drop_unreadable: true, ..WriteOptions::default() };
+        let options = WriteOptions { drop_unreadable: !led.is_empty(), ..WriteOptions::default() };
         write_h5ad(&out, &cells, &options).unwrap();
         let after = datasets(&out);
         let again = read(&out);

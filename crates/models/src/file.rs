@@ -244,7 +244,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, ModelError> {
     let sorted = || tensors.iter().map(|(name, (shape, values))| (name.as_str(), (&shape[..], &values[..])));
     let hashed = match split_hash(text) {
         Some((said, hash)) if digest(&said, sorted()) == hash => true,
-        None if !text.contains("\"sha256\"") => false,
+        None if !text.contains("\"sha256\"") && !has_stray_hash(text) => false,
         _ => {
             let what = "it does not match the checksum in it: something was changed, or the file is damaged; copy it \
                         again from its source";
@@ -254,6 +254,14 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, ModelError> {
     let meta = serde_json::from_str(text).map_err(|e| wrong(e.to_string()))?;
     check_numbers(tensors.iter().map(|(name, (_, values))| (name.as_str(), &values[..]))).map_err(wrong)?;
     Ok(Parsed { meta, tensors, cells, hashed })
+}
+
+/// Whether an entry has a hash under a name that none has: that of its checksum, were it not changed.
+fn has_stray_hash(text: &str) -> bool {
+    let Ok(Value::Object(entry)) = serde_json::from_str(text) else { return false };
+    let is_hash =
+        |v: &Value| v.as_str().is_some_and(|s| s.len() == 64 && s.bytes().filter(u8::is_ascii_hexdigit).count() > 60);
+    entry.iter().any(|(key, value)| !["reference", "cells"].contains(&key.as_str()) && is_hash(value))
 }
 
 /// The entry as it was before its hash was put in, and the hash.

@@ -1,9 +1,10 @@
 //! What goes wrong in practice: each mistake is named, with a way out, and leaves no half-made file.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use scgraft::cells::{Cells, Matrix, log1p, normalize_total};
+use scgraft::cells::{Array, Cells, Column, Dense, Frame, Matrix, log1p, normalize_total};
 use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 use scgraft::models::Model;
 
@@ -22,6 +23,23 @@ fn a_zarr_store_is_no_output() {
     let folder = super::analysis::mapped();
     scgraft(folder.path(), &["pca", "mapped.h5ad", "-o", "more.zarr"]).says(&["more.zarr", "end the name in .h5ad"]);
     assert!(!folder.path().join("more.zarr").exists());
+}
+
+#[test]
+fn what_cannot_be_kept_is_said_before_the_work_with_the_option() {
+    let folder = folder_with(&["reference.scgraft"]);
+    let at = folder.path();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../io/tests/fixtures");
+    std::fs::copy(fixtures.join("regions.h5ad"), at.join("regions.h5ad")).unwrap();
+    let map = ["map", "reference.scgraft", "regions.h5ad", "--condition", "kind", "-o", "out.h5ad"];
+    // Its genes are none of the model's: that would be said by the work.
+    let run = scgraft(at, &map);
+    run.says(&["`uns/where`", "cannot be copied", "(--drop-unreadable)"]);
+    scgraft(at, &[&map[..], &["--drop-unreadable"]].concat()).says(&["0 of the model's"]);
+    // Nothing is written, so nothing is lost: the work begins, and finds a group of one cell.
+    let markers = ["markers", "regions.h5ad", "--groups", "kind"];
+    scgraft(at, &[&markers[..], &["-o", "out.h5ad"]].concat()).says(&["(--drop-unreadable)"]);
+    scgraft(at, &[&markers[..], &["--no-update"]].concat()).says(&["at least 2 needed"]);
 }
 
 #[test]
@@ -220,6 +238,38 @@ fn a_full_disk_leaves_no_half_made_file() {
     assert_eq!(run.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("out.h5ad"), "{stderr}");
     assert_eq!(names(folder.path()), ["query.h5ad", "reference.scgraft"]);
+}
+
+/// A picture and a page that take minutes, and a cluster that asks between its parts: the first signal ends each.
+#[cfg(unix)]
+#[test]
+fn the_first_signal_is_heard_whatever_is_done() {
+    const CELLS: usize = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..CELLS).map(|i| format!("cell {i}")).collect();
+    let mut cells = Cells::empty(Frame::new(names.clone()), Frame::new(Vec::new()));
+    cells.obs.set("own", Column::categorical(&names));
+    let spread = |k: usize| (0..CELLS * k).map(|i| (i as f32 * 0.754_877_7).fract()).collect();
+    cells.obsm.insert("X_umap".into(), Array::Dense(Dense::new(CELLS, 2, spread(2))));
+    cells.obsm.insert("X_scgraft".into(), Array::Dense(Dense::new(CELLS, 8, spread(8))));
+    write(&folder, "many.h5ad", &cells);
+    for (arguments, signal) in [
+        (&["plot", "umap", "many.h5ad", "--color", "own", "-o", "out.svg"][..], "-INT"),
+        (&["report", "many.h5ad", "-o", "out.html"], "-TERM"),
+        (&["evaluate", "many.h5ad", "--batch", "own", "--labels", "own", "-o", "out.svg"], "-INT"),
+    ] {
+        let child = command(folder.path(), arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let start = Instant::now();
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(130), "{arguments:?}: {said}");
+        assert!(said.contains("stopped; nothing was"), "{arguments:?}: {said}");
+        // Two seconds, and as many for a machine that does other things.
+        assert!(start.elapsed() < Duration::from_secs(4), "{arguments:?}: {:?}", start.elapsed());
+        assert_eq!(super::names(folder.path()), ["many.h5ad"]);
+    }
 }
 
 #[cfg(unix)]

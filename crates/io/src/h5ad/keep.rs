@@ -11,7 +11,7 @@ use super::matrix::{read_matrix, write_csr, write_matrix};
 use super::options::{Select, WriteOptions};
 use super::read::{arrays, read_raw, squares, stamp};
 use super::uns::{read_uns, write_uns};
-use super::write::{BLOCK, write_array, write_raw};
+use super::write::{BLOCK, OTHERS, write_array, write_raw};
 use super::{child, encoding};
 use crate::error::{Error, Result};
 use crate::hdf5::{self, NewFile, Writer};
@@ -42,7 +42,7 @@ pub(crate) fn write_kept(path: &Path, to: &Path, cells: &Cells, options: &WriteO
         let level = options.compression.filter(|&l| l > 0);
         let mut keep = Keep { w: NewFile::on(base, path, to, level, BLOCK), r: &r, cells, options };
         if !keep.all(tables)? {
-            return Ok(Kept::Not("its cells or genes are not those to write".into()));
+            return Ok(Kept::Not(OTHERS.into()));
         }
         match keep.w.finish_update()? {
             None => return Ok(Kept::Whole),

@@ -20,7 +20,7 @@ pub(crate) use matrix::{read_compressed, sorted};
 pub use options::{ReadOptions, Select, WriteOptions};
 pub use read::read_h5ad;
 pub(crate) use read::{read_anndata, read_file};
-pub use write::{h5ad_bytes, write_h5ad};
+pub use write::{can_keep, h5ad_bytes, write_h5ad};
 
 use crate::error::{Error, Result};
 use crate::store::Attr;

@@ -52,17 +52,15 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
                 let r = hdf5::open_again(&temporary.into()).map_err(|e| file.name(e))?;
                 let gone = |slot: &&String| !matches!(r.kind(slot), Ok(Some(_)));
                 let lost: Vec<&str> = cells.origin.left_out.iter().filter(gone).map(String::as_str).collect();
-                unkept(path, cells, &lost, "they are links that lead nowhere or into other files", options)?;
+                unkept(path, cells, &lost, LEAD_AWAY, options)?;
                 drop(r);
                 return file.commit();
             }
             Kept::Refused(reason) => {
-                let mut lost: Vec<&str> = cells.origin.left_out.iter().map(String::as_str).collect();
-                lost.push("types and packing of all others");
-                unkept(path, cells, &lost, &format!("the file they stand in cannot be copied: {reason}"), options)?;
+                unkept(path, cells, &with_types(cells), &cannot_copy(&reason), options)?;
             }
             Kept::Not(reason) => {
-                unkept_all(path, cells, &format!("the file they stand in cannot be copied: {reason}"), options)?;
+                unkept_all(path, cells, &cannot_copy(&reason), options)?;
                 tracing::warn!(
                     "{}: all slots are written anew, matrices as float32 and numbers of tables as float64 and int64: {reason}",
                     path.display()
@@ -94,6 +92,46 @@ pub fn h5ad_bytes(name: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
 
 /// Why slots of what was read from bytes cannot be copied.
 const FROM_BYTES: &str = "they were not read from a file that can be copied";
+
+pub(crate) const OTHERS: &str = "its cells or genes are not those to write";
+const LEAD_AWAY: &str = "they are links that lead nowhere or into other files";
+
+fn cannot_copy(reason: &str) -> String {
+    format!("the file they stand in cannot be copied: {reason}")
+}
+
+/// What is lost of a file that cannot be copied.
+fn with_types(cells: &Cells) -> Vec<&str> {
+    let unread = cells.origin.left_out.iter().map(String::as_str);
+    unread.chain(["types and packing of all others"]).collect()
+}
+
+/// Whether [`write_h5ad`] would refuse cells that were read from a file because it cannot keep all of it, told before any
+/// work is done on them. Where their cells or genes will be others than those of the file (`same` is false), nothing can be
+/// copied, and every slot that could not be read is lost. Costs a walk through the file's structures, not through its values. Files whose soft links or new
+/// layouts have to be put into other words are looked at for links only; what else cannot be copied of them, the writing
+/// tells.
+///
+/// # Errors
+/// [`Error::Unkept`], with the file that was read as the one to be written.
+pub fn can_keep(cells: &Cells, same: bool) -> Result<()> {
+    let Some(base) = &cells.origin.path else { return Ok(()) };
+    let options = WriteOptions::default();
+    if !same {
+        return unkept_all(base, cells, &cannot_copy(OTHERS), &options);
+    }
+    let lost: Vec<&str> = cells.origin.lost.iter().map(String::as_str).collect();
+    unkept(base, cells, &lost, LEAD_AWAY, &options)?;
+    // As `write_kept`: with the tables, or else without.
+    let mut reason = None;
+    for without in [&[][..], &["obs", "var", "raw", "raw.X", "raw.var", "raw.varm"]] {
+        match hdf5::refuses_copy(base, without)? {
+            None => return Ok(()),
+            why => reason = reason.or(why),
+        }
+    }
+    unkept(base, cells, &with_types(cells), &cannot_copy(&reason.unwrap_or_default()), &options)
+}
 
 /// As [`unkept`], of every slot that could not be read.
 fn unkept_all(path: &Path, cells: &Cells, reason: &str, options: &WriteOptions) -> Result<()> {

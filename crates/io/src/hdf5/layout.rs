@@ -4,7 +4,8 @@
 //! (HDF5 2.0) differs from version 4 only in the width of a chunk's size within its indices, which those say themselves:
 //! the number is changed to 4. Chunks found through a version 2 B-tree (several axes that can grow) get an index of the old
 //! kind instead, a version 1 B-tree, which stands after the end of the file as the library sees it; the message is
-//! replaced by one that leads there. Nothing of the file itself changes.
+//! replaced by one that leads there. Such a dataset reads as one that cannot grow, since no copy of it could be made to
+//! grow along several axes. Nothing of the file itself changes.
 
 use super::btree2;
 use super::checksum::checksum;
@@ -28,6 +29,8 @@ pub(super) struct Layout {
     pub ordered: bool,
     /// The shape of the dataset.
     pub dims: Vec<u64>,
+    /// Where it stands how long each axis may become, if it does.
+    pub most: Option<u64>,
 }
 
 /// Where the values of a virtual dataset are listed: the address of a collection in the global heap, and the number within.
@@ -68,6 +71,12 @@ impl Layout {
         match tree {
             None => block[(self.data_at - start) as usize] = 4,
             Some(tree) => {
+                if let Some(most) = self.most.filter(|at| (start..stop).contains(at)) {
+                    let dims: Vec<u8> =
+                        self.dims.iter().flat_map(|dim| dim.to_le_bytes().into_iter().take(length)).collect();
+                    let from = (most - start) as usize;
+                    block.get_mut(from..from + dims.len())?.copy_from_slice(&dims);
+                }
                 let root = tree.write(end, tail, offset)?;
                 let message = tree.message(root, offset);
                 let more = self.continued(&message);

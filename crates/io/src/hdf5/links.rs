@@ -142,6 +142,7 @@ struct Messages {
     links: Vec<Vec<u8>>,
     dense: Vec<(u64, u64)>,
     dims: Vec<u64>,
+    most: Option<u64>,
     space: Option<Space>,
     layout: Option<Layout>,
 }
@@ -164,7 +165,7 @@ impl Walk {
         let messages = self.header(address)?;
         self.found.spaces.extend(messages.space.map(|space| (at.to_owned(), space)));
         if let Some(layout) = messages.layout {
-            let layout = Layout { dims: messages.dims, ..layout };
+            let layout = Layout { dims: messages.dims, most: messages.most, ..layout };
             if let Some(list) = virtual_list(&layout.data, self.offset) {
                 self.found.virtual_sets.insert(at.to_owned(), list);
             }
@@ -228,14 +229,15 @@ impl Walk {
                 match kind {
                     0x01 => {
                         let (version, rank) = data.number(1).zip(data.number(1))?;
+                        let before = match (new, flags & 4 != 0) {
+                            (false, _) => 8,
+                            (true, true) => 6,
+                            (true, false) => 4,
+                        };
+                        if version == 2 && data.0.first().is_some_and(|flags| flags & 1 != 0) {
+                            out.most = Some(here + before + 4 + rank * self.length as u64);
+                        }
                         if version == 2 && rank == 0 {
-                            let before = if !new {
-                                8
-                            } else if flags & 4 != 0 {
-                                6
-                            } else {
-                                4
-                            };
                             let block = new.then_some((whole, start + size));
                             out.space =
                                 Some(Space { is_null: data.0.get(1) == Some(&2), at: here + before + 3, block });
@@ -251,6 +253,7 @@ impl Walk {
                             block: (whole, start + size),
                             ordered: flags & 4 != 0,
                             dims: Vec::new(),
+                            most: None,
                         });
                     }
                     0x02 => {

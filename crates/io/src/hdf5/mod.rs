@@ -36,6 +36,12 @@ pub(crate) fn open_again(input: &Input) -> Result<impl Reader + use<>> {
     read::PureReader::open_quietly(input)
 }
 
+/// Why a file cannot be copied without these of its objects; `None` when it can be, or must be put into other words first.
+/// Nothing is written.
+pub(crate) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<String>> {
+    write::refuses_copy(base, without)
+}
+
 /// A file that is being made. Nothing is on disk before it is finished.
 pub(crate) struct NewFile<'a>(write::PureWriter<'a>);
 
