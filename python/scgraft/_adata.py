@@ -348,13 +348,19 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
 
 
 def put_counts(adata: AnnData, genes: Sequence[str], out: _native.Cells) -> None:
-    """Puts what X, the layers and raw hold of these genes; the library takes the first that are counts."""
+    """Puts what X, the layers and raw hold of these genes, named by the rows of ``var`` or by a column of it; the library takes
+    the first that are counts."""
     wanted = set(genes)
     found = [("X", None, adata.X, adata.var), *(("layer", key, adata.layers[key], adata.var) for key in adata.layers)]
     if adata.raw is not None:
         found.append(("raw", None, adata.raw.X, adata.raw.var))
     for slot, layer, x, var in found:
         there = [name in wanted for name in names(var.index)]
+        for key in var.columns if not any(there) else ():
+            if var[key].dtype.kind == "O" and not wanted.isdisjoint(of := names(var[key])):
+                there = [a or name in wanted for a, name in zip(there, of, strict=True)]
+                if slot != "raw":
+                    out.set_var(str(key), column(var[key]))
         if x is None or not any(there):
             continue
         try:
