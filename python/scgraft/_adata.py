@@ -35,6 +35,17 @@ def nearest(name: str, known: Iterable[Any]) -> str:
     return ", ".join(map(repr, shown)) + (f" and {more} more" if more else "")
 
 
+def need(lacking: str, known: Iterable[Any], remedy: str = "", /, **given: Any) -> None:
+    """Refuses names, by argument, that are not there: ``need("obs has no such column", adata.obs, groupby=groupby)``."""
+    for argument, name in given.items():
+        if name is None:
+            continue
+        if not isinstance(name, (str, int, np.integer)):
+            raise ScgraftError(f"{argument}: expected a name, found {type(name).__name__}: {name!r}")
+        if name not in known:
+            raise ScgraftError(f"{argument}={name!r}: {lacking}; there are: {nearest(name, known)}{remedy}")
+
+
 def opened(data: Any) -> AnnData:
     """An AnnData from what a user gives: one, a MuData's RNA, or the path of a file, which is read block by block."""
     if isinstance(data, (str, Path)):
@@ -188,8 +199,7 @@ def matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, pd.Da
             raise ScgraftError("adata.raw is empty; leave use_raw out, or name a layer=")
         return adata.raw.X, adata.raw.var, "raw.X"
     if layer is not None:
-        if layer not in adata.layers:
-            raise ScgraftError(f"adata has no layer {layer!r}; there are: {nearest(layer, adata.layers)}")
+        need("adata has no such layer", adata.layers, layer=layer)
         return adata.layers[layer], adata.var, f"layer `{layer}`"
     return adata.X, adata.var, "X"
 
@@ -281,18 +291,13 @@ def cells(
     """Cells with what a model reads of them; ``wanted`` says of a list of genes which are, ``more`` are columns of obs to
     take where they are there."""
     x, var, where = matrix(adata, slots.layer, slots.use_raw)
-    if slots.gene_key is not None and slots.gene_key not in var.columns:
-        table = "adata.raw.var" if slots.use_raw else "adata.var"
-        there = nearest(slots.gene_key, var.columns)
-        raise ScgraftError(f"gene_key={slots.gene_key!r}: {table} has no such column; its columns, nearest first: {there}")
+    need(f"{'adata.raw.var' if slots.use_raw else 'adata.var'} has no such column", var, gene_key=slots.gene_key)
     check_names(adata.obs_names, "adata.obs_names")
     if slots.gene_key is None:
         check_names(var.index, "adata.var_names")
     out = _native.Cells(names(adata.obs_names), names(adata.var_names))
     for argument, key in slots.columns():
-        if key not in adata.obs.columns:
-            there = nearest(key, adata.obs.columns)
-            raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+        need("obs has no such column", adata.obs, **{argument: key})
         out.set_obs(key, column(adata.obs[key]))
     taken = {key for _, key in slots.columns()}
     for key in more:
@@ -317,9 +322,7 @@ def put_expression(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
     """Puts the whole expression of a slot into cells."""
     x, var, where = matrix(adata, slots.layer, slots.use_raw)
     if slots.gene_key is not None:
-        if slots.gene_key not in var.columns:
-            there = nearest(slots.gene_key, var.columns)
-            raise ScgraftError(f"gene_key={slots.gene_key!r}: var has no such column; its columns, nearest first: {there}")
+        need("var has no such column", var, gene_key=slots.gene_key)
         if not slots.use_raw:
             out.set_var(slots.gene_key, column(var[slots.gene_key]))
     _put(out, gather(x, [True] * len(var), where), slots, var)
@@ -331,8 +334,7 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
         key = "protein_expression"
     if key is None:
         return
-    if key not in adata.obsm:
-        raise ScgraftError(f"protein_key={key!r}: obsm has no such entry; there are: {nearest(key, adata.obsm)}")
+    need("obsm has no such entry", adata.obsm, protein_key=key)
     values = adata.obsm[key]
     if isinstance(values, pd.DataFrame):
         out.set_obsm(key, frame(values.astype(np.float64)))
@@ -341,20 +343,24 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
 
         out.set_obsm(key, dense(values, f'obsm["{key}"]'))
     if slots.protein_names_key is not None:
-        if slots.protein_names_key not in adata.uns:
-            there = nearest(slots.protein_names_key, adata.uns)
-            raise ScgraftError(f"protein_names_key={slots.protein_names_key!r}: uns has no such entry; there are: {there}")
+        need("uns has no such entry", adata.uns, protein_names_key=slots.protein_names_key)
         out.set_uns({slots.protein_names_key: [str(v) for v in adata.uns[slots.protein_names_key]]})
 
 
 def put_counts(adata: AnnData, genes: Sequence[str], out: _native.Cells) -> None:
-    """Puts what X, the layers and raw hold of these genes; the library takes the first that are counts."""
+    """Puts what X, the layers and raw hold of these genes, named by the rows of ``var`` or by a column of it; the library takes
+    the first that are counts."""
     wanted = set(genes)
     found = [("X", None, adata.X, adata.var), *(("layer", key, adata.layers[key], adata.var) for key in adata.layers)]
     if adata.raw is not None:
         found.append(("raw", None, adata.raw.X, adata.raw.var))
     for slot, layer, x, var in found:
         there = [name in wanted for name in names(var.index)]
+        for key in var.columns if not any(there) else ():
+            if var[key].dtype.kind == "O" and not wanted.isdisjoint(of := names(var[key])):
+                there = [a or name in wanted for a, name in zip(there, of, strict=True)]
+                if slot != "raw":
+                    out.set_var(str(key), column(var[key]))
         if x is None or not any(there):
             continue
         try:

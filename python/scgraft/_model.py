@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, cells, nearest, opened, put, put_counts, with_remedy
+from ._adata import Slots, cells, need, opened, put, put_counts, with_remedy
 from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
 from ._programs import gene_sets
@@ -242,9 +242,8 @@ def train(
         client=client,
     )
     known = _native.models()
-    entry = next((m for m in known if m["name"] == model), None)
-    if entry is None:
-        raise ScgraftError(f"model={model!r}: there is no such model; there are: {nearest(model, [m['name'] for m in known])}")
+    need("there is no such model", [m["name"] for m in known], model=model)
+    entry = next(m for m in known if m["name"] == model)
     for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
         if needed in entry["needs"] and given is None:
             raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
@@ -471,8 +470,7 @@ WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues"
 
 def _words(words: dict[str, Any]) -> str:
     for name in words:
-        if name not in WORDS:
-            raise ScgraftError(f"card: there is no word {name!r}; there are: {nearest(name, WORDS)}")
+        need("a card has no such word", WORDS, words=name)
     listed = {k: _listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
     metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
     return _json({**{k: v for k, v in words.items() if v is not None}, **listed, "metrics": metrics})
@@ -581,7 +579,8 @@ class Model:
     def bundle(self, columns: str | Sequence[str] = (), adata: AnnData | None = None) -> Model:
         """The model with the cells that it was trained on: where they lie and what they are called, no counts, no names.
 
-        The command line annotates from such a file alone: ``scgraft annotate atlas.scgraft mapped.h5ad --labels cell_type``.
+        It is a reference of its own: :func:`scgraft.tl.annotate`, :func:`scgraft.tl.umap` and :func:`scgraft.tl.enrich` take it in place
+        of the AnnData, and so does the command line.
 
         Parameters
         ----------
@@ -604,8 +603,7 @@ class Model:
         cells = _native.Cells(names(data.obs_names), names(data.var_names))
         put_counts(data, self._native.genes, cells)
         for name in wanted:
-            if name not in data.obs.columns:
-                raise ScgraftError(f"{name!r} is no column of adata.obs; there are: {nearest(name, data.obs.columns)}")
+            need("obs has no such column", data.obs, columns=name)
             cells.set_obs(name, column(data.obs[name]))
         if LATENT + "_umap" in data.obsm:
             cells.set_obsm(LATENT + "_umap", np.asarray(data.obsm[LATENT + "_umap"], dtype=np.float32))
@@ -766,8 +764,7 @@ class Model:
             if p["name"] == program:
                 table = pd.DataFrame(p["genes"], columns=["gene", "weight", "share", "in_set"])
                 return table.set_index("gene")
-        raise ScgraftError(f"program={program!r}: the model has no such program; there are: "
-                           f"{nearest(program, [p['name'] for p in found])}")
+        need("the model has no such program", [p["name"] for p in found], program=program)
 
     def compare_programs(
         self, against: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path], *,
@@ -804,8 +801,7 @@ class Model:
         if not wanted:
             raise ScgraftError("the model has no active program without gene set; name some: programs=")
         for name in wanted:
-            if name not in table.index:
-                raise ScgraftError(f"programs={name!r}: the model has no such program; there are: {nearest(name, table.index)}")
+            need("the model has no such program", table.index, programs=name)
         sets = gene_sets(against, None)
         found = [frame_from(self._native.resemblances(n, sets, int(top), _threads(None))).reset_index() for n in wanted]
         for name, rows in zip(wanted, found, strict=True):
@@ -1248,10 +1244,7 @@ class Model:
         ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        for argument, key in (("groupby", groupby), ("within", within), ("donor_key", donor_key)):
-            if key is not None and key not in data.obs.columns:
-                there = nearest(key, data.obs.columns)
-                raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+        need("obs has no such column", data.obs, groupby=groupby, within=within, donor_key=donor_key)
         batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
         plan = {
             "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from . import _native
-from ._adata import nearest
+from ._adata import need
 from ._model import LATENT, NOTES
 from ._native import ScgraftError
 from .tl import stored
@@ -49,13 +49,11 @@ def enrich_df(
         raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
     if key is None:
         key = list(tests)[-1]
-    if key not in tests:
-        raise ScgraftError(f"key={key!r}: there is no such test; there are: {nearest(key, tests)}")
+    need("there is no such test", tests, key=key)
     table = tests[key]
     if group is not None:
         groups = list(dict.fromkeys(table["group"].astype(str)))
-        if group not in groups:
-            raise ScgraftError(f"group={group!r}: the test has no such group; there are: {nearest(group, groups)}")
+        need("the test has no such group", groups, group=group)
         table = table[table["group"] == group]
     if enriched:
         table = table[table["enriched"].astype(bool)]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, nearest, put_expression
+from ._adata import Slots, nearest, need, put_expression
 from ._frames import column, frame, frame_from
 from ._model import LATENT, Model, _threads, picture_plan
 from ._native import ScgraftError
@@ -156,8 +156,7 @@ def draw(
     """
     from . import tl
 
-    if what not in PICTURES:
-        raise ScgraftError(f"there is no picture {what!r}; there are: {nearest(what, PICTURES)}")
+    need("there is no such picture", PICTURES, what=what)
     names = _listed(names)
     needs = [
         ("adata", adata, ("umap", "scores", "violin", "heatmap", "dots", "bayes", "confusion", "sankey", "reliability",
@@ -287,33 +286,39 @@ def map(  # noqa: A001
     return tl.Report(page, height)
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    if ax is not None:
-        return ax
+def _panels(size: tuple[float, float], rows: int = 1, columns: int = 1) -> list[Axes]:
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'; scgraft.pl.*_svg need nothing") from None
-    return plt.subplots(figsize=size, layout="constrained")[1]
+        raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'; scgraft.pl.draw needs nothing") from None
+    figsize = (size[0] * columns, size[1] * rows)
+    return list(plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")[1].flat)
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    return _panels(size)[0] if ax is None else ax
 
 
 def umap(
-    adata: AnnData, color: str | None = None, *, basis: str = "X_umap", use_rep: str = LATENT, ax: Axes | None = None
-) -> Axes:
+    adata: AnnData, color: str | Sequence[str] | None = None, *, basis: str = "X_umap", use_rep: str = LATENT,
+    ncols: int = 4, ax: Axes | None = None,
+) -> Axes | list[Axes]:  # fmt: skip
     """Cells in the plane, coloured by a column of ``obs``, a gene program or a gene.
 
     Parameters
     ----------
     color
-        A column of ``obs``, a program of the embedding, or a gene.
+        A column of ``obs``, a program of the embedding, or a gene; of several each is a panel.
     basis, use_rep
         The entry of ``obsm`` with the picture, and the embedding with the programs.
+    ncols
+        Panels in a row.
     ax
-        Axes to draw into.
+        Axes to draw into, for one panel.
 
     Returns
     -------
-    The axes.
+    The axes; of several panels a list.
 
     Examples
     --------
@@ -324,8 +329,16 @@ def umap(
     >>> sg.pl.umap(sim.reference, color="cell_type").get_title()
     'cell_type'
     """
-    if basis not in adata.obsm:
-        raise ScgraftError(f"obsm has no picture {basis!r}; make one with scgraft.tl.umap(adata)")
+    need("obsm has no such picture", adata.obsm, ". Make one with scgraft.tl.umap(adata)", basis=basis)
+    if color is not None and not isinstance(color, str):
+        color = list(color)
+        if ax is not None or not color:
+            raise ScgraftError("color: give one name with ax=, or a list of names without")
+        columns = min(int(ncols), len(color))
+        panels = _panels((5, 4), -(-len(color) // columns), columns)
+        for spare in panels[len(color):]:
+            spare.set_axis_off()
+        return [umap(adata, name, basis=basis, use_rep=use_rep, ax=one) for name, one in zip(color, panels, strict=False)]
     ax = _axes(ax, (5, 4))
     x, y = np.asarray(adata.obsm[basis])[:, :2].T
     size = min(30.0, 60_000 / max(adata.n_obs, 1))
@@ -334,12 +347,13 @@ def umap(
     if values is None:
         ax.scatter(x, y, s=size, c="lightgrey", linewidths=0)
     elif isinstance(values.dtype, pd.CategoricalDtype):
-        colors = _palette(adata, color, len(values.cat.categories))
+        colors = _palette(adata, color)
         codes = values.cat.codes.to_numpy()
         shade = np.array([*colors, "lightgrey"], dtype=object)[codes]
         ax.scatter(x[order], y[order], s=size, c=list(shade[order]), linewidths=0)
-        for name, c in zip(values.cat.categories, colors, strict=True):
-            ax.scatter([], [], c=c, label=str(name), s=30)
+        for at, (name, c) in enumerate(zip(values.cat.categories, colors, strict=True)):
+            if (codes == at).any():
+                ax.scatter([], [], c=c, label=str(name), s=30)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=1 + len(colors) // 16)
     else:
         drawn = ax.scatter(x[order], y[order], s=size, c=values.to_numpy()[order], linewidths=0, cmap="viridis")
@@ -371,8 +385,15 @@ def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
                        f"{nearest(color, adata.obs.columns)}")
 
 
-def _palette(adata: AnnData, name: str | None, n: int) -> list[str]:
-    key = f"{name}_colors"
+def _groups(adata: AnnData, key: str) -> pd.Categorical:
+    """The groups of a column as texts, those that have cells, in the column's own order."""
+    values = adata.obs[key].astype("category").cat.remove_unused_categories().cat
+    return pd.Categorical.from_codes(values.codes, [str(c) for c in values.categories])
+
+
+def _palette(adata: AnnData, name: str) -> list[str]:
+    """The colour of every category of a column, where scanpy keeps them."""
+    key, n = f"{name}_colors", len(adata.obs[name].astype("category").cat.categories)
     if key in adata.uns and len(adata.uns[key]) >= n:
         return [str(c) for c in adata.uns[key][:n]]
     import matplotlib
@@ -380,9 +401,13 @@ def _palette(adata: AnnData, name: str | None, n: int) -> list[str]:
 
     base = matplotlib.colormaps["tab10" if n <= 10 else "tab20" if n <= 20 else "gist_ncar"]
     colors = [to_hex(base(i) if n <= 20 else base(i / n)) for i in range(n)]
-    if name in adata.obs.columns:
-        adata.uns[key] = np.array(colors, dtype=object)
+    adata.uns[key] = np.array(colors, dtype=object)
     return colors
+
+
+def _shades(adata: AnnData, key: str) -> dict[str, str]:
+    categories = adata.obs[key].astype("category").cat.categories
+    return {str(c): color for c, color in zip(categories, _palette(adata, key), strict=True)}
 
 
 def enriched(
@@ -431,18 +456,15 @@ def programs(
     -------
     The axes: groups × programs.
     """
-    if groupby not in adata.obs.columns:
-        there = nearest(groupby, adata.obs.columns)
-        raise ScgraftError(f"groupby={groupby!r}: obs has no such column; its columns, nearest name first: {there}")
+    need("obs has no such column", adata.obs, groupby=groupby)
     scores = program_scores(adata, use_rep=use_rep)
     z = (scores - scores.mean()) / scores.std().replace(0, 1)
-    means = z.groupby(adata.obs[groupby].astype(str).to_numpy()).mean()
+    means = z.groupby(_groups(adata, groupby), observed=True).mean()
     if programs is None:
         leading = [means.loc[g].nlargest(n_programs).index for g in means.index]
         programs = list(dict.fromkeys(p for some in leading for p in some))
     for p in programs:
-        if p not in means.columns:
-            raise ScgraftError(f"there is no active program {p!r}; there are: {nearest(p, means.columns)}")
+        need("there is no such active program", means, programs=p)
     shown = means[list(programs)]
     ax = _axes(ax, (0.35 * shown.shape[1] + 3, 0.35 * shown.shape[0] + 2.5))
     most = float(np.abs(shown.to_numpy()).max()) or 1.0
@@ -511,22 +533,16 @@ def violin(
     values = _values(adata, name, use_rep)
     if isinstance(values.dtype, pd.CategoricalDtype):
         raise ScgraftError(f"name={name!r}: the column holds groups; give one with numbers, a program or a gene")
-    columns = []
-    for argument, key in (("groupby", groupby), ("split", split)):
-        if key is None:
-            continue
-        if key not in adata.obs.columns:
-            there = nearest(key, adata.obs.columns)
-            raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
-        columns.append(adata.obs[key].astype(str).to_numpy())
-    table = pd.DataFrame({"value": np.asarray(values, dtype=float), "group": columns[0]})
-    table["part"] = columns[1] if split else ""
+    need("obs has no such column", adata.obs, groupby=groupby, split=split)
+    grouped = _groups(adata, groupby)
+    parted = _groups(adata, split) if split else pd.Categorical([""] * adata.n_obs)
+    groups, parts = list(grouped.categories), list(parted.categories)
+    table = pd.DataFrame({"value": np.asarray(values, dtype=float), "group": grouped, "part": parted})
     table = table[np.isfinite(table["value"])]
-    groups, parts = sorted(set(table["group"])), sorted(set(table["part"]))
     ax = _axes(ax, (0.5 * len(groups) * len(parts) + 2, 3.5))
-    colors = _palette(adata, split, len(parts)) if split else ["tab:blue"]
+    shades = _shades(adata, split) if split else {"": "tab:blue"}
     width = 0.85 / len(parts)
-    for j, (part, color) in enumerate(zip(parts, colors, strict=False)):
+    for j, part in enumerate(parts):
         at = [(i + (j - (len(parts) - 1) / 2) * width, table[(table["group"] == g) & (table["part"] == part)]["value"])
               for i, g in enumerate(groups)]  # fmt: skip
         at = [(x, v.to_numpy()) for x, v in at if len(v) > 1]
@@ -534,10 +550,10 @@ def violin(
             continue
         drawn = ax.violinplot([v for _, v in at], [x for x, _ in at], widths=width, showmedians=True, showextrema=False)
         for body in drawn["bodies"]:
-            body.set(facecolor=color, alpha=0.8)
+            body.set(facecolor=shades[part], alpha=0.8)
         drawn["cmedians"].set(color="black")
         if split:
-            ax.plot([], [], color=color, lw=6, label=part)
+            ax.plot([], [], color=shades[part], lw=6, label=part)
     ax.set_xticks(range(len(groups)), groups, rotation=90)
     ax.set(ylabel=name)
     if split:
@@ -603,10 +619,9 @@ def members(model: Model, *, ax: Axes | None = None, **asked: Any) -> Axes:
 
 def _labels(adata: AnnData, labels: str, truth: str | None, label_map: Mapping[str, str] | None) -> tuple[pd.Series, str]:
     truth = truth or labels
-    for name, remedy in ((f"{labels}_pred", "carry labels over first: scgraft.tl.annotate"), (truth, "name it: truth=")):
-        if name not in adata.obs.columns:
-            there = nearest(name, adata.obs.columns)
-            raise ScgraftError(f"obs has no column {name!r}; {remedy}; its columns, nearest name first: {there}")
+    lacking = f"obs has no column {labels}_pred, carry labels over first: scgraft.tl.annotate"
+    need(lacking, [c.removesuffix("_pred") for c in adata.obs if str(c).endswith("_pred")], labels=labels)
+    need("obs has no such column", adata.obs, truth=truth)
     given = adata.obs[truth].astype(object).where(adata.obs[truth].notna())
     return given.replace(dict(label_map or {})), truth
 

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._adata import Slots, cells, nearest, opened, put, put_counts, put_expression, whole, with_remedy
+from ._adata import Slots, cells, need, opened, put, put_counts, put_expression, whole, with_remedy
 from ._frames import column, csr_from, dense, frame_from, names, uns_to
 from ._model import LATENT, NOTES, Model, _threads, load
 from ._native import ScgraftError
@@ -38,11 +38,8 @@ def stored(
     what: str = "adata",
 ) -> _native.Cells:
     """Cells with an embedding and what is known of it, for the library; its notes stand beside another key, too."""
-    if key not in adata.obsm:
-        raise ScgraftError(
-            f"{what}: obsm has no embedding {key!r}; there are: {nearest(key, adata.obsm)}. Make one with "
-            "scgraft.tl.map(adata, model) or model.to_adata()"
-        )
+    remedy = ". Make one with scgraft.tl.map(adata, model) or model.to_adata()"
+    need(f"obsm of {what} has no such embedding", adata.obsm, remedy, use_rep=key)
     out = _native.Cells(names(adata.obs_names), names(adata.var_names))
     for name in dict.fromkeys([key, f"{key}_var", *obsm]):
         if name in adata.obsm:
@@ -52,10 +49,7 @@ def stored(
     if isinstance(notes, Mapping):
         out.set_uns({NOTES: uns_to(dict(notes))})
     for name in adata.obs.columns if every else obs:
-        if name not in adata.obs.columns:
-            raise ScgraftError(
-                f"{what}: obs has no column {name!r}; its columns, nearest name first: {nearest(name, adata.obs.columns)}"
-            )
+        need("obs has no such column", adata.obs, **{what: name})
         out.set_obs(str(name), column(adata.obs[name]))
     return out
 
@@ -391,8 +385,7 @@ def enrich(
     if not several:
         levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
         for g in [*tested, *(v for v in versus if versus != ["rest"])]:
-            if g not in levels:
-                raise ScgraftError(f"{g!r} is no value of {groupby!r}; there are: {nearest(g, levels)}")
+            need(f"{groupby!r} has no such value", levels, groups=g)
     known = None if reference is None else of_reference(reference, use_rep, every=True)
     sets = gene_sets(programs, adata) if programs is not None else []
     if sets:
@@ -530,8 +523,7 @@ def neighbors(
 
 
 def _rep(adata: AnnData, use_rep: str) -> np.ndarray:
-    if use_rep not in adata.obsm:
-        raise ScgraftError(f"use_rep={use_rep!r}: obsm has no such entry; there are: {nearest(use_rep, adata.obsm)}")
+    need("obsm has no such entry", adata.obsm, use_rep=use_rep)
     return dense(adata.obsm[use_rep], f'obsm["{use_rep}"]')
 
 
@@ -539,8 +531,8 @@ def _cluster(
     adata: AnnData, resolution: float | Sequence[float], seed: int, key_added: str, neighbors_key: str | None, louvain: bool
 ) -> None:
     key = "neighbors" if neighbors_key is None else neighbors_key
-    if key not in adata.uns:
-        raise ScgraftError(f"uns has no {key!r}; find neighbours first: scgraft.tl.neighbors(adata) or scanpy.pp.neighbors")
+    remedy = ". Find neighbours first: scgraft.tl.neighbors(adata) or scanpy.pp.neighbors"
+    need("uns has no such neighbours", adata.uns, remedy, neighbors_key=key)
     graph = sparse.csr_matrix(adata.obsp[adata.uns[key].get("connectivities_key", "connectivities")])
     graph.sort_indices()
     several = not isinstance(resolution, (int, float, np.number))
@@ -664,8 +656,8 @@ def umap(
     mine = stored(adata, use_rep)
     known = None
     if reference is not None:
-        if key_added not in reference.obsm:
-            raise ScgraftError(f"reference: obsm has no picture {key_added!r}; lay it out first: scgraft.tl.umap(reference)")
+        remedy = ". Lay the reference out first: scgraft.tl.umap(reference)"
+        need("obsm of the reference has no such picture", reference.obsm, remedy, key_added=key_added)
         known = stored(reference, use_rep, obsm=[key_added], what="reference")
     plan = {
         "key": LATENT, "picture": key_added, "k": int(n_neighbors), "min_dist": min_dist, "spread": spread,
@@ -687,9 +679,7 @@ def _expression(
 ) -> tuple[_native.Cells, Slots]:
     slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
     for name in obs:
-        if name not in adata.obs.columns:
-            there = nearest(name, adata.obs.columns)
-            raise ScgraftError(f"obs has no column {name!r}; its columns, nearest name first: {there}")
+        need("obs has no such column", adata.obs, groupby=name)
     return cells(adata, slots, lambda of: [True] * len(of), list(obs)), slots
 
 
@@ -891,18 +881,14 @@ def evaluate(
     extra = [] if before in (None, "counts") else [before]
 
     if not any(batch_key in data.obs.columns for data in (adata, reference) if data is not None):
-        there = nearest(batch_key, adata.obs.columns)
-        raise ScgraftError(f"batch_key={batch_key!r}: obs has no such column; its columns, nearest name first: {there}")
+        need("obs has no such column", adata.obs, batch_key=batch_key)
 
     def part(data: AnnData, what: str) -> tuple[_native.Cells, Slots]:
         slots = Slots(layer=layer, use_raw=use_raw)
         columns = [c for c in (batch_key, labels_key) if c in data.obs.columns]
-        if labels_key not in data.obs.columns:
-            there = nearest(labels_key, data.obs.columns)
-            raise ScgraftError(f"{what}: obs has no column {labels_key!r}; its columns, nearest name first: {there}")
+        need(f"obs of {what} has no such column", data.obs, labels_key=labels_key)
         for key in [*keys, *extra]:
-            if key not in data.obsm:
-                raise ScgraftError(f"{what}: obsm has no embedding {key!r}; there are: {nearest(key, data.obsm)}")
+            need(f"obsm of {what} has no such embedding", data.obsm, embeddings=key)
         if before == "counts":
             out = cells(data, slots, lambda of: [True] * len(of), columns)
         else:

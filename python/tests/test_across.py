@@ -165,7 +165,7 @@ def test_cards_and_services(expimap, sim, tmp_path):
     mapped = expimap.map(sim.query, max_epochs=1, progress=False)
     card = mapped.adaptor.card(title="Patients", reference="zenodo:1234567", metrics={"accuracy": 0.7})
     assert "# Patients" in card and "zenodo:1234567" in card
-    with pytest.raises(sg.ScgraftError, match="no word 'autors'.*'authors'"):
+    with pytest.raises(sg.ScgraftError, match="words='autors': a card has no such word.*'authors'"):
         expimap.card(autors=["Curie, Marie"])
     expimap.save(tmp_path / "m.scgraft")
     with pytest.raises(sg.ScgraftError, match="hf:ORG/NAME"):

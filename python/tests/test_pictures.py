@@ -104,7 +104,7 @@ def test_models_show_themselves(expimap, sim):
 @pytest.mark.parametrize(
     ("what", "given", "words"),
     [
-        ("umpa", {}, "no picture 'umpa'; there are: 'umap'"),
+        ("umpa", {}, "what='umpa': there is no such picture; there are: 'umap'"),
         ("umap", {}, "needs adata="),
         ("violin", {"adata": True}, "needs groupby="),
         ("scores", {"adata": True, "names": "one", "color": "batch"}, "two names"),
@@ -118,3 +118,29 @@ def test_drawings_say_what_they_need(mapped, expimap, what, given, words):
     things = {"adata": mapped.query, "model": expimap}
     with pytest.raises(sg.ScgraftError, match=re.escape(words) if "=" in words else words):
         sg.pl.draw(what, **{k: things[k] if v is True else v for k, v in given.items()})
+
+
+def test_groups_stand_in_the_columns_order(sim):
+    adata = sim.reference
+    order = ["type_5", "gone", *sorted(set(adata.obs["cell_type"]) - {"type_5"})]
+    adata.obs["cell_type"] = adata.obs["cell_type"].cat.set_categories(order)
+    adata.obs["donor"] = np.arange(adata.n_obs) % 12
+    adata.obs["depth"] = np.asarray(adata.X.sum(axis=1)).ravel()
+
+    def shown(ax):
+        return [t.get_text() for t in ax.get_xticklabels()]
+
+    assert shown(sg.pl.violin(adata, "depth", "cell_type")) == [o for o in order if o != "gone"]
+    split = sg.pl.violin(adata, "depth", "donor", split="cell_type")
+    assert shown(split) == [str(i) for i in range(12)]
+    # A colour for every category, as scanpy wants them; only those with cells are named.
+    assert len(adata.uns["cell_type_colors"]) == len(order)
+    assert [t.get_text() for t in split.get_legend().get_texts()] == [o for o in order if o != "gone"]
+    adata.obsm["X_umap"] = np.random.default_rng(0).normal(size=(adata.n_obs, 2))
+    one, two, three = sg.pl.umap(adata, color=["cell_type", "depth", adata.var_names[3]], ncols=2)
+    assert one.figure is three.figure and two.get_title() == "depth"
+    assert "gone" not in [t.get_text() for t in one.get_legend().get_texts()]
+    with pytest.raises(sg.ScgraftError, match="one name with ax="):
+        sg.pl.umap(adata, color=["cell_type"], ax=one)
+    with pytest.raises(sg.ScgraftError, match="groupby: expected a name, found list"):
+        sg.pl.violin(adata, "depth", ["donor"])

@@ -97,5 +97,11 @@ def test_labels_and_novelty_are_the_command_lines(expimap, sim, tmp_path):
     assert "in the expression of" in told.stdout
     sg.tl.annotate(sim.query, sim.reference)
     theirs = anndata.read_h5ad(tmp_path / "q.h5ad").obs
+    # Nor does it matter where the genes' names stand.
+    other = sim.query.copy()
+    other.var["symbol"] = other.var_names
+    other.var_names = [f"ENSG{i}" for i in range(other.n_vars)]
+    sg.tl.annotate(other, sim.reference)
+    assert (other.obs["cell_type_novelty"].to_numpy() == theirs["cell_type_novelty"].to_numpy()).all()
     for name in ("cell_type_pred", "cell_type_novelty", "cell_type_uncertainty"):
         assert (sim.query.obs[name].astype(theirs[name].dtype).to_numpy() == theirs[name].to_numpy()).all(), name

@@ -103,7 +103,7 @@ def test_programs_are_tested(mapped, tmp_path):
     scores = sg.get.program_scores(q)
     assert scores.shape[0] == q.n_obs
     assert sg.get.weights_df(q).shape[0] == q.n_vars
-    with pytest.raises(sg.ScgraftError, match="'treated' is no value of 'condition'"):
+    with pytest.raises(sg.ScgraftError, match="groups='treated': 'condition' has no such value"):
         sg.tl.enrich(q, groupby="condition", groups="treated")
     q.write_h5ad(tmp_path / "q.h5ad")
     assert len(sg.get.enrich_df(sc.read_h5ad(tmp_path / "q.h5ad"), key="within")) > 0

@@ -167,7 +167,7 @@ def test_totalvi_of_a_mudata(studies):
     same = TOTALVI(ref)
     same.train(max_epochs=2)
     assert np.array_equal(model.get_latent_representation(mdata), same.get_latent_representation())
-    with pytest.raises(sg.ScgraftError, match="no modality 'adt'; there are: .*'protein'"):
+    with pytest.raises(sg.ScgraftError, match="modalities='adt': there is no such modality; there are: .*'protein'"):
         TOTALVI.setup_mudata(mdata, modalities={"protein_layer": "adt"})
     # The package's own words take one, too.
     both = MuData({"rna": ref, "prot": prot})

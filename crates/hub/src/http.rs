@@ -466,7 +466,7 @@ impl<'p> Tries<'p> {
             return Err(give_up(match status {
                 Some(_) => format!("tried {n} times; the service is busy or down: run the same command later"),
                 None => format!(
-                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? Offline the cache alone is used"
+                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? The same command goes on from there"
                 ),
             }));
         }
@@ -561,7 +561,7 @@ fn status_name(status: u16) -> &'static str {
 pub(crate) fn refused(place: &str, service: Option<&Service>, reply: &Reply) -> HubError {
     let remedy = match (reply.status, service) {
         (401 | 403, Some(s)) => match &s.token {
-            Some(_) => format!("the token in {} does not allow this: is it valid, and {}", s.variable, s.tokens),
+            Some(_) => format!("the token in {} does not allow this: is it valid? {}", s.variable, s.tokens),
             None => format!("put a token into {}: {}", s.variable, s.tokens),
         },
         (401 | 403, None) => "it wants a login; fetch it by hand, or give an address that everybody may use".to_owned(),

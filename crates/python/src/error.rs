@@ -101,6 +101,7 @@ pub fn arguments<'s>(settings: impl Iterator<Item = (&'s str, Option<&'s str>)>)
             "raw" => return "use_raw=True".to_owned(),
             "gene_column" => "gene_key",
             "proteins" => "protein_key",
+            "protein_names" => "protein_names_key",
             other => other,
         };
         value.map_or(format!("{name}="), |value| format!("{name}={value:?}"))

@@ -8,7 +8,7 @@ use scgraft_analysis::transfer::{
     OutOfDistribution, TransferOptions, TransferredValues, UNKNOWN, calibrate, check_nested, label_sets,
     out_of_distribution, reliability, transfer_labels, transfer_values,
 };
-use scgraft_cells::{Cells, Coded, Csr, Dense, Fractions, Slot, Uns};
+use scgraft_cells::{Cells, Coded, Column, Csr, Dense, Fractions, Slot, Uns};
 use scgraft_models::mean_on_grid;
 use serde::{Deserialize, Serialize};
 
@@ -350,6 +350,19 @@ fn learned(cells: &Cells) -> Vec<Learned> {
     }
 }
 
+/// Where genes stand among names, the first of several; nothing where fewer than half do.
+fn half<'n>(genes: &[String], names: impl Iterator<Item = Option<&'n str>>) -> Option<Vec<Option<usize>>> {
+    let mut at: HashMap<&str, usize> = HashMap::new();
+    for (j, name) in names.enumerate() {
+        if let Some(name) = name {
+            at.entry(name).or_insert(j);
+        }
+    }
+    let columns: Vec<Option<usize>> = genes.iter().map(|g| at.get(g.as_str()).copied()).collect();
+    let there = columns.iter().flatten().count();
+    (there > 0 && 2 * there >= genes.len()).then_some(columns)
+}
+
 /// Counts of the genes of a model.
 struct Counts {
     /// Cells × genes, zero for a gene that is lacking.
@@ -358,14 +371,17 @@ struct Counts {
 }
 
 impl Counts {
-    /// From the first of X, the layers and raw that holds counts of at least half of the genes.
+    /// From the first of X, the layers and raw that holds counts of at least half of the genes, by the names of its rows
+    /// or else by a column that has them.
     fn of(cells: &Cells, genes: &[String]) -> Option<Counts> {
         let found = Slot::all(cells).into_iter().find_map(|slot| {
             let found = plain_expression(cells, &slot, false, Fractions::default()).ok()?;
-            let at: HashMap<&str, usize> = found.genes.index.iter().enumerate().map(|(j, g)| (g.as_str(), j)).collect();
-            let columns: Vec<Option<usize>> = genes.iter().map(|g| at.get(g.as_str()).copied()).collect();
-            let there = columns.iter().flatten().count();
-            (there > 0 && 2 * there >= genes.len()).then(|| (found.x.select_columns(&columns), columns))
+            let columns = half(genes, found.genes.index.iter().map(|name| Some(name.as_str()))).or_else(|| {
+                let texts =
+                    found.genes.columns.iter().filter(|c| matches!(c.1, Column::Text(_) | Column::Categorical { .. }));
+                texts.map(|c| c.1.texts()).find_map(|names| half(genes, names.iter().map(Option::as_deref)))
+            })?;
+            Some((found.x.select_columns(&columns), columns))
         });
         let (x, columns) = found?;
         Some(Counts { x, lacking: columns.iter().map(Option::is_none).collect() })
@@ -515,7 +531,22 @@ fn majority(t: &LabelTransfer, query: &Placed<'_>, column: &str) -> Result<Major
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scgraft_cells::{Column, Frame};
+    use scgraft_cells::{Frame, Matrix};
+
+    #[test]
+    fn counts_are_found_by_a_column_of_gene_names() {
+        let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let x = Dense::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).to_csr();
+        let mut var = Frame::new(named(&["ENSG1", "ENSG2", "ENSG3"]));
+        var.set("chromosome", Column::categorical(&["1", "X", "1"]));
+        var.set("symbol", Column::categorical(&["B", "A", "A"]));
+        let cells = Cells::new(Matrix::Sparse(x), Frame::new(named(&["c0", "c1"])), var);
+        let found = Counts::of(&cells, &named(&["A", "lost", "B"])).unwrap();
+        // The first of two genes of one name is taken.
+        assert_eq!(found.x.to_dense().values, [2.0, 0.0, 1.0, 5.0, 0.0, 4.0]);
+        assert_eq!(found.lacking, [false, true, false]);
+        assert!(Counts::of(&cells, &named(&["A", "lost", "gone"])).is_none());
+    }
 
     #[test]
     fn clusters_get_the_label_of_most_of_their_cells() {

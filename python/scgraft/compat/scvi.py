@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from .. import _native
-from .._adata import matrix, nearest, of_mudata
+from .._adata import matrix, need, of_mudata
 from .._model import Adaptor, Model, import_model, load, train
 from .._native import ScgraftError
 from .._programs import gene_sets
@@ -105,10 +105,14 @@ def _listed(values: Any) -> list[str]:
     return [values] if isinstance(values, str) else [str(v) for v in values or ()]
 
 
-def _column(adata: AnnData, key: str | None, argument: str) -> None:
-    if key is not None and key not in adata.obs.columns:
-        there = nearest(key, adata.obs.columns)
-        raise ScgraftError(f"{argument}={key!r}: obs has no such column; its columns, nearest name first: {there}")
+def _columns(adata: AnnData, **given: Any) -> None:
+    need("obs has no such column", adata.obs, **given)
+
+
+def _no_argument(where: str, given: Iterable[str], known: Iterable[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ScgraftError(f"{where}: there is no argument {name!r}")
 
 
 class _Named(type):
@@ -163,16 +167,14 @@ class _Base(metaclass=_Named):
         if size_factor_key is not None:
             raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
                           "use_observed_lib_size=False")
-        for key, argument in ((batch_key, "batch_key"), (labels_key, "labels_key")):
-            _column(adata, key, argument)
-        for key in [*_listed(categorical_covariate_keys), *_listed(continuous_covariate_keys)]:
-            _column(adata, key, "covariate keys")
-        if layer is not None and layer not in adata.layers:
-            raise ScgraftError(f"layer={layer!r}: adata has no such layer; there are: {nearest(layer, adata.layers)}")
+        _columns(adata, batch_key=batch_key, labels_key=labels_key)
+        for key in _listed(categorical_covariate_keys):
+            _columns(adata, categorical_covariate_keys=key)
+        for key in _listed(continuous_covariate_keys):
+            _columns(adata, continuous_covariate_keys=key)
+        need("adata has no such layer", adata.layers, layer=layer)
         unlabeled = more.pop("unlabeled_category", None)
-        for name in list(more):
-            if name not in IGNORED:
-                raise ScgraftError(f"setup_anndata: there is no argument {name!r}")
+        _no_argument("setup_anndata", more, IGNORED)
         _setup(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
                categorical_covariate_keys=_listed(categorical_covariate_keys),
                continuous_covariate_keys=_listed(continuous_covariate_keys))  # fmt: skip
@@ -280,9 +282,7 @@ class _Base(metaclass=_Named):
         for name in plan:
             if name not in ("reduce_lr_on_plateau", "lr_scheduler_metric", "optimizer", "compile"):
                 raise NotHere(f"plan_kwargs[{name!r}] is not here; settings of the fit are those of scgraft.train")
-        for name in more:
-            if name not in IGNORED and not name.startswith("early_stopping"):
-                raise ScgraftError(f"train: there is no argument {name!r}")
+        _no_argument("train", (name for name in more if not name.startswith("early_stopping")), IGNORED)
         if self.adata is None:
             raise ScgraftError("this model has no cells; give it some: the constructor's adata, or load(..., adata=)")
         if self._query is not None:
@@ -722,9 +722,8 @@ class _Base(metaclass=_Named):
         if isinstance(reference_model, (str, Path)):
             reference_model = cls.load(reference_model)
         reference = _of(reference_model)
-        for name in more:
-            if name not in IGNORED and not name.startswith("freeze_") and name not in ("prefix", "backup_url"):
-                raise ScgraftError(f"load_query_data: there is no argument {name!r}")
+        told = (name for name in more if not name.startswith("freeze_"))
+        _no_argument("load_query_data", told, IGNORED | {"prefix", "backup_url"})
         if more.get("freeze_expression") is False:
             unfrozen = True
         adata = _cells(adata)
@@ -751,7 +750,7 @@ class _Base(metaclass=_Named):
                 adata.uns[SETUP] = {"batch_key": columns[0]} if len(columns) else {}
         batch = adata.uns[SETUP].get("batch_key")
         if isinstance(batch, str):
-            _column(adata, batch, "batch_key")
+            _columns(adata, batch_key=batch)
         self.adata = adata
 
     @property
@@ -869,7 +868,7 @@ class SCANVI(_Base):
         labels_key = labels_key or setup.get("labels_key")
         if labels_key is None:
             raise ScgraftError("from_scvi_model: give labels_key=, a column of obs")
-        _column(adata, labels_key, "labels_key")
+        _columns(adata, labels_key=labels_key)
         adata.uns[SETUP] = {**setup, "labels_key": labels_key, "unlabeled_category": unlabeled_category}
         out = cls(adata, **settings)
         out._start = scvi_model.model
@@ -938,10 +937,7 @@ class TOTALVI(_Base):
     ) -> None:
         """As for SCVI, with the entry of ``obsm`` that has protein counts, and of ``uns`` with their names."""
         super().setup_anndata(adata, layer=layer, batch_key=batch_key, **more)
-        if protein_expression_obsm_key not in adata.obsm:
-            there = nearest(protein_expression_obsm_key, adata.obsm)
-            raise ScgraftError(f"protein_expression_obsm_key={protein_expression_obsm_key!r}: obsm has no such entry; there "
-                               f"are: {there}")
+        need("obsm has no such entry", adata.obsm, protein_expression_obsm_key=protein_expression_obsm_key)
         adata.uns[SETUP]["protein_key"] = protein_expression_obsm_key
         if protein_names_uns_key is not None:
             adata.uns[SETUP]["protein_names_key"] = protein_names_uns_key
@@ -973,8 +969,7 @@ class TOTALVI(_Base):
             raise ScgraftError(f"mdata: expected a MuData, found {type(mdata).__name__}; setup_anndata takes an AnnData")
         named = dict(modalities or {})
         for key in [named.get("rna_layer"), named.get("protein_layer")]:
-            if key is not None and key not in mdata.mod:
-                raise ScgraftError(f"modalities: there is no modality {key!r}; there are: {nearest(key, mdata.mod)}")
+            need("there is no such modality", mdata.mod, modalities=key)
         adata = of_mudata(mdata, named.get("rna_layer"), named.get("protein_layer"), protein_layer)
         columns = {"batch_key": batch_key, **more}
         for argument in ("batch_key", "categorical_covariate_keys", "continuous_covariate_keys"):
@@ -1059,7 +1054,7 @@ class _Arches(_Base):
     ) -> None:  # fmt: skip
         if condition_key is None:
             raise ScgraftError(f"{type(self).__name__}: give condition_key=, a column of obs")
-        _column(adata, condition_key, "condition_key")
+        _columns(adata, condition_key=condition_key)
         _setup(adata, batch_key=condition_key)
         _Base.__init__(self, adata)
         self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate),
@@ -1084,9 +1079,7 @@ class _Arches(_Base):
         fit = self._own_fit(more)
         known = IGNORED | {"monitor", "monitor_only_val", "print_stats", "n_workers", "trainer", "log_train", "eps",
                            "clip_value", "train_frac", "reload_best"}  # fmt: skip
-        for name in more:
-            if name not in known:
-                raise ScgraftError(f"train: there is no argument {name!r}")
+        _no_argument("train", more, known)
         if self.adata is None:
             raise ScgraftError("this model has no cells; give it some")
         share = more.get("train_frac")
@@ -1268,9 +1261,7 @@ class EXPIMAP(_Arches):
             if len(values) != adata.n_vars:
                 values = values.T
             adata.varm["I"], mask_key = values, "I"
-        if mask_key not in adata.varm:
-            raise ScgraftError(f"mask_key={mask_key!r}: varm has no such mask; there are: {nearest(mask_key, adata.varm)}. "
-                               "Make one with add_annotations(adata, files)")
+        need("varm has no such mask", adata.varm, ". Make one with add_annotations(adata, files)", mask_key=mask_key)
         self._sets = dict(gene_sets(mask_key, adata))
         self._soft, self._n_ext = soft_mask, int(n_ext)
         if decoder_last_layer is not None:
@@ -1335,9 +1326,7 @@ class EXPIMAP(_Arches):
         use_hsic
             Whether new programs are kept independent of the others, with the weight ``beta`` of :meth:`train`.
         """
-        for name in more:
-            if name not in IGNORED | {"new_conditions", "unknown_ct_names"}:
-                raise ScgraftError(f"load_query_data: there is no argument {name!r}")
+        _no_argument("load_query_data", more, IGNORED | {"new_conditions", "unknown_ct_names"})
         if not unfreeze_ext:
             raise NotHere("unfreeze_ext=False is not here: new programs that do not train say nothing; leave new_n_ext out")
         out = cls._query_of(adata, reference_model, freeze, freeze_expression, {})
@@ -1399,8 +1388,7 @@ class EXPIMAP(_Arches):
     def _terms(self, terms: str | Sequence[str], adata: AnnData | None) -> list[str]:
         data = self.adata if adata is None else adata
         if isinstance(terms, str):
-            if terms not in data.uns:
-                raise ScgraftError(f"terms={terms!r}: uns has no such entry; there are: {nearest(terms, data.uns)}")
+            need("uns has no such entry", data.uns, terms=terms)
             terms = data.uns[terms]
         given, own = [str(t) for t in terms], self.terms
         known = int(pd.isna(self.model.programs()["graft"]).sum())
@@ -1426,8 +1414,8 @@ class EXPIMAP(_Arches):
     def term_genes(self, term: str | int, terms: str | Sequence[str] = "terms") -> pd.DataFrame:
         """The genes of a program, the heaviest first: ``genes``, ``weights``, ``in_mask``."""
         names = self._terms(terms, None) if not isinstance(terms, str) or terms in self.adata.uns else self.terms
-        if isinstance(term, str) and term not in names:
-            raise ScgraftError(f"term={term!r}: there is no such program; there are: {nearest(term, names)}")
+        if isinstance(term, str):
+            need("there is no such program", names, term=term)
         at = names.index(term) if isinstance(term, str) else int(term)
         if not 0 <= at < len(names):
             raise ScgraftError(f"term={term!r}: there are {len(names)} programs")
@@ -1497,8 +1485,9 @@ class EXPIMAP(_Arches):
         from ..get import enrich_df
 
         target = self.adata if adata is None else adata
-        if use_directions and directions_key not in target.uns:
-            raise ScgraftError(f"directions_key={directions_key!r}: uns has no such entry; call latent_directions(adata=...)")
+        if use_directions:
+            remedy = ". Write them with latent_directions(adata=...)"
+            need("uns has no such entry", target.uns, remedy, directions_key=directions_key)
         data = target.copy()
         self.model.to_adata(self._like(data) if SETUP not in data.uns else data)
         if isinstance(groups, dict):
@@ -1539,9 +1528,7 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
         import matplotlib.pyplot as plt
     except ImportError:
         raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
-    for argument, key in (("scores_key", scores_key), *((("terms", terms),) if isinstance(terms, str) else ())):
-        if key not in adata.uns:
-            raise ScgraftError(f"{argument}={key!r}: uns has no such entry; there are: {nearest(key, adata.uns)}")
+    need("uns has no such entry", adata.uns, scores_key=scores_key, terms=terms if isinstance(terms, str) else None)
     scores = dict(adata.uns[scores_key])
     names = np.asarray(adata.uns[terms] if isinstance(terms, str) else terms, dtype=object)
     n_cols = min(n_cols, len(scores))

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use scgraft_numeric::names::nearest_first;
 
 use super::{Known, PrepareReport, ProteinSource, Proteins, Warning};
-use crate::{Array, Cells, CellsError, Coded, Dense, Hint, Uns};
+use crate::{Array, Cells, CellsError, Coded, Dense, Hint, Setting, Uns};
 
 /// Takes the proteins asked for, in the model's order where it has one.
 pub(super) fn prepare(
@@ -16,13 +16,17 @@ pub(super) fn prepare(
     report: &mut PrepareReport,
 ) -> Result<Option<Proteins>, CellsError> {
     let model: &[String] = known.map_or(&[], |k| &k.proteins);
-    let found = source.map(|s| read(cells, s)).transpose()?;
-    let (names, counts) = match found {
+    let (names, counts) = match source {
         None if model.is_empty() => return Ok(None),
         None => (model.to_vec(), Dense::zeros(cells.n_cells(), model.len())),
-        Some((names, mut counts)) => {
+        Some(source) => {
+            let (names, mut counts) = read(cells, source)?;
             not_measured(&mut counts, &names, cells, condition, source)?;
-            if model.is_empty() { (names, counts) } else { (model.to_vec(), align(model, &names, &counts, report)) }
+            if model.is_empty() {
+                (names, counts)
+            } else {
+                (model.to_vec(), align(model, &names, &counts, cells, source, report))
+            }
         }
     };
     let mut present = vec![vec![false; names.len()]; condition.levels.len()];
@@ -41,7 +45,7 @@ fn not_measured(
     names: &[String],
     cells: &Cells,
     condition: &Coded,
-    source: Option<&ProteinSource>,
+    source: &ProteinSource,
 ) -> Result<(), CellsError> {
     if !counts.values.iter().any(|v| v.is_nan()) {
         return Ok(());
@@ -58,7 +62,7 @@ fn not_measured(
         let c = condition.codes[i] as usize;
         if measured[c][j] {
             return Err(CellsError::PartlyMeasured {
-                slot: source.map(|s| format!("obsm `{}`", s.obsm)).unwrap_or_default(),
+                slot: format!("obsm `{}`", source.obsm),
                 protein: names[j].clone(),
                 condition: condition.levels[c].clone(),
                 cell: cells.obs.index[i].clone(),
@@ -70,11 +74,19 @@ fn not_measured(
 }
 
 /// The proteins of the model among those found; 0 where one is not.
-fn align(model: &[String], names: &[String], counts: &Dense, report: &mut PrepareReport) -> Dense {
+fn align(
+    model: &[String],
+    names: &[String],
+    counts: &Dense,
+    cells: &Cells,
+    source: &ProteinSource,
+    report: &mut PrepareReport,
+) -> Dense {
     let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let missing: Vec<String> = model.iter().filter(|n| !position.contains_key(n.as_str())).cloned().collect();
     if !missing.is_empty() {
-        report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing });
+        let hint = if missing.len() == model.len() { unnamed(model, cells, source) } else { Hint::default() };
+        report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing, hint });
     }
     let known: HashSet<&str> = model.iter().map(String::as_str).collect();
     let extra: Vec<String> = names.iter().filter(|n| !known.contains(n.as_str())).cloned().collect();
@@ -88,6 +100,25 @@ fn align(model: &[String], names: &[String], counts: &Dense, report: &mut Prepar
         }
     }
     out
+}
+
+/// What to do where none of a model's proteins is found since the columns have no names.
+fn unnamed(model: &[String], cells: &Cells, source: &ProteinSource) -> Hint {
+    if source.names.is_some() || matches!(cells.obsm.get(&source.obsm), None | Some(Array::Frame(_))) {
+        return Hint::default();
+    }
+    let what = format!("The columns of obsm `{}` have no names", source.obsm);
+    let theirs = |list: &Uns| matches!(list, Uns::Texts(texts) if texts.iter().any(|name| model.contains(name)));
+    match cells.uns.iter().find(|(_, list)| theirs(list)) {
+        Some((key, _)) => {
+            let told = format!("{what}; uns `{key}` has names of the model's proteins: choose it");
+            Hint::setting(told, Setting::to("protein_names", key))
+        }
+        None => {
+            let told = format!("{what}: store a table with the proteins' names there, or name a list of them in uns");
+            Hint::setting(told, Setting::of("protein_names"))
+        }
+    }
 }
 
 /// Reads names and counts, and checks that these are counts.

@@ -161,6 +161,8 @@ pub enum Warning {
         n: usize,
         /// Some of them.
         names: Vec<String>,
+        /// What would find them.
+        hint: Hint,
     },
 }
 
@@ -168,7 +170,7 @@ impl Warning {
     /// The settings that would help; may be none.
     pub fn settings(&self) -> Vec<Setting> {
         match self {
-            Warning::MissingGenes { hint, .. } => hint.settings.clone(),
+            Warning::MissingGenes { hint, .. } | Warning::MissingProteins { hint, .. } => hint.settings.clone(),
             Warning::NotWhole { rounded: false, .. } => vec![Setting::to("fractions", "round")],
             Warning::LooksUnlabelled { label, .. } => vec![Setting::to("unlabelled", label)],
             _ => Vec::new(),
@@ -235,8 +237,9 @@ impl fmt::Display for Warning {
             Warning::MissingWords { column, words } => {
                 write!(f, "column `{column}` of obs: these words count as missing: {}", missing_words_told(words))
             }
-            Warning::MissingProteins { n, names } => {
-                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))
+            Warning::MissingProteins { n, names, hint } => {
+                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))?;
+                if hint.is_empty() { Ok(()) } else { write!(f, ". {hint}") }
             }
         }
     }

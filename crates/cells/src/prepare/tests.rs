@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use scgraft_golden::Golden;
 
 use super::*;
-use crate::{Array, Column, Frame, Matrix, OrthologRule, Orthologs, Raw, Setting};
+use crate::{Array, Column, Frame, Hint, Matrix, OrthologRule, Orthologs, Raw, Setting};
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&v| v.to_owned()).collect()
@@ -236,7 +236,16 @@ fn proteins_are_aligned_and_absent_ones_known_per_condition() {
     let q = Prepared::query(&cells, &model, &options).unwrap();
     assert_eq!(q.proteins.as_ref().unwrap().counts.column(0), [0.0, 9.0, 0.0, 2.0]);
     assert_eq!(q.proteins.unwrap().present, [[false, false], [false, false], [true, false]]);
-    assert!(q.report.warnings.contains(&Warning::MissingProteins { n: 1, names: texts(&["CD20"]) }));
+    assert!(q.report.warnings.contains(&Warning::MissingProteins {
+        n: 1,
+        names: texts(&["CD20"]),
+        hint: Hint::default()
+    }));
+    let unnamed = ProteinSource { obsm: "adt".into(), names: None };
+    let q = Prepared::query(&cells, &model, &PrepareOptions { proteins: Some(unnamed), ..by_batch() }).unwrap();
+    let missing = q.report.warnings.iter().find(|w| matches!(w, Warning::MissingProteins { n: 2, .. })).unwrap();
+    assert_eq!(missing.settings(), [Setting::to("protein_names", "adt_names")]);
+    assert!(missing.to_string().contains("obsm `adt` have no names; uns `adt_names`"), "{missing}");
     let without = Prepared::query(&four_cells(), &model, &by_batch()).unwrap();
     assert_eq!(without.proteins.unwrap().present, [[false, false]; 3]);
 }

@@ -168,7 +168,7 @@ fn class_of(saved: &Saved<'_, '_>) -> Result<Class, HubError> {
 /// How deep settings may lie in each other.
 const DEEPEST: usize = 8;
 
-/// Settings as JSON; what is neither number, text nor a collection of them becomes `null`.
+/// Settings as JSON, a Python name as its text; what is neither number, text, name nor a collection of them becomes `null`.
 fn json(value: pickle::Value<'_, '_>, depth: usize) -> Result<Value, HubError> {
     if depth > DEEPEST {
         return Ok(Value::Null);
@@ -178,6 +178,7 @@ fn json(value: pickle::Value<'_, '_>, depth: usize) -> Result<Value, HubError> {
         pickle::Node::Int(v) => (*v).into(),
         pickle::Node::Float(v) => (*v).into(),
         pickle::Node::Text(v) => (*v).into(),
+        pickle::Node::Global(module, name) => format!("{module}.{name}").into(),
         pickle::Node::Dict(_) => {
             let mut out = Map::new();
             for (key, value) in value.entries()? {
@@ -191,9 +192,19 @@ fn json(value: pickle::Value<'_, '_>, depth: usize) -> Result<Value, HubError> {
             let items = value.items()?.into_iter().map(|v| json(v, depth + 1));
             Value::Array(items.collect::<Result<_, _>>()?)
         }
-        pickle::Node::Object(_) => numpy::size(value).map_or(Value::Null, Value::from),
+        pickle::Node::Object(_) => match numpy::size(value) {
+            Some(size) => size.into(),
+            None => attribute(value).map_or(Value::Null, Value::from),
+        },
         _ => Value::Null,
     })
+}
+
+/// A Python name that is pickled as an attribute of another.
+fn attribute(value: pickle::Value<'_, '_>) -> Option<String> {
+    let call = value.call()?;
+    let (module, name) = call.arguments.item(0).filter(|_| call.name == "getattr")?.global()?;
+    Some(format!("{module}.{name}.{}", call.arguments.item(1)?.text()?))
 }
 
 /// Makes the cells of a minified model a part of it: their latent means and variances, and the columns of obs, save those
@@ -250,6 +261,24 @@ mod tests {
         pickle.splice(at..at + 9, name);
         files.model = write(&parts.iter().map(|(n, d)| (n.as_str(), &d[..])).collect::<Vec<_>>()).unwrap();
         files
+    }
+
+    #[test]
+    fn python_names_in_settings_are_told() {
+        use crate::pickle::write::Py;
+        let exp = vec![Py::Global("torch._C", "_VariableFunctionsClass"), "exp".into()];
+        let given = dict([
+            ("activation_fn", Py::Global("torch.nn.modules.activation", "ELU")),
+            ("var_activation", Py::Call("__builtin__", "getattr", exp, None)),
+            ("optimizer", Py::Call("torch", "Adam", Vec::new(), None)),
+        ])
+        .pickled();
+        let read = pickle::Pickle::new(&given, "settings").unwrap();
+        let expected = serde_json::json!({
+            "activation_fn": "torch.nn.modules.activation.ELU",
+            "var_activation": "torch._C._VariableFunctionsClass.exp", "optimizer": null,
+        });
+        assert_eq!(json(read.root(), 0).unwrap(), expected);
     }
 
     #[test]

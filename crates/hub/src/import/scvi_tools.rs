@@ -47,6 +47,8 @@ struct Registry {
     /// The entry of `obsm` that they stood in.
     protein_key: Option<String>,
     size_factor: bool,
+    /// The column of protein panels, where it is not that of the batches.
+    panel: Option<String>,
     layer: Option<String>,
     /// Of a model saved without counts: the entries of `obsm` with means and variances of its cells.
     latents: Option<[String; 2]>,
@@ -72,6 +74,12 @@ pub(super) fn import(saved: &Saved<'_, '_>, class: &str) -> Result<Imported, Hub
             "it was trained with size factors of its own (`size_factor_key`), and its decoder ends in a softplus; \
              models here take the library size from the counts",
         ));
+    }
+    if let Some(panel) = registry.panel.as_ref().filter(|_| class == "TOTALVI") {
+        let why = format!(
+            "its proteins' background is learned for each panel (`{panel}`); models here learn it for each batch"
+        );
+        return Err(unsupported(&why));
     }
     let mut given = Map::new();
     flatten(saved.attributes, &mut given)?;
@@ -295,6 +303,7 @@ fn of_registry(registry: Value<'_, '_>) -> Result<Registry, HubError> {
     out.unlabelled = unlabelled.and_then(numpy::name);
     out.size_factor = registry.path(&["field_registries", "size_factor", "data_registry", "attr_key"]).is_some()
         || text(&["setup_args", "size_factor_key"]).is_some();
+    out.panel = column("panel").filter(|panel| out.batch.0.as_ref() != Some(panel));
     if let Some(mappings) = state("extra_categorical_covs", "mappings") {
         out.covariates = covariates(mappings, state("extra_categorical_covs", "field_keys"))?;
     }

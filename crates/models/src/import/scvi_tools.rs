@@ -274,12 +274,28 @@ pub fn settings(class: &str, version: Version, given: &Value) -> Result<Value, S
             return Err(unequal(what, &given[what], why));
         }
     }
-    for what in ["var_activation", "extra_encoder_kwargs"] {
-        if given.get(what).is_some_and(|v| !v.is_null() && *v != json!({})) {
+    for what in ["var_activation", "extra_encoder_kwargs", "extra_decoder_kwargs", "classifier_parameters"] {
+        let plain = match given.get(what) {
+            None | Some(Value::Null) => true,
+            Some(Value::Object(parts)) => parts.iter().all(|(name, value)| usual(given, name, value)),
+            Some(value) => value == "torch._C._VariableFunctionsClass.exp",
+        };
+        if !plain {
             return Err(unequal(what, &given[what], "networks here have no such part"));
         }
     }
     if class == "TOTALVI" { totalvi(version, given) } else { scvi(class, given) }
+}
+
+/// Whether a part of a network is as in all of them, or acts in training alone.
+fn usual(given: &Value, name: &str, value: &Value) -> bool {
+    match name {
+        "activation_fn" => value == "torch.nn.modules.activation.ReLU",
+        "activation_function_bg" => true, // totalVI's, read there
+        "n_layers" | "n_hidden" => *value == given[name],
+        "dropout_rate" | "logits" => true,
+        _ => value.is_null(),
+    }
 }
 
 fn flag(given: &Value, key: &str, default: bool) -> bool {
@@ -353,4 +369,27 @@ fn totalvi(version: Version, given: &Value) -> Result<Value, String> {
         "input": if version < SHARES_SINCE { "counts" } else { "shares" },
         "background_deviation": if exponential { "exp" } else { "softplus" },
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_other_parts_are_refused() {
+        let given = |what: &str, value: Value| {
+            settings("SCANVI", (1, 4, 2), &json!({"n_layers": 2, "n_hidden": 24, what: value}))
+        };
+        let relu = json!({"activation_fn": "torch.nn.modules.activation.ReLU"});
+        let tanh = json!({"activation_fn": "torch.nn.modules.activation.Tanh"});
+        for what in ["extra_encoder_kwargs", "extra_decoder_kwargs", "classifier_parameters"] {
+            assert!(given(what, relu.clone()).is_ok() && given(what, Value::Null).is_ok(), "{what}");
+            let error = given(what, tanh.clone()).unwrap_err();
+            assert!(error.contains(what) && error.contains("Tanh"), "{error}");
+        }
+        assert!(given("var_activation", json!("torch._C._VariableFunctionsClass.exp")).is_ok());
+        assert!(given("var_activation", json!("torch._C._nn.softplus")).unwrap_err().contains("softplus"));
+        assert!(given("classifier_parameters", json!({"n_layers": 2, "dropout_rate": 0.3})).is_ok());
+        assert!(given("classifier_parameters", json!({"n_layers": 1})).is_err());
+    }
 }
