@@ -26,15 +26,14 @@ const TITLE: f64 = 18.0;
 const DOT: f64 = 14.0;
 const GAP: f64 = 14.0;
 
+/// Widths of the names in a type.
+fn widths(scene: &Scene, entries: &[Entry], font: f64) -> Vec<f64> {
+    entries.iter().map(|e| scene.width_of(&e.name, font, Weight::Regular)).collect()
+}
+
 /// Column widths for a number of rows, names no wider than `cap`.
-fn columns(scene: &Scene, entries: &[Entry], rows: usize, font: f64, cap: f64) -> Vec<f64> {
-    entries
-        .chunks(rows.max(1))
-        .map(|c| {
-            let names: Vec<&str> = c.iter().map(|e| e.name.as_str()).collect();
-            DOT + scene.widest(&names, font, Weight::Regular).min(cap)
-        })
-        .collect()
+fn columns(names: &[f64], rows: usize, cap: f64) -> Vec<f64> {
+    names.chunks(rows.max(1)).map(|c| DOT + c.iter().copied().fold(0.0, f64::max).min(cap)).collect()
 }
 
 fn total(columns: &[f64]) -> f64 {
@@ -48,7 +47,7 @@ pub(crate) fn beside(scene: &Scene, entries: &[Entry], title: &str, width: f64, 
         let room = ((height - top) / row_height).floor().max(1.0) as usize;
         let needed = entries.len().div_ceil(room).max(1);
         let rows = entries.len().div_ceil(needed);
-        let columns = columns(scene, entries, rows, font, cap);
+        let columns = columns(&widths(scene, entries, font), rows, cap);
         let wide = total(&columns).max(scene.width_of(title, 11.0, Weight::SemiBold).min(width));
         if wide <= width {
             let height = top + rows as f64 * row_height;
@@ -63,11 +62,19 @@ pub(crate) fn beside(scene: &Scene, entries: &[Entry], title: &str, width: f64, 
 pub(crate) fn below(scene: &Scene, entries: &[Entry], title: &str, width: f64, height: f64) -> Plan {
     let top = if title.is_empty() { 0.0 } else { TITLE };
     let mut plan = Plan { rows: entries.len(), columns: vec![width], row_height: 11.5, font: 9.0, width, height: 0.0 };
-    let types = [(11.0, 16.0), (10.0, 14.0), (9.5, 12.5), (9.0, 11.5)];
-    for (cap, (font, row_height)) in [200.0, 150.0, 110.0, 76.0_f64].into_iter().flat_map(|c| types.map(|t| (c, t))) {
-        let fits = |rows: &usize| total(&columns(scene, entries, *rows, font, cap.min(width - DOT))) <= width;
-        let rows = (1..=entries.len().max(1)).find(fits).unwrap_or(entries.len());
-        let columns = columns(scene, entries, rows, font, cap.min(width - DOT));
+    let types = [(11.0, 16.0), (10.0, 14.0), (9.5, 12.5), (9.0, 11.5)]
+        .map(|(font, row_height)| (font, row_height, widths(scene, entries, font)));
+    let caps = [200.0, 150.0, 110.0, 76.0_f64].map(|cap| cap.min(width - DOT));
+    for (cap, (font, row_height, names)) in caps.iter().flat_map(|&cap| types.iter().map(move |t| (cap, t))) {
+        let fits = |rows: usize| total(&columns(names, rows, cap)) <= width;
+        // The fewest rows that fit, by halves: a hundred thousand names are not laid out a hundred thousand times.
+        let (mut rows, mut most) = (1, entries.len().max(1));
+        while rows < most {
+            let middle = rows.midpoint(most);
+            if fits(middle) { most = middle } else { rows = middle + 1 }
+        }
+        let columns = columns(names, rows, cap);
+        let (row_height, font) = (*row_height, *font);
         plan = Plan { rows, width: total(&columns), columns, row_height, font, height: top + rows as f64 * row_height };
         if plan.height <= height {
             break;
@@ -173,4 +180,27 @@ pub(crate) fn sizes(scene: &mut Scene, title: &str, entries: &[(f64, String)], x
         top += row;
     }
     top - y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::Size;
+
+    fn entries(n: usize) -> Vec<Entry> {
+        (0..n).map(|i| Entry { name: format!("type {i}"), color: Rgb(0, 0, 0) }).collect()
+    }
+
+    #[test]
+    fn a_legend_below_has_as_few_rows_as_fit() {
+        let scene = Scene::new(Size { width: 600.0, height: 400.0 }, "").unwrap();
+        for n in [1, 2, 9, 40] {
+            let plan = below(&scene, &entries(n), "", 500.0, 400.0);
+            assert!(plan.width <= 500.0 && plan.rows * plan.columns.len() >= n, "{plan:?}");
+            let fewer = |rows: usize| total(&columns(&widths(&scene, &entries(n), plan.font), rows, 200.0)) <= 500.0;
+            assert!(plan.rows == 1 || !fewer(plan.rows - 1), "{plan:?}");
+        }
+        // Names without end are laid out at once.
+        assert!(below(&scene, &entries(100_000), "", 500.0, 400.0).rows > 1000);
+    }
 }

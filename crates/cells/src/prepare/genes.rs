@@ -161,12 +161,12 @@ pub(super) fn align(
             required: options.min_overlap,
             missing: report.missing_genes.iter().take(SHOWN).cloned().collect(),
             hint: ways_out().unwrap_or_else(|| {
-                let example = written.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
-                let told = format!("The data writes genes as `{example}`: give genes the model's kind of names");
-                match none_found {
-                    true => Hint::words(told + "."),
-                    false => Hint::setting(told + ", or accept this overlap.", Setting::of("min_overlap")),
+                if !none_found {
+                    let told = "The data lacks the others, however their names are written: accept this overlap.";
+                    return Hint::setting(told, Setting::of("min_overlap"));
                 }
+                let example = written.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
+                Hint::words(format!("The data writes genes as `{example}`: give genes the model's kind of names."))
             }),
         });
     }
