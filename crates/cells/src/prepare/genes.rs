@@ -162,7 +162,8 @@ pub(super) fn align(
             missing: report.missing_genes.iter().take(SHOWN).cloned().collect(),
             hint: ways_out().unwrap_or_else(|| {
                 if !none_found {
-                    let told = "The data lacks the others, however their names are written: accept this overlap.";
+                    let told = "The data lacks the others, however their names are written; to go on without them, accept \
+                                this overlap";
                     return Hint::setting(told, Setting::of("min_overlap"));
                 }
                 let example = written.iter().find(|n| !n.is_empty()).map_or("", String::as_str);
