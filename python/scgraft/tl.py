@@ -162,7 +162,7 @@ def annotate(
     label_map: Mapping[str, str] | None = None,
     use_rep: str = LATENT,
     n_neighbors: int = 15,
-    kernel: Literal["paper", "compat", "uniform", "gaussian"] = "paper",
+    kernel: Literal["adaptive", "paper", "compat", "uniform", "gaussian"] = "adaptive",
     rule: Literal["novelty", "paper"] | None = None,
     false_alarms: float = 0.05,
     unknown: float | None = None,

@@ -57,7 +57,7 @@ pub(crate) struct Annotate {
     #[arg(long, default_value_t = 15, value_name = "N")]
     pub k: usize,
     /// How the weight of a neighbour falls with its distance
-    #[arg(long, value_enum, default_value_t = Weighting::Paper)]
+    #[arg(long, value_enum, default_value_t = Weighting::Adaptive)]
     pub kernel: Weighting,
     /// Which cells are `Unknown`
     #[arg(long, value_enum, default_value_t = Rule::Novelty)]
@@ -129,6 +129,8 @@ pub(crate) enum Rule {
 /// Weight of a neighbour by its distance.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Weighting {
+    /// exp(−(d² − d₁²)/v), v the mean of d² − d₁² over the neighbours, d₁ the nearest distance: whatever the scale
+    Adaptive,
     /// The scArches paper's
     Paper,
     /// The scArches code's
@@ -151,6 +153,7 @@ pub(crate) enum Calibrate {
 impl Weighting {
     pub fn kernel(self) -> Kernel {
         match self {
+            Weighting::Adaptive => Kernel::Adaptive,
             Weighting::Paper => Kernel::Paper,
             Weighting::Compat => Kernel::Compat,
             Weighting::Uniform => Kernel::Uniform,

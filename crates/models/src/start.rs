@@ -5,7 +5,8 @@
 //! library sizes, the model without variation is fitted by
 //!
 //! 1. L[s, g] = ln((x̄[s, g] + 1) / ℓ̄[s]) + ln(number of genes)   (softmax and exp; the mean for the identity)
-//! 2. θ[s, g] from Σ x² = Σ (p ℓ)² (1 + 1/θ) + p ℓ, p = (x̄ + 1)/ℓ̄: the moments of NB(p ℓ, θ)
+//! 2. θ[s, g] from Σ x² = Σ (p ℓ)² (1 + 1/θ) + p ℓ, p = (x̄ + 1)/ℓ̄: the moments of NB(p ℓ, θ); at least 1, since what differs
+//!    between types is in these moments too, and a gene that starts as noise is hardly learned
 //!
 //! A graft's new rows start as those of the known condition (or of the mean of all) under which the model explains the
 //! query's cells best; then, with μ the means that the model decodes for them,
@@ -37,7 +38,7 @@ const TRIED: usize = 8192;
 /// Steps of equation 3.
 const ROUNDS: usize = 2;
 /// Bounds of a log inverse dispersion that is read off moments.
-const DISPERSION: f64 = 3.0;
+const DISPERSION: [f64; 2] = [0.0, 3.0];
 
 impl Model {
     /// Sets what can be read off the data for the conditions that were added last: all of a reference, those of the
@@ -51,7 +52,7 @@ impl Model {
                 self.start_reference(baseline, data)?;
             }
             if let Some(head) = self.network.facts().scores.filter(|_| data.n_cells() > 0) {
-                self.start_scores(head, data)?;
+                self.start_programs(head, data)?;
             }
             return Ok(());
         }
@@ -100,7 +101,7 @@ impl Model {
             group(baseline.offset, &|m, g| m.sums[g] / m.cells as f64)?; // 1
         }
         if let Some(dispersion) = baseline.dispersion {
-            group(dispersion, &|m, g| (-m.excess(g).max(0.02).ln()).clamp(-DISPERSION, DISPERSION))?; // 2
+            group(dispersion, &|m, g| (-m.excess(g).max(0.02).ln()).clamp(DISPERSION[0], DISPERSION[1]))?; // 2
         }
         Ok(())
     }

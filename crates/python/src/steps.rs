@@ -62,6 +62,7 @@ struct AnnotateAsked {
 impl AnnotateAsked {
     fn plan(self) -> PyResult<(AnnotatePlan, String, Vec<String>)> {
         let kernels = [
+            ("adaptive", Kernel::Adaptive),
             ("paper", Kernel::Paper),
             ("compat", Kernel::Compat),
             ("uniform", Kernel::Uniform),

@@ -10,10 +10,14 @@ use crate::Neighbours;
 /// How a neighbour's weight falls with its distance d.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Kernel {
+    /// w = exp(−(d² − d₁²) / v) with d₁ the nearest distance and v = Σ (d² − d₁²)/k: the same weights whatever the unit of the
+    /// embedding and the number of its dimensions, in many of which all distances are nearly equal.
+    #[default]
+    Adaptive,
     /// w = exp(−d / (2/s)²) with s = √(Σ d²/k), as the scArches paper prints it.
     ///
-    /// Not free of scale: in an embedding with distances far below 1 all weights are nearly equal.
-    #[default]
+    /// Not free of scale: in an embedding with distances far below 1 all weights are nearly equal, and with distances of 5
+    /// the nearest neighbour alone decides.
     Paper,
     /// The same with s the standard deviation of the k distances about their mean, as the scArches code has it.
     Compat,
@@ -33,12 +37,15 @@ impl Kernel {
         let squares = |centre: f64| distances.iter().map(|&d| (f64::from(d) - centre).powi(2)).sum::<f64>() / k;
         let mean = || distances.iter().map(|&d| f64::from(d)).sum::<f64>() / k;
         // Weight of d: exp(−linear (d − nearest) − square (d² − nearest²)).
+        // Where all distances are equal all weights are.
+        let inverse = |scale: f64| if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let nearest = distances.first().map_or(0.0, |&d| f64::from(d));
         let (linear, square) = match self {
+            Kernel::Adaptive => (0.0, inverse(squares(0.0) - nearest.powi(2))),
             Kernel::Paper => (squares(0.0) / 4.0, 0.0),
             Kernel::Compat => (squares(mean()) / 4.0, 0.0),
             Kernel::Uniform => (0.0, 0.0),
-            // All distances zero: all neighbours are the cell itself, and weigh the same.
-            Kernel::Gaussian => (0.0, Some(2.0 * squares(0.0)).filter(|&s| s > 0.0).map_or(0.0, |s| 1.0 / s)),
+            Kernel::Gaussian => (0.0, inverse(2.0 * squares(0.0))),
         };
         exponentials(linear, square, distances, weights);
         let total: f64 = weights.iter().sum();

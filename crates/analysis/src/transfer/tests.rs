@@ -183,7 +183,7 @@ proptest! {
     #[test]
     fn weights_sum_to_one_and_never_rise(mut d in prop::collection::vec(0f32..1e6, 1..40)) {
         d.sort_by(f32::total_cmp);
-        for kernel in [Kernel::Paper, Kernel::Compat, Kernel::Uniform, Kernel::Gaussian] {
+        for kernel in [Kernel::Adaptive, Kernel::Paper, Kernel::Compat, Kernel::Uniform, Kernel::Gaussian] {
             let mut w = vec![0.0; d.len()];
             kernel.weights(&d, &mut w);
             prop_assert!((w.iter().sum::<f64>() - 1.0).abs() < 1e-9);
