@@ -106,7 +106,7 @@ pub struct ExpimapConfig {
     /// Output function; by default softmax for counts, identity for squared error.
     pub output: Option<Output>,
     /// Whether constrained programs start as their gene sets (nothing outside, and inside all in one direction), a
-    /// reference's scores as the mean expression of their genes (unless its norm is batch norm), and all new ones as small
+    /// reference's with scores and weights of a factor analysis (unless its norm is batch norm), and all new ones as small
     /// as the reference's. The published code starts them with random signs, soft ones on all genes, new ones larger the
     /// fewer they are.
     pub gene_set_start: bool,
