@@ -80,8 +80,12 @@ impl Metrics {
         self.values.iter().skip(column).step_by(self.metrics.len()).copied().filter(|v| !v.is_nan())
     }
 
-    /// The greatest value of a column, of times the least; `None` where it has no value.
+    /// The greatest value of a column, of times the least; `None` where it has no value, or a single row has nothing to
+    /// be better than.
     pub(crate) fn best(&self, column: usize) -> Option<f64> {
+        if self.methods.len() < 2 {
+            return None;
+        }
         match self.metrics[column].group {
             MetricGroup::Time => self.column(column).min_by(f64::total_cmp),
             _ => self.column(column).max_by(f64::total_cmp),
@@ -249,7 +253,7 @@ impl Metrics {
         let time = metric.group == MetricGroup::Time;
         let share = if time { value / self.longest() } else { value.clamp(0.0, 1.0) };
         let words = number(value, if time { 1 } else { 2 });
-        let best = self.best(j) == Some(value) && self.methods.len() > 1;
+        let best = self.best(j) == Some(value);
         let fill = metric.group.scale().at(0.15 + 0.75 * if self.by_rank { self.rank(j, value) } else { share });
         let font = (w * 0.26).min(h * 0.36).min(10.5);
         let written = |x: f64| {
