@@ -101,8 +101,15 @@ fn slots(path: &Path, out: &mut Output) -> Result<()> {
     out.put("arrays", arrays);
     out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
     out.line(found.to_string().trim_end());
-    let options = ReadOptions { obs: Select::All, ..ReadOptions::nothing() };
-    tell_levels(&read_cells(path, &options)?.obs, out);
+    let ours = found.uns.iter().any(|u| u.0 == slots::NOTES);
+    let uns = if ours { Select::only([slots::NOTES]) } else { Select::Nothing };
+    let cells = read_cells(path, &ReadOptions { obs: Select::All, uns, ..ReadOptions::nothing() })?;
+    tell_levels(&cells.obs, out);
+    let tests: Vec<String> = slots::tests(&cells).into_iter().map(|t| t.0).collect();
+    if !tests.is_empty() {
+        out.line(format!("tests of programs: {}", tests.join(", ")));
+    }
+    out.put("tests", tests);
     Ok(())
 }
 
