@@ -326,7 +326,7 @@ fn criterion(value: f64, limits: (f64, f64), show: fn(f64) -> String, what: &str
     Criterion {
         light: judged(value, limits),
         found: what.replacen("{}", &show(value), 1),
-        rule: format!("(caution {side} {}, doubt {side} {})", show(limits.0), show(limits.1)),
+        rule: format!("(caution {side} {}, doubt {})", show(limits.0), show(limits.1)),
     }
 }
 
@@ -384,7 +384,7 @@ fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
     if let Some(mut distances) = values("scgraft_distance") {
         let middle = distances.len() / 2;
         let (_, &mut middle, _) = distances.select_nth_unstable_by(middle, f64::total_cmp);
-        let what = "the middle cell lies {} times as far out as the reference's own cells";
+        let what = "the middle cell lies {} × as far out as the reference's own";
         out.push(criterion(middle, (1.5, 2.0), plain, what));
     }
     if let Some(mean) = parts.metrics.as_ref().and_then(|m| metric(m, "Batch")) {
