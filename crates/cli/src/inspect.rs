@@ -244,12 +244,12 @@ fn tell_model(model: &Model, out: &mut Output) {
     }
     out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
-    out.line(format!("settings: {}", shown(&model.network.config())));
+    tell_entries("settings", &shown(&model.network.config()), out);
     // What is told above is not told again.
     let mut provenance = model.provenance.clone();
     provenance.retain(|name, _| ![CONDITION_CELLS, LABEL_CELLS, DROPPED].contains(&name.as_str()));
     if !provenance.is_empty() {
-        out.line(format!("provenance: {}", shown(&Value::Object(provenance))));
+        tell_entries("provenance", &shown(&Value::Object(provenance)), out);
     }
     if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
         let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
@@ -282,6 +282,20 @@ fn tell_model(model: &Model, out: &mut Output) {
     out.put("settings", shown(&model.network.config()));
     out.put("provenance", shown(&Value::Object(model.provenance.clone())));
     out.put("epochs", slots::history(model).len());
+}
+
+/// Settings or notes, each with its value; those that have entries of their own stand on a line below.
+fn tell_entries(title: &str, entries: &Value, out: &mut Output) {
+    let Some(entries) = entries.as_object() else { return };
+    let (below, here): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, value)| value.is_object());
+    let one = |(name, value): &(&String, &Value)| match value {
+        Value::String(text) => format!("{name} {text}"),
+        Value::Null => format!("{name} none"),
+        other => format!("{name} {other}"),
+    };
+    out.line(format!("{title}: {}", here.iter().map(one).collect::<Vec<_>>().join(", ")).trim_end());
+    let deeper = " ".repeat(title.len() - title.trim_start().len() + 2);
+    below.into_iter().for_each(|(name, value)| tell_entries(&format!("{deeper}{name}"), value, out));
 }
 
 fn slots_active(model: &Model) -> String {
