@@ -65,16 +65,14 @@ pub fn table(found: &[GroupMarkers], genes: &[String], plan: &MarkerPlan) -> Fra
     out.set("comparison", Column::categorical(&vec![plan.versus(); rows.len()]));
     out.set("rank", Column::Integer(rows.iter().map(|r| Some(r.0)).collect()));
     out.set("gene", Column::categorical(&rows.iter().map(|r| genes[r.1.gene].as_str()).collect::<Vec<_>>()));
-    let numbers: [(&str, fn(&Marker) -> f64); 6] = [
-        ("score", |m| m.score),
-        ("log2_fold_change", |m| m.log2_fold_change),
-        ("p_value", |m| m.p_value),
-        ("p_adjusted", |m| m.p_adjusted),
-        ("share_group", |m| m.share_group),
-        ("share_comparison", |m| m.share_reference),
-    ];
-    for (name, value) in numbers {
-        out.set(name, Column::Real(rows.iter().map(|r| value(r.1)).collect()));
-    }
+    let mut number = |name: &str, of: fn(&Marker) -> f64| {
+        out.set(name, Column::Real(rows.iter().map(|r| of(r.1)).collect()));
+    };
+    number("score", |m| m.score);
+    number("log2_fold_change", |m| m.log2_fold_change);
+    number("p_value", |m| m.p_value);
+    number("p_adjusted", |m| m.p_adjusted);
+    number("share_group", |m| m.share_group);
+    number("share_comparison", |m| m.share_reference);
     out
 }
