@@ -8,7 +8,7 @@ use scgraft::analysis::transfer::{
     Calibration, HierarchicalTransfer, Kernel, NoveltyOptions, TransferOptions, UNKNOWN,
 };
 use scgraft::annotate::{AnnotatePlan, AnnotatedLabels, Placed, Truth, annotate};
-use scgraft::io::{together, write_table};
+use scgraft::io::together;
 use scgraft::slots;
 use serde_json::{Value, json};
 
@@ -210,14 +210,12 @@ impl Annotate {
                         || n.starts_with("scgraft_distance")
                 });
                 table.index_name = Some("cell".into());
-                write_table(path, &table)?;
+                files::write_table(Some(path), &table)?;
             }
             files::write(output, &cells)
         })?;
-        if let Some(path) = &self.tsv {
-            out.line(format!("wrote {}: the labels of every cell", path.display()));
-        }
-        out.line(format!("wrote {}: the labels in obs", output.display()));
+        let columns: Vec<String> = self.labels.iter().map(|label| format!("obs[\"{label}_pred\"]")).collect();
+        out.line(format!("{} of {}", columns.join(", "), output.display()));
         out.put("output", output.display().to_string());
         out.put("labels", told);
         Ok(())

@@ -140,7 +140,7 @@ impl Card {
         match &self.output {
             Some(path) => {
                 write_bytes(path, text.as_bytes())?;
-                tracing::info!("wrote {}", path.display());
+                files::wrote(path);
             }
             None => out.line(text.trim_end()),
         }

@@ -44,7 +44,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Demo {
     /// Folder for the files to look at; made if it is not there
-    #[arg(long, default_value = "scgraft_demo", value_name = "DIR")]
+    #[arg(long, short, default_value = "scgraft_demo", value_name = "DIR")]
     pub out: PathBuf,
     /// Epochs of the reference [default: the model's]
     #[arg(long, value_name = "N")]

@@ -1,17 +1,15 @@
 //! `scgraft differential`: genes that differ between groups of cells, by the model.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scgraft::analysis::differential::{DifferentialMode, DifferentialRow};
 use scgraft::analysis::donors::Design;
 use scgraft::differential::{DifferentialPlan, GroupDifference, differential, table};
-use scgraft::io::write_table;
 use serde_json::{Value, json};
 
 use super::beside::tell_donors;
 use super::encode::Source;
+use super::markers::OfGroups;
 use super::output::{fixed, number};
 use super::{Global, Output, files, stop};
 
@@ -36,15 +34,8 @@ Examples:
 pub(crate) struct Differential {
     #[command(flatten)]
     pub source: Source,
-    /// Column of obs with the groups
-    #[arg(long, value_name = "COLUMN")]
-    pub groups: String,
-    /// Groups to test [default: all]
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub group: Vec<String>,
-    /// The group to compare with [default: all other cells]
-    #[arg(long, value_name = "NAME")]
-    pub versus: Option<String>,
+    #[command(flatten)]
+    pub of: OfGroups,
     /// Compare within each level of this column of obs
     #[arg(long, value_name = "COLUMN")]
     pub within: Option<String>,
@@ -73,12 +64,6 @@ pub(crate) struct Differential {
     /// or more have cells on both sides, since cells are not replicates
     #[arg(long, value_name = "COLUMN")]
     pub donors: Option<String>,
-    /// Write all genes as a table
-    #[arg(long, value_name = "FILE")]
-    pub tsv: Option<PathBuf>,
-    /// Genes to print of each group, as many that are higher and as many that are lower
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub top: usize,
 }
 
 /// What is compared.
@@ -92,14 +77,14 @@ pub(crate) enum Mode {
 
 impl Differential {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        if let Some(path) = &self.tsv {
+        if let Some(path) = &self.of.tsv {
             files::check_output(path, &self.source.inputs())?;
         }
         let (model, cells, data) = self.source.read(None)?;
         let plan = DifferentialPlan {
-            groups: self.groups.clone(),
-            group: self.group.clone(),
-            versus: self.versus.clone(),
+            groups: self.of.groups.clone(),
+            group: self.of.group.clone(),
+            versus: self.of.versus.clone(),
             within: self.within.clone(),
             draws: self.samples,
             as_conditions: self.as_condition.clone(),
@@ -117,9 +102,7 @@ impl Differential {
         };
         let file = self.source.cells.display().to_string();
         let found = differential(&model, (&cells, &file), &data, &plan, &mut stop::ask)?;
-        if let Some(path) = &self.tsv {
-            write_table(path, &files::without_index(table(&model, &found)))?;
-        }
+        files::write_table(self.of.tsv.as_ref(), &files::without_index(table(&model, &found)))?;
         let told: Vec<Value> = found.iter().map(|f| self.tell(f, &model.header.genes, out)).collect();
         out.put("comparisons", told);
         Ok(())
@@ -131,24 +114,21 @@ impl Differential {
         let b = &stratum.as_ref().map_or_else(|| b.clone(), |s| format!("{b}, {s}"));
         if let (Some(column), Some(donors)) = (&self.donors, donors) {
             let names: Vec<&str> = genes.iter().map(String::as_str).collect();
-            tell_donors((column, donors), &format!("{a} versus {b}"), ("gene", &names), self.top, out);
+            tell_donors((column, donors), &format!("{a} versus {b}"), ("gene", &names), self.of.top, out);
         }
         let called = found.rows.iter().filter(|r| r.differs == Some(true)).count();
         match self.mode {
             Mode::Change => out.line(format!("{a} versus {b}: {called} of {} genes differ", found.rows.len())),
             Mode::Vanilla => out.line(format!("{a} versus {b}")),
         }
-        let directions = found.by_direction();
         let mut told = json!({"group": a, "comparison": versus, "within": stratum, "called": called});
-        for (rows, (name, what)) in directions.iter().zip([("up", "higher"), ("down", "lower")]) {
-            let n = rows.iter().filter(|r| r.differs == Some(true)).count();
-            match self.mode {
-                Mode::Change => out.line(format!("{what} in {a}: {n} genes")),
-                Mode::Vanilla => out.line(format!("{what} in {a}: {} genes", rows.len())),
-            }
-            let shown: Vec<[String; 6]> = rows.iter().take(self.top).map(|r| shown(r, &genes[r.gene])).collect();
+        for (rows, (name, what)) in found.by_direction().iter().zip([("up", "higher"), ("down", "lower")]) {
+            let counted = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
+            out.line(format!("{what} in {a}: {} genes", rows.iter().filter(counted).count()));
+            let leading = &rows[..rows.len().min(self.of.top)];
+            let shown: Vec<[String; 6]> = leading.iter().map(|r| shown(r, &genes[r.gene])).collect();
             out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others"], &shown);
-            let top = rows.iter().take(self.top).map(|r| {
+            let top = leading.iter().map(|r| {
                 json!({
                     "gene": genes[r.gene], "probability": number(r.probability),
                     "log_bayes_factor": number(r.log_bayes_factor), "effect": number(r.effect),

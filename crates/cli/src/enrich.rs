@@ -8,7 +8,7 @@ use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
 use scgraft::annotate::Placed;
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
-use scgraft::io::{GmtOptions, read_gmt, together, write_table};
+use scgraft::io::{GmtOptions, read_gmt, together};
 use scgraft::join::{Compared, Comparing, Joined, join};
 use scgraft::slots;
 use serde_json::{Value, json};
@@ -172,20 +172,12 @@ impl Enrich {
             slots::put_test(&mut cells, &self.test_name(&asked), &found);
         }
         together(|| {
-            if let Some(path) = &self.tsv {
-                write_table(path, &files::without_index(found.table()))?;
-            }
+            files::write_table(self.tsv.as_ref(), &files::without_index(found.table()))?;
             output.map_or(Ok(()), |path| files::write(path, &cells))
         })?;
-        if let Some(path) = &self.tsv {
-            out.line(format!("wrote {}: all rows of the test", path.display()));
-        }
         if let Some(path) = output {
-            out.line(format!(
-                "wrote {}: the test `{}` in uns[\"scgraft\"][\"tests\"]",
-                path.display(),
-                self.test_name(&asked)
-            ));
+            let name = self.test_name(&asked);
+            out.line(format!("uns[\"scgraft\"][\"tests\"][\"{name}\"] of {}", path.display()));
             out.put("output", path.display().to_string());
         }
         out.put("tests", to_json(&found));
@@ -278,14 +270,13 @@ impl Enrich {
             let n = |name: &str| passes(name, 1.0) + passes(name, -1.0);
             n(b.0).cmp(&n(a.0)).then(b.1.total_cmp(&a.1)).then_with(|| a.0.cmp(b.0))
         });
-        out.line(format!(
-            "{} programs are enriched in one of {} comparisons or more",
-            strongest.len(),
-            comparisons.len()
-        ));
-        if strongest.is_empty() {
-            return out.line("");
-        }
+        let n = comparisons.len();
+        let found = match strongest.len() {
+            0 => return out.line(format!("no program is enriched in any of {n} comparisons\n")),
+            1 => "1 program is".to_owned(),
+            k => format!("{k} programs are"),
+        };
+        out.line(format!("{found} enriched in one of {n} comparisons or more"));
         let few = if comparisons.len() <= COLUMNS { &comparisons[..] } else { &[] };
         let names: Vec<String> = few
             .iter()

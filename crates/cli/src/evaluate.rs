@@ -7,7 +7,7 @@ use clap::Args;
 use scgraft::analysis::metrics::scores::{Category, EvaluateOptions};
 use scgraft::cells::{Cells, Slot};
 use scgraft::evaluate::{ColumnKind, Compared, EvaluatePlan, Evaluated, Part, Side};
-use scgraft::io::{ReadOptions, Select, read_h5ad, together, write_table};
+use scgraft::io::{ReadOptions, Select, read_h5ad, together};
 use scgraft::labels::Match;
 use scgraft::{pictures, slots};
 use serde_json::{Map, Value, json};
@@ -131,9 +131,7 @@ impl Evaluate {
         let found = Evaluated { scores, query: comparison.query_scores(&plan)? };
         show(&comparison, &found, out);
         together(|| -> Result<()> {
-            if let Some(path) = &self.tsv {
-                write_table(path, &found.file_table())?;
-            }
+            files::write_table(self.tsv.as_ref(), &found.file_table())?;
             if let Some(path) = &self.output {
                 scgraft::save::picture(path, &pictures::metrics("", &found).context("nothing to draw")?)?;
             }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scgraft::hub::{CellsNeeded, export};
 
-use super::{Global, Output, remote};
+use super::{Global, Output, files, remote};
 
 const EXAMPLES: &str = "\
 Models scvi, scanvi and totalvi become SCVI, SCANVI and TOTALVI, with the same latent means and expression; scvi-linear becomes
@@ -45,7 +45,7 @@ impl Export {
         let model = remote::model(&self.model)?;
         let exported = export(&model)?;
         let path = exported.write(&self.output)?;
-        tracing::info!("wrote {}", path.display());
+        files::wrote(&path);
         let folder = self.output.display().to_string();
         let python = python(exported.class, &folder, &exported.cells);
         out.line(format!(

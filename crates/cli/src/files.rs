@@ -119,7 +119,27 @@ pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
     // Old versions of anndata cannot read a file with a `None` in it, but a user's own is kept.
     let options = WriteOptions { drop_unreadable: DROP.load(Ordering::Relaxed), ..WriteOptions::default() };
     write_h5ad(path, cells, &options).map_err(scgraft::Error::from)?;
+    wrote(path);
+    Ok(())
+}
+
+/// Says that a file is written.
+pub(crate) fn wrote(path: &Path) {
     tracing::info!("wrote {}", path.display());
+}
+
+/// Writes a table for people and spreadsheets, where one is wanted.
+pub(crate) fn write_table(path: Option<&PathBuf>, table: &Frame) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    scgraft::io::write_table(path, table)?;
+    wrote(path);
+    Ok(())
+}
+
+/// The same of rows of text.
+pub(crate) fn write_rows<S: AsRef<str>>(path: &Path, header: &[S], rows: Vec<Vec<String>>) -> Result<()> {
+    scgraft::io::write_rows(path, header, rows)?;
+    wrote(path);
     Ok(())
 }
 

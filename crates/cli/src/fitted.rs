@@ -7,13 +7,16 @@ use super::output::{Output, number};
 
 /// How a fit went, in words.
 pub(crate) fn told(report: &FitReport) -> String {
-    let how = match (report.stopped_early, report.last_gain) {
-        (true, _) => "arrived: no better state was found for a while".to_owned(),
-        (false, None) => "too few to tell whether it arrived".to_owned(),
-        (false, Some(gain)) if report.arrived() => {
+    let how = match (report.stopped_early, report.short_of, report.last_gain) {
+        (true, ..) => "arrived: no better state was found for a while".to_owned(),
+        (_, Some(usual), _) => {
+            format!("NOT ARRIVED: {usual} epochs are usual for so many cells; give it more --epochs")
+        }
+        (_, _, None) => "too few to tell whether it arrived".to_owned(),
+        (_, _, Some(gain)) if report.arrived() => {
             format!("arrived: the last fifth of them gained {:.3} % of the loss", 100.0 * gain)
         }
-        (false, Some(gain)) => format!(
+        (_, _, Some(gain)) => format!(
             "NOT ARRIVED: the last fifth of them still gained {:.2} % of the loss; give it more --epochs",
             100.0 * gain
         ),

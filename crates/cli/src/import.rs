@@ -66,7 +66,7 @@ impl Import {
         p.insert("reference".into(), file.into());
         scgraft::save::model(&self.output, &imported.model)?;
         tell(&imported, out);
-        tracing::info!("wrote {}", self.output.display());
+        files::wrote(&self.output);
         Ok(())
     }
 }

@@ -101,8 +101,15 @@ fn slots(path: &Path, out: &mut Output) -> Result<()> {
     out.put("arrays", arrays);
     out.put("uns", found.uns.iter().map(|u| u.0.clone()).collect::<Vec<_>>());
     out.line(found.to_string().trim_end());
-    let options = ReadOptions { obs: Select::All, ..ReadOptions::nothing() };
-    tell_levels(&read_cells(path, &options)?.obs, out);
+    let ours = found.uns.iter().any(|u| u.0 == slots::NOTES);
+    let uns = if ours { Select::only([slots::NOTES]) } else { Select::Nothing };
+    let cells = read_cells(path, &ReadOptions { obs: Select::All, uns, ..ReadOptions::nothing() })?;
+    tell_levels(&cells.obs, out);
+    let tests: Vec<String> = slots::tests(&cells).into_iter().map(|t| t.0).collect();
+    if !tests.is_empty() {
+        out.line(format!("tests of programs: {}", tests.join(", ")));
+    }
+    out.put("tests", tests);
     Ok(())
 }
 
@@ -237,12 +244,12 @@ fn tell_model(model: &Model, out: &mut Output) {
     }
     out.put("cells", model.cells.as_ref().map(|c| json!({"cells": c.n_cells(), "obs": c.obs.names()})));
     out.line(format!("reference: {}", model.reference_hash()));
-    out.line(format!("settings: {}", shown(&model.network.config())));
+    tell_entries("settings", &shown(&model.network.config()), out);
     // What is told above is not told again.
     let mut provenance = model.provenance.clone();
     provenance.retain(|name, _| ![CONDITION_CELLS, LABEL_CELLS, DROPPED].contains(&name.as_str()));
     if !provenance.is_empty() {
-        out.line(format!("provenance: {}", shown(&Value::Object(provenance))));
+        tell_entries("provenance", &shown(&Value::Object(provenance)), out);
     }
     if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
         let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
@@ -275,6 +282,20 @@ fn tell_model(model: &Model, out: &mut Output) {
     out.put("settings", shown(&model.network.config()));
     out.put("provenance", shown(&Value::Object(model.provenance.clone())));
     out.put("epochs", slots::history(model).len());
+}
+
+/// Settings or notes, each with its value; those that have entries of their own stand on a line below.
+fn tell_entries(title: &str, entries: &Value, out: &mut Output) {
+    let Some(entries) = entries.as_object() else { return };
+    let (below, here): (Vec<_>, Vec<_>) = entries.iter().partition(|(_, value)| value.is_object());
+    let one = |(name, value): &(&String, &Value)| match value {
+        Value::String(text) => format!("{name} {text}"),
+        Value::Null => format!("{name} none"),
+        other => format!("{name} {other}"),
+    };
+    out.line(format!("{title}: {}", here.iter().map(one).collect::<Vec<_>>().join(", ")).trim_end());
+    let deeper = " ".repeat(title.len() - title.trim_start().len() + 2);
+    below.into_iter().for_each(|(name, value)| tell_entries(&format!("{deeper}{name}"), value, out));
 }
 
 fn slots_active(model: &Model) -> String {

@@ -179,13 +179,16 @@ impl Map {
             together(|| -> Result<()> {
                 files::write(output, &cells)?;
                 match (&mapped.grafted.adaptor, self.adaptor_out.get(at)) {
-                    (Some(adaptor), Some(path)) => scgraft::save::adaptor(path, adaptor)?,
+                    (Some(adaptor), Some(path)) => {
+                        scgraft::save::adaptor(path, adaptor)?;
+                        files::wrote(path);
+                    }
                     (None, Some(path)) => tracing::warn!("{}: not written, nothing was added", path.display()),
                     (_, None) => {}
                 }
                 if let Some((path, model)) = &model {
                     scgraft::save::model(path, model)?;
-                    tracing::info!("wrote {}", path.display());
+                    files::wrote(path);
                 }
                 Ok(())
             })?;

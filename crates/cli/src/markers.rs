@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use scgraft::io::{together, write_rows};
-use scgraft::markers::{MarkerPlan, markers};
+use scgraft::analysis::markers::Marker;
+use scgraft::io::together;
+use scgraft::markers::{MarkerPlan, markers, table};
 use scgraft::slots;
 use serde_json::json;
 
@@ -29,26 +30,13 @@ Examples:
 pub(crate) struct Markers {
     /// An h5ad file
     pub data: PathBuf,
-    /// Column of obs with the groups
-    #[arg(long, value_name = "COLUMN")]
-    pub groups: String,
-    /// Only these groups
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub group: Vec<String>,
-    /// Compare with this group instead of all other cells
-    #[arg(long, value_name = "NAME")]
-    pub versus: Option<String>,
+    #[command(flatten)]
+    pub of: OfGroups,
     /// Allow for ties in the variance of the rank sum
     #[arg(long)]
     pub tie_correct: bool,
     #[command(flatten)]
     pub expression: Expression,
-    /// Genes shown of each group
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    pub top: usize,
-    /// Write all genes of all groups as a table
-    #[arg(long, value_name = "FILE")]
-    pub tsv: Option<PathBuf>,
     /// Where to write the file with the ranked genes in it [default: the file itself]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -57,79 +45,63 @@ pub(crate) struct Markers {
     pub no_update: bool,
 }
 
-/// The columns of the table.
-const HEADER: [&str; 10] = [
-    "group",
-    "comparison",
-    "rank",
-    "gene",
-    "score",
-    "log2_fold_change",
-    "p_value",
-    "p_adjusted",
-    "share_group",
-    "share_comparison",
-];
+/// Groups whose genes are compared, and what is shown of them.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OfGroups {
+    /// Column of obs with the groups
+    #[arg(long, value_name = "COLUMN")]
+    pub groups: String,
+    /// Only these groups [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub group: Vec<String>,
+    /// The group to compare with [default: all other cells]
+    #[arg(long, value_name = "NAME")]
+    pub versus: Option<String>,
+    /// Genes to print of each group, and in each direction where directions stand apart
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub top: usize,
+    /// Write all genes of all groups as a table
+    #[arg(long, value_name = "FILE")]
+    pub tsv: Option<PathBuf>,
+}
 
 impl Markers {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         files::check_input(&self.data)?;
         let output = (!self.no_update).then(|| self.output.clone().unwrap_or_else(|| self.data.clone()));
-        files::check_update(&self.data, output.as_ref(), &self.tsv, &[])?;
+        files::check_update(&self.data, output.as_ref(), &self.of.tsv, &[])?;
         let mut cells = files::read_own(&self.data, output.is_some())?;
         let expression = self.expression.of(&cells)?;
-        let plan = MarkerPlan {
-            groups: self.groups,
-            group: self.group,
-            versus: self.versus.clone(),
-            tie_correct: self.tie_correct,
-        };
+        let OfGroups { groups, group, versus, top, tsv } = self.of;
+        let plan = MarkerPlan { groups, group, versus, tie_correct: self.tie_correct };
         let found = markers((&cells, &self.data.display().to_string()), &expression, &plan)?;
-        let versus = self.versus.as_deref().unwrap_or("rest");
-        let mut table = Vec::new();
+        let versus = plan.versus();
         let mut told = Vec::new();
         for group in &found {
             out.line(format!("{} ({} cells) versus {versus} ({})", group.group, group.n_group, group.n_reference));
-            let name = |gene: usize| expression.genes.index[gene].clone();
-            let rows: Vec<[String; 6]> = group
-                .genes
-                .iter()
-                .take(self.top)
-                .map(|m| {
-                    let shares = [m.share_group, m.share_reference].map(|s| fixed(100.0 * s, 0));
-                    let [own, other] = shares;
-                    let p = format!("{:.1e}", m.p_adjusted);
-                    [name(m.gene), fixed(m.score, 2), fixed(m.log2_fold_change, 2), p, own, other]
-                })
-                .collect();
-            out.table(["gene", "score", "log2 fold", "adjusted p", "% in", "% out"], &rows);
+            let leading = || group.genes.iter().take(top).map(|m| (&expression.genes.index[m.gene], m));
+            let row = |(gene, m): (&String, &Marker)| {
+                let [own, other] = [m.share_group, m.share_reference].map(|s| fixed(100.0 * s, 0));
+                let p = format!("{:.1e}", m.p_adjusted);
+                [gene.clone(), fixed(m.score, 2), fixed(m.log2_fold_change, 2), p, own, other]
+            };
+            let header = ["gene", "score", "log2 fold", "adjusted p", "% in", "% out"];
+            out.table(header, &leading().map(row).collect::<Vec<_>>());
             out.line("");
-            for (rank, m) in group.genes.iter().enumerate() {
-                let numbers = [m.score, m.log2_fold_change, m.p_value, m.p_adjusted, m.share_group, m.share_reference];
-                let mut row = vec![group.group.clone(), versus.to_owned(), (rank + 1).to_string(), name(m.gene)];
-                row.extend(numbers.map(|v| format!("{v:?}")));
-                table.push(row);
-            }
-            let leading: Vec<_> = group
-                .genes
-                .iter()
-                .take(self.top)
-                .map(|m| {
-                    json!({"gene": name(m.gene), "score": number(m.score), "p_adjusted": number(m.p_adjusted),
-                                "log2_fold_change": number(m.log2_fold_change)})
-                })
-                .collect();
-            told.push(json!({"group": group.group, "versus": versus, "cells": group.n_group, "genes": leading}));
+            let row = |(gene, m): (&String, &Marker)| {
+                json!({"gene": gene, "score": number(m.score), "p_adjusted": number(m.p_adjusted),
+                       "log2_fold_change": number(m.log2_fold_change)})
+            };
+            let genes = leading().map(row).collect::<Vec<_>>();
+            told.push(json!({"group": group.group, "versus": versus, "cells": group.n_group, "genes": genes}));
         }
+        let table = table(&found, &expression.genes.index, &plan);
         if output.is_some() {
             let genes = &expression.genes.index;
             slots::put_markers(&mut cells, genes, &plan, &self.expression.values.slot(), &found);
         }
         together(|| {
-            if let Some(path) = &self.tsv {
-                write_rows(path, &HEADER, table)?;
-                tracing::info!("wrote {}", path.display());
-            }
+            files::write_table(tsv.as_ref(), &files::without_index(table))?;
             output.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
         })?;
         out.put("markers", told);

@@ -223,7 +223,12 @@ pub(crate) fn told(error: &anyhow::Error) -> String {
 
 /// A number with so many digits after the point; `–` for none.
 pub(crate) fn fixed(value: f64, digits: usize) -> String {
-    if value.is_finite() { format!("{value:.digits$}") } else { "–".to_owned() }
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        _ if !value.is_finite() => "–".to_owned(),
+        Some(zero) if zero.chars().all(|c| matches!(c, '0' | '.')) => zero.to_owned(),
+        _ => text,
+    }
 }
 
 /// An arrow for a direction.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::DirectionMethod;
-use scgraft::io::{GmtOptions, ReadOptions, read_gmt, together, write_rows};
+use scgraft::io::{GmtOptions, ReadOptions, read_gmt, together};
 use scgraft::models::{Membership, Model};
 use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, SPECIFIC, programs, resemblances};
 use scgraft::relations::{gene_means, remembered};
@@ -117,7 +117,7 @@ impl Programs {
                     row.push(means.get(&row[2]).map_or_else(String::new, |m| format!("{m:?}")));
                 }
             }
-            write_rows(path, &header, rows)?;
+            files::write_rows(path, &header, rows)?;
         }
         let n_active = programs.iter().filter(|p| p.is_active()).count();
         let titles: Vec<String> = rules.iter().map(|r| format!("by {}", r.name())).collect();
@@ -259,7 +259,7 @@ impl Programs {
                 "camera_p_adjusted",
                 "genes",
             ];
-            write_rows(path, &header, table)?;
+            files::write_rows(path, &header, table)?;
         }
         out.put("against", told);
         Ok(())

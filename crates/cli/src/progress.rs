@@ -92,7 +92,7 @@ impl Checkpoints {
 
 impl Epochs {
     pub fn new(what: &str, epochs: usize, global: &Global) -> Self {
-        let template = "{prefix} {wide_bar:.cyan/blue} epoch {pos}/{len}  {elapsed}{msg}";
+        let template = "{prefix} {bar:16.cyan/blue} epoch {pos}/{len}  {elapsed}{wide_msg}";
         let bar = bar(epochs as u64, template, global.quiet);
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1));
@@ -150,22 +150,21 @@ impl Progress for Epochs {
     fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         stop::looks_up();
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
-        let mut message = format!("loss {:.1}", sum(&record.train));
-        if let Some(loss) = record.validation_loss {
-            message.push_str(&format!(", validation {loss:.1}"));
-        }
+        let loss = format!("loss {:.1}", sum(&record.train));
+        let validation = record.validation_loss.map(|loss| format!("validation {loss:.1}"));
         let every = (self.total / 10).max(1);
         if self.bar.is_hidden() && !self.quiet && (record.epoch + 1).is_multiple_of(every) {
-            tracing::info!("{}: epoch {} of {}: {message}", self.bar.prefix(), record.epoch + 1, self.total);
+            let both = validation.iter().fold(loss.clone(), |both, v| both + ", " + v);
+            tracing::info!("{}: epoch {} of {}: {both}", self.bar.prefix(), record.epoch + 1, self.total);
         }
         // A fit that goes on from a checkpoint did not do its first epochs now.
         self.done += 1;
         self.bar.set_position(record.epoch as u64 + 1);
         let left = match self.total.saturating_sub(record.epoch + 1) {
             0 => String::new(),
-            n => format!(" (at most {:#} left)", HumanDuration(self.bar.elapsed() * n as u32 / self.done)),
+            n => format!(", {:#} left", HumanDuration(self.bar.elapsed() * n as u32 / self.done)),
         };
-        self.bar.set_message(format!("{left}  {message}"));
+        self.bar.set_message(format!("{left}  {}", validation.unwrap_or(loss)));
         self.long = self.began.elapsed() >= LONG;
         (self.began, self.held) = (Instant::now(), false);
         stop::ask()

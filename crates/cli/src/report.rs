@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use scgraft::cells::Uns;
 use scgraft::evaluate::Evaluated;
 use scgraft::io::{TableOptions, read_table};
 use scgraft::page::{self, PagePlan, Parts};
@@ -18,9 +19,10 @@ const EXAMPLES: &str = "\
 One file that needs no network: cells to zoom and colour, transferred labels, program tests, genes of programs, losses.
 Its first screen says what differs (the first test of conditions), which types the cells are of, how good the mapping is
 and what to look at next. The mapping is as good as the worst of: genes of the model in the query (caution below 80 %, doubt
-below 50 %), cells of no type of the reference (above 10 %, 50 %), cells whose neighbours disagree on the label (above
-20 %, 50 %), agreement with labels that the cells came with, or the label accuracy of --metrics (below 80 %, 60 %). It is
-all read off the file: run `annotate`, `enrich`, and `enrich --within` for the number of types, before.
+below 50 %), how far out the middle cell lies (above 1.5 times the reference's own cells, 2), the mean of the batch metrics
+of --metrics (below 0.5, 0.4), cells of no type of the reference (above 10 %, 50 %), cells whose neighbours disagree on the
+label (above 20 %, 50 %), agreement with labels that the cells came with, or the label accuracy of --metrics (below 80 %,
+60 %). It is all read off the file: run `annotate`, `enrich`, and `enrich --within` for the number of types, before.
 
 Examples:
   scgraft report mapped.h5ad -o report.html
@@ -97,7 +99,10 @@ impl Report {
         let truth = truth.and_then(|t| cells.obs.column(t).map(|column| (t.clone(), renamed.column(column))));
         let metrics = self.metrics.as_ref().map(|p| read_table(p, &TableOptions::default())).transpose()?;
         let plan = PagePlan {
-            title: self.title.unwrap_or_else(|| format!("{}, mapped", files::stem(&self.mapped))),
+            title: self.title.unwrap_or_else(|| match slots::provenance(&cells, "query") {
+                Some(Uns::Text(query)) => format!("{}, mapped", files::stem(Path::new(query))),
+                _ => files::stem(&self.mapped),
+            }),
             label,
             truth,
             rule: self.direction.method(),

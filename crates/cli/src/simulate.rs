@@ -70,9 +70,10 @@ impl Size {
 
 impl Simulate {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        // Seconds at most: sizes that are refused leave no folder behind.
+        let simulated = simulate(&self.size.options(global))?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
         files::check_outputs(&save::SIMULATED.map(|name| self.out.join(name)), &[])?;
-        let simulated = simulate(&self.size.options(global))?;
         let written = files::shown(&together(|| save::simulated(&self.out, simulated))?);
         out.line(format!("wrote {}", written.join(", ")));
         out.put("files", written);

@@ -304,7 +304,7 @@ impl Train {
         }
         together(|| {
             scgraft::save::model(&self.output, &model)?;
-            tracing::info!("wrote {}", self.output.display());
+            files::wrote(&self.output);
             self.embed.as_ref().map_or(Ok(()), |path| files::write(path, &cells))
         })?;
         let active = embedding.active.iter().filter(|a| **a).count();
@@ -388,10 +388,10 @@ impl Train {
             "that all files have"
         };
         tracing::info!(
-            "{} cells of {} files; of {} genes the {all} {which}",
+            "{} cells of {} files, of {} genes; {all} genes are taken: those {which}",
             found.cells.n_cells(),
             each.len(),
-            each.join(", ")
+            each.join(" and ")
         );
         Ok(found.cells)
     }

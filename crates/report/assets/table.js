@@ -98,10 +98,8 @@ function startPrograms() {
   const more = byId("program-more");
   let all = false;
   const threshold = Number(byId("program-strong")?.dataset.threshold ?? 0);
-  const strongest = (row) => {
-    const factors = [...row.cells].slice(4, -1).map((c) => Math.abs(Number(c.dataset.v ?? 0)));
-    return Math.max(0, ...factors);
-  };
+  const tests = [...table.tHead.rows[0].cells].filter((head) => head.classList.contains("test-column"));
+  const strongest = (row) => Math.max(0, ...tests.map((test) => Math.abs(Number(row.cells[test.cellIndex].dataset.v ?? 0))));
   const filter = () => {
     const wanted = byId("program-filter").value.trim().toLowerCase();
     let found = 0;

@@ -227,10 +227,7 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
     let passes = |log_bf: f64| log_bf.abs() >= main.threshold;
     let mut ranked: Vec<_> = main.programs.iter().collect();
     ranked.sort_by(|a, b| b.log_bf.abs().total_cmp(&a.log_bf.abs()));
-    let within: Vec<&BayesFactors> = tests
-        .iter()
-        .filter(|t| !t.within.is_empty() && t.group == main.group && t.comparison == main.comparison)
-        .collect();
+    let within = within_types(main, tests);
     let in_types = |name: &str, log_bf: f64| {
         let found: Vec<f64> =
             within.iter().filter_map(|t| t.programs.iter().find(|p| p.name == name)).map(|p| p.log_bf).collect();
@@ -263,6 +260,12 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
         lower,
         programs: programs.collect(),
     }
+}
+
+/// A comparison within each type that the reference knows.
+fn within_types<'t>(main: &BayesFactors, tests: &'t [BayesFactors]) -> Vec<&'t BayesFactors> {
+    let same = |t: &&BayesFactors| t.group == main.group && t.comparison == main.comparison;
+    tests.iter().filter(same).filter(|t| !t.within.is_empty() && t.within != UNKNOWN).collect()
 }
 
 fn types(cells: &Cells, label: &str, colors: &HashMap<String, Rgb>) -> (Vec<TypeShare>, String) {
@@ -317,58 +320,93 @@ fn judged(share: f64, (look, doubt): (f64, f64)) -> Light {
     }
 }
 
-fn criterion(share: f64, limits: (f64, f64), what: &str) -> Criterion {
-    // A few cells are not none.
-    let percent = |v: f64| format!("{:.*} %", usize::from(v > 0.0 && v < 0.1), 100.0 * v);
+/// A value that two limits judge; `what` says what it is, with the value in place of `{}`.
+fn criterion(value: f64, limits: (f64, f64), show: fn(f64) -> String, what: &str) -> Criterion {
     let side = if limits.1 < limits.0 { "below" } else { "above" };
     Criterion {
-        light: judged(share, limits),
-        found: format!("{} {what}", percent(share)),
-        rule: format!("(caution {side} {}, doubt {side} {})", percent(limits.0), percent(limits.1)),
+        light: judged(value, limits),
+        found: what.replacen("{}", &show(value), 1),
+        rule: format!("(caution {side} {}, doubt {})", show(limits.0), show(limits.1)),
     }
 }
 
-/// How good the mapping is. Each criterion is a share of genes or cells with two limits:
+/// A share; a few cells are not none.
+fn percent(share: f64) -> String {
+    format!("{:.*}\u{a0}%", usize::from(share > 0.0 && share < 0.1), 100.0 * share)
+}
+
+fn plain(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// How good the mapping is. Each criterion has two limits:
 ///
 /// - genes of the model that the query has: the limits that preparation warns and refuses at;
+/// - how far out the middle cell lies, where the reference's own cells have about 1: a query that lies apart as a whole is not
+///   seen by novelty, which counts in the query's own distances. Blood cells on a reference trained to its end have 1.4, on one
+///   that was not, 2.1;
+/// - where there are metrics, the mean of those of batch mixing: half, and what components without any correction have on blood
+///   cells;
 /// - cells of types that the reference lacks: twice the usual share of false alarms (5 %), and half of the cells;
 /// - cells whose neighbours disagree on the label (uncertainty above 0.5, the threshold of the scArches paper): a fifth and
 ///   half of the cells;
 /// - where the cells came with labels that the reference has, those that got the same: 80 % and 60 %; otherwise the label
 ///   accuracy of the metrics, if there are any.
+///
+/// The worst stand first: they are the reason.
 fn mapping(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
+    let mut out = criteria(parts, plan);
+    out.sort_by_key(|c| std::cmp::Reverse(c.light));
+    out
+}
+
+fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
     let cells = parts.cells;
     let mut out = Vec::new();
-    if let (Some(Uns::Texts(genes)), Some(Uns::Map(notes))) =
-        (slots::note(cells, "genes"), slots::note(cells, "provenance"))
-        && let Some(Uns::Int(missing)) = notes.get("missing_genes")
+    if let (Some(Uns::Texts(genes)), Some(Uns::Int(missing))) =
+        (slots::note(cells, "genes"), slots::provenance(cells, "missing_genes"))
         && !genes.is_empty()
     {
         let share = 1.0 - *missing as f64 / genes.len() as f64;
         let limits = (PrepareOptions::GOOD_OVERLAP, PrepareOptions::default().min_overlap);
-        out.push(criterion(share, limits, &format!("of the model's {} genes are in the query", genes.len())));
+        let what = format!("{{}} of the model's {} genes are in the query", genes.len());
+        out.push(criterion(share, limits, percent, &what));
     }
-    let Some(label) = &plan.label else { return out };
-    let share = |column: &str, above: f64| {
+    let values = |column: &str| -> Option<Vec<f64>> {
         let column = cells.obs.column(column)?;
         let values: Vec<f64> = (0..column.len()).filter_map(|i| column.number(i)).collect();
-        (!values.is_empty()).then(|| values.iter().filter(|v| **v > above).count() as f64 / values.len() as f64)
+        (!values.is_empty()).then_some(values)
     };
+    let share = |column: &str, above: f64| {
+        let values = values(column)?;
+        Some(values.iter().filter(|v| **v > above).count() as f64 / values.len() as f64)
+    };
+    if let Some(mut distances) = values("scgraft_distance") {
+        let middle = distances.len() / 2;
+        let (_, &mut middle, _) = distances.select_nth_unstable_by(middle, f64::total_cmp);
+        let what = "the middle cell lies {} × as far out as the reference's own";
+        out.push(criterion(middle, (1.5, 2.0), plain, what));
+    }
+    if let Some(mean) = parts.metrics.as_ref().and_then(|m| metric(m, "Batch")) {
+        out.push(criterion(mean, (0.5, 0.4), plain, "batch mixing is {} of 1, the mean of the batch metrics"));
+    }
+    let Some(label) = &plan.label else { return out };
     if let Some(share) = share(&format!("{label}_novelty"), 1.0) {
-        out.push(criterion(share, (0.1, 0.5), "of the cells are of no type of the reference"));
+        out.push(criterion(share, (0.1, 0.5), percent, "{} of the cells are of no type of the reference"));
     }
     if let Some(share) = share(&format!("{label}_uncertainty"), 0.5) {
-        out.push(criterion(share, (0.2, 0.5), "of the cells have neighbours that disagree on the label"));
+        out.push(criterion(share, (0.2, 0.5), percent, "{} of the cells have neighbours that disagree on the label"));
     }
     let given = plan.truth.as_ref().and_then(|(name, given)| agreement(parts, label, given).map(|share| (name, share)));
     if let Some((name, share)) = given {
         out.push(criterion(
             share,
             (0.8, 0.6),
-            &format!("of the cells got the label of “{name}”, where the reference has it"),
+            percent,
+            &format!("{{}} of the cells got the label of “{name}”, where the reference has it"),
         ));
-    } else if let Some(share) = parts.metrics.as_ref().and_then(label_accuracy) {
-        out.push(criterion(share, (0.8, 0.6), "label accuracy"));
+    } else if let Some(share) = parts.metrics.as_ref().and_then(|m| metric(m, "Label accuracy")) {
+        out.push(criterion(share, (0.8, 0.6), percent, "{} label accuracy"));
     }
     out
 }
@@ -383,8 +421,9 @@ fn agreement(parts: &Parts<'_>, label: &str, given: &Column) -> Option<f64> {
     (n > 0).then(|| same as f64 / n as f64)
 }
 
-fn label_accuracy(metrics: &Metrics) -> Option<f64> {
-    let at = metrics.metrics.iter().position(|m| m.name == "Label accuracy")?;
+/// A metric of the first embedding.
+fn metric(metrics: &Metrics, name: &str) -> Option<f64> {
+    let at = metrics.metrics.iter().position(|m| m.name == name)?;
     metrics.values.get(at).copied().filter(|v| v.is_finite())
 }
 
@@ -412,11 +451,12 @@ fn next(
     if let Some(label) = plan.label.as_ref().filter(|_| unknown.contains("unknown:") && !unknown.starts_with("No")) {
         add("Where the unknown cells lie".into(), "cells", &format!("{label}_pred"));
     }
-    match tests.iter().filter(|t| !t.within.is_empty()).count() {
+    match tests.first().map_or(0, |main| within_types(main, tests).len()) {
         0 if difference.is_some() && plan.label.is_some() => {
             add("Not tested yet: in how many types the programs differ (test within types)".into(), "tests", "");
         }
         0 => {}
+        1 => add("The same comparison within one type".into(), "tests", ""),
         n => add(format!("The same comparison within {n} types"), "tests", ""),
     }
     if difference.is_some() && slots::tests(parts.cells).iter().all(|(_, t)| t.column("donor_p_adjusted").is_none()) {

@@ -276,7 +276,8 @@ impl<'a> Compared<'a> {
     /// # Errors
     /// Of [`evaluate`].
     pub fn scores(&self, plan: &EvaluatePlan) -> Result<Scores, Error> {
-        tracing::info!("{} cells, {} embeddings", self.kept.len(), self.embeddings.len());
+        let names: Vec<&str> = self.named().into_iter().map(|(name, _)| name).collect();
+        tracing::info!("{} cells in {}", self.kept.len(), names.join(", "));
         let mut scores = evaluate(&self.named(), &self.batch, &self.labels, self.x_before(), &plan.options)?;
         self.say_why(&mut scores.left_out);
         Ok(scores)

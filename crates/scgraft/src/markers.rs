@@ -1,7 +1,7 @@
 //! Marker genes of groups of cells.
 
-use scgraft_analysis::markers::{GroupMarkers, MarkerReference, rank_markers};
-use scgraft_cells::{Cells, Coded};
+use scgraft_analysis::markers::{GroupMarkers, Marker, MarkerReference, rank_markers};
+use scgraft_cells::{Cells, Coded, Column, Frame};
 
 use crate::columns::{coded, level};
 use crate::{Error, LogExpression};
@@ -17,6 +17,13 @@ pub struct MarkerPlan {
     pub versus: Option<String>,
     /// Whether ties count in the variance of the rank sum.
     pub tie_correct: bool,
+}
+
+impl MarkerPlan {
+    /// What groups are compared with, by name.
+    pub fn versus(&self) -> &str {
+        self.versus.as_deref().unwrap_or("rest")
+    }
 }
 
 /// Ranks the genes of `expression` (log-normalised, of the same cells) for each group wanted, as
@@ -47,4 +54,25 @@ pub fn markers(
     let mut found = rank_markers(x, (&plan.groups, &groups), &reference, plan.tie_correct)?;
     found.retain(|g| wanted(&g.group));
     Ok(found)
+}
+
+/// All genes of all groups as a table, each group's ranked from 1.
+pub fn table(found: &[GroupMarkers], genes: &[String], plan: &MarkerPlan) -> Frame {
+    let groups: Vec<&str> = found.iter().flat_map(|g| vec![g.group.as_str(); g.genes.len()]).collect();
+    let rows: Vec<(i64, &Marker)> = found.iter().flat_map(|g| (1..).zip(&g.genes)).collect();
+    let mut out = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
+    out.set("group", Column::categorical(&groups));
+    out.set("comparison", Column::categorical(&vec![plan.versus(); rows.len()]));
+    out.set("rank", Column::Integer(rows.iter().map(|r| Some(r.0)).collect()));
+    out.set("gene", Column::categorical(&rows.iter().map(|r| genes[r.1.gene].as_str()).collect::<Vec<_>>()));
+    let mut number = |name: &str, of: fn(&Marker) -> f64| {
+        out.set(name, Column::Real(rows.iter().map(|r| of(r.1)).collect()));
+    };
+    number("score", |m| m.score);
+    number("log2_fold_change", |m| m.log2_fold_change);
+    number("p_value", |m| m.p_value);
+    number("p_adjusted", |m| m.p_adjusted);
+    number("share_group", |m| m.share_group);
+    number("share_comparison", |m| m.share_reference);
+    out
 }

@@ -329,6 +329,7 @@ fn fact(key: &str, value: &Uns, with_reference: bool) -> Option<Fact> {
         "programs" => "files of the programs",
         "missing_genes" => "genes the query lacks",
         "values" => "values taken from",
+        "dropped_programs" => "gene sets left out",
         other => &other.replace('_', " "),
     };
     shown(value).map(|v| Fact::new(name, v))
@@ -342,9 +343,18 @@ fn shown(value: &Uns) -> Option<String> {
         // Settings are f32: their shortest form, not that of the f64 they became.
         Uns::Float(f) => Some((*f as f32).to_string()),
         Uns::Bool(b) => Some(b.to_string()),
-        Uns::Texts(t) => Some(t.join(", ")),
-        Uns::Ints(_, v) => Some(v.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")),
+        Uns::Texts(t) => Some(few(t)),
+        Uns::Ints(_, v) => Some(few(&v.iter().map(i64::to_string).collect::<Vec<_>>())),
         _ => None,
+    }
+}
+
+/// The first of a list, and how many more there are.
+fn few(list: &[String]) -> String {
+    const FEW: usize = 6;
+    match list.len().saturating_sub(FEW) {
+        0 => list.join(", "),
+        more => format!("{}, and {more} more", list[..FEW].join(", ")),
     }
 }
 
@@ -361,6 +371,13 @@ fn citations(model: &str) -> Vec<Citation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_list_the_first_are_named() {
+        let names: Vec<String> = (1..=402).map(|i| i.to_string()).collect();
+        assert_eq!(few(&names[..6]), "1, 2, 3, 4, 5, 6");
+        assert_eq!(few(&names), "1, 2, 3, 4, 5, 6, and 396 more");
+    }
 
     #[test]
     fn the_model_that_was_used_is_cited() {

@@ -77,6 +77,7 @@ impl ReferencePlan {
         complete(&mut self.settings, start.network.config());
         self.genes = Genes::Listed(start.header.genes.clone(), sizes);
         self.train.start_from_data = false;
+        self.train.usual_epochs = 0;
     }
 }
 

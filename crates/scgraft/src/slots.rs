@@ -285,7 +285,7 @@ pub fn put_markers(cells: &mut Cells, genes: &[String], plan: &MarkerPlan, slot:
     let others = shares(|m| m.share_reference);
     let mut params = BTreeMap::from([
         ("groupby".to_owned(), Uns::Text(plan.groups.clone())),
-        ("reference".to_owned(), Uns::Text(plan.versus.clone().unwrap_or_else(|| "rest".into()))),
+        ("reference".to_owned(), Uns::Text(plan.versus().into())),
         ("method".to_owned(), Uns::Text("wilcoxon".into())),
         ("use_raw".to_owned(), Uns::Bool(matches!(slot, Slot::Raw))),
         ("corr_method".to_owned(), Uns::Text("benjamini-hochberg".into())),
@@ -587,10 +587,17 @@ pub fn note<'a>(cells: &'a Cells, name: &str) -> Option<&'a Uns> {
     }
 }
 
+/// What a file with an embedding notes of how it came about.
+pub fn provenance<'a>(cells: &'a Cells, entry: &str) -> Option<&'a Uns> {
+    match note(cells, "provenance") {
+        Some(Uns::Map(provenance)) => provenance.get(entry),
+        _ => None,
+    }
+}
+
 /// The settings in an entry of the provenance that a mapped file has; `None` where it has none.
 pub(crate) fn noted_settings(cells: &Cells, entry: &str) -> Option<serde_json::Map<String, Value>> {
-    let Some(Uns::Map(provenance)) = note(cells, "provenance") else { return None };
-    let Some(Uns::Map(settings)) = provenance.get(entry) else { return None };
+    let Some(Uns::Map(settings)) = provenance(cells, entry) else { return None };
     let plain = |value: &Uns| match value {
         Uns::Text(text) => Some(Value::from(text.clone())),
         Uns::Float(x) => Some(Value::from(*x)),
@@ -602,11 +609,8 @@ pub(crate) fn noted_settings(cells: &Cells, entry: &str) -> Option<serde_json::M
 
 /// The columns of the condition that the reference was trained with, as a mapped file tells them; empty where it does not.
 pub fn condition_columns(cells: &Cells) -> Vec<String> {
-    match note(cells, "provenance") {
-        Some(Uns::Map(provenance)) => match provenance.get(CONDITION_COLUMNS) {
-            Some(Uns::Texts(columns)) => columns.clone(),
-            _ => Vec::new(),
-        },
+    match provenance(cells, CONDITION_COLUMNS) {
+        Some(Uns::Texts(columns)) => columns.clone(),
         _ => Vec::new(),
     }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct TrainConfig {
     /// At most so many passes over the training cells.
     pub epochs: usize,
+    /// The passes that the model's defaults have for so many cells: by these a run is called short. No setting of a run.
+    #[serde(skip)]
+    pub usual_epochs: usize,
     /// Cells a step.
     pub batch_size: usize,
     /// Step size of Adam, at its largest.
@@ -72,11 +75,11 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// A model's own defaults, for so many cells.
     pub fn of(training: &Training, n_cells: usize) -> Self {
+        let cells = n_cells.min(training.most_cells.unwrap_or(n_cells)) as f64 * TRAIN_FRACTION;
+        let epochs = training.epochs.count(cells.ceil() as usize, training.batch_size);
         TrainConfig {
-            epochs: training.epochs.count(
-                (n_cells.min(training.most_cells.unwrap_or(n_cells)) as f64 * TRAIN_FRACTION).ceil() as usize,
-                training.batch_size,
-            ),
+            epochs,
+            usual_epochs: epochs,
             batch_size: training.batch_size,
             learning_rate: training.learning_rate,
             adam_epsilon: training.adam_epsilon,

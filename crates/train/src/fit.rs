@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
 use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Step, reading};
+use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Schedule, Step, reading};
 
 use crate::checkpoint::{self, Progressed};
 use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
@@ -24,6 +24,9 @@ pub struct FitReport {
     /// What the last fifth of the run still gained of the loss, as a share of it; `None` for a run of fewer than five
     /// epochs.
     pub last_gain: Option<f64>,
+    /// The usual epochs, where this run had less than half of them and its steps died down: such a run ends flat wherever it
+    /// stands, so that its last gain says nothing.
+    pub short_of: Option<usize>,
     /// Cells that it was fitted on, those that validate among them.
     pub n_cells: usize,
     /// Steps taken.
@@ -35,9 +38,10 @@ pub struct FitReport {
 }
 
 impl FitReport {
-    /// Whether the run had arrived: its last fifth gained next to nothing. One that was stopped early had.
+    /// Whether the run had arrived: its last fifth gained next to nothing, and it was not cut short. One that was stopped
+    /// early had.
     pub fn arrived(&self) -> bool {
-        self.stopped_early || self.last_gain.is_some_and(|gain| gain < ARRIVED)
+        self.stopped_early || self.short_of.is_none() && self.last_gain.is_some_and(|gain| gain < ARRIVED)
     }
 }
 
@@ -145,6 +149,8 @@ pub fn fit(
         best_loss: None,
         stopped_early: false,
         last_gain: None,
+        short_of: (config.schedule != Schedule::Constant && 2 * config.epochs < config.usual_epochs)
+            .then_some(config.usual_epochs),
         n_cells: data.n_cells(),
         steps: 0,
         n_trainable: model.params.n_trainable(),

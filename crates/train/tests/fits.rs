@@ -166,6 +166,10 @@ fn a_run_says_whether_it_had_arrived() {
     assert_eq!(told(3, 1e-3).last_gain, None);
     let mut model = model(&data);
     assert!(run(&mut model, &data, &config(&data, 300)).arrived());
+    // Steps that die down end flat, however few there were.
+    let few = TrainConfig { learning_rate: 1e-6, ..config(&data, 10) };
+    let few = run(&mut model, &data, &few);
+    assert!(few.last_gain.unwrap() < 1e-3 && few.short_of == Some(400) && !few.arrived(), "{few:?}");
     let patient = TrainConfig {
         early_stopping: Some(EarlyStopping { patience: 3, lr_patience: 0, lr_factor: 1.0 }),
         learning_rate: 0.3,

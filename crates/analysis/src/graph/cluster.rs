@@ -7,7 +7,7 @@
 //! [`connectivities`](super::connectivities), as in scanpy.
 
 use rayon::prelude::*;
-use scgraft_cells::Csr;
+use scgraft_cells::{Csr, Steps};
 
 use super::leiden::{Network, Search};
 use crate::error::{Error, Result};
@@ -84,7 +84,13 @@ pub fn resolution_sweep(graph: &Csr, resolutions: &[f64], seed: u64) -> Result<V
 /// As [`leiden`].
 pub fn sweep(graph: &Csr, algorithm: Algorithm, resolutions: &[f64], seed: u64) -> Result<Vec<Clustering>> {
     let nodes = Nodes::of(graph)?;
-    resolutions.par_iter().map(|&r| nodes.run(graph, algorithm, r, seed)).collect()
+    let steps = Steps::new("clustering cells", resolutions.len());
+    let run = |&resolution: &f64| {
+        let found = nodes.run(graph, algorithm, resolution, seed);
+        steps.done();
+        found
+    };
+    resolutions.par_iter().map(run).collect()
 }
 
 /// Modularity of a partition of a symmetric, weighted graph at resolution γ.

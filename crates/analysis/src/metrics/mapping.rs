@@ -142,7 +142,9 @@ pub fn unseen_label_distance(
         shares.push(share(&cloud, query, &members[g], centroids.iter()));
     }
     if shares.is_empty() {
-        return Err(none_left("no query cell type is absent from the reference, with at least 2 × dimensions cells"));
+        let least = 2 * query.n_cols;
+        let problem = format!("no cell type that the reference lacks has {least} cells in the query, two a dimension");
+        return Err(none_left(&problem));
     }
     Ok(mean(shares))
 }

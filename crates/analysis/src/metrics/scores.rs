@@ -132,13 +132,20 @@ impl<'a> Subject<'a> {
         (batch, types): (&'a Coded, &'a Coded),
         before: Option<&'a Dense>,
         options: &'a EvaluateOptions,
+        steps: &Steps,
     ) -> Self {
         let graph = near.truncated(options.neighbours);
+        let clusterings =
+            connectivities(&graph).and_then(|g| sweep(&g, options.algorithm, &options.resolutions, options.seed));
+        steps.done();
+        let silhouettes = with_cell_type_asw(x, types, batch);
+        steps.done();
+        let lisi = lisi::both(&near.truncated(options.lisi_neighbours), batch, types);
+        steps.done();
         Subject {
-            clusterings: connectivities(&graph)
-                .and_then(|g| sweep(&g, options.algorithm, &options.resolutions, options.seed)),
-            silhouettes: with_cell_type_asw(x, types, batch),
-            lisi: lisi::both(&near.truncated(options.lisi_neighbours), batch, types),
+            clusterings,
+            silhouettes,
+            lisi,
             around: near.truncated(options.neighbours + 1),
             graph,
             x,
@@ -294,10 +301,11 @@ pub fn evaluate(
     check(embeddings, batch, cell_types, before, options)?;
     let most = options.lisi_neighbours.max(options.kbet_neighbours).max(options.neighbours + 1);
     let mut columns = Vec::new();
-    let steps = Steps::new("computing metrics", embeddings.len() * METRICS.len());
+    // What several metrics share is three parts.
+    let steps = Steps::new("computing metrics", embeddings.len() * (METRICS.len() + 3));
     for &(name, x) in embeddings {
         let near = options.search.among(x, most.min(x.n_rows), true)?;
-        let subject = Subject::new(x, &near.neighbours, (batch, cell_types), before, options);
+        let subject = Subject::new(x, &near.neighbours, (batch, cell_types), before, options, &steps);
         let values: Vec<_> = METRICS
             .iter()
             .map(|metric| {

@@ -12,7 +12,7 @@
 //! with cells².
 
 use rayon::prelude::*;
-use scgraft_cells::{Coded, Dense};
+use scgraft_cells::{Coded, Dense, Steps};
 use scgraft_numeric::gemm::{Accum, MatMut, MatRef, matmul};
 
 use super::{Groups, mean};
@@ -171,7 +171,11 @@ fn distance_sums(x: &Dense, groups: &Groups, distance: Distance) -> Result<Vec<f
     // Distances are symmetric: each pair of blocks is computed once and added to both sides.
     let mut sums = vec![0f64; n * n_groups];
     let blocks = &blocks;
+    // The first cells meet all others, the last none: a round is as long as what is left, so pairs are counted.
+    let pairs = |from: usize| (blocks.len() - from) * (blocks.len() - from + 1) / 2;
+    let steps = Steps::new("distances between cells", pairs(0));
     for round in (0..blocks.len()).step_by(ROUND) {
+        steps.reach(pairs(0) - pairs(round));
         let parts: Vec<(Vec<f64>, Vec<f64>)> = (round..(round + ROUND).min(blocks.len()))
             .into_par_iter()
             .map(|a| block_sums(&blocks[a], &blocks[a..], n_groups, &points, &squares, x.n_cols, distance))

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::drawn::{self, Relation};
-use scgraft::io::write_table;
 use scgraft::models::Model;
 use scgraft::slots;
 
@@ -133,8 +132,6 @@ impl Genes {
 type OfModel = fn(&Model, &[String], Option<&[String]>, Option<usize>) -> Result<Relation, scgraft::Error>;
 
 fn save(found: &Relation, (tsv, output): (&Option<PathBuf>, &Path), to: &mut Canvas) -> Result<()> {
-    if let Some(path) = tsv {
-        write_table(path, &found.table)?;
-    }
+    files::write_table(tsv.as_ref(), &found.table)?;
     to.save(&found.picture, output)
 }

@@ -10,6 +10,7 @@ use hdf5_pure::{
     ChunkCacheConfig, Dataset, Datatype, DatatypeByteOrder, FileAccessProperties, Group, MetadataCacheConfig,
 };
 use rayon::prelude::*;
+use scgraft_cells::Steps;
 
 use super::decode::{attr, decode, describe_type, element_size};
 use super::failure::{broken, not_hdf5, virtual_set};
@@ -277,10 +278,16 @@ impl PureReader {
             // A dataset without even one value ("null dataspace").
             return Ok(Vec::new());
         }
+        // The two long lists of a sparse matrix are read at the same time.
+        let what = if at.ends_with("/indices") { "reading where values are" } else { "reading values" };
+        let steps = Steps::new(what, (rows.len() - head).div_ceil(window) + 1);
         fill(first, rows.start)?;
-        rest.par_chunks_mut(window.saturating_mul(per_row))
-            .enumerate()
-            .try_for_each(|(i, target)| fill(target, rows.start + head + i * window))?;
+        steps.done();
+        rest.par_chunks_mut(window.saturating_mul(per_row)).enumerate().try_for_each(|(i, target)| {
+            fill(target, rows.start + head + i * window)?;
+            steps.done();
+            Ok(())
+        })?;
         Ok(out)
     }
 

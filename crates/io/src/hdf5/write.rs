@@ -13,6 +13,7 @@ use hdf5_pure::{
     AttrValue, DatasetBuilder, File, FileAccessProperties, FileBuilder, FileLocking, GroupBuilder, MaxExtent,
     RepackOptions, SyncPolicy,
 };
+use scgraft_cells::Steps;
 
 use super::blocks::{blocks, bool_type, records};
 use super::links::Target;
@@ -441,6 +442,9 @@ impl Plan<'_> {
 
     fn write_later(&self, later: Vec<Later>) -> Result<()> {
         let file = self.open()?;
+        let values = |shape: &[usize]| shape.iter().product::<usize>();
+        let steps = Steps::new("writing values", later.iter().map(|(_, shape, ..)| values(shape)).sum());
+        let mut done = 0;
         for (at, shape, data, attrs) in &later {
             if self.appends(shape) {
                 let mut dataset = file.dataset(at).map_err(|e| self.fail(at, e))?;
@@ -451,11 +455,14 @@ impl Plan<'_> {
                     blocks(data, start..end, &mut |block| result = block.append(&mut dataset));
                     result.map_err(|e| self.fail(at, e))?;
                     start = end;
+                    steps.reach(done + end);
                 }
             } else {
                 self.add(&file, &(at.clone(), shape.clone(), data.clone(), attrs.clone()))?;
                 file.commit().map_err(|e| self.fail(at, e))?;
             }
+            done += values(shape);
+            steps.reach(done);
         }
         file.close().map_err(|e| self.fail("/", e))
     }

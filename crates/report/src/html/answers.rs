@@ -65,7 +65,7 @@ fn differs(d: &Difference) -> Markup {
         p class="lead" { (found) }
         @if !d.programs.is_empty() {
             p class="quiet heads" {
-                span { @if d.higher + d.lower == 0 { "Nearest to it:" } } span { "log Bayes factor" }
+                span { @if d.higher + d.lower == 0 { "Furthest apart, though not clearly:" } } span { "log Bayes factor" }
             }
         }
         ul class="leading" { @for p in &d.programs { (leading(p, most)) } }

@@ -121,7 +121,8 @@ pub(super) fn programs(report: &Report) -> Result<Option<Markup>, ReportError> {
 pub(super) fn metrics(report: &Report) -> Result<Option<Markup>, ReportError> {
     let Some(metrics) = &report.metrics else { return Ok(None) };
     let wide = metrics.natural_size().width.min(1060.0);
-    let picture = figure(metrics, wide, "Higher is better; the best of each column is bold.")?;
+    let bold = if metrics.methods.len() > 1 { "; the best of each column is bold" } else { "" };
+    let picture = figure(metrics, wide, &format!("Higher is better{bold}."))?;
     Ok(Some(html! { (card("full", &picture)) (tables::metrics(metrics)) }))
 }
 

@@ -90,6 +90,7 @@ pub(super) fn programs(report: &Report) -> Markup {
     };
     let mut ordered: Vec<(usize, &Program)> = report.programs.iter().enumerate().collect();
     ordered.sort_by(|(_, a), (_, b)| b.active.cmp(&a.active).then(strength(b).total_cmp(&strength(a))));
+    let kinds = report.programs.iter().any(|p| p.kind != report.programs[0].kind);
     let listed = report.programs.iter().filter(|p| p.n_genes > p.genes.len() as u64).map(|p| p.genes.len()).max();
     let table = html! {
         table class="sorted" id="program-table" data-name="programs" {
@@ -103,12 +104,11 @@ pub(super) fn programs(report: &Report) -> Markup {
                         "whether a higher latent score means higher or lower expression of the genes, and how clear that is: \
                          from 0 (as much up as down) to 1 (all one way)",
                     ))
-                    (sortable("kind", "", ""))
                     (sortable("genes", "num", ""))
                     th scope="col" { "most important genes" }
                 }
             }
-            tbody { @for (i, p) in ordered { (program(i, p, &tests)) } }
+            tbody { @for (i, p) in ordered { (program(i, p, &tests, kinds)) } }
         }
     };
     html! {
@@ -138,13 +138,21 @@ pub(super) fn programs(report: &Report) -> Markup {
     }
 }
 
-fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
+/// A row; `kinds`: whether programs are of several kinds.
+fn program(i: usize, p: &Program, tests: &[&BayesFactors], kinds: bool) -> Markup {
     let n_genes = p.n_genes.max(p.genes.len() as u64);
     let more = n_genes.saturating_sub(GENES_IN_ROW as u64);
     html! {
         tr data-i=(i) data-active=(u8::from(p.active)) {
             th scope="row" {
                 button type="button" class="open" aria-expanded="false" { (named(&p.name)) }
+                @if kinds { " " span class="quiet" { (p.kind) } }
+                @if !p.active { " " span class="quiet" { "inactive" } }
+                @if let Some(share) = p.genes_found {
+                    " " span class="quiet" title="its scores say little of the query" {
+                        "only " (number(100.0 * share, 0)) " % of its genes in the query"
+                    }
+                }
             }
             @for t in tests {
                 @let factor = t.programs.iter().find(|f| f.name == p.name).map(|f| f.log_bf);
@@ -154,15 +162,6 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
                 1.. => td class="clear" data-v=(p.confidence) { "▲ up " (number(p.confidence, 2)) },
                 0 => td class="clear" data-v="0" { "–" },
                 _ => td class="clear" data-v=(-p.confidence) { "▼ down " (number(p.confidence, 2)) },
-            }
-            td {
-                (p.kind)
-                @if !p.active { " " span class="quiet" { "inactive" } }
-                @if let Some(share) = p.genes_found {
-                    " " span class="quiet" title="its scores say little of the query" {
-                        "only " (number(100.0 * share, 0)) " % of its genes in the query"
-                    }
-                }
             }
             (numeric(Some(n_genes as f64), 0, false))
             td class="genes" {

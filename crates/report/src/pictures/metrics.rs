@@ -37,6 +37,10 @@ impl MetricGroup {
         }
     }
 
+    fn has_bars(self) -> bool {
+        matches!(self, MetricGroup::Score | MetricGroup::Time)
+    }
+
     pub(crate) fn scale(self) -> Scale {
         match self {
             MetricGroup::Bio => Scale::Blues,
@@ -80,8 +84,12 @@ impl Metrics {
         self.values.iter().skip(column).step_by(self.metrics.len()).copied().filter(|v| !v.is_nan())
     }
 
-    /// The greatest value of a column, of times the least; `None` where it has no value.
+    /// The greatest value of a column, of times the least; `None` where it has no value, or a single row has nothing to
+    /// be better than.
     pub(crate) fn best(&self, column: usize) -> Option<f64> {
+        if self.methods.len() < 2 {
+            return None;
+        }
         match self.metrics[column].group {
             MetricGroup::Time => self.column(column).min_by(f64::total_cmp),
             _ => self.column(column).max_by(f64::total_cmp),
@@ -166,11 +174,15 @@ impl Picture for Metrics {
         let starts: Vec<usize> =
             (0..self.metrics.len()).filter(|&j| j == 0 || self.metrics[j].group != self.metrics[j - 1].group).collect();
         const GAP: f64 = 12.0;
-        let column_w = (area.w - left - GAP * (starts.len() - 1) as f64) / self.metrics.len() as f64;
+        // A bar has its number beside it: its column is wider than one of circles.
+        let wideness = |j: usize| if self.metrics[j].group.has_bars() { 1.8 } else { 1.0 };
+        let units: f64 = (0..self.metrics.len()).map(wideness).sum();
+        let column_w = (area.w - left - GAP * (starts.len() - 1) as f64) / units;
         let x_of = |j: usize| {
             let gaps = starts.iter().filter(|&&s| s <= j && s > 0).count() as f64;
-            area.x + left + j as f64 * column_w + gaps * GAP
+            area.x + left + (0..j).map(wideness).sum::<f64>() * column_w + gaps * GAP
         };
+        let width_of = |j: usize| wideness(j) * column_w;
 
         // Headings: the group, then the metrics; turned where a word is wider than its column.
         let fits = |word: &str| scene.width_of(word, 10.0, Weight::Regular) <= column_w - 4.0;
@@ -188,7 +200,7 @@ impl Picture for Metrics {
         };
         for (k, &s) in starts.iter().enumerate() {
             let end = starts.get(k + 1).copied().unwrap_or(self.metrics.len());
-            let (x0, x1) = (x_of(s), x_of(end - 1) + column_w);
+            let (x0, x1) = (x_of(s), x_of(end - 1) + width_of(end - 1));
             let group = self.metrics[s].group;
             let room = x1 - x0 + GAP - 4.0;
             let fits = scene.width_of(group.title(), 11.0, Weight::SemiBold) <= room;
@@ -200,7 +212,7 @@ impl Picture for Metrics {
         }
         let top = area.y + 22.0 + head;
         for (j, lines) in names.iter().enumerate() {
-            let x = x_of(j) + column_w / 2.0;
+            let x = x_of(j) + width_of(j) / 2.0;
             for (i, line) in lines.iter().enumerate() {
                 let y = top - 8.0 - 12.0 * (lines.len() - 1 - i) as f64;
                 if wide {
@@ -229,7 +241,7 @@ impl Picture for Metrics {
             let words = scene.fit(method, font, Weight::Regular, left - 10.0).into_owned();
             scene.text(Text::new(area.x, y, words).size(font).centered());
             for j in 0..self.metrics.len() {
-                self.cell(&mut scene, (i, j), (x_of(j), y), (column_w, row_h));
+                self.cell(&mut scene, (i, j), (x_of(j), y), (width_of(j), row_h));
             }
         }
         Ok(scene)
@@ -249,14 +261,14 @@ impl Metrics {
         let time = metric.group == MetricGroup::Time;
         let share = if time { value / self.longest() } else { value.clamp(0.0, 1.0) };
         let words = number(value, if time { 1 } else { 2 });
-        let best = self.best(j) == Some(value) && self.methods.len() > 1;
+        let best = self.best(j) == Some(value);
         let fill = metric.group.scale().at(0.15 + 0.75 * if self.by_rank { self.rank(j, value) } else { share });
         let font = (w * 0.26).min(h * 0.36).min(10.5);
         let written = |x: f64| {
             let text = Text::new(x, y, words.as_str()).size(font).centered();
             if best { text.bold() } else { text }
         };
-        if matches!(metric.group, MetricGroup::Score | MetricGroup::Time) {
+        if metric.group.has_bars() {
             // The value stands past the end of its bar, within the column.
             let shown = font >= 7.5;
             let room = if shown { scene.width_of(&words, font, Weight::SemiBold) + 4.0 } else { 0.0 };

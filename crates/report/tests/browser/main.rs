@@ -264,6 +264,14 @@ fn the_tables_answer(browser: &Browser) {
     browser.run("document.getElementById('program-more').click();");
     assert_eq!(browser.run(rows), 212, "all active programs");
     browser.run("document.getElementById('program-more').click();");
+    let strong = "const f = document.getElementById('program-strong'); f.click(); \
+        return [...document.querySelectorAll('#program-table tbody tr:not([hidden])')].map((row) => \
+            Math.max(...[...document.querySelectorAll('#program-table .test-column')].map((head) => \
+                Math.abs(Number(row.cells[head.cellIndex].dataset.v ?? 0)))));";
+    let shown = browser.run(strong);
+    let weakest = shown.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).fold(f64::MAX, f64::min);
+    assert!(weakest.is_finite() && (2.3..f64::MAX).contains(&weakest), "{shown}");
+    browser.run("document.getElementById('program-strong').click();");
     browser.run(
         "const f = document.getElementById('program-filter'); f.value = 'interferon'; f.dispatchEvent(new Event('input'));",
     );
