@@ -108,11 +108,7 @@ impl Model {
                 for &condition in &conditions {
                     self.decode(chunk, data, &latent, condition, options.library, |t, decoded, _| {
                         if !decoded.normalised && options.library != DecodedLibrary::Own {
-                            return Err(ModelError::Output(
-                                "the decoder of this model knows no library size (its output function is not softmax); \
-                                 ask for the mean of the data instead"
-                                    .into(),
-                            ));
+                            return Err(ModelError::NoLibrarySize);
                         }
                         let rate = t.to_layout(decoded.rate, Layout::ByCell);
                         let rows = t.value(rate).chunks_exact(n_genes);

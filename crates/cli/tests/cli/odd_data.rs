@@ -190,6 +190,21 @@ fn what_could_only_go_wrong_is_refused() {
 }
 
 #[test]
+fn what_a_model_cannot_do_comes_with_the_option_that_it_can() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    scgraft(at, &train("reference.h5ad", &["--set", "output=softplus", "-o", "plus.scgraft"])).good();
+    let expression = ["expression", "plus.scgraft", "reference.h5ad", "-o", "out.h5ad"];
+    scgraft(at, &expression).says(&["knows no library size", "--own-library"]);
+    scgraft(at, &[&expression[..], &["--own-library"]].concat()).good();
+    let scvi = ["train", "reference.h5ad", "--model", "scvi", "--condition", "batch", "--epochs", "1", "--all-genes"];
+    scgraft(at, &[&scvi[..], &["--set", "encode_covariates=false", "-o", "deaf.scgraft"]].concat()).good();
+    let map = ["map", "deaf.scgraft", "query.h5ad", "--condition-name", "new", "--epochs", "1", "-o", "mapped.h5ad"];
+    scgraft(at, &map).says(&["cannot move the query", "--surgery first-layers"]);
+    scgraft(at, &[&map[..], &["--surgery", "first-layers"]].concat()).good();
+}
+
+#[test]
 fn many_conditions_of_few_cells_are_one_line_and_escapes_are_not_sent() {
     let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
     let mut query = read(&folder, "query.h5ad");
