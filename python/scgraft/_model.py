@@ -181,7 +181,7 @@ def train(
         them; judged by how they look unless told.
     gene_names
         What to look past in names of genes, here and in gene sets: ``"trim"``, ``"strip-prefix"``, ``"symbol"``, ``"id"``,
-        ``"strip-version"``, ``"upper"``, several in their order. The model remembers it.
+        ``"strip-version"``, ``"punctuation"``, ``"upper"``, several in their order. The model remembers it.
     client
         For Dask arrays: a ``dask.distributed`` client that computes their blocks, one after the other; Dask's own scheduler
         unless told.

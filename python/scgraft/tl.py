@@ -157,6 +157,7 @@ def annotate(
     reference: AnnData | Model | str | Path,
     *,
     labels: str | Sequence[str] = "cell_type",
+    unlabelled: str | None = None,
     programs: str | Sequence[str] = (),
     truth: str | Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
@@ -184,8 +185,8 @@ def annotate(
     adata, reference
         The mapped query, and the reference with its embedding (``model.to_adata(reference)``), or a model that brings its
         cells (:meth:`scgraft.Model.bundle`), or the path of either.
-    labels
-        Columns of the reference's ``obs``.
+    labels, unlabelled
+        Columns of the reference's ``obs``, and the value of them that means that a cell has none.
     programs
         Find neighbours by the scores of these programs only; ``*`` stands for any text, ``?`` for any letter.
     truth, label_map
@@ -264,7 +265,7 @@ def annotate(
             put_counts(reference, genes, known)
         put_counts(adata, genes, mine)
     plan = {
-        "labels": labels, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
+        "labels": labels, "unlabelled": unlabelled, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
         "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,
         "across": across, "nested": bool(nested), "numbers": list(numbers), "calibrate": calibrate,
         "calibrate_across": calibrate_across, "majority": majority, "truth": truth,

@@ -164,3 +164,18 @@ kept()
 with cells("regions.h5ad") as f:
     where = f.create_dataset("uns/where", (1,), dtype=h5py.regionref_dtype)
     where[0] = f["obs/kind/codes"].regionref[:2]
+
+# The same beside a soft link, which the library does not read.
+with cells("regions_links.h5ad") as f:
+    where = f.create_dataset("uns/where", (1,), dtype=h5py.regionref_dtype)
+    where[0] = f["obs/kind/codes"].regionref[:2]
+    f["layers/again"] = h5py.SoftLink("/X")
+
+# Groups that hold themselves: at once, through two soft links, from far below.
+with cells("back_hard.h5ad") as f:
+    f["uns/loop"] = f["uns"]
+with cells("back_soft.h5ad") as f:
+    f["uns/a/b"] = h5py.SoftLink("/obsm")
+    f["obsm/c"] = h5py.SoftLink("/uns/a")
+with cells("back_root.h5ad") as f:
+    f["uns/deep/er/up"] = h5py.SoftLink("/")

@@ -48,6 +48,19 @@ pub enum CellsError {
         /// What would find more of them; empty where nothing would.
         hint: Box<Hint>,
     },
+    /// Gene sets that are named as genes are and hold what are no genes: columns that were read as lines.
+    #[error(
+        "{n} of {n_sets} gene sets have the name of a gene, such as `{name}`: the file seems to hold a set a column, or a \
+         line a gene. Turn the table so that a line is a set, or end the name of a file with a set a column in .gmx"
+    )]
+    SetsInColumns {
+        /// How many.
+        n: usize,
+        /// Of how many.
+        n_sets: usize,
+        /// One of them.
+        name: String,
+    },
     /// A gene name stands for more than one gene.
     #[error(
         "{slot}: {n} gene name(s) occur more than once: {} (for example positions {} and {}); \

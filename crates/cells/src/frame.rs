@@ -3,15 +3,49 @@
 use std::collections::BTreeMap;
 
 /// How tables that went through other programs write that there is no value.
-const MISSING: [&str; 9] = ["NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "None"];
+const MISSING: [&str; 14] =
+    ["NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "-nan", "NaT", "NA_character_", "None", "NULL"];
 
-/// Whether a text says that there is no label: empty, blank, or `NA`, `N/A`, `n/a`, `#N/A`, `<NA>`, `NaN`, `nan`, `None`.
+/// Whether a text says that there is no label: empty, blank, or `NA`, `N/A`, `n/a`, `#N/A`, `#NA`, `<NA>`, `NaN`, `nan`,
+/// `-nan`, `NaT`, `NA_character_`, `None`, `NULL`.
 ///
 /// CSV files and trips through R turn a missing value into one of these. `none` and `null` are labels: people name
 /// treatments and genotypes so.
 pub fn is_missing(text: &str) -> bool {
     let text = text.trim();
     text.is_empty() || MISSING.contains(&text)
+}
+
+/// Whether a label is one that people give to cells without a label: `Unknown`, `not_assigned`, `-`.
+pub fn means_unlabelled(label: &str) -> bool {
+    const WORDS: [&str; 22] = [
+        "unknown",
+        "unk",
+        "unassigned",
+        "not assigned",
+        "unlabelled",
+        "unlabeled",
+        "no label",
+        "unannotated",
+        "not annotated",
+        "unclassified",
+        "undefined",
+        "undetermined",
+        "not determined",
+        "not available",
+        "missing",
+        "none",
+        "null",
+        "na",
+        "nd",
+        "?",
+        "-",
+        ".",
+    ];
+    let plain = label.trim().to_lowercase();
+    // Of words, not of a mark alone.
+    let words = if plain.len() > 1 { plain.replace(['_', '-', '.'], " ") } else { plain };
+    WORDS.contains(&words.trim())
 }
 
 /// Words that count as missing with how often each stands there, for a message: `` `NA` (12), an empty text (3) ``.
@@ -255,7 +289,7 @@ mod tests {
 
     #[test]
     fn texts_that_say_missing_are_no_labels() {
-        for text in ["", "  ", "NA", "nan", "NaN", " None ", "<NA>", "N/A", "n/a", "#N/A"] {
+        for text in ["", "  ", "NA", "nan", "NaN", " None ", "<NA>", "N/A", "n/a", "#N/A", "NULL", "NaT"] {
             assert!(is_missing(text), "{text:?}");
         }
         for text in ["none", "null", "naive", "NAT", "0", "Nan cells"] {

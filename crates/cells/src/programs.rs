@@ -117,10 +117,12 @@ impl GenePrograms {
     /// left out and reported in [`GenePrograms::dropped`].
     ///
     /// # Errors
-    /// A set without a name; two sets of one name; a gene twice in `genes`; nothing left to work with.
+    /// A set without a name; two sets of one name; sets named as genes are, of what are no genes; a gene twice in `genes`;
+    /// nothing left to work with.
     pub fn new(sets: &[GeneSet], genes: &[String], options: &ProgramOptions) -> Result<Self, CellsError> {
         check_names(sets)?;
         let lookup = GeneLookup::new(genes, options.case)?;
+        check_lines(sets, &lookup)?;
         let mut out = GenePrograms { genes: genes.to_vec(), ..GenePrograms::default() };
         for set in sets {
             let distinct: HashSet<&str> = set.genes.iter().map(String::as_str).collect();
@@ -269,6 +271,26 @@ pub fn choose_sets(sets: Vec<GeneSet>, only: &[String], exclude: &[String]) -> R
     Ok(sets.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(set, _)| set).collect())
 }
 
+/// Refuses columns that were read as lines: most names are of genes (as regulons' are too), but the first line, which is then
+/// that of the names and the widest, holds none, or no line does.
+fn check_lines(sets: &[GeneSet], lookup: &GeneLookup) -> Result<(), CellsError> {
+    let Some((first, rest)) = sets.split_first().filter(|(_, rest)| rest.len() > 1) else { return Ok(()) };
+    let is_gene = |name: &String| lookup.find(name).is_some();
+    let without = |set: &GeneSet| !set.genes.iter().any(is_gene);
+    let is_heading =
+        first.genes.len() > 1 && !is_gene(&first.name) && rest.iter().all(|set| set.genes.len() <= first.genes.len());
+    if !without(first) || !(is_heading || rest.iter().all(without)) {
+        return Ok(());
+    }
+    let named: Vec<&GeneSet> = sets.iter().filter(|set| is_gene(&set.name)).collect();
+    match named.first() {
+        Some(set) if 2 * named.len() > sets.len() => {
+            Err(CellsError::SetsInColumns { n: named.len(), n_sets: sets.len(), name: set.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_names(sets: &[GeneSet]) -> Result<(), CellsError> {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, set) in sets.iter().enumerate() {
@@ -350,6 +372,22 @@ mod tests {
         assert_eq!(programs.repeated_genes, 1);
         assert_eq!(programs.genes_in_no_program(), vec![0, 2]);
         assert_eq!(programs.genes_in_programs(), vec![1, 3]);
+    }
+
+    #[test]
+    fn columns_that_were_read_as_lines_are_refused() {
+        let data = genes(&["A", "B", "C", "D", "E", "F"]);
+        let new = |sets: &[GeneSet]| GenePrograms::new(sets, &data, &any_size(GeneCase::Exact));
+        // Three sets of two genes, a set a column, the names in the first line.
+        let columns = [set("S1", &["S2", "S3"]), set("A", &["B", "C"]), set("D", &["E", "F"])];
+        let error = new(&columns).unwrap_err();
+        assert!(matches!(error, CellsError::SetsInColumns { n: 2, n_sets: 3, .. }), "{error}");
+        // A table of 0 and 1 with a line a set.
+        let table = [set("A", &["S1"]), set("B", &["S1", "S2"]), set("C", &["S2"])];
+        assert!(matches!(new(&table), Err(CellsError::SetsInColumns { n: 3, .. })));
+        // Regulons have the names of genes, too.
+        let regulons = [set("A", &["X", "B"]), set("C", &["D", "E"]), set("F", &["A", "X"])];
+        assert_eq!(new(&regulons).unwrap().len(), 3);
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub(crate) struct Annotate {
     /// Columns of the reference's obs to carry over
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', required = true)]
     pub labels: Vec<String>,
+    /// The value of those columns that means that a cell has none
+    #[arg(long, value_name = "VALUE")]
+    pub unlabelled: Option<String>,
     /// Encode the reference with this model
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -230,6 +233,7 @@ impl Annotate {
         let usual = AnnotatePlan::default();
         Ok(AnnotatePlan {
             labels: self.labels.clone(),
+            unlabelled: self.unlabelled.clone(),
             numbers: self.numbers.clone(),
             k: self.k,
             search: self.near.search(global),

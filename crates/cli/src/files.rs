@@ -54,10 +54,24 @@ pub(crate) fn check_output(path: &PathBuf, inputs: &[&Path]) -> Result<()> {
     check_outputs([path], inputs)
 }
 
-/// Whether a file is this input, or in it where it is a folder.
+/// Whether a file is this input, also by another name of it, or in it where it is a folder.
 fn is_in(file: &Path, input: &Path) -> bool {
     let input = place(input);
-    if input.is_dir() { file.parent() == Some(&input) && file.exists() } else { file == input }
+    if input.is_dir() { file.parent() == Some(&input) && file.exists() } else { file == input || same(file, &input) }
+}
+
+/// Whether two names are of one file: hard links, and letters of another case where those make no difference.
+fn same(one: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let number = |path: &Path| std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
+        number(one).is_some_and(|n| number(other) == Some(n))
+    }
+    #[cfg(not(unix))]
+    {
+        one.exists() && one.canonicalize().ok() == other.canonicalize().ok()
+    }
 }
 
 /// Whether a file is a model (safetensors: the length of the header, then the header, which is JSON), not cells.

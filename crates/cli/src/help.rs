@@ -17,7 +17,8 @@ pub(crate) fn fitted(command: Command) -> Command {
 
 fn of_width(command: Command, width: usize) -> Command {
     let after = command.get_after_help().map(|text| wrapped(&text.to_string(), width));
-    let command = command.term_width(width).mut_subcommands(|c| of_width(c, width));
+    // A number below 0 is a value that is out of range, not an option of a strange name.
+    let command = command.allow_negative_numbers(true).term_width(width).mut_subcommands(|c| of_width(c, width));
     match after {
         Some(text) => command.after_help(StyledStr::from(text)),
         None => command,

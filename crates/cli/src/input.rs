@@ -29,7 +29,7 @@ pub(crate) struct Values {
     #[arg(long, value_name = "COLUMN")]
     pub gene_column: Option<String>,
     /// What to look past in names of genes, here and in the model or the gene sets: trim, strip-prefix, symbol, id,
-    /// strip-version, upper; several with commas between [default: what the model was trained or mapped with]
+    /// strip-version, punctuation, upper; several with commas between [default: what the model was trained or mapped with]
     #[arg(long, value_name = "RULES")]
     pub gene_names: Option<GeneNames>,
     /// What to do about counts that are not whole, as after a correction [default: what these cells were trained or

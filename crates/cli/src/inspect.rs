@@ -77,13 +77,12 @@ impl Inspect {
             out.line(format!("{}: {} gene sets of {least} to {most} genes", path.display(), sets.len()));
             return Ok(());
         }
-        if read_cells(path, &ReadOptions::nothing()).is_ok() {
-            return cells(path, out);
+        match read_cells(path, &ReadOptions::nothing()) {
+            Ok(_) => cells(path, out),
+            Err(error) => bail!(
+                "{error}; nor is it a model or an adaptor, nor gene sets (.gmt, .gmx, .grp, .xml, .json) by its ending"
+            ),
         }
-        bail!(
-            "{}: neither cells (h5ad, zarr, h5mu, 10x, loom, mtx), nor a model or adaptor of scgraft, nor gene sets (.gmt, .gmx, .grp, .xml, .json)",
-            path.display()
-        )
     }
 }
 

@@ -78,9 +78,9 @@ impl Output {
     /// Prints everything.
     pub fn finish(self) -> Result<()> {
         let text = if self.json {
-            let mut text = serde_json::to_string_pretty(&Value::Object(self.summary))?;
-            text.push('\n');
-            text
+            let text = serde_json::to_string_pretty(&Value::Object(self.summary))?;
+            // Within strings JSON has another way to write what steers a terminal, and it stands nowhere else.
+            format!("{}\n", without_steering(&text, |c| format!("\\u{:04x}", u32::from(c))))
         } else {
             shown(&self.text)
         };
@@ -111,33 +111,25 @@ fn folded(line: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-/// Standard error, with what steers a terminal shown rather than sent; colours of the messages themselves are kept. Long
-/// messages go on below, and bars make way.
-struct Shown(std::io::Stderr);
+/// Standard error: long messages go on below, and bars make way.
+struct Folded(std::io::Stderr);
 
 /// Between the level of a message and its words, where it has colours.
 const LEVEL_ENDS: &str = "\u{1b}[0m ";
 
-impl Write for Shown {
+impl Write for Folded {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        // A colour is `ESC [ numbers m`; anything else is no part of a message.
         let text = String::from_utf8_lossy(bytes);
-        let mut out = String::with_capacity(text.len());
-        let mut parts = text.split('\u{1b}');
-        out.push_str(&shown(parts.next().unwrap_or_default()));
-        for part in parts {
-            let colour = part.strip_prefix('[').and_then(|p| p.split_once('m')).is_some_and(|(numbers, _)| {
-                numbers.len() < 6 && numbers.chars().all(|c| c.is_ascii_digit() || c == ';')
-            });
-            out.push_str(if colour { "\u{1b}" } else { "\\u{1b}" });
-            out.push_str(&shown(part));
-        }
-        if let (Some(width), Some((level, words))) = (columns(terminal_size_of(&self.0)), out.split_once(LEVEL_ENDS)) {
-            // The level stands in the first six columns.
-            let words: Vec<String> = words.trim_end().lines().map(|l| folded(&format!("      {l}"), width)).collect();
-            out = format!("{level}{LEVEL_ENDS}{}\n", words.join("\n").trim_start());
-        }
-        progress::beside(|| self.0.write_all(out.as_bytes()))?;
+        let folded = match (columns(terminal_size_of(&self.0)), text.split_once(LEVEL_ENDS)) {
+            (Some(width), Some((level, words))) => {
+                // The level stands in the first six columns.
+                let words: Vec<String> =
+                    words.trim_end().lines().map(|l| folded(&format!("      {l}"), width)).collect();
+                format!("{level}{LEVEL_ENDS}{}\n", words.join("\n").trim_start())
+            }
+            _ => text.into_owned(),
+        };
+        progress::beside(|| self.0.write_all(folded.as_bytes()))?;
         Ok(bytes.len())
     }
 
@@ -154,7 +146,7 @@ pub(crate) fn start_log(global: &Global) {
         _ => LevelFilter::INFO,
     };
     let messages = tracing_subscriber::fmt::layer()
-        .with_writer(|| Shown(std::io::stderr()))
+        .with_writer(|| Folded(std::io::stderr()))
         .fmt_fields(debug_fn(field))
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
@@ -167,14 +159,14 @@ pub(crate) fn start_log(global: &Global) {
 /// A field of a message; settings that would help become options.
 fn field(to: &mut Writer<'_>, field: &Field, value: &dyn std::fmt::Debug) -> std::fmt::Result {
     match field.name() {
-        "message" => write!(to, "{value:?}"),
+        "message" => to.write_str(&shown(&format!("{value:?}"))),
         "settings" => {
             let lines = format!("{value:?}");
             let settings =
                 lines.lines().map(|l| l.split_once('=').map_or((l, None), |(name, value)| (name, Some(value))));
             to.write_str(&options(settings))
         }
-        name => write!(to, " {name}={value:?}"),
+        name => write!(to, " {name}={}", shown(&format!("{value:?}"))),
     }
 }
 
@@ -190,6 +182,11 @@ pub(crate) fn complain(error: &anyhow::Error) -> ExitCode {
 
 /// A text with the characters that steer a terminal shown rather than sent: names in files can hold them.
 pub(crate) fn shown(text: &str) -> String {
+    without_steering(text, |c| c.escape_unicode().to_string())
+}
+
+/// A text with other words for the characters that steer a terminal.
+fn without_steering(text: &str, words: impl Fn(char) -> String) -> String {
     let steers =
         |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.contains(steers) {
@@ -197,9 +194,9 @@ pub(crate) fn shown(text: &str) -> String {
     }
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if steers(c) {
-            out.extend(c.escape_unicode())
+            out.push_str(&words(c));
         } else {
-            out.push(c)
+            out.push(c);
         }
         out
     })

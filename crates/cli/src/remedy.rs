@@ -56,6 +56,10 @@ pub(crate) fn remedy(error: &Error) -> String {
         Error::Model(error) if matches!(**error, ModelError::Unread { .. }) => {
             " (`scgraft models` lists them)".to_owned()
         }
+        Error::Model(error) if matches!(**error, ModelError::NoLibrarySize) => " (--own-library)".to_owned(),
+        Error::Model(error) if matches!(**error, ModelError::NoAdaptor(_)) => {
+            " (--surgery first-layers, --surgery all)".to_owned()
+        }
         _ => String::new(),
     }
 }

@@ -87,6 +87,9 @@ where
     }
 }
 
+/// How long nothing may come before that is said.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// A bar over the bytes that come or go; hidden when quiet or when standard error is no terminal.
 pub(crate) struct Bar {
     bar: ProgressBar,
@@ -107,16 +110,28 @@ impl Bar {
             Progress::Receiving { name, done, total } => self.set(name, *done, *total),
             Progress::Sending { name, done, total } => self.set(name, *done, Some(*total)),
             Progress::Checking { name, done } => self.set(name, *done, None),
+            Progress::Silent { place, since } if *since >= SILENT => {
+                self.bar.set_message(format!("nothing for {} s", since.as_secs()));
+                self.say("", || format!("{place}: nothing has come for {} s; still waiting", since.as_secs()));
+            }
+            Progress::Silent { .. } => {}
             Progress::Waiting { why, left } => {
                 self.bar.set_message(format!("{why}; again in {} s", left.as_secs()));
-                if left.as_secs() > 1 && self.told.as_deref() != Some(*why) {
-                    tracing::info!("{why}; again in {} s", left.as_secs());
-                    self.told = Some((*why).to_owned());
+                if left.as_secs() > 1 {
+                    self.say(why, || format!("{why}; again in {} s", left.as_secs()));
                 }
             }
             _ => {}
         }
         if stop::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Says something once in a row.
+    fn say(&mut self, what: &str, text: impl FnOnce() -> String) {
+        if self.told.as_deref() != Some(what) {
+            tracing::info!("{}", text());
+            self.told = Some(what.to_owned());
+        }
     }
 
     fn set(&mut self, name: &str, done: u64, total: Option<u64>) {

@@ -9,6 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::http::HeaderMap;
 
+use crate::aside::pieces;
 use crate::cache::{Cache, Validator, hex};
 use crate::http::{Answer, Ask, Failure, Http, Progress, Reply, Service, Tries, Watch, now, refused, said};
 use crate::{HubError, retry};
@@ -232,7 +233,7 @@ impl Trouble {
 /// Takes one answer: appends what it brings.
 fn step(
     source: &Source<'_>,
-    mut answer: Answer,
+    answer: Answer,
     file: &mut File,
     sums: &mut Sums,
     begun: &mut Option<Begun>,
@@ -263,7 +264,10 @@ fn step(
         status => {
             let headers = answer.headers.clone();
             // A few words of what went wrong; if even they do not come, the number says enough.
-            let text = answer.body.with_config().limit(1 << 16).read_to_string().unwrap_or_default();
+            let text = match http.read_text(answer, source.place, watch) {
+                Err(Failure::Final(HubError::Stopped { .. })) => return Err(Trouble::Stopped),
+                text => text.unwrap_or_default(),
+            };
             let reply = Reply { status, headers, text };
             if retry::is_passing(status) {
                 let asked = retry::asked(&reply.headers, now());
@@ -286,25 +290,23 @@ fn step(
     *begun = Some(Begun { validator: validator(&answer.headers) });
     cache.keep_note("partial", key, begun).map_err(Trouble::Error)?;
 
-    let mut reader = answer.body.as_reader();
-    let mut buffer = vec![0; 1 << 17];
+    let mut pieces = pieces(answer.body);
     loop {
         let progress = Progress::Receiving { name: source.name, done: sums.bytes, total: promised };
         if watch(&progress).is_break() {
             return Err(Trouble::Stopped);
         }
-        let n = match reader.read(&mut buffer) {
-            Ok(n) => n,
-            Err(e) => match http.failure(source.place, ureq::Error::from(e)) {
+        let piece = match pieces.next(source.place, watch) {
+            Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
+            Ok(Some(Err(e))) => match http.failure(source.place, ureq::Error::from(e)) {
                 Failure::Broken { said, .. } => return Ok(Step::Again(said, None, None)),
                 Failure::Final(error) => return Err(Trouble::Error(error)),
             },
+            Ok(_) => break,
+            Err(_) => return Err(Trouble::Stopped),
         };
-        if n == 0 {
-            break;
-        }
-        file.write_all(&buffer[..n]).map_err(Trouble::Disk)?;
-        sums.add(&buffer[..n]);
+        file.write_all(&piece).map_err(Trouble::Disk)?;
+        sums.add(&piece);
         if sums.bytes > promised.unwrap_or(MOST) {
             return Err(Trouble::Error(HubError::Checksum {
                 place: source.place.to_owned(),

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody, Timeout};
 
 use crate::address::{is_loopback, shown};
+use crate::aside::{Aside, pieces};
 use crate::retry;
 use crate::{HubError, Patience, Settings, Token};
 
@@ -46,6 +48,13 @@ pub enum Progress<'p> {
         name: &'p str,
         /// Bytes that were read.
         done: u64,
+    },
+    /// Nothing comes, and what was sent is not answered.
+    Silent {
+        /// The address.
+        place: &'p str,
+        /// For how long.
+        since: Duration,
     },
     /// Something failed, or the service asked to wait; it is tried again.
     Waiting {
@@ -151,7 +160,7 @@ pub(crate) enum Failure {
 const MOST_TEXT: u64 = 32 << 20;
 const MOST_REDIRECTS: usize = 10;
 /// How often the watcher is told while waiting.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -301,29 +310,52 @@ impl Http {
         let bad = |e: ureq::http::Error| {
             Failure::Final(HubError::Address { address: shown(url), what: format!("it cannot be asked for: {e}") })
         };
-        let mut stopped = false;
-        let outcome = match &ask.body {
+        let agent = agent.clone();
+        let (mut name, mut total) = ("", 0);
+        let mut aside = match &ask.body {
             Body::None if matches!(ask.method, Method::GET | Method::HEAD | Method::DELETE) => {
-                agent.run(request.body(()).map_err(bad)?)
+                let request = request.body(()).map_err(bad)?;
+                Aside::start(move |to| answered(to, agent.run(request)))
             }
-            Body::None => agent.run(request.body(&[][..]).map_err(bad)?),
-            Body::Bytes(bytes, kind) => agent.run(request.header("content-type", *kind).body(*bytes).map_err(bad)?),
-            Body::File { path, name, from, bytes, total } => {
+            Body::None => {
+                let request = request.body(Vec::new()).map_err(bad)?;
+                Aside::start(move |to| answered(to, agent.run(request)))
+            }
+            Body::Bytes(bytes, kind) => {
+                let request = request.header("content-type", *kind).body(bytes.to_vec()).map_err(bad)?;
+                Aside::start(move |to| answered(to, agent.run(request)))
+            }
+            Body::File { path, name: own, from, bytes, total: all } => {
+                (name, total) = (own, *all);
                 let unreadable = |source| Failure::Final(HubError::Io { path: path.to_path_buf(), source });
                 let mut file = File::open(path).map_err(unreadable)?;
                 file.seek(SeekFrom::Start(*from)).map_err(unreadable)?;
-                let mut reader =
-                    Told { file: file.take(*bytes), name, done: *from, total: *total, stopped: &mut stopped, watch };
+                let (file, done) = (file.take(*bytes), *from);
                 let request = request.header("content-length", bytes.to_string());
-                let request = request.header("content-type", "application/octet-stream");
-                let body = SendBody::from_reader(&mut reader);
-                agent.run(request.body(body).map_err(bad)?)
+                let request = request.header("content-type", "application/octet-stream").body(()).map_err(bad)?;
+                Aside::start(move |to| {
+                    let mut told = Told { file, done, to };
+                    let outcome = agent.run(request.map(|()| SendBody::from_reader(&mut told)));
+                    answered(to, outcome);
+                })
             }
         };
-        if stopped {
-            return Err(Failure::Final(HubError::Stopped { place: ask.place.to_owned() }));
+        loop {
+            match aside.next(ask.place, watch).map_err(Failure::Final)? {
+                Some(Word::Sent(done)) => {
+                    if watch(&Progress::Sending { name, done, total }).is_break() {
+                        return Err(Failure::Final(HubError::Stopped { place: ask.place.to_owned() }));
+                    }
+                }
+                Some(Word::Answered(outcome)) => return outcome.map_err(|error| self.failure(ask.place, error)),
+                None => {
+                    return Err(Failure::Broken {
+                        said: "this machine has no thread left to ask".to_owned(),
+                        sent: false,
+                    });
+                }
+            }
         }
-        outcome.map_err(|error| self.failure(ask.place, error))
     }
 
     /// What a failure of the client means.
@@ -400,15 +432,12 @@ impl Http {
         Failure::Final(HubError::Unreachable { place: place.to_owned(), said, remedy: remedy.to_owned() })
     }
 
-    fn read_text(&self, mut answer: Answer, place: &str, watch: &mut Watch<'_>) -> Result<String, Failure> {
-        let mut reader = answer.body.as_reader();
-        let (mut text, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
-        loop {
-            let n = reader.read(&mut buffer).map_err(|e| self.failure(place, ureq::Error::from(e)))?;
-            if n == 0 {
-                return Ok(String::from_utf8_lossy(&text).into_owned());
-            }
-            text.extend_from_slice(&buffer[..n]);
+    /// The content of an answer that is no file.
+    pub fn read_text(&self, answer: Answer, place: &str, watch: &mut Watch<'_>) -> Result<String, Failure> {
+        let mut pieces = pieces(answer.body);
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.next(place, watch).map_err(Failure::Final)? {
+            text.extend_from_slice(&piece.map_err(|e| self.failure(place, ureq::Error::from(e)))?);
             if text.len() as u64 > MOST_TEXT {
                 return Err(Failure::Final(HubError::Refused {
                     place: place.to_owned(),
@@ -422,6 +451,7 @@ impl Http {
                 return Err(Failure::Final(HubError::Stopped { place: place.to_owned() }));
             }
         }
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }
 
@@ -486,25 +516,30 @@ impl<'p> Tries<'p> {
     }
 }
 
-/// A file on its way out; tells how far it is.
-struct Told<'a, 'w> {
-    file: io::Take<File>,
-    name: &'a str,
-    done: u64,
-    total: u64,
-    stopped: &'a mut bool,
-    watch: &'a mut Watch<'w>,
+/// What is said of a request on its way.
+enum Word {
+    /// So many bytes of the file are sent.
+    Sent(u64),
+    Answered(Result<ureq::http::Response<ureq::Body>, ureq::Error>),
 }
 
-impl Read for Told<'_, '_> {
+fn answered(to: &SyncSender<Word>, outcome: Result<ureq::http::Response<ureq::Body>, ureq::Error>) {
+    // Nobody listens any more where the work was stopped.
+    let _ = to.send(Word::Answered(outcome));
+}
+
+/// A file on its way out; tells how far it is.
+struct Told<'t> {
+    file: io::Take<File>,
+    done: u64,
+    to: &'t SyncSender<Word>,
+}
+
+impl Read for Told<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.done += n as u64;
-        let progress = Progress::Sending { name: self.name, done: self.done, total: self.total };
-        if (self.watch)(&progress).is_break() {
-            *self.stopped = true;
-            return Err(io::Error::other("stopped"));
-        }
+        self.to.send(Word::Sent(self.done)).map_err(|_| io::Error::other("stopped"))?;
         Ok(n)
     }
 }

@@ -14,6 +14,8 @@
 
 mod address;
 #[cfg(feature = "net")]
+mod aside;
+#[cfg(feature = "net")]
 mod cache;
 mod card;
 #[cfg(feature = "net")]

@@ -280,6 +280,32 @@ fn a_silent_connection_is_left() {
 }
 
 #[test]
+fn silence_is_told_and_can_be_broken_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = one(noise(100_000, 13));
+    // Before the first word of an answer, and in the middle of a file.
+    for (bytes, least) in [(0, 0), (60_000, 60_000)] {
+        server.fail("GET", Fault::Silent(bytes, Duration::from_secs(8)));
+        let (start, mut longest, mut here) = (Instant::now(), Duration::ZERO, 0);
+        let mut watch = |p: &Progress<'_>| match p {
+            Progress::Silent { since, .. } => {
+                longest = longest.max(*since);
+                if *since > Duration::from_millis(600) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+            Progress::Receiving { done, .. } => {
+                here = *done;
+                ControlFlow::Continue(())
+            }
+            _ => ControlFlow::Continue(()),
+        };
+        let error = hub(&folder).fetch(&at(&server, "/a/model.scgraft"), &mut watch).unwrap_err();
+        assert!(matches!(error, HubError::Stopped { .. }), "{error}");
+        assert!(longest > Duration::from_millis(600) && here >= least, "{longest:?} {here}");
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn a_slow_server_is_let_be_slow() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(40_000, 14));
     let server = one(content.clone());

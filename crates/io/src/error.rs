@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use scgraft_numeric::names;
 
+/// How Python reads files that are compressed otherwise.
+const HDF5: &str = "import hdf5plugin, anndata; anndata.read_h5ad(old)";
+const ZARR: &str = "import anndata; anndata.read_zarr(old)";
+
 /// An error about a file that was read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,8 +47,9 @@ pub enum Error {
     /// A slot is compressed with a filter that is not built in.
     #[error(
         "{}: slot `{slot}` is compressed with {filter}, which is not supported; rewrite the file with gzip, \
-         in Python: `import hdf5plugin, anndata; anndata.read_h5ad(old).write_h5ad(new, compression=\"gzip\")`",
-        path.display()
+         in Python: `{}.write_h5ad(new, compression=\"gzip\")`",
+        path.display(),
+        if path.is_dir() { ZARR } else { HDF5 }
     )]
     Compression {
         /// The file.

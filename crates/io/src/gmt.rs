@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use scgraft_cells::GeneSet;
+use scgraft_cells::{GeneSet, shortened};
 
 use crate::error::{Error, Result};
 use crate::gzip::lines;
@@ -163,19 +163,24 @@ fn read_one(input: &Input, options: &GmtOptions) -> Result<Vec<GeneSet>> {
 /// Numbers the second and later sets of one name.
 fn numbered(path: &Path, mut sets: Vec<GeneSet>) -> Vec<GeneSet> {
     let mut taken: HashSet<String> = sets.iter().map(|set| set.name.clone()).collect();
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut given = Vec::new();
     for set in &mut sets {
-        if seen.insert(set.name.clone()) {
+        let n = seen.entry(set.name.clone()).or_default();
+        *n += 1;
+        if *n == 1 {
             continue;
         }
-        let mut n = 2;
         while taken.contains(&format!("{} ({n})", set.name)) {
-            n += 1;
+            *n += 1;
         }
-        let name = format!("{} ({n})", set.name);
-        tracing::warn!(file = %path.display(), set = set.name, name, "a second gene set of this name: numbered");
-        taken.insert(name.clone());
-        set.name = name;
+        set.name = format!("{} ({n})", set.name);
+        taken.insert(set.name.clone());
+        given.push(set.name.clone());
+    }
+    if !given.is_empty() {
+        let (file, n) = (path.display(), given.len());
+        tracing::warn!("{file}: {n} gene sets have the name of another and are numbered: {}", shortened(&given, n));
     }
     sets
 }
@@ -197,7 +202,14 @@ fn gene_set(path: &Path, line: usize, fields: Vec<String>, described: bool) -> R
     let genes: Vec<String> = fields.filter(|g| !g.is_empty() && seen.insert(g.clone())).collect();
     if genes.is_empty() {
         let shown: String = name.chars().take(60).collect();
-        return Err(bad("tabs between a name, perhaps a description, and genes", format!("no gene after `{shown}`")));
+        let (expected, found) = match name.contains([',', ';']) {
+            true => (
+                "a table with columns of sets and genes (`set`, `gene`), one of genes × sets of 0 and 1, or lines of GMT",
+                format!("`{shown}`"),
+            ),
+            false => ("tabs between a name, perhaps a description, and genes", format!("no gene after `{shown}`")),
+        };
+        return Err(bad(expected, found));
     }
     Ok(GeneSet { name, description, genes })
 }

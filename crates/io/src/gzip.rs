@@ -9,6 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
 use crate::input::Input;
+use crate::sniff::describe;
 
 /// Most times its size that a packed file may unfold to, and how many bytes more.
 const MOST_UNFOLDED: u64 = 100;
@@ -67,12 +68,14 @@ pub(crate) fn lines(input: &Input, mut take: impl FnMut(usize, &str) -> Result<b
             if number == 1 {
                 line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
             }
-            let text = std::str::from_utf8(line).map_err(|_| Error::Line {
-                path: path.to_owned(),
-                line: number,
-                expected: "UTF-8 text".to_owned(),
-                found: "other bytes; is this the right file?".to_owned(),
-            })?;
+            let Ok(text) = std::str::from_utf8(line) else {
+                return Err(Error::Line {
+                    path: path.to_owned(),
+                    line: number,
+                    expected: "UTF-8 text".to_owned(),
+                    found: format!("other bytes: the file looks like {}", describe(input)?),
+                });
+            };
             if !take(number, text)? {
                 return Ok(());
             }

@@ -208,7 +208,7 @@ fn membership(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
 
 /// A long table of sets and genes.
 fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
-    const SETS: [&str; 14] = [
+    const SETS: [&str; 17] = [
         "set",
         "gene_set",
         "geneset",
@@ -223,9 +223,25 @@ fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
         "module",
         "cell_type",
         "group",
+        "celltype",
+        "cell_name",
+        "geneset_name",
     ];
-    const GENES: [&str; 9] =
-        ["gene", "genes", "gene_symbol", "symbol", "target", "feature", "gene_name", "names", "hgnc_symbol"];
+    const GENES: [&str; 13] = [
+        "gene",
+        "genes",
+        "gene_symbol",
+        "symbol",
+        "target",
+        "feature",
+        "gene_name",
+        "names",
+        "hgnc_symbol",
+        "official_gene_symbol",
+        "marker",
+        "cell_marker",
+        "genesymbol",
+    ];
     let width = rows.first()?.1.len();
     if rows.len() < 2 || rows.iter().any(|(_, row)| row.len() != width) {
         return None;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Cells, Column, Matrix, Uns};
-use scgraft_io::{Error, GmtOptions, ReadOptions, Select, read_cells, read_gmt, read_h5ad};
+use scgraft_io::{Error, GmtOptions, ReadOptions, Select, inspect_h5ad, read_cells, read_gmt, read_h5ad};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -32,6 +32,22 @@ fn soft_links_are_followed_and_others_left_out() {
     assert_eq!(rows(cells.layers.get("same")), X);
     assert_eq!(cells.uns.len(), 11);
     assert_eq!(cells.uns["near"], Uns::Int(3));
+}
+
+#[test]
+fn a_group_that_holds_itself_is_refused_by_whoever_looks() {
+    for (name, link) in [("back_hard", "uns/loop"), ("back_soft", "uns/a/b"), ("back_root", "uns/deep/er/up")] {
+        let path = fixture(&format!("{name}.h5ad"));
+        let told = [
+            inspect_h5ad(&path).unwrap_err().to_string(),
+            read_cells(&path, &ReadOptions::tables()).unwrap_err().to_string(),
+            read_h5ad(&path, &ReadOptions::default()).unwrap_err().to_string(),
+        ];
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        assert!(told[0].contains("a link back to a group that it is in"), "{}", told[0]);
+        assert!(told.iter().all(|t| *t == told[0]), "{told:?}");
+        assert!(told[0].contains(link) || name == "back_soft" && told[0].contains("obsm/c"), "{}", told[0]);
+    }
 }
 
 /// The most memory that the process had, in kB.

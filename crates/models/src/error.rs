@@ -87,9 +87,18 @@ pub enum ModelError {
     /// Something asked of a model that it does not give.
     #[error("{0}")]
     Output(String),
+    /// Normalised expression of a decoder that gives no shares.
+    #[error(
+        "the decoder of this model knows no library size (its output function is not softmax); ask for the mean of the \
+         data instead"
+    )]
+    NoLibrarySize,
     /// Surgery that makes no sense.
     #[error("surgery: {0}")]
     Surgery(String),
+    /// Surgery whose new weights would do nothing by themselves.
+    #[error("surgery: {0}")]
+    NoAdaptor(&'static str),
     /// An adaptor that does not belong to this reference.
     #[error(
         "adaptor `{adaptor}` was made for another reference (its hash {wanted}, this reference's {found}); attach it \

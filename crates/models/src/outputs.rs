@@ -8,6 +8,9 @@ use scgraft_numeric::random::Random;
 
 use crate::{Batch, Model, ModelError, Step, VARIANCE_FLOOR};
 
+/// Most numbers that are drawn at once: 4 GiB.
+const MOST_DRAWN: usize = 1 << 30;
+
 /// How expression is decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpressionOptions {
@@ -105,11 +108,7 @@ impl Model {
                 for &condition in &conditions {
                     self.decode(chunk, data, &latent, condition, options.library, |t, decoded, _| {
                         if !decoded.normalised && options.library != DecodedLibrary::Own {
-                            return Err(ModelError::Output(
-                                "the decoder of this model knows no library size (its output function is not softmax); \
-                                 ask for the mean of the data instead"
-                                    .into(),
-                            ));
+                            return Err(ModelError::NoLibrarySize);
                         }
                         let rate = t.to_layout(decoded.rate, Layout::ByCell);
                         let rows = t.value(rate).chunks_exact(n_genes);
@@ -131,7 +130,7 @@ impl Model {
     /// turn, or as of their own.
     ///
     /// # Errors
-    /// As [`Model::expression`]; when `rows` is empty.
+    /// As [`Model::expression`]; when `rows` is empty; more draws than fit into 4 GiB.
     pub fn expression_samples(
         &self,
         data: &Prepared,
@@ -142,6 +141,11 @@ impl Model {
     ) -> Result<Dense, ModelError> {
         if rows.is_empty() {
             return Err(ModelError::Output("there are no cells to draw from".into()));
+        }
+        let genes = self.header.genes.len();
+        let most = MOST_DRAWN / genes.max(1);
+        if n > most {
+            return Err(ModelError::Output(format!("{n} draws of {genes} genes: expected at most {most} draws")));
         }
         let key = Key::new(seed).fold(EXPRESSION);
         let drawn: Vec<usize> = (0..n).map(|i| rows[key.below(i as u64, rows.len())]).collect();

@@ -89,7 +89,7 @@ impl Model {
         }
         let obstacle = self.network.facts().adaptor_obstacle;
         if let Some(obstacle) = obstacle.filter(|_| plan.granularity == Granularity::Adaptor) {
-            return Err(ModelError::Surgery(obstacle.into()));
+            return Err(ModelError::NoAdaptor(obstacle));
         }
         let segments = plan.segments();
         self.check_programs(&segments)?;

@@ -48,6 +48,7 @@ struct AnnotateAsked {
     coverage: Option<f64>,
     across: Vec<String>,
     nested: bool,
+    unlabelled: Option<String>,
     numbers: Vec<String>,
     calibrate: Option<String>,
     calibrate_across: Option<String>,
@@ -75,6 +76,7 @@ impl AnnotateAsked {
         let new = NoveltyOptions { false_alarms: self.false_alarms, ..NoveltyOptions::default() };
         let plan = AnnotatePlan {
             labels: self.labels,
+            unlabelled: self.unlabelled,
             numbers: self.numbers,
             k: self.k,
             search: search(self.approximate, self.seed),

@@ -12,7 +12,7 @@ use scgraft_cells::{Cells, Coded, Column, Csr, Dense, Fractions, Slot, Uns};
 use scgraft_models::mean_on_grid;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{coded, find, joined, narrow, wrong};
+use crate::columns::{coded, find, joined, narrow, types, wrong};
 use crate::embedding::shared;
 use crate::labels::{Agreement, Match, Renamed};
 use crate::normalised::plain_expression;
@@ -35,6 +35,8 @@ pub struct Placed<'a> {
 pub struct AnnotatePlan {
     /// Columns of the reference's obs with labels.
     pub labels: Vec<String>,
+    /// The value of those columns that means that a cell has none.
+    pub unlabelled: Option<String>,
     /// Columns of the reference's obs with numbers.
     pub numbers: Vec<String>,
     /// Neighbours of each cell in the reference.
@@ -69,6 +71,7 @@ impl Default for AnnotatePlan {
     fn default() -> Self {
         AnnotatePlan {
             labels: Vec::new(),
+            unlabelled: None,
             numbers: Vec::new(),
             k: 15,
             search: Search::Exact,
@@ -206,7 +209,7 @@ pub fn annotate(
     let shared = shared(reference.embedding, query.embedding)?.mean;
     let across = if plan.across.is_empty() { slots::condition_columns(query.cells) } else { plan.across.clone() };
     let (studies, batches) = (joined(reference.cells, &across), joined(query.cells, &across));
-    let of = |name: &String| coded(reference.cells, reference.name, name);
+    let of = |name: &String| types(reference.cells, reference.name, name, plan.unlabelled.as_deref());
     let columns = plan.labels.iter().map(of).collect::<Result<Vec<_>, _>>()?;
     let all: Vec<usize> = (0..reference.cells.n_cells()).collect();
     let gaps = columns.iter().position(|c| c.1.len() < all.len());
@@ -263,7 +266,7 @@ pub fn annotate(
                         && l.types.judges(x.n_cols)
                         && l.types.n_genes() == genes.len()
                 };
-                let carried = carried.iter().find(|l| options.is_usual() && fits(l));
+                let carried = carried.iter().find(|l| options.is_usual() && plan.unlabelled.is_none() && fits(l));
                 let types = match (carried, own, asked) {
                     (Some(carried), _, Some(_)) => carried.types.clone(),
                     (_, Some(own), Some(_)) => own.learn(&known, rows, options)?,

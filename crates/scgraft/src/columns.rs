@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use scgraft_cells::{Cells, Coded, Column, missing_words_told};
+use scgraft_cells::{Cells, Coded, Column, Warning, means_unlabelled, missing_words_told};
 
 use crate::Error;
 
@@ -11,7 +11,30 @@ use crate::Error;
 /// # Errors
 /// When there is no such column, or it is empty.
 pub fn coded(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usize>), Error> {
+    coded_of(find(cells, name, column)?, name, column)
+}
+
+/// The same of cell types, where `unlabelled` is none; of others that often mean none it is said that they are taken.
+pub(crate) fn types(
+    cells: &Cells,
+    name: &str,
+    column: &str,
+    unlabelled: Option<&str>,
+) -> Result<(Coded, Vec<usize>), Error> {
     let values = find(cells, name, column)?;
+    if let Some(none) = unlabelled {
+        let texts = values.texts().into_iter().map(|text| text.filter(|text| text != none)).collect();
+        return coded_of(&Column::Text(texts), name, column);
+    }
+    let sizes = values.level_sizes().unwrap_or_default();
+    for (label, n) in sizes.into_iter().filter(|(label, _)| means_unlabelled(label)) {
+        let warning = Warning::LooksUnlabelled { column: column.to_owned(), label, n };
+        crate::warn(&format!("{name}: {warning}"), &warning.settings());
+    }
+    coded_of(values, name, column)
+}
+
+fn coded_of(values: &Column, name: &str, column: &str) -> Result<(Coded, Vec<usize>), Error> {
     let rows: Vec<usize> = match values.coded() {
         Ok(coded) => {
             let rows = (0..coded.codes.len()).collect();

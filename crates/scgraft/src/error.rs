@@ -288,6 +288,7 @@ impl From<TrainError> for Error {
     fn from(error: TrainError) -> Self {
         match error {
             TrainError::Stopped { .. } => Error::Stopped,
+            TrainError::Model(error) => Error::Model(error),
             other => Error::Train(Box::new(other)),
         }
     }

@@ -167,6 +167,8 @@ pub(crate) const GENE_NAMES: &str = "gene_names";
 pub(crate) const TAKEN: &str = "taken";
 const QUERY_TAKEN: &str = "query_taken";
 const MIN_OVERLAP: &str = "min_overlap";
+/// Provenance: the columns that the condition of the last query is from, or its name where all cells are of one.
+pub(crate) const QUERY_CONDITION: &str = "query_condition";
 const FRACTIONS: &str = "fractions";
 const NOT_WHOLE: [(&str, Fractions); 3] =
     [("accept", Fractions::Accept), ("round", Fractions::Round), ("refuse", Fractions::Refuse)];
@@ -258,6 +260,14 @@ fn fill(options: &mut PrepareOptions, taken: &Map<String, Value>) -> Vec<Setting
     filled
 }
 
+/// The conditions that cells are of.
+fn conditions_of(source: &ConditionSource, cells: &Cells) -> HashSet<String> {
+    match source {
+        ConditionSource::Constant(name) => HashSet::from([name.clone()]),
+        ConditionSource::Columns(columns) => joined(cells, columns).levels.into_iter().collect(),
+    }
+}
+
 /// The options with what was asked of these cells before, where they say nothing: what their own file notes, then the grafts
 /// of their conditions, then the reference where they are its own. Names of genes are looked at as for the reference.
 fn remembered(options: &PrepareOptions, model: &Model, cells: &Cells) -> PrepareOptions {
@@ -265,10 +275,7 @@ fn remembered(options: &PrepareOptions, model: &Model, cells: &Cells) -> Prepare
     if options.orthologs.is_none() {
         options.orthologs = orthologs(model).map(Arc::new);
     }
-    let conditions: HashSet<String> = match &options.condition {
-        ConditionSource::Constant(name) => HashSet::from([name.clone()]),
-        ConditionSource::Columns(columns) => joined(cells, columns).levels.into_iter().collect(),
-    };
+    let conditions = conditions_of(&options.condition, cells);
     if conditions.iter().all(|c| model.header.conditions.contains(c)) {
         let grafts = &model.header.grafts;
         let own = || grafts.iter().filter(|g| g.conditions.iter().any(|c| conditions.contains(c)));
@@ -309,6 +316,11 @@ fn describe(mapped: &mut Mapped, plan: &QueryPlan, options: &PrepareOptions) {
     if !mapped.independence.is_empty() {
         p.insert(INDEPENDENCE.into(), serde_json::to_value(&mapped.independence).unwrap_or_default());
     }
+    let condition = match &options.condition {
+        ConditionSource::Columns(columns) => columns.clone().into(),
+        ConditionSource::Constant(name) => name.clone().into(),
+    };
+    p.insert(QUERY_CONDITION.into(), condition);
     p.insert("graft".into(), plan.surgery.name.clone().into());
     p.insert("query_cells".into(), mapped.prepared.n_cells().into());
     p.insert("missing_genes".into(), mapped.prepared.report.missing_genes.len().into());
@@ -340,11 +352,19 @@ pub fn prepare_known(model: &Model, cells: &Cells, options: &PrepareOptions) -> 
     }
 }
 
-/// The columns of obs that the conditions of a model's reference are from, where these cells have them too.
+/// Where the conditions of cells are from that were mapped with a model, as their file notes it; else the columns of obs that
+/// those of its reference are from, where these cells have them too.
 ///
 /// # Errors
 /// When the reference had no column, or the cells lack one.
 pub fn condition_of_reference(model: &Model, cells: &Cells) -> Result<ConditionSource, Error> {
+    let known = |source: &ConditionSource| {
+        conditions_of(source, cells).iter().all(|condition| model.header.conditions.contains(condition))
+    };
+    if let Some(source) = slots::noted_condition(cells).filter(known) {
+        tracing::info!("condition: as these cells were mapped with");
+        return Ok(source);
+    }
     let columns = condition_columns(model);
     if !columns.is_empty() && columns.iter().all(|c| cells.obs.column(c).is_some()) {
         tracing::info!("condition: column(s) {} of obs, as in the reference", columns.join(", "));

@@ -27,7 +27,7 @@ use scgraft_analysis::markers::{GroupMarkers, Marker};
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
+use scgraft_cells::{Array, Cells, Column, ConditionSource, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use scgraft_report::color::{self, CATEGORIES, MISSING, Rgb, category};
@@ -41,7 +41,7 @@ use crate::enrich::Enrichment;
 use crate::expression::Prediction;
 use crate::layout::Layout;
 use crate::markers::MarkerPlan;
-use crate::query::{THIN, genes_of};
+use crate::query::{QUERY_CONDITION, THIN, genes_of};
 use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
 
@@ -605,6 +605,18 @@ pub(crate) fn noted_settings(cells: &Cells, entry: &str) -> Option<serde_json::M
         _ => None,
     };
     Some(settings.iter().filter_map(|(name, value)| Some((name.clone(), plain(value)?))).collect())
+}
+
+/// Where the conditions of mapped cells are from, as their file tells it and where they still have it.
+pub(crate) fn noted_condition(cells: &Cells) -> Option<ConditionSource> {
+    let Some(Uns::Map(provenance)) = note(cells, "provenance") else { return None };
+    match provenance.get(QUERY_CONDITION)? {
+        Uns::Text(name) => Some(ConditionSource::Constant(name.clone())),
+        Uns::Texts(columns) if !columns.is_empty() && columns.iter().all(|c| cells.obs.column(c).is_some()) => {
+            Some(ConditionSource::Columns(columns.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// The columns of the condition that the reference was trained with, as a mapped file tells them; empty where it does not.

@@ -141,7 +141,7 @@ pub fn fit(
     };
     let judged_from = judged_from.min(config.epochs.saturating_sub(1));
     let mut learning_rate = config.learning_rate;
-    let total_steps = (config.epochs * batches.per_epoch()) as f64;
+    let total_steps = config.epochs as f64 * batches.per_epoch() as f64;
     let mut best = Best::default();
     let mut report = FitReport {
         epochs: 0,

@@ -2,9 +2,12 @@
 
 use scgraft_cells::Coded;
 
-use super::options::{Comparison, Latent, ProgramTest, ProgramTestOptions, SkippedComparison};
+use super::options::{Comparison, Latent, Pairs, ProgramTest, ProgramTestOptions, SkippedComparison};
 use super::stratum::Stratum;
 use crate::error::{Error, Result, check_labels, check_levels, check_matrix, level_sizes};
+
+/// Most pairs that are drawn.
+const MOST_PAIRS: usize = 1 << 24;
 
 /// Tests every program for a difference between groups of cells.
 ///
@@ -19,8 +22,8 @@ use crate::error::{Error, Result, check_labels, check_levels, check_matrix, leve
 ///
 /// # Errors
 /// Arrays that disagree in shape, values that are not finite, a negative variance, labels with fewer than two groups,
-/// an unknown group, a group asked for by name or a comparison with fewer than `min_cells` cells, or no other. (Groups
-/// that nobody named, and with `within` all, are skipped and listed instead.)
+/// more than 2²⁴ drawn pairs, an unknown group, a group asked for by name or a comparison with fewer than `min_cells`
+/// cells, or no other. (Groups that nobody named, and with `within` all, are skipped and listed instead.)
 ///
 /// ```
 /// use scgraft_analysis::programs::{Latent, ProgramTestOptions, test_programs};
@@ -44,6 +47,12 @@ pub fn test_programs(
     options: &ProgramTestOptions,
 ) -> Result<ProgramTest> {
     check_latent(&latent)?;
+    if let Pairs::Sampled { n, .. } = options.pairs
+        && n > MOST_PAIRS
+    {
+        let expected = "at most 16,777,216 pairs; without a number, every pair counts, exactly";
+        return Err(Error::Parameter { name: "pairs", value: n.to_string(), expected });
+    }
     let n = latent.mean.n_rows;
     let (column, labels) = groups;
     check_labels(column, labels, n)?;

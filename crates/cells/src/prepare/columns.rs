@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use scgraft_numeric::names::nearest_first;
 
 use super::{CONDITION_SEPARATOR, ConditionSource, Known, Labels, PrepareOptions, PrepareReport, Warning};
-use crate::{CellsError, Coded, Column, Frame, is_missing};
+use crate::{CellsError, Coded, Column, Frame, is_missing, means_unlabelled};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -213,13 +213,6 @@ impl Context<'_> {
             cells: rows.iter().take(SHOWN).map(|&i| self.obs.index[i].clone()).collect(),
         }
     }
-}
-
-/// Whether a label is one that people give to cells without a label.
-fn means_unlabelled(label: &str) -> bool {
-    const WORDS: [&str; 7] =
-        ["unknown", "unassigned", "unlabelled", "unlabeled", "unannotated", "undefined", "not assigned"];
-    WORDS.contains(&label.trim().to_lowercase().as_str())
 }
 
 fn positions(levels: &[String]) -> HashMap<&str, u32> {

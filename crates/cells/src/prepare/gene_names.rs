@@ -19,18 +19,21 @@ pub enum NameRule {
     Id,
     /// A version: a dot and a number at the end.
     StripVersion,
+    /// What parts a name: `.` and `_` are as `-`. R writes `HLA.A` for `HLA-A`, Seurat `-` for `_`.
+    Punctuation,
     /// Upper and lower case.
     Upper,
 }
 
 impl NameRule {
     /// Every rule, in the order in which they are applied.
-    pub const ALL: [NameRule; 6] = [
+    pub const ALL: [NameRule; 7] = [
         NameRule::Trim,
         NameRule::StripPrefix,
         NameRule::Symbol,
         NameRule::Id,
         NameRule::StripVersion,
+        NameRule::Punctuation,
         NameRule::Upper,
     ];
 
@@ -42,6 +45,7 @@ impl NameRule {
             NameRule::Symbol => "symbol",
             NameRule::Id => "id",
             NameRule::StripVersion => "strip-version",
+            NameRule::Punctuation => "punctuation",
             NameRule::Upper => "upper",
         }
     }
@@ -50,7 +54,9 @@ impl NameRule {
         match self {
             NameRule::Trim => {
                 let blank = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '\u{feff}' | '\u{200b}');
-                name.trim_matches(blank).to_owned()
+                // Bytes of Python as text: `b'CD8A'`.
+                let bytes = name.strip_prefix("b'").and_then(|rest| rest.strip_suffix('\''));
+                bytes.unwrap_or(name).trim_matches(blank).to_owned()
             }
             NameRule::StripPrefix => name[prefix_length(name)..].to_owned(),
             NameRule::Symbol => id_and_symbol(name).map_or(name, |(_, symbol)| symbol).to_owned(),
@@ -59,6 +65,7 @@ impl NameRule {
                 Some((head, version)) if !head.is_empty() && is_number(version) => head.to_owned(),
                 _ => name.to_owned(),
             },
+            NameRule::Punctuation => name.replace(['.', '_'], "-"),
             NameRule::Upper => name.to_uppercase(),
         }
     }
@@ -113,7 +120,8 @@ fn is_genome(word: &str) -> bool {
 
 /// An Ensembl identifier and the symbol beside it.
 fn id_and_symbol(name: &str) -> Option<(&str, &str)> {
-    const BETWEEN: [char; 7] = ['_', '|', ':', ';', ',', ' ', '-'];
+    const BETWEEN: [char; 9] = ['_', '|', ':', ';', ',', ' ', '-', '(', '['];
+    let name = name.trim_end_matches([')', ']']);
     let (at, between) = name.char_indices().find(|(_, c)| BETWEEN.contains(c))?;
     let (head, rest) = (&name[..at], &name[at + between.len_utf8()..]);
     if is_ensembl(head) && !rest.is_empty() {
@@ -184,7 +192,7 @@ impl FromStr for GeneNames {
         let rules = text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(|word| {
             NameRule::ALL.into_iter().find(|rule| rule.name() == word).ok_or_else(|| CellsError::Option {
                 what: "what is looked past in names of genes",
-                expected: "one or several of trim, strip-prefix, symbol, id, strip-version, upper, with commas between",
+                expected: "some of trim, strip-prefix, symbol, id, strip-version, punctuation, upper, with commas between",
                 found: word.to_owned(),
             })
         });
@@ -192,10 +200,14 @@ impl FromStr for GeneNames {
     }
 }
 
-/// The rules that would match the most of `wanted`, the fewest that do, and how many they match.
+/// Most names of either side that are looked at: more than any species has genes.
+const MOST: usize = 1 << 17;
+
+/// The rules that would match the most of `wanted`, the fewest that do, and how many they match; of at most 2¹⁷ names.
 ///
 /// Only distinct genes count: rules that make several names of the data one are of no use there.
 pub(super) fn best(wanted: &HashSet<&str>, names: &[String]) -> Option<(GeneNames, usize)> {
+    let names = &names[..names.len().min(MOST)];
     let mut found: Option<(GeneNames, usize)> = None;
     let n = NameRule::ALL.len();
     let mut choices: Vec<u32> = (1..1u32 << n).filter(|set| set.count_ones() <= 3).collect();
@@ -220,7 +232,7 @@ fn matching(rules: &GeneNames, wanted: &HashSet<&str>, names: &[String]) -> usiz
     for name in names {
         *times.entry(rules.apply(name)).or_default() += 1;
     }
-    wanted.iter().filter(|gene| times.get(&rules.apply(gene)) == Some(&1)).count()
+    wanted.iter().take(MOST).filter(|gene| times.get(&rules.apply(gene)) == Some(&1)).count()
 }
 
 #[cfg(test)]
@@ -254,9 +266,16 @@ mod tests {
         assert_eq!(apply("strip-version", "ENSG00000141510.17"), "ENSG00000141510");
         assert_eq!(apply("strip-version", "RP11-34P13.7a"), "RP11-34P13.7a");
         assert_eq!(apply("trim", " \"CD8A\"\u{a0}"), "CD8A");
-        for name in
-            ["ENSG00000141510_TP53", "TP53|ENSG00000141510", "ENSG00000141510.17_TP53", "ENSG00000141510 - TP53"]
-        {
+        assert_eq!((apply("trim", "b'CD8A'"), apply("trim", "b'")), ("CD8A".into(), "b".into()));
+        assert_eq!(apply("punctuation", "HLA.DRB1_x"), "HLA-DRB1-x");
+        for name in [
+            "ENSG00000141510_TP53",
+            "TP53|ENSG00000141510",
+            "ENSG00000141510.17_TP53",
+            "ENSG00000141510 - TP53",
+            "TP53 (ENSG00000141510)",
+            "ENSG00000141510 [TP53]",
+        ] {
             assert_eq!(apply("symbol", name), "TP53", "{name}");
             assert_eq!(apply("id,strip-version", name), "ENSG00000141510", "{name}");
         }

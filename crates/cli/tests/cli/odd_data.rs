@@ -41,6 +41,16 @@ fn a_word_for_no_label_is_no_label() {
     scgraft(folder.path(), &map).good();
     let annotate = ["annotate", "word.h5ad", "mapped.h5ad", "--labels", "cell_type", "-o", "labelled.h5ad"];
     assert!(scgraft(folder.path(), &annotate).good().stderr.contains("`None` ("));
+    // What may be a type is told, with the option that makes it none.
+    let told = |reference: &str, more: &[&str]| {
+        let fixed = ["annotate", reference, "mapped.h5ad", "--labels", "cell_type", "-o", "labelled.h5ad"];
+        let run = scgraft(folder.path(), &[&fixed[..], more].concat()).good();
+        (run.stdout, run.stderr)
+    };
+    write(&folder, "unassigned.h5ad", &with_labels(&reference, Some("not_assigned")));
+    let (_, said) = told("unassigned.h5ad", &[]);
+    assert!(said.contains("`not_assigned`") && said.contains("--unlabelled not_assigned"), "{said}");
+    assert_eq!(told("unassigned.h5ad", &["--unlabelled", "not_assigned"]).0, told("none.h5ad", &[]).0);
 }
 
 #[test]
@@ -115,11 +125,43 @@ fn trifles_in_names_are_told_looked_past_and_remembered() {
     assert!(weights.values.iter().any(|w| *w != 0.0));
     // The model knows how the query's genes are named.
     scgraft(at, &["likelihood", "m.scgraft", "m.h5ad", "--condition", "batch"]).good();
+    // R writes a dot for what may stand in no name of a column.
+    query.var.index.iter_mut().for_each(|name| *name = name.replace("GRCh38_", "X-").replace(".3", ""));
+    let mut reference = read(&folder, "query.h5ad");
+    reference.var.index.iter_mut().for_each(|name| *name = format!("X.{name}"));
+    write(&folder, "trifles.h5ad", &query);
+    write(&folder, "dotted.h5ad", &reference);
+    let train = ["train", "dotted.h5ad", "--model", "scvi", "--all-genes", "--condition", "batch", "--epochs", "1"];
+    scgraft(at, &[&train[..], &["-o", "dotted.scgraft"]].concat()).good();
+    let map = ["map", "dotted.scgraft", "trifles.h5ad", "--condition-name", "new", "--epochs", "1", "-o", "d.h5ad"];
+    scgraft(at, &map).says(&["--gene-names punctuation"]);
+    scgraft(at, &[&map[..], &["--gene-names", "punctuation"]].concat()).good();
+}
+
+#[test]
+fn mapped_cells_know_which_condition_they_are_of() {
+    let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
+    let at = folder.path();
+    let mut query = read(&folder, "query.h5ad");
+    // The reference's column is there too, with something else in it.
+    query.obs.set("site", query.obs.column("batch").unwrap().clone());
+    query.obs.set("batch", Column::categorical(&vec!["elsewhere"; query.n_cells()]));
+    write(&folder, "query.h5ad", &query);
+    for more in [["--condition", "site"], ["--condition-name", "Kang"]] {
+        let map =
+            ["map", "reference.scgraft", "query.h5ad", "--epochs", "1", "-o", "m.h5ad", "--save-model", "m.scgraft"];
+        scgraft(at, &[&map[..], &more[..]].concat()).good();
+        scgraft(at, &["likelihood", "m.scgraft", "m.h5ad"]).good();
+        // Other cells than those of the file have to say.
+        let run = scgraft(at, &["likelihood", "m.scgraft", "query.h5ad"]);
+        assert_eq!(run.code, 1, "{}", run.stderr);
+    }
 }
 
 #[test]
 fn what_could_only_go_wrong_is_refused() {
-    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"]);
+    let files = ["reference.h5ad", "reference_out.h5ad", "query.h5ad", "programs.gmt", "reference.scgraft"];
+    let folder = folder_with(&files);
     let at = folder.path();
     for (option, value) in [
         ("--epochs", "0"),
@@ -135,21 +177,48 @@ fn what_could_only_go_wrong_is_refused() {
     }
     let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "out", "--min-overlap=nan"];
     scgraft(at, &map).says(&["--min-overlap"]);
+    // A number below 0 is no option, also with a blank before it; nor is one too large for any memory a panic.
+    let train = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "batch", "-o", "out"];
+    scgraft(at, &[&train[..], &["--kl-weight", "-1"]].concat()).says(&["--kl-weight -1: expected 0"]);
+    let most = u64::MAX.to_string();
+    let enrich = ["enrich", "reference_out.h5ad", "--groups", "batch", "--no-update", "--samples", &most];
+    scgraft(at, &enrich).says(&["expected at most"]);
+    let differential =
+        ["differential", "reference.scgraft", "reference_out.h5ad", "--groups", "batch", "--samples", &most];
+    scgraft(at, &differential).says(&["expected at most"]);
     assert!(!at.join("out").exists());
+}
+
+#[test]
+fn what_a_model_cannot_do_comes_with_the_option_that_it_can() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    scgraft(at, &train("reference.h5ad", &["--set", "output=softplus", "-o", "plus.scgraft"])).good();
+    let expression = ["expression", "plus.scgraft", "reference.h5ad", "-o", "out.h5ad"];
+    scgraft(at, &expression).says(&["knows no library size", "--own-library"]);
+    scgraft(at, &[&expression[..], &["--own-library"]].concat()).good();
+    let scvi = ["train", "reference.h5ad", "--model", "scvi", "--condition", "batch", "--epochs", "1", "--all-genes"];
+    scgraft(at, &[&scvi[..], &["--set", "encode_covariates=false", "-o", "deaf.scgraft"]].concat()).good();
+    let map = ["map", "deaf.scgraft", "query.h5ad", "--condition-name", "new", "--epochs", "1", "-o", "mapped.h5ad"];
+    scgraft(at, &map).says(&["cannot move the query", "--surgery first-layers"]);
+    scgraft(at, &[&map[..], &["--surgery", "first-layers"]].concat()).good();
 }
 
 #[test]
 fn many_conditions_of_few_cells_are_one_line_and_escapes_are_not_sent() {
     let folder = folder_with(&["query.h5ad", "reference.scgraft"]);
     let mut query = read(&folder, "query.h5ad");
-    let names: Vec<String> = (0..query.n_cells()).map(|i| format!("\u{1b}]0;cell{i}")).collect();
+    let names: Vec<String> = (0..query.n_cells()).map(|i| format!("\u{1b}[31m\u{202e}cell{i}")).collect();
     query.obs.set("barcode", Column::categorical(&names));
     write(&folder, "barcodes.h5ad", &query);
     let map =
         ["map", "reference.scgraft", "barcodes.h5ad", "--condition", "barcode", "--epochs", "1", "-o", "out.h5ad"];
     let run = scgraft(folder.path(), &map).good();
     assert!(run.stderr.contains("100 conditions have only a few cells"), "{}", run.stderr);
-    assert!(!run.stderr.contains('\u{1b}') && !run.stdout.contains('\u{1b}'), "{:?}", run.stderr);
+    let steers = |text: &str| text.contains(['\u{1b}', '\u{202e}']);
+    assert!(!steers(&run.stderr) && !steers(&run.stdout), "{:?}", run.stderr);
+    let json = scgraft(folder.path(), &["inspect", "out.h5ad", "--json"]).good();
+    assert!(!steers(&json.stdout) && json.json().is_object());
     assert!(run.stderr.lines().filter(|l| l.contains("WARN")).count() < 6, "{}", run.stderr);
 }
 

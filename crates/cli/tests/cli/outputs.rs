@@ -96,4 +96,6 @@ fn outputs_that_would_take_each_others_place_are_refused_before_the_work() {
     as_input(&["enrich", "mapped.h5ad", "--groups", "condition", "--no-update", "--tsv", "mapped.h5ad"]);
     as_input(&["programs", "reference.scgraft", "--against", "programs.gmt", "--against-tsv", "programs.gmt"]);
     as_input(&["plot", "umap", "mapped.h5ad", "--color", "cell_type", "-o", "mapped.h5ad"]);
+    std::fs::hard_link(at.join("query.h5ad"), at.join("twin.h5ad")).unwrap();
+    as_input(&map(&["-o", "twin.h5ad"]));
 }

@@ -83,7 +83,7 @@ fn train_map_annotate_enrich_look() {
     ] {
         let run = scgraft(at, &["inspect", file]);
         match word {
-            "" => run.says(&["neither cells"]),
+            "" => run.says(&["nor is it a model or an adaptor"]),
             word => assert!(run.good().stdout.contains(word), "{file}"),
         }
     }

@@ -104,6 +104,9 @@ pub(crate) fn read_compressed(
         return Err(bad("row starts that increase", format!("{} after {}", indptr[i + 1], indptr[i])));
     }
     let start = indptr[0];
+    if rows.start == 0 && start > 0 {
+        return Err(bad("row starts from 0", format!("{start} first")));
+    }
     let span = start..indptr[rows.len()];
     indptr.iter_mut().for_each(|p| *p -= start);
     let (data_at, indices_at) = (format!("{at}/data"), format!("{at}/indices"));

@@ -46,6 +46,8 @@ pub(super) struct Links {
     pub spaces: BTreeMap<String, Space>,
     /// Groups with links that could not be looked through.
     pub unread: Vec<String>,
+    /// A link, hard or soft, that leads back to a group that it is in.
+    pub back: Option<String>,
 }
 
 /// A dataspace without axes (version 2 of the message, IV.A.2.b).
@@ -121,18 +123,57 @@ pub(super) fn scan(file: Arc<dyn Bytes>, root: u64, offset_size: u8, length_size
         length: usize::from(length_size),
         found: Links::default(),
     };
+    let mut places = HashMap::from([(String::new(), root)]);
+    let mut edges: Edges = HashMap::new();
     let mut seen = HashSet::from([root]);
     let mut waiting = vec![(String::new(), root)];
     while let Some((at, address)) = waiting.pop() {
         let Some(children) = walk.group(&at, address) else { continue };
         for (name, child) in children {
+            let at = if at.is_empty() { name } else { format!("{at}/{name}") };
+            edges.entry(address).or_default().push((at.clone(), child));
             if seen.len() < MOST_GROUPS && seen.insert(child) {
-                let at = if at.is_empty() { name } else { format!("{at}/{name}") };
+                places.insert(at.clone(), child);
                 waiting.push((at, child));
             }
         }
     }
-    walk.found
+    let mut found = walk.found;
+    for at in found.targets.keys() {
+        let parent = places.get(at.rsplit_once('/').map_or("", |(parent, _)| parent));
+        if let (Some(&parent), Some(&to)) = (parent, found.resolve(at).and_then(|to| places.get(&to))) {
+            edges.entry(parent).or_default().push((at.clone(), to));
+        }
+    }
+    found.back = leads_back(root, &edges);
+    found
+}
+
+/// The links of each object, and the objects that they lead to.
+type Edges = HashMap<u64, Vec<(String, u64)>>;
+
+/// A link to an object that it can be reached from.
+fn leads_back(root: u64, edges: &Edges) -> Option<String> {
+    // The way from the root to here, and which of its links each object on it tries next.
+    let mut way = vec![(root, 0)];
+    let (mut seen, mut on_way) = (HashSet::from([root]), HashSet::from([root]));
+    while let Some((here, next)) = way.last_mut() {
+        let link = edges.get(here).and_then(|links| links.get(*next));
+        *next += 1;
+        match link {
+            Some((at, to)) if on_way.contains(to) => return Some(at.clone()),
+            Some((_, to)) if seen.insert(*to) => {
+                on_way.insert(*to);
+                way.push((*to, 0));
+            }
+            Some(_) => {}
+            None => {
+                on_way.remove(here);
+                way.pop();
+            }
+        }
+    }
+    None
 }
 
 /// The messages of an object's header that say what a group holds, and where the values of a dataset are.
@@ -488,6 +529,22 @@ impl Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_back_is_found_and_two_ways_to_one_object_are_none() {
+        let edges = |list: &[(u64, &str, u64)]| {
+            list.iter().fold(Edges::new(), |mut edges, &(from, at, to)| {
+                edges.entry(from).or_default().push((at.to_owned(), to));
+                edges
+            })
+        };
+        let tree = [(0, "a", 1), (0, "b", 2), (1, "a/c", 3), (2, "b/c", 3), (0, "d", 3)];
+        assert_eq!(leads_back(0, &edges(&tree)), None);
+        for (from, to) in [(3, 3), (3, 0), (3, 1)] {
+            let back = [&tree[..], &[(from, "x", to)]].concat();
+            assert_eq!(leads_back(0, &edges(&back)).as_deref(), Some("x"), "{from} to {to}");
+        }
+    }
 
     #[test]
     fn paths_are_followed_through_links_but_not_in_circles() {

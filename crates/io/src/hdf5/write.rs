@@ -25,13 +25,25 @@ use crate::store::{Attr, Data};
 /// Elements in a chunk, and the longest axis of one. From 2^16 on, `hdf5-pure` 0.47 writes the length
 /// of a chunk in a width that HDF5 2.0 refuses.
 const CHUNK: usize = 1 << 15;
+/// The largest file that is copied to see whether it can be.
+const MOST_COPIED: u64 = 1 << 30;
 
 /// As [`super::refuses_copy`].
 pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<String>> {
-    let (view, _, file) = view(&base.into())?;
+    let (view, _, mut file) = view(&base.into())?;
+    // What has to be put into other words is looked at in a copy.
+    let mut copy = None;
     if view.differs() {
-        return Ok(None);
+        let small = view.bytes.len() <= MOST_COPIED;
+        let place = std::env::temp_dir().join(base.file_name().unwrap_or_default());
+        let Some(mut new) = small.then(|| AtomicFile::create(&place).ok()).flatten() else { return Ok(None) };
+        if view.write_to(&mut new).is_err() {
+            return Ok(None);
+        }
+        let Ok(other) = File::open(new.temporary_path()) else { return Ok(None) };
+        (file, copy) = (other, Some(new));
     }
+    let base = copy.as_ref().map_or(base, |copy| copy.temporary_path());
     let there = |at: &&&str| file.dataset(at).is_ok() || file.group(at).is_ok();
     let options = without.iter().filter(there).fold(RepackOptions::new(), |options, at| options.drop_path(at));
     drop(file);

@@ -105,6 +105,11 @@ impl LeftOut {
         LeftOut { quiet: true, ..LeftOut::default() }
     }
 
+    /// Whether nothing is told.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     fn all(&self) -> MutexGuard<'_, Vec<(String, String)>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

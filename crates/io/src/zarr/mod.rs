@@ -237,6 +237,13 @@ impl Store {
             .filter(|(place, _)| rows_of(place).start < rows.end && rows.start < rows_of(place).end)
             .collect();
         let whole = array.chunks_in(&rows) == Some(wanted.len() as u64);
+        // A store that was copied in part looks like one in which much is 0; of entries that are stored, none should be.
+        let entries =
+            at.strip_suffix("/data").map(|matrix| self.node(&format!("{matrix}/indptr"))).transpose()?.flatten();
+        if !whole && len > 0 && entries.is_some() && !self.left_out.is_quiet() {
+            let file = self.path().display();
+            tracing::warn!("{file}: chunks of `{at}` are not there and count as 0; was all of the store copied?");
+        }
         let mut out = if whole || len == 0 {
             vec![T::default(); len as usize]
         } else {
