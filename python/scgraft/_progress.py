@@ -27,7 +27,7 @@ class Epochs:
         self.what = what
         self.total = 0
         self.callback = callback
-        self.bar = None
+        self.bar: Any = None
         self.shown = _wanted() if progress is None else progress
 
     def __call__(self, epoch: int, train: float, validation: float | None) -> bool:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, nearest, need, put_expression
+from ._adata import Slots, is_anndata, listed, matrices, nearest, need, put_genes
 from ._frames import column, frame, frame_from
-from ._model import LATENT, Model, _threads, picture_plan
+from ._model import LATENT, Model, _threads, as_model, picture_plan
 from ._native import ScgraftError
+from ._settings import whole
 from .get import enrich_df, program_scores
 
 if TYPE_CHECKING:
@@ -71,10 +72,6 @@ class Svg:
 
     def _repr_svg_(self) -> str:
         return self.svg
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else [str(n) for n in names]
 
 
 def _pairs(label_map: Mapping[str, str] | None) -> list[list[str]]:
@@ -157,7 +154,7 @@ def draw(
     from . import tl
 
     need("there is no such picture", PICTURES, what=what)
-    names = _listed(names)
+    names = listed(names)
     needs = [
         ("adata", adata, ("umap", "scores", "violin", "heatmap", "dots", "bayes", "confusion", "sankey", "reliability",
                           "correlation")),
@@ -170,21 +167,20 @@ def draw(
             raise ScgraftError(f"the picture {what!r} needs {argument}= ({PICTURES[what]})")
     if what == "scores" and len(names) != 2:
         raise ScgraftError(f"the picture 'scores' needs two names, across and upwards; found {len(names)}")
+    if model is not None:
+        model = as_model(model)
+    if adata is not None and not is_anndata(adata):
+        raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
     if what == "genes":
         model.program_genes(names[0])
     cells = known = None
     if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
-        others = _others(adata) if what != "correlation" else []
-        cells = tl.stored(adata, use_rep, every=True, obsm=others)
+        cells = tl.stored(adata, use_rep, every=True, obsm=matrices(adata) if what != "correlation" else [])
         if reference is not None:
             reference = tl._reference(reference)
-            here = hasattr(reference, "obsm")
-            known = tl.of_reference(reference, use_rep, every=True, obsm=_others(reference) if here else ())
+            known = tl.of_reference(reference, use_rep, every=True, obsm=matrices(reference))
         slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-        wanted = {n.removeprefix("gene/") for n in [*names, *([color] if color else [])]}
-        for data, into in ((adata, cells), (reference, known)):
-            if into is not None and hasattr(data, "obsm") and _has_genes(data, slots, wanted):
-                put_expression(data, slots, into)
+        put_genes([(adata, cells), (reference, known)], slots, [*names, *([color] if color else [])])
     elif what in ("confusion", "sankey", "reliability"):
         cells = _native.Cells([str(n) for n in adata.obs_names], [])
         for name in adata.obs.columns:
@@ -201,8 +197,9 @@ def draw(
         among = sorted(set(test["program"].astype(str)))
     plan = picture_plan(
         what, title=title, names=names, color=color, color_reference=color_reference, groups=groupby, split=split,
-        group=group, programs=_listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
-        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size, seed=int(seed),
+        group=group, programs=listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
+        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size,
+        seed=whole("seed", seed),
     )  # fmt: skip
     given = None if table is None else frame(table)
     found = _native.picture(cells, known, None if model is None else model._native, given, plan, _threads(None))
@@ -221,16 +218,6 @@ NOTHING = {
     "reliability": "no cell has a given label that the reference has too; name them alike: label_map={old: new}",
 }
 """What it means that there is nothing to draw."""
-
-
-def _others(adata: AnnData) -> list[str]:
-    return [k for k, v in adata.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
-
-
-def _has_genes(adata: AnnData, slots: Slots, names: set[str]) -> bool:
-    var = adata.raw.var if slots.use_raw and adata.raw is not None else adata.var
-    index = var.index if slots.gene_key is None else var.get(slots.gene_key, pd.Index([]))
-    return bool(names & {str(name) for name in index}) or slots.use_raw or slots.layer is not None
 
 
 def map(  # noqa: A001
@@ -256,7 +243,8 @@ def map(  # noqa: A001
         Mapped cells, and the reference with its embedding (or a model that brings its cells), which is drawn below them.
         Pictures in ``obsm["X_scgraft_umap"]`` are taken, else made.
     color, genes
-        Programs and genes to colour by, besides the columns of ``obs``.
+        What the cells are coloured by at first (columns of ``obs``, programs, genes, as in :func:`draw`), and genes; the columns
+        of ``obs`` can be chosen besides.
     labels
         The label that was carried over, whose colours are the same for given and carried-over labels.
     layer, use_raw, gene_key
@@ -280,8 +268,9 @@ def map(  # noqa: A001
     from . import tl
 
     page = tl.page_of(
-        adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=_listed(genes), title=title,
-        label=labels, truth=None, groups=None, color=_listed(color), direction=None, renamed=[], seed=int(seed), map=True,
+        adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=listed(genes), title=title,
+        label=labels, truth=None, groups=None, color=listed(color), direction=None, renamed=[],
+        seed=whole("seed", seed), map=True,
     )  # fmt: skip
     return tl.Report(page, height)
 
@@ -299,6 +288,12 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return _panels(size)[0] if ax is None else ax
 
 
+@overload
+def umap(adata: AnnData, color: str | None = ..., *, basis: str = ..., use_rep: str = ..., ncols: int = ...,
+         ax: Axes | None = ...) -> Axes: ...  # fmt: skip
+@overload
+def umap(adata: AnnData, color: Sequence[str], *, basis: str = ..., use_rep: str = ..., ncols: int = ...,
+         ax: Axes | None = ...) -> list[Axes]: ...  # fmt: skip
 def umap(
     adata: AnnData, color: str | Sequence[str] | None = None, *, basis: str = "X_umap", use_rep: str = LATENT,
     ncols: int = 4, ax: Axes | None = None,
@@ -334,7 +329,7 @@ def umap(
         color = list(color)
         if ax is not None or not color:
             raise ScgraftError("color: give one name with ax=, or a list of names without")
-        columns = min(int(ncols), len(color))
+        columns = min(whole("ncols", ncols), len(color))
         panels = _panels((5, 4), -(-len(color) // columns), columns)
         for spare in panels[len(color):]:
             spare.set_axis_off()
@@ -362,7 +357,7 @@ def umap(
     return ax
 
 
-def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
+def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -> pd.Series:
     if color in adata.obs.columns:
         values = adata.obs[color]
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -381,7 +376,7 @@ def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
             return value[name]
         if not isinstance(value, pd.DataFrame) and name.isdigit() and int(name) < value.shape[1]:
             return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
-    raise ScgraftError(f"color={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
+    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
                        f"{nearest(color, adata.obs.columns)}")
 
 
@@ -530,7 +525,7 @@ def violin(
     -------
     The axes.
     """
-    values = _values(adata, name, use_rep)
+    values = _values(adata, name, use_rep, "name")
     if isinstance(values.dtype, pd.CategoricalDtype):
         raise ScgraftError(f"name={name!r}: the column holds groups; give one with numbers, a program or a gene")
     need("obs has no such column", adata.obs, groupby=groupby, split=split)

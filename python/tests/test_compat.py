@@ -144,3 +144,26 @@ def test_what_is_not_here_names_what_to_use(sim):
         model.train(max_epoch=3)
     with pytest.raises(NotHere, match="plan_kwargs"):
         model.train(max_epochs=1, plan_kwargs={"optimizer_creator": None})
+
+
+def test_one_import_changes(sim, monkeypatch):
+    import scgraft.compat.scvi as scvi
+
+    sca = scvi
+    for name in ("seed", "threads", "verbosity"):
+        monkeypatch.setattr(sg.settings, name, getattr(sg.settings, name))
+    scvi.settings.seed, scvi.settings.num_threads, scvi.settings.verbosity, scvi.settings.dl_num_workers = 3, 1, 30, 4
+    assert (sg.settings.seed, sg.settings.threads, sg.settings.verbosity) == (3, 1, 1) == (
+        scvi.settings.seed, scvi.settings.num_threads, sg.settings.verbosity)  # fmt: skip
+    scvi.model.SCVI.setup_anndata(sim.reference, batch_key="batch")
+    assert scvi.model.SCVI is SCVI and sca.models.EXPIMAP is EXPIMAP and "SCANVI" in dir(scvi.model)
+    sca.utils.add_annotations(sim.reference, sim.programs, min_genes=5)
+    assert callable(sca.plotting.plot_abs_bfs)
+    with pytest.raises(NotHere, match="MULTIVI is not here: there is no model of accessibility"):
+        scvi.model.MULTIVI.setup_anndata(sim.reference)
+    with pytest.raises(NotHere, match="scvi.model.SCVII is not here: there are: 'SCVI'"):
+        scvi.model.SCVII
+    with pytest.raises(sg.ScgraftError, match="data is not here: read files with anndata"):
+        scvi.data.heart_cell_atlas_subsampled()
+    with pytest.raises(sg.ScgraftError, match="PEAKVI is not here"):
+        from scgraft.compat.scvi import PEAKVI  # noqa: F401

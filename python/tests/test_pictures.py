@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -89,6 +90,26 @@ def test_the_map_of_cells(mapped, expimap):
     assert not any(other in page.html for other in ("<nav", 'id="overview"', 'id="methods"'))
 
 
+def test_the_map_opens_on_what_was_asked_for(mapped, expimap):
+    program, gene = expimap.latent_names[5], mapped.query.var_names[3]
+    mapped.query.obsm["pc"] = np.random.default_rng(0).normal(size=(mapped.query.n_obs, 2))
+
+    def colors(**asked):
+        page = sg.pl.map(mapped.query, mapped.reference, **asked).html
+        colors = next(m["colors"] for m in json.loads(re.search(r"<script[^>]*json[^>]*>(.*?)</script>", page, re.S)[1])["maps"])
+        return [c["name"] for c in colors]
+
+    usual = colors()
+    for asked in ("cell_type_novelty", program, "cell_type", "obsm/pc:1"):
+        first, *others = colors(color=asked)
+        assert first == asked.removeprefix("obsm/pc:"), asked
+        assert [o for o in others if o != first] == [u for u in usual if u != first]
+    assert colors(color=gene)[0] == colors(genes=gene)[0] == f"{gene}, log1p of counts per 10,000"
+    assert colors(color=[program, "batch"])[:2] == [program, "batch"]
+    with pytest.raises(sg.ScgraftError, match="`cell_typ` is neither a column of obs, a program, a gene.*cell_type"):
+        sg.pl.map(mapped.query, color="cell_typ")
+
+
 def test_models_show_themselves(expimap, sim):
     mapped = expimap.map(sim.query, max_epochs=1, progress=False)
     for model, words in ((expimap, "scgraft model: expimap"), (mapped, "scgraft mapped query: expimap")):
@@ -96,7 +117,7 @@ def test_models_show_themselves(expimap, sim):
         assert words in text and "<svg" in text and "gene programs" in text
     text = re.sub(r"<[^>]+>", " ", mapped._repr_html_())
     assert "query_1" in text and "the reference is as it was, to the bit" in text
-    # Five terms of the loss need more room than two.
+    # The curves have the room that they need, however many terms the loss has.
     many = sg.train(sim.reference, model="scanvi", batch_key="batch", labels_key="cell_type", max_epochs=1, progress=False)
     assert "<svg" in many._repr_html_()
 

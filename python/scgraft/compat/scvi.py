@@ -1,5 +1,9 @@
 """scvi-tools' and scArches' way of speaking: a notebook of theirs changes one import.
 
+``import scgraft.compat.scvi as scvi`` stands for ``import scvi`` (``scvi.model.SCVI``, ``scvi.settings.seed``), ``import
+scgraft.compat.scvi as sca`` for ``import scarches as sca`` (``sca.models.EXPIMAP``, ``sca.utils.add_annotations``,
+``sca.plotting.plot_abs_bfs``); the classes can be imported by themselves, too.
+
 ``SCVI``, ``SCANVI``, ``TOTALVI``, ``LinearSCVI`` and ``EXPIMAP`` have the methods, shapes and columns of those packages; the
 models are scgraft's. Arguments that choose a device or a way to run (``accelerator``, ``devices``, ``use_gpu``, ``mc_samples``,
 …) are taken and change nothing. What is not there raises :class:`NotHere`, which names what to use instead.
@@ -11,26 +15,27 @@ Defaults of a model are those for reference mapping (two layers, layer norm, cov
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .. import _native
-from .._adata import matrix, need, of_mudata
+from .._adata import is_mudata, layers, listed, matrix, nearest, need, of_mudata
 from .._model import Adaptor, Model, import_model, load, train
 from .._native import ScgraftError
 from .._programs import gene_sets
+from .._settings import settings as session
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "TRVAE", "LinearSCVI", "NotHere", "add_annotations", "plot_abs_bfs",
-           "scPoli"]  # fmt: skip
+__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "TRVAE", "LinearSCVI", "NotHere", "add_annotations", "model", "models",
+           "plot_abs_bfs", "plotting", "scPoli", "settings", "utils"]  # fmt: skip
 
 SETUP = "_scgraft_setup"
 """Entry of ``uns`` with what ``setup_anndata`` was told."""
@@ -74,6 +79,15 @@ ADVICE = {
     "get_prototypes_info": "there are no prototypes; scgraft.tl.annotate(majority=clusters) names clusters",
     "add_new_cell_type": "a new type is Unknown in scgraft.tl.annotate; label it in obs and map again",
     "get_tests": "scgraft.tl.enrich",
+    "data": "read files with anndata; scgraft.datasets.simulate() makes cells to try things on",
+    "dataset": "read files with anndata; scgraft.datasets.simulate() makes cells to try things on",
+    "hub": "scgraft.hub fetches and sends models, scgraft.load takes their addresses",
+    "metrics": "scgraft.tl.evaluate",
+    "autotune": "a loop over train and load_query_data, with scgraft.tl.evaluate at its end",
+    "criticism": "posterior_predictive_sample",
+    "MULTIVI": "there is no model of accessibility; scgraft.models() lists those that there are",
+    "PEAKVI": "there is no model of accessibility; scgraft.models() lists those that there are",
+    "TotalVI": "TOTALVI",
 }
 
 
@@ -88,7 +102,7 @@ def _setup(adata: AnnData, **given: Any) -> None:
 
 def _cells(adata: Any) -> AnnData | None:
     """Cells as an AnnData: of a MuData its RNA with its proteins, as ``setup_mudata`` was told."""
-    if adata is None or not hasattr(adata, "mod"):
+    if adata is None or not is_mudata(adata):
         return adata
     setup = dict(adata.uns.get(SETUP, {}))
     named = dict(setup.pop("modalities", {}))
@@ -99,10 +113,6 @@ def _cells(adata: Any) -> AnnData | None:
     if setup:
         out.uns[SETUP] = setup
     return out
-
-
-def _listed(values: Any) -> list[str]:
-    return [values] if isinstance(values, str) else [str(v) for v in values or ()]
 
 
 def _columns(adata: AnnData, **given: Any) -> None:
@@ -168,16 +178,16 @@ class _Base(metaclass=_Named):
             raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
                           "use_observed_lib_size=False")
         _columns(adata, batch_key=batch_key, labels_key=labels_key)
-        for key in _listed(categorical_covariate_keys):
+        for key in listed(categorical_covariate_keys):
             _columns(adata, categorical_covariate_keys=key)
-        for key in _listed(continuous_covariate_keys):
+        for key in listed(continuous_covariate_keys):
             _columns(adata, continuous_covariate_keys=key)
-        need("adata has no such layer", adata.layers, layer=layer)
+        need("adata has no such layer", layers(adata), layer=layer)
         unlabeled = more.pop("unlabeled_category", None)
         _no_argument("setup_anndata", more, IGNORED)
         _setup(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
-               categorical_covariate_keys=_listed(categorical_covariate_keys),
-               continuous_covariate_keys=_listed(continuous_covariate_keys))  # fmt: skip
+               categorical_covariate_keys=listed(categorical_covariate_keys),
+               continuous_covariate_keys=listed(continuous_covariate_keys))  # fmt: skip
 
     def _where(self, adata: AnnData) -> dict[str, Any]:
         if SETUP not in adata.uns:
@@ -188,7 +198,7 @@ class _Base(metaclass=_Named):
         if batch is None:
             where["batch_name"] = "batch"
         else:
-            where["batch_key"] = _listed(batch if isinstance(batch, str) else list(batch))
+            where["batch_key"] = listed(batch)
         for key in ("categorical_covariate_keys", "continuous_covariate_keys"):
             where[key] = [str(v) for v in setup.get(key, ())]
         return where
@@ -395,6 +405,13 @@ class _Base(metaclass=_Named):
             adata.uns[SETUP] = dict(self.adata.uns[SETUP])
         return adata
 
+    @overload
+    def get_latent_representation(self, adata: AnnData | None = ..., indices: Sequence[int] | None = ..., give_mean: bool = ...,
+                                  mc_samples: int = ..., batch_size: int | None = ...,
+                                  return_dist: Literal[False] = ..., **_: Any) -> np.ndarray: ...  # fmt: skip
+    @overload
+    def get_latent_representation(self, adata: AnnData | None = ..., *, return_dist: bool,
+                                  **_: Any) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
     def get_latent_representation(
         self,
         adata: AnnData | None = None,
@@ -411,9 +428,7 @@ class _Base(metaclass=_Named):
             return mean, variance
         if give_mean:
             return mean
-        from .._settings import settings
-
-        noise = np.random.default_rng(settings.seed).standard_normal(mean.shape, dtype=np.float32)
+        noise = np.random.default_rng(session.seed).standard_normal(mean.shape, dtype=np.float32)
         return mean + np.sqrt(variance) * noise
 
     def get_normalized_expression(
@@ -684,7 +699,7 @@ class _Base(metaclass=_Named):
             return sparse.csr_matrix(wide[:, np.where(at < 0, x.shape[1], at)])
 
         out = anndata.AnnData(X=aligned(adata.X), obs=adata.obs.copy(), var=pd.DataFrame(index=names.astype(str)))
-        for name, x in adata.layers.items():
+        for name, x in layers(adata).items():
             out.layers[name] = aligned(x)
         for name, value in adata.obsm.items():
             out.obsm[name] = value
@@ -961,11 +976,12 @@ class TOTALVI(_Base):
         rna_layer, protein_layer
             Layers of the two modalities; ``X`` unless told.
         batch_key
-            And, in ``more``, ``categorical_covariate_keys``, ``continuous_covariate_keys``: columns of ``obs`` of the modality that ``modalities`` names for them, else of the MuData or its RNA.
+            And, in ``more``, ``categorical_covariate_keys``, ``continuous_covariate_keys``: columns of ``obs`` of the modality
+            that ``modalities`` names for them, else of the MuData or its RNA.
         modalities
             Which modality has ``"rna_layer"``, ``"protein_layer"``, ``"batch_key"``, …
         """
-        if not hasattr(mdata, "mod"):
+        if not is_mudata(mdata):
             raise ScgraftError(f"mdata: expected a MuData, found {type(mdata).__name__}; setup_anndata takes an AnnData")
         named = dict(modalities or {})
         for key in [named.get("rna_layer"), named.get("protein_layer")]:
@@ -974,7 +990,7 @@ class TOTALVI(_Base):
         columns = {"batch_key": batch_key, **more}
         for argument in ("batch_key", "categorical_covariate_keys", "continuous_covariate_keys"):
             where = named.get(argument)
-            for key in _listed(columns.get(argument)) if where else ():
+            for key in listed(columns.get(argument)) if where else ():
                 if key in mdata.mod[where].obs.columns:
                     adata.obs[key] = mdata.mod[where].obs[key].reindex(adata.obs_names).to_numpy()
         cls.setup_anndata(adata, "protein_expression", layer=rna_layer, **columns)
@@ -1117,7 +1133,7 @@ class _Arches(_Base):
         x = sparse.csr_matrix(x)
         if x.shape[1] != len(names):
             raise ScgraftError(f"x: expected cells × {len(names)} genes, as in the model's cells; found {x.shape}")
-        key = _listed(self.registry["setup_args"].get("batch_key"))[0]
+        key = listed(self.registry["setup_args"].get("batch_key"))[0]
         if c is None or len(c) != x.shape[0]:
             raise ScgraftError(f"c: expected the condition of each of {x.shape[0]} cells")
         obs = pd.DataFrame({key: np.asarray(c, dtype=str)}, index=[str(i) for i in range(x.shape[0])])
@@ -1591,3 +1607,60 @@ def add_annotations(
         raise ScgraftError(f"add_annotations: no gene set has more than {min_genes} genes of the data")
     adata.varm[varm_key] = np.stack(masks, axis=1).astype(np.int64)
     adata.uns[uns_key] = terms
+
+
+class _Names:
+    """Names of a module of theirs: those that are here, and what to use instead of the others."""
+
+    def __init__(self, module: str, *there: Any):
+        self._module = module
+        self.__dict__.update({thing.__name__: thing for thing in there})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _none_of(self._module, name, self.__dict__)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in self.__dict__ if not name.startswith("_")]
+
+
+def _none_of(module: str, name: str, there: Iterable[str]) -> NotHere:
+    known = nearest(name, [n for n in there if not n.startswith("_")])
+    return NotHere(f"{module}.{name} is not here: {ADVICE.get(name) or f'there are: {known}'}")
+
+
+class _Settings:
+    """scvi-tools' settings: ``seed``, ``num_threads`` and ``verbosity`` are those of :data:`scgraft.settings`, the others are
+    taken and change nothing."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "verbosity":
+            session.verbosity = 2 if value <= logging.INFO else 1 if value <= logging.WARNING else 0
+        elif name in ("seed", "num_threads"):
+            setattr(session, name.removeprefix("num_"), value)
+        else:
+            self.__dict__[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "verbosity":
+            return (logging.ERROR, logging.WARNING, logging.INFO)[min(session.verbosity, 2)]
+        if name in ("seed", "num_threads"):
+            return getattr(session, name.removeprefix("num_"))
+        raise AttributeError(name)
+
+
+model = _Names("scvi.model", SCVI, SCANVI, TOTALVI, LinearSCVI)
+models = _Names("scarches.models", EXPIMAP, TRVAE, SCVI, SCANVI, TOTALVI, scPoli)
+utils = _Names("scarches.utils", add_annotations)
+plotting = _Names("scarches.plotting", plot_abs_bfs)
+settings = _Settings()
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # No AttributeError, which an import would turn into one without the advice.
+        raise ScgraftError(str(_none_of(__name__, name, __all__)))
