@@ -357,10 +357,15 @@ def put_genes(parts: Iterable[tuple[Any, _native.Cells | None]], slots: Slots, w
             put_expression(data, slots, out)
 
 
-def matrices(data: Any) -> list[str]:
-    """The entries of obsm that are matrices of numbers: tables and sparse matrices are the user's own. A model has none."""
-    return [k for k, v in getattr(data, "obsm", {}).items()
-            if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]  # fmt: skip
+def matrices(data: Any, tables: bool = False) -> list[str]:
+    """The entries of obsm that are matrices of numbers, or also those that are tables of them. A model has none."""
+
+    def numbers(value: Any) -> bool:
+        if isinstance(value, pd.DataFrame):
+            return tables and all(pd.api.types.is_numeric_dtype(kind) for kind in value.dtypes)
+        return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "fiub"
+
+    return [name for name, value in getattr(data, "obsm", {}).items() if numbers(value)]
 
 
 def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
@@ -443,12 +448,13 @@ def counts_elsewhere(adata: AnnData, slots: Slots) -> str | None:
     if adata.raw is not None and not slots.use_raw:
         others.append(("raw.X holds whole numbers: use it (use_raw=True)", adata.raw.X))
     for advice, x in others:
-        if _whole_numbers(x):
+        if whole_numbers(x):
             return advice
     return None
 
 
-def _whole_numbers(x: Any) -> bool:
+def whole_numbers(x: Any) -> bool:
+    """Whether the first rows of a matrix are counts."""
     try:
         rows = x[:200]
         rows = rows.compute() if hasattr(rows, "compute") else rows

@@ -88,7 +88,7 @@ def models() -> pd.DataFrame:
     >>> sg.models().loc["expimap", "needs"]
     'gene programs'
     """
-    table = pd.DataFrame(_native.models()).set_index("name")
+    table = pd.DataFrame(_native.models()).set_index("name")[["summary", "needs", "takes", "gives", "when", "cite"]]
     for name in ("needs", "takes"):
         table[name] = [", ".join(v) for v in table[name]]
     return table
@@ -237,6 +237,9 @@ def train(
     for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
         if needed in entry["needs"] and given is None:
             raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
+    if "protein counts" in entry["needs"] and protein_key is None and "protein_expression" not in data.obsm:
+        there = nearest("protein_expression", data.obsm)
+        raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
     sets = gene_sets(programs, data, _gene_names(data, slots))
     options = {
         "model": model,

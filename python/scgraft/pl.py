@@ -6,7 +6,7 @@ report where there is one (:class:`Svg`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, is_anndata, listed, matrices, nearest, need, put_genes
+from ._adata import Slots, is_anndata, listed, matrices, nearest, need, put_genes, whole_numbers
 from ._frames import column, frame, frame_from
 from ._model import LATENT, Model, _threads, as_model, picture_plan
 from ._native import ScgraftError
@@ -69,6 +69,9 @@ class Svg:
     def save(self, path: str | Path) -> None:
         """Write the drawing, as what the name ends in: ``.svg`` or ``.png``."""
         self._native.save(str(path))
+
+    def __repr__(self) -> str:
+        return f"Svg({len(self.svg) // 1000:,} kB; save(path) writes it as .svg or .png)"
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -175,10 +178,10 @@ def draw(
         model.program_genes(names[0])
     cells = known = None
     if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
-        cells = tl.stored(adata, use_rep, every=True, obsm=matrices(adata) if what != "correlation" else [])
+        cells = tl.stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True) if what != "correlation" else [])
         if reference is not None:
             reference = tl._reference(reference)
-            known = tl.of_reference(reference, use_rep, every=True, obsm=matrices(reference))
+            known = tl.of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
         slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
         put_genes([(adata, cells), (reference, known)], slots, [*names, *([color] if color else [])])
     elif what in ("confusion", "sankey", "reliability"):
@@ -288,6 +291,12 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return _panels(size)[0] if ax is None else ax
 
 
+def short(names: Iterable[Any], most: int = 42) -> list[str]:
+    """Names as labels: of long ones the beginning and the end."""
+    shown = [str(n) for n in names]
+    return [n if len(n) <= most else f"{n[: most - 17]}…{n[-16:]}" for n in shown]
+
+
 @overload
 def umap(adata: AnnData, color: str | None = ..., *, basis: str = ..., use_rep: str = ..., ncols: int = ...,
          ax: Axes | None = ...) -> Axes: ...  # fmt: skip
@@ -352,8 +361,8 @@ def umap(
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=1 + len(colors) // 16)
     else:
         drawn = ax.scatter(x[order], y[order], s=size, c=values.to_numpy()[order], linewidths=0, cmap="viridis")
-        ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
-    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=color or "")
+        ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=_scale(adata, color))
+    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=short([color or ""])[0])
     return ax
 
 
@@ -368,7 +377,11 @@ def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -
             return scores[color]
     if color in adata.var_names:
         x = adata[:, color].X
-        return pd.Series(np.asarray(x.todense() if hasattr(x, "todense") else x).ravel(), index=adata.obs_names)
+        x = np.asarray(x.todense() if hasattr(x, "todense") else x, dtype=float).ravel()
+        if _scale(adata, color):
+            total = np.asarray(adata.X[:].sum(axis=1)).ravel()
+            x = np.log1p(1e4 * x / np.maximum(total, 1))
+        return pd.Series(x, index=adata.obs_names)
     key, _, name = color.removeprefix("obsm/").partition(":")
     if name and key in adata.obsm:
         value = adata.obsm[key]
@@ -378,6 +391,12 @@ def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -
             return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
     raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
                        f"{nearest(color, adata.obs.columns)}")
+
+
+def _scale(adata: AnnData, color: str) -> str:
+    """What the numbers of a gene are: counts are shown as the drawings show them."""
+    gene = color not in adata.obs.columns and color in adata.var_names
+    return "log1p of counts per 10,000" if gene and whole_numbers(adata.X) else ""
 
 
 def _groups(adata: AnnData, key: str) -> pd.Categorical:
@@ -426,8 +445,9 @@ def enriched(
     rows = table[(table["group"] == first["group"]) & (table["within"] == first["within"])].head(n_programs).iloc[::-1]
     ax = _axes(ax, (6, 0.3 * len(rows) + 1))
     values = rows["log_bayes_factor"].to_numpy()
-    ax.barh(rows["program"].astype(str), values, xerr=rows["log_bayes_factor_se"].fillna(0),
+    ax.barh(range(len(rows)), values, xerr=rows["log_bayes_factor_se"].fillna(0),
             color=np.where(values > 0, "tab:red", "tab:blue"))  # fmt: skip
+    ax.set_yticks(range(len(rows)), short(rows["program"]))
     for at in (-2.3, 2.3):
         ax.axvline(at, color="grey", lw=0.8, ls=":")
     ax.set(xlabel="log Bayes factor", title=f"{first['group']} versus {first['comparison']}")
@@ -464,7 +484,7 @@ def programs(
     ax = _axes(ax, (0.35 * shown.shape[1] + 3, 0.35 * shown.shape[0] + 2.5))
     most = float(np.abs(shown.to_numpy()).max()) or 1.0
     drawn = ax.imshow(shown, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
-    ax.set_xticks(range(shown.shape[1]), shown.columns, rotation=90)
+    ax.set_xticks(range(shown.shape[1]), short(shown.columns), rotation=90)
     ax.set_yticks(range(shown.shape[0]), shown.index)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label="mean score (standard deviations)")
     return ax
@@ -487,7 +507,7 @@ def program(model: Model, name: str, *, n_genes: int = 20, ax: Axes | None = Non
     genes = model.program_genes(name).head(n_genes).iloc[::-1]
     ax = _axes(ax, (5, 0.25 * len(genes) + 1))
     ax.barh(genes.index, genes["weight"], color=["tab:blue" if s else "lightsteelblue" for s in genes["in_set"]])
-    ax.set(xlabel="decoder weight", title=name)
+    ax.set(xlabel="decoder weight", title=short([name])[0])
     return ax
 
 
@@ -496,14 +516,16 @@ def history(model: Model, *, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    The axes: training and, where there is one, validation loss (nats per cell).
+    The axes: training and, where there is one, validation loss (nats per cell), the terms without their weights.
     """
     table = model.history
+    if table.empty:
+        raise ScgraftError(NOTHING["training"])
     ax = _axes(ax, (5, 3))
-    train = table[[c for c in table if c.startswith("train_")]].sum(axis=1)
-    ax.plot(table.index, train, label="training")
-    if table["validation_loss"].notna().any():
-        ax.plot(table.index, table["validation_loss"], label="validation, weighted")
+    for what, side in (("training", "train_"), ("validation", "validation_")):
+        terms = table[[c for c in table if c.startswith(side) and c != "validation_loss"]]
+        if terms.notna().any(axis=None):
+            ax.plot(table.index, terms.sum(axis=1, min_count=1), label=what)
     ax.set(xlabel="epoch", ylabel="loss (nats per cell)")
     ax.legend(frameon=False)
     return ax
@@ -561,8 +583,8 @@ def _matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None) -
     most = float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)) or 1.0
     limits = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if diverging else {"cmap": "viridis", "vmin": 0, "vmax": most}
     drawn = ax.imshow(table.to_numpy(), aspect="auto", **limits)
-    ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
-    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.set_xticks(range(table.shape[1]), short(table.columns), rotation=90)
+    ax.set_yticks(range(table.shape[0]), short(table.index))
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=label)
     return ax
 

@@ -65,8 +65,9 @@ def stored(
     out = _native.Cells(names(adata.obs_names), names(adata.var_names))
     for name in dict.fromkeys([key, f"{key}_var", *obsm]):
         if name in adata.obsm:
-            out.set_obsm(name if not name.startswith(key) else LATENT + name[len(key) :],
-                         dense(adata.obsm[name], f'obsm["{name}"]'))
+            value, own = adata.obsm[name], name.startswith(key)
+            table = isinstance(value, pd.DataFrame) and not own
+            out.set_obsm(LATENT + name[len(key) :] if own else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
     notes = adata.uns.get(NOTES if key == LATENT else key, {})
     if isinstance(notes, Mapping):
         out.set_uns({NOTES: uns_to(dict(notes))})
@@ -1037,13 +1038,13 @@ def page_of(
     **plan: Any,
 ) -> str:
     """The report's page, or its map alone, as text."""
-    mine = stored(adata, use_rep, every=True, obsm=matrices(adata))
+    mine = stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True))
     if use_rep == LATENT and "scgraft_weights" in adata.varm:
         mine.set_varm("scgraft_weights", dense(adata.varm["scgraft_weights"], 'varm["scgraft_weights"]'))
     known = None
     if reference is not None:
         reference = _reference(reference)
-        known = of_reference(reference, use_rep, every=True, obsm=matrices(reference))
+        known = of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
     slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
     put_genes([(adata, mine), (reference, known)], slots, [*genes, *color])
     asked = {**plan, "key": LATENT, "genes": list(genes), "color": list(color),
@@ -1067,6 +1068,9 @@ class Report:
     def save(self, path: str | Path) -> None:
         """Write the page."""
         Path(path).write_text(self.html, encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.html) // 1000:,} kB; save(path) writes the page)"
 
     def _repr_html_(self) -> str:
         import html

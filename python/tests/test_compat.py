@@ -167,3 +167,13 @@ def test_one_import_changes(sim, monkeypatch):
         scvi.data.heart_cell_atlas_subsampled()
     with pytest.raises(sg.ScgraftError, match="PEAKVI is not here"):
         from scgraft.compat.scvi import PEAKVI  # noqa: F401
+
+
+def test_names_of_programs_are_cleaned_one_by_one(sim):
+    genes = list(sim.reference.var_names[:20])
+    long = "INTERFERON_ALPHA_BETA_SIGNALING"
+    names = ["REACTOME_" + long, "REACTOME_A_NAME_OF_MORE_THAN_THIRTY_LETTERS_1", "REACTOME_A_NAME_OF_MORE_THAN_THIRTY_LETTERS_2",
+             "REACTOME_APOPTOSIS", "KEGG_APOPTOSIS"]  # fmt: skip
+    add_annotations(sim.reference, dict.fromkeys(names, genes))
+    expected = [long[:30], *(n.split("_", 1)[1] for n in names[1:3]), *names[3:]]
+    assert sim.reference.uns["terms"] == expected

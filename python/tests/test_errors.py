@@ -195,6 +195,8 @@ WRONG = {
     "name='nothing': neither": lambda s, m: sg.pl.violin(s.query, "nothing", "condition"),
     "counts of proteins, cells × proteins; could not convert": lambda s, m: sg.train(
         with_proteins(s.reference), batch_key="batch", **TRAIN | {"model": "totalvi"}),
+    "needs protein counts: give protein_key=, an entry of obsm; there are: 'true_activity'": lambda s, m: sg.train(
+        s.reference, batch_key="batch", **TRAIN | {"model": "totalvi"}),
     "at least 2 needed": lambda s, m: sg.metrics.silhouette(np.eye(4), ["a"] * 4),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import scgraft as sg
@@ -92,6 +93,7 @@ def test_the_map_of_cells(mapped, expimap):
 
 def test_the_map_opens_on_what_was_asked_for(mapped, expimap):
     program, gene = expimap.latent_names[5], mapped.query.var_names[3]
+    mapped.query.obsm["proteins"] = pd.DataFrame({"CD4": np.arange(mapped.query.n_obs)}, index=mapped.query.obs_names)
     mapped.query.obsm["pc"] = np.random.default_rng(0).normal(size=(mapped.query.n_obs, 2))
 
     def colors(**asked):
@@ -100,9 +102,9 @@ def test_the_map_opens_on_what_was_asked_for(mapped, expimap):
         return [c["name"] for c in colors]
 
     usual = colors()
-    for asked in ("cell_type_novelty", program, "cell_type", "obsm/pc:1"):
+    for asked in ("cell_type_novelty", program, "cell_type", "obsm/pc:1", "obsm/proteins:CD4", "CD4"):
         first, *others = colors(color=asked)
-        assert first == asked.removeprefix("obsm/pc:"), asked
+        assert first == asked.split(":")[-1], asked
         assert [o for o in others if o != first] == [u for u in usual if u != first]
     assert colors(color=gene)[0] == colors(genes=gene)[0] == f"{gene}, log1p of counts per 10,000"
     assert colors(color=[program, "batch"])[:2] == [program, "batch"]

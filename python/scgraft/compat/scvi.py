@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -1045,6 +1046,12 @@ class TOTALVI(_Base):
         kind = "total" if include_protein_background else "denoised"
         return rna, self._proteins(adata, indices, transform_batch, protein_list, kind)
 
+    def differential_expression(self, *args: Any, **more: Any) -> pd.DataFrame:
+        """Genes that differ between groups of cells; proteins are not among the rows."""
+        advice = "differential_expression: the rows are genes; compare proteins by get_normalized_expression()[1] of the groups"
+        warnings.warn(advice, UserWarning, stacklevel=2)
+        return super().differential_expression(*args, **more)
+
     def get_protein_foreground_probability(
         self,
         adata: AnnData | None = None,
@@ -1544,6 +1551,8 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
         import matplotlib.pyplot as plt
     except ImportError:
         raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
+    from ..pl import short
+
     need("uns has no such entry", adata.uns, scores_key=scores_key, terms=terms if isinstance(terms, str) else None)
     scores = dict(adata.uns[scores_key])
     names = np.asarray(adata.uns[terms] if isinstance(terms, str) else terms, dtype=object)
@@ -1558,7 +1567,7 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
             raise ScgraftError(f"terms: {len(names)} names for {len(bf)} programs; call update_terms(adata=...)")
         order = np.argsort(-bf)[:n_points][::-1]
         ax.barh(np.arange(len(order)), bf[order], color=np.where(np.asarray(found["bf"])[order] > 0, "tab:red", "tab:blue"))
-        ax.set_yticks(np.arange(len(order)), [str(n) for n in names[order]], fontsize=6)
+        ax.set_yticks(np.arange(len(order)), short(names[order]), fontsize=6)
         ax.axvline(2.3, color="grey", lw=0.8, ls=":")
         ax.set(title=str(group), xlabel="|log Bayes factor|")
     return fig
@@ -1585,15 +1594,12 @@ def add_annotations(
     varm_key, uns_key
         Where mask and names go.
     clean
-        Drop the first word of a name (``REACTOME_``) and cut it to thirty letters, where that leaves names apart.
+        Drop the first word of a name (``REACTOME_``) and cut it to thirty letters; a name that would be another's then is not
+        cut, or stays as it is.
     genes_use_upper
         Whether upper and lower case are the same.
     """
     sets = gene_sets(files, adata)
-    if clean:
-        short = [name.split("_", 1)[-1][:30] for name, _ in sets]
-        if len(set(short)) == len(short):
-            sets = [(name, genes) for name, (_, genes) in zip(short, sets, strict=True)]
     names = [str(g).upper() if genes_use_upper else str(g) for g in adata.var_names]
     masks, terms = [], []
     for name, genes in sets:
@@ -1606,7 +1612,14 @@ def add_annotations(
     if not terms:
         raise ScgraftError(f"add_annotations: no gene set has more than {min_genes} genes of the data")
     adata.varm[varm_key] = np.stack(masks, axis=1).astype(np.int64)
-    adata.uns[uns_key] = terms
+    adata.uns[uns_key] = _cleaned(terms) if clean else terms
+
+
+def _cleaned(terms: list[str]) -> list[str]:
+    bare = [t.split("_", 1)[-1] for t in terms]
+    forms = list(zip([b[:30] for b in bare], bare, terms, strict=True))
+    often = [Counter(form) for form in zip(*forms, strict=True)]
+    return [next((f for f, n in zip(of, often, strict=True) if n[f] == 1), of[-1]) for of in forms]
 
 
 class _Names:
