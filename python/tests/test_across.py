@@ -87,6 +87,13 @@ def test_a_model_that_brings_its_cells(mapped, expimap, tmp_path):
     assert same > 0.97, "positions are kept on a grid"
     sg.tl.enrich(plain, bundle, key_added="bundle")
     assert set(sg.get.enrich_df(plain, key="bundle")["comparison"]) == {"reference"}
+    # A picture that the bundle brings is the one that cells are placed in.
+    sg.tl.umap(mapped.reference, max_epochs=20, key_added="X_scgraft_umap")
+    bundle = expimap.bundle("cell_type", mapped.reference)
+    sg.tl.umap(plain, bundle, max_epochs=20)
+    placed = plain.obsm["X_umap"].copy()
+    sg.tl.umap(plain, mapped.reference, max_epochs=20, key_added="X_scgraft_umap")
+    assert np.median(np.abs(plain.obsm["X_scgraft_umap"] - placed)) < 0.2, "positions are kept on a grid"
     with pytest.raises(sg.ScgraftError, match="does not bring its cells.*model.bundle"):
         sg.tl.annotate(plain, expimap)
 
