@@ -177,3 +177,25 @@ def test_names_of_programs_are_cleaned_one_by_one(sim):
     add_annotations(sim.reference, dict.fromkeys(names, genes))
     expected = [long[:30], *(n.split("_", 1)[1] for n in names[1:3]), *names[3:]]
     assert sim.reference.uns["terms"] == expected
+
+
+def test_wrong_uses_are_told_in_their_words(sim, tmp_path):
+    SCVI.setup_anndata(sim.reference, batch_key="batch")
+    model = SCVI(sim.reference, **SMALL)
+    model.train(max_epochs=1)
+    model.save(tmp_path / "model")
+    wrong = {
+        "n_hidden: expected a whole number": lambda: SCVI(sim.reference, n_hidden="many"),
+        "n_latent: expected a whole number": lambda: SCVI(sim.reference, n_latent="many"),
+        "dropout_rate: expected a number": lambda: SCVI(sim.reference, dropout_rate="some"),
+        "batch_size: expected a whole number": lambda: SCVI(sim.reference).train(max_epochs=1, batch_size="many"),
+        "train_size=2.0: expected a share": lambda: SCVI(sim.reference).train(max_epochs=1, train_size=2),
+        "give overwrite=True": lambda: model.save(tmp_path / "model"),
+        "expected an AnnData or a MuData, found None": lambda: SCVI.load_query_data(None, model),
+        "expected a trained model, found AnnData": lambda: SCVI.load_query_data(sim.query, sim.reference),
+        "SCVI.histroy is not here: there are: 'history'": lambda: model.histroy,
+        "SCVI.trainer is not here: history has the fit": lambda: model.trainer,
+    }
+    for words, use in wrong.items():
+        with pytest.raises(sg.ScgraftError, match=words):
+            use()

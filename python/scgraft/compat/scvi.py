@@ -26,11 +26,12 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._adata import is_mudata, layers, listed, matrix, nearest, need, of_mudata
+from .._adata import is_anndata, is_mudata, layers, listed, matrix, nearest, need, of_mudata
 from .._model import Adaptor, Model, import_model, load, train
 from .._native import ScgraftError
 from .._programs import gene_sets
 from .._settings import settings as session
+from .._settings import number, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,6 +65,8 @@ ADVICE = {
     "module": "the tensors are in model.parameters()",
     "deregister_manager": "nothing is registered",
     "get_anndata_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "adata_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "trainer": "history has the fit",
     "register_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
     "differential_abundance": "scgraft.tl.enrich and scgraft.tl.annotate compare groups of cells",
     "get_aggregated_posterior": "get_latent_representation(return_dist=True) gives means and variances",
@@ -92,9 +95,9 @@ ADVICE = {
 }
 
 
-def _not_here(owner: str, name: str) -> NotHere:
-    advice = ADVICE.get(name, f"see dir({owner}) for what there is, or the model of scgraft itself in .model")
-    return NotHere(f"{owner}.{name} is not here: {advice}")
+def _not_here(owner: str, name: str, there: Iterable[str]) -> NotHere:
+    known = nearest(name, [n for n in there if not n.startswith("_")])
+    return NotHere(f"{owner}.{name} is not here: {ADVICE.get(name) or f'there are: {known}'}")
 
 
 def _setup(adata: AnnData, **given: Any) -> None:
@@ -103,7 +106,9 @@ def _setup(adata: AnnData, **given: Any) -> None:
 
 def _cells(adata: Any) -> AnnData | None:
     """Cells as an AnnData: of a MuData its RNA with its proteins, as ``setup_mudata`` was told."""
-    if adata is None or not is_mudata(adata):
+    if not (adata is None or is_mudata(adata) or is_anndata(adata)):
+        raise ScgraftError(f"adata: expected an AnnData or a MuData, found {type(adata).__name__}")
+    if not is_mudata(adata):
         return adata
     setup = dict(adata.uns.get(SETUP, {}))
     named = dict(setup.pop("modalities", {}))
@@ -132,7 +137,7 @@ class _Named(type):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise _not_here(cls.__name__, name)
+        raise _not_here(cls.__name__, name, dir(cls))
 
 
 class _Base(metaclass=_Named):
@@ -227,7 +232,8 @@ class _Base(metaclass=_Named):
         out = self._layers(given)
         for name, (setting, value) in self._arguments.items():
             if name in given:
-                out[setting] = value(given.pop(name))
+                told = given.pop(name)
+                out[setting] = whole(name, told) if value is int else number(name, told) if value is float else value(told)
         return out | given
 
     def _layers(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +241,8 @@ class _Base(metaclass=_Named):
         out: dict[str, Any] = {}
         hidden, layers = given.pop("n_hidden", None), given.pop("n_layers", None)
         if hidden is not None or layers is not None:
-            out["hidden"] = [int(hidden or 128)] * int(layers or (2 if self._name != "scvi-linear" else 1))
+            usual = 1 if self._name == "scvi-linear" else 2
+            out["hidden"] = [whole("n_hidden", hidden or 128, 1)] * whole("n_layers", layers or usual, 1)
         norms = {norm: given.pop(f"use_{norm}_norm") for norm in ("layer", "batch") if f"use_{norm}_norm" in given}
         for side in ("encoder", "decoder"):
             named = [norm for norm, where in norms.items() if where in ("both", side)]
@@ -276,7 +283,7 @@ class _Base(metaclass=_Named):
         epochs, steps = plan.pop("n_epochs_kl_warmup", None), plan.pop("n_steps_kl_warmup", None)
         fit = _told(
             max_epochs=max_epochs,
-            batch_size=int(batch_size),
+            batch_size=batch_size,
             early_stopping=early_stopping,
             lr=plan.pop("lr", lr),
             weight_decay=plan.pop("weight_decay", None),
@@ -284,7 +291,7 @@ class _Base(metaclass=_Named):
             kl_anneal_steps=steps if epochs is None else None,
             samples_per_label=n_samples_per_label,
             patience=None if early_stopping is False else early_stopping_patience,
-            train_size=train_size if train_size is not None and train_size < 1.0 else None,
+            train_size=None if train_size == 1.0 else train_size,
         )
         for name in ("adversarial_classifier", "scale_adversarial_loss"):
             if plan.pop(name, 0) not in (0, False, None, "auto"):
@@ -386,7 +393,7 @@ class _Base(metaclass=_Named):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise _not_here(type(self).__name__, name)
+        raise _not_here(type(self).__name__, name, dir(self))
 
     def __repr__(self) -> str:
         what = repr(self._model) if self._model is not None else "not trained"
@@ -621,7 +628,7 @@ class _Base(metaclass=_Named):
         """Write the model into a folder: ``model.scgraft``, and ``adata.h5ad`` where asked for."""
         folder = Path(dir_path)
         if folder.exists() and any(folder.iterdir()) and not overwrite:
-            raise ValueError(f"{folder} exists and is not empty; give overwrite=True to replace what is in it")
+            raise ScgraftError(f"{folder} exists and is not empty; give overwrite=True to replace what is in it")
         folder.mkdir(parents=True, exist_ok=True)
         prefix = prefix or ""
         self.model.save(folder / f"{prefix}{FILE}", overwrite=True)
@@ -743,6 +750,8 @@ class _Base(metaclass=_Named):
         if more.get("freeze_expression") is False:
             unfrozen = True
         adata = _cells(adata)
+        if adata is None:
+            raise ScgraftError("load_query_data: adata: expected an AnnData or a MuData, found None")
         if inplace_subset_query_vars:
             cls.prepare_query_anndata(adata, reference)
         out = cls.__new__(cls)
@@ -1021,7 +1030,7 @@ class TOTALVI(_Base):
         for name, key, usual in (("n_layers_encoder", "hidden", 2), ("n_layers_decoder", "decoder_hidden", 1)):
             layers = given.pop(name, None)
             if hidden is not None or layers is not None:
-                out[key] = [int(hidden or 256)] * int(layers or usual)
+                out[key] = [whole("n_hidden", hidden or 256, 1)] * whole("n_layers", layers or usual, 1)
         norms = [norm for norm in ("batch", "layer") if given.pop(f"use_{norm}_norm", "none") == "both"]
         if norms:
             out["norm"] = norms[-1]
@@ -1109,12 +1118,12 @@ class _Arches(_Base):
         fit |= _told(
             max_epochs=n_epochs,
             lr=lr,
-            batch_size=int(batch_size),
+            batch_size=batch_size,
             seed=seed,
             early_stopping=None if use_early_stopping else False,
             patience=(early_stopping_kwargs or {}).get("patience") if use_early_stopping else None,
             stratified=use_stratified_sampling or None,
-            train_size=share if share is not None and share < 1 else None,
+            train_size=None if share == 1 else share,
             weight_decay=weight_decay,
             kl_anneal=alpha_epoch_anneal,
             kl_weight=alpha_kl,
@@ -1632,15 +1641,10 @@ class _Names:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise _none_of(self._module, name, self.__dict__)
+        raise _not_here(self._module, name, self.__dict__)
 
     def __dir__(self) -> list[str]:
         return [name for name in self.__dict__ if not name.startswith("_")]
-
-
-def _none_of(module: str, name: str, there: Iterable[str]) -> NotHere:
-    known = nearest(name, [n for n in there if not n.startswith("_")])
-    return NotHere(f"{module}.{name} is not here: {ADVICE.get(name) or f'there are: {known}'}")
 
 
 class _Settings:
@@ -1676,4 +1680,4 @@ if not TYPE_CHECKING:
         if name.startswith("__"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # No AttributeError, which an import would turn into one without the advice.
-        raise ScgraftError(str(_none_of(__name__, name, __all__)))
+        raise ScgraftError(str(_not_here(__name__, name, __all__)))
