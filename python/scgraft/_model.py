@@ -576,7 +576,8 @@ class Model:
         columns
             Columns of ``obs`` to bring; those of its conditions come along.
         adata
-            The cells of the reference; those of this session unless told. Their ``obsm["X_scgraft_umap"]`` comes along.
+            The cells of the reference; those of this session unless told. Their picture comes along, where
+            :func:`scgraft.tl.umap` made one.
 
         Examples
         --------
@@ -594,8 +595,10 @@ class Model:
         for name in wanted:
             need("obs has no such column", data.obs, columns=name)
             cells.set_obs(name, column(data.obs[name]))
-        if LATENT + "_umap" in data.obsm:
-            cells.set_obsm(LATENT + "_umap", np.asarray(data.obsm[LATENT + "_umap"], dtype=np.float32))
+        from .tl import PICTURE, picture
+
+        if (drawn := picture(data)) is not None:
+            cells.set_obsm(PICTURE, np.asarray(data.obsm[drawn], dtype=np.float32))
         return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
 
     @property

@@ -244,7 +244,7 @@ def map(  # noqa: A001
     ----------
     adata, reference
         Mapped cells, and the reference with its embedding (or a model that brings its cells), which is drawn below them.
-        Pictures in ``obsm["X_scgraft_umap"]`` are taken, else made.
+        Pictures that :func:`scgraft.tl.umap` made are taken, else made.
     color, genes
         What the cells are coloured by at first (columns of ``obs``, programs, genes, as in :func:`draw`), and genes; the columns
         of ``obs`` can be chosen besides.

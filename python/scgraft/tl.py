@@ -55,9 +55,11 @@ def stored(
     every: bool = False,
     obsm: Sequence[str] = (),
     what: str = "adata",
+    drawn: bool = True,
 ) -> _native.Cells:
     """Cells with an embedding and what is known of it, for the library; its notes stand beside another key, too. ``obs`` are the
-    columns wanted, of which a dictionary says which argument named them."""
+    columns wanted, of which a dictionary says which argument named them; a picture that is to be drawn is where the library looks
+    for it."""
     if not is_anndata(adata):
         raise ScgraftError(f"{what}: expected an AnnData, found {type(adata).__name__}")
     remedy = ". Make one with scgraft.tl.map(adata, model) or model.to_adata()"
@@ -70,12 +72,25 @@ def stored(
             out.set_obsm(LATENT + name[len(key) :] if own else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
     notes = adata.uns.get(NOTES if key == LATENT else key, {})
     if isinstance(notes, Mapping):
-        out.set_uns({NOTES: uns_to(dict(notes))})
+        notes = dict(notes)
+        own = picture(adata) if drawn and key == LATENT else None
+        if own in obsm and own != PICTURE:
+            out.set_obsm(PICTURE, dense(adata.obsm[own], f'obsm["{own}"]'))
+            notes[f"umap {PICTURE}"] = notes[f"umap {own}"]
+        out.set_uns({NOTES: uns_to(notes)})
     for name in adata.obs.columns if every else obs:
         argument = obs.get(name, "column") if isinstance(obs, Mapping) else "column"
         need(f"obs of {what} has no such column", adata.obs, **{argument: name})
         out.set_obs(str(name), column(adata.obs[name]))
     return out
+
+
+def picture(adata: AnnData) -> str | None:
+    """The entry of obsm with the picture of the cells: the library's own, or where :func:`umap` puts it for scanpy."""
+    if PICTURE in adata.obsm:
+        return PICTURE
+    made = adata.uns.get("umap", {}).get("params", {}).get("use_rep") == LATENT  # scanpy's own say so nowhere
+    return "X_umap" if made and "X_umap" in adata.obsm and "umap X_umap" in adata.uns.get(NOTES, {}) else None
 
 
 def _reference(reference: AnnData | Model | str | Path) -> AnnData | Model:
@@ -483,9 +498,9 @@ def join(adata: AnnData, reference: AnnData | Model | str | Path) -> AnnData:
             put_expression(data, Slots(layer=layer, use_raw=raw), cells_)
         return cells_
 
-    mine = filled(adata, stored(adata, every=True, obsm=matrices(adata)))
+    mine = filled(adata, stored(adata, every=True, obsm=matrices(adata), drawn=False))
     if hasattr(reference, "obsm"):
-        known = filled(reference, of_reference(reference, every=True, obsm=matrices(reference)))
+        known = filled(reference, stored(reference, every=True, obsm=matrices(reference), what="reference", drawn=False))
     else:
         known = of_reference(reference)
     parts, left_out = _native.join(known, mine, _threads(None))

@@ -112,6 +112,30 @@ def test_the_map_opens_on_what_was_asked_for(mapped, expimap):
         sg.pl.map(mapped.query, color="cell_typ")
 
 
+def test_a_picture_that_was_made_is_drawn(mapped, expimap):
+    reference, query = mapped.reference, mapped.query
+
+    def drawn():
+        page = sg.pl.map(query, reference).html
+        data = json.loads(re.search(r"<script[^>]*json[^>]*>(.*?)</script>", page, re.S)[1])
+        return data["maps"][0]["x"]
+
+    usual = drawn()
+    sg.tl.umap(reference, seed=3, max_epochs=20)
+    sg.tl.umap(query, reference, seed=3, max_epochs=20)
+    own = drawn()
+    assert own != usual
+    # Wherever it stands; one of scanpy's is none of this embedding.
+    for adata in (reference, query):
+        adata.obsm["X_scgraft_umap"] = adata.obsm["X_umap"].copy()
+        adata.uns["scgraft"]["umap X_scgraft_umap"] = adata.uns["scgraft"]["umap X_umap"]
+    assert drawn() == own
+    for adata in (reference, query):
+        del adata.obsm["X_scgraft_umap"], adata.uns["scgraft"]["umap X_scgraft_umap"]
+        adata.uns["umap"] = {"params": {"a": 0.6, "b": 0.8}}
+    assert drawn() == usual
+
+
 def test_models_show_themselves(expimap, sim):
     mapped = expimap.map(sim.query, max_epochs=1, progress=False)
     for model, words in ((expimap, "scgraft model: expimap"), (mapped, "scgraft mapped query: expimap")):
