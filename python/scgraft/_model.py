@@ -1239,16 +1239,16 @@ class Model:
         Returns
         -------
         One row a gene and comparison (``group``, ``comparison``, ``within``): first the genes higher in the group, then those
-        lower, ranked. ``probability``, ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max`` (log2), ``mean_group``,
-        ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
+        lower, ranked. ``probability``, ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max``
+        (log2), ``mean_group``, ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
         need("obs has no such column", data.obs, groupby=groupby, within=within, donor_key=donor_key)
         batches = listed(transform_batch)
         plan = {
-            "groups": groupby, "group": listed(group1), "versus": group2, "draws": whole("n_samples", n_samples, 1),
-            "as_conditions": batches, "mode": mode, "delta": number("delta", delta), "pseudocount": pseudocount,
-            "both_directions": bool(both_directions), "fdr": number("fdr", fdr), "seed": whole("seed", seed),
+            "groups": groupby, "group": listed(group1), "versus": None if group2 is None else str(group2),
+            "draws": whole("n_samples", n_samples, 1), "as_conditions": batches, "mode": mode, "delta": number("delta", delta),
+            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": number("fdr", fdr), "seed": whole("seed", seed),
             "donors": donor_key, "within": within,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])

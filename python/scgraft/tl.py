@@ -834,7 +834,7 @@ def rank_genes_groups(
     adata = _copied(adata, copy)
     given, slots = _expression(adata, layer=layer, use_raw=use_raw, groupby=groupby)
     plan = {
-        "groups": groupby, "group": listed(groups), "versus": None if reference == "rest" else reference,
+        "groups": groupby, "group": listed(groups), "versus": None if reference == "rest" else str(reference),
         "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
     }  # fmt: skip
     try:
