@@ -197,6 +197,7 @@ WRONG = {
         m.to_adata(), sg.tl.enrich(m.adata, groupby="condition", versus="contrl")),
     "`new` has 1 cell": lambda s, m: sg.tl.rank_genes_groups(with_obs(s.query, ["one"] + ["b"] * (s.query.n_obs - 1)), "new"),
     "groupby='nothing': obs has no such column": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, groupby="nothing")),
+    "`nothing` is neither a column of obs": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, color="nothing")),
     "truth='nothing': obs has no such column": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, truth="nothing")),
     "name='nothing': neither": lambda s, m: sg.pl.violin(s.query, "nothing", "condition"),
     "counts of proteins, cells × proteins; could not convert": lambda s, m: sg.train(

@@ -36,8 +36,8 @@ from .._settings import number, whole
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "TRVAE", "LinearSCVI", "NotHere", "add_annotations", "model", "models",
-           "plot_abs_bfs", "plotting", "scPoli", "settings", "utils"]  # fmt: skip
+__all__ = ["EXPIMAP", "SCANVI", "SCVI", "TOTALVI", "TRVAE", "LinearSCVI", "NotHere", "add_annotations", "plot_abs_bfs",
+           "scPoli"]  # fmt: skip
 
 SETUP = "_scgraft_setup"
 """Entry of ``uns`` with what ``setup_anndata`` was told."""
