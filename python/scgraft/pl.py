@@ -338,16 +338,18 @@ def umap(
         color = list(color)
         if ax is not None or not color:
             raise ScgraftError("color: give one name with ax=, or a list of names without")
+        for name in color:  # before anything is drawn
+            _values(adata, name, use_rep)
         columns = min(whole("ncols", ncols), len(color))
         panels = _panels((5, 4), -(-len(color) // columns), columns)
         for spare in panels[len(color):]:
             spare.set_axis_off()
         return [umap(adata, name, basis=basis, use_rep=use_rep, ax=one) for name, one in zip(color, panels, strict=False)]
+    values = None if color is None else _values(adata, color, use_rep)
     ax = _axes(ax, (5, 4))
     x, y = np.asarray(adata.obsm[basis])[:, :2].T
     size = min(30.0, 60_000 / max(adata.n_obs, 1))
     order = np.random.default_rng(0).permutation(adata.n_obs)
-    values = None if color is None else _values(adata, color, use_rep)
     if values is None:
         ax.scatter(x, y, s=size, c="lightgrey", linewidths=0)
     elif isinstance(values.dtype, pd.CategoricalDtype):

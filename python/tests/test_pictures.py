@@ -187,6 +187,10 @@ def test_groups_stand_in_the_columns_order(sim):
     one, two, three = sg.pl.umap(adata, color=["cell_type", "depth", adata.var_names[3]], ncols=2)
     assert one.figure is three.figure and two.get_title() == "depth"
     assert "gone" not in [t.get_text() for t in one.get_legend().get_texts()]
+    shown_so_far = plt.get_fignums()
+    with pytest.raises(sg.ScgraftError, match="color='nothing'"):
+        sg.pl.umap(adata, color=["depth", "nothing"])
+    assert plt.get_fignums() == shown_so_far, "a wrong name leaves no empty figure"
     with pytest.raises(sg.ScgraftError, match="one name with ax="):
         sg.pl.umap(adata, color=["cell_type"], ax=one)
     with pytest.raises(sg.ScgraftError, match="groupby: expected a name, found list"):
