@@ -55,15 +55,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    # What needs numpy and pandas is loaded when it is first asked for: importing the package costs next to nothing.
-    if name in _MODULES:
-        return _import_module(f"{__name__}.{name}")
-    if name in _NAMES:
-        value = getattr(_import_module(f"{__name__}.{_NAMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        # What needs numpy and pandas is loaded when it is first asked for: importing the package costs next to nothing.
+        if name in _MODULES:
+            return _import_module(f"{__name__}.{name}")
+        if name in _NAMES:
+            value = getattr(_import_module(f"{__name__}.{_NAMES[name]}"), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

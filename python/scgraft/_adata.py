@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from scipy import sparse
 from . import _native
 from ._frames import array_from, column, column_from, csr_from, frame, frame_from, names, uns_from
 from ._native import ScgraftError
-from ._settings import settings
+from ._settings import number, settings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,17 +50,42 @@ def need(lacking: str, known: Iterable[Any], remedy: str = "", /, **given: Any) 
 def opened(data: Any) -> AnnData:
     """An AnnData from what a user gives: one, a MuData's RNA, or the path of a file, which is read block by block."""
     if isinstance(data, (str, Path)):
-        path = Path(data)
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: there is no such file")
-        import anndata
-
-        return anndata.read_h5ad(path, backed="r")
-    if hasattr(data, "mod"):
+        return _read(Path(data))
+    if is_mudata(data):
         return of_mudata(data)
-    if not (hasattr(data, "obs") and hasattr(data, "var") and hasattr(data, "obsm")):
+    if not is_anndata(data):
         raise ScgraftError(f"adata: expected an AnnData, a MuData or the path of a file, found {type(data).__name__}")
     return data
+
+
+def is_anndata(data: Any) -> bool:
+    """Whether it has the slots that are read."""
+    return all(hasattr(data, slot) for slot in ("obs", "var", "obsm"))
+
+
+def is_mudata(data: Any) -> bool:
+    """Whether it holds several AnnData; a table has a method of this name."""
+    return isinstance(getattr(data, "mod", None), Mapping)
+
+
+def _read(path: Path) -> AnnData:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    import anndata
+
+    if path.suffix == ".h5mu":
+        raise ScgraftError(f"{path}: read it with mudata.read_h5mu(path), and give the MuData")
+    try:
+        return anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path, backed="r")
+    except Exception as error:
+        what = f"the folder of a Zarr store{', which the package zarr reads' if isinstance(error, ImportError) else ''}"
+        expected = what if path.is_dir() else "an h5ad file"
+        raise ScgraftError(f"{path}: expected {expected}; it cannot be read: {error}") from error
+
+
+def layers(adata: AnnData) -> dict[str, Any]:
+    """The layers by name; from anndata 0.13 on X is among them, without one."""
+    return {name: adata.layers[name] for name in adata.layers if name is not None}
 
 
 def of_mudata(
@@ -74,7 +100,7 @@ def of_mudata(
     protein = protein or next((k for k in ("prot", "protein", "adt", "proteins") if k in mdata.mod), None)
     of = mdata.mod[rna]
     obs = of.obs.join(mdata.obs[[c for c in mdata.obs.columns if c not in of.obs.columns]])
-    out = anndata.AnnData(X=of.X, obs=obs, var=of.var, layers=dict(of.layers))
+    out = anndata.AnnData(X=of.X, obs=obs, var=of.var, layers=layers(of))
     if protein is not None:
         table = mdata.mod[protein]
         missing = of.obs_names.difference(table.obs_names)
@@ -199,7 +225,7 @@ def matrix(adata: AnnData, layer: str | None, use_raw: bool) -> tuple[Any, pd.Da
             raise ScgraftError("adata.raw is empty; leave use_raw out, or name a layer=")
         return adata.raw.X, adata.raw.var, "raw.X"
     if layer is not None:
-        need("adata has no such layer", adata.layers, layer=layer)
+        need("adata has no such layer", layers(adata), layer=layer)
         return adata.layers[layer], adata.var, f"layer `{layer}`"
     return adata.X, adata.var, "X"
 
@@ -210,79 +236,70 @@ def check_names(index: pd.Index, what: str) -> None:
         raise ScgraftError(f"{what}: some names are empty; set them, for instance adata.obs_names = ...")
 
 
-class Slots:
-    """Where things stand in the cells: what every call that takes an AnnData shares."""
+def listed(names: Any) -> list[str]:
+    """One name, several, or none."""
+    if names is None:
+        return []
+    one = isinstance(names, str) or not isinstance(names, Iterable)
+    return [str(n) for n in ([names] if one else names)]
 
-    def __init__(
-        self,
-        *,
-        layer: str | None = None,
-        use_raw: bool = False,
-        gene_key: str | None = None,
-        batch_key: str | Sequence[str] | None = None,
-        batch_name: str | None = None,
-        labels_key: str | None = None,
-        unlabeled_category: str | None = None,
-        protein_key: str | None = None,
-        protein_names_key: str | None = None,
-        covariates: Sequence[str] = (),
-        continuous: Sequence[str] = (),
-        min_overlap: float | None = None,
-        orthologs: str | Path | None = None,
-        ortholog_rule: str = "one-to-one",
-        fractions: str | None = None,
-        gene_names: str | Sequence[str] | None = None,
-        client: Any = None,
-    ):
-        if batch_key is not None and batch_name is not None:
+
+@dataclass
+class Slots:
+    """Where things stand in the cells: what every call that takes an AnnData shares, by the names of its arguments."""
+
+    layer: str | None = None
+    use_raw: bool = False
+    gene_key: str | None = None
+    batch_key: Any = ()
+    batch_name: str | None = None
+    labels_key: str | None = None
+    unlabeled_category: str | None = None
+    protein_key: str | None = None
+    protein_names_key: str | None = None
+    categorical_covariate_keys: Any = ()
+    continuous_covariate_keys: Any = ()
+    min_overlap: float | None = None
+    orthologs: str | Path | None = None
+    ortholog_rule: str = "one-to-one"
+    fractions: str | None = None
+    gene_names: Any = None
+    client: Any = None
+
+    def __post_init__(self) -> None:
+        self.use_raw = bool(self.use_raw)
+        for name in ("batch_key", "categorical_covariate_keys", "continuous_covariate_keys"):
+            setattr(self, name, listed(getattr(self, name)))
+        if self.batch_key and self.batch_name is not None:
             raise ScgraftError("give batch_key=, a column of obs, or batch_name=, one name for all cells, not both")
-        self.layer = layer
-        self.use_raw = bool(use_raw)
-        self.gene_key = gene_key
-        self.batch_key = [batch_key] if isinstance(batch_key, str) else list(batch_key or ())
-        self.batch_name = batch_name
-        self.labels_key = labels_key
-        self.unlabeled_category = unlabeled_category
-        self.protein_key = protein_key
-        self.protein_names_key = protein_names_key
-        self.covariates = [covariates] if isinstance(covariates, str) else list(covariates or ())
-        self.continuous = [continuous] if isinstance(continuous, str) else list(continuous or ())
-        self.min_overlap = min_overlap
-        self.orthologs = None if orthologs is None else str(orthologs)
-        self.ortholog_rule = ortholog_rule
-        self.fractions = fractions
-        self.gene_names = gene_names if gene_names is None or isinstance(gene_names, str) else ",".join(gene_names)
-        self.client = client
+        if self.min_overlap is not None and number("min_overlap", self.min_overlap) > 1:
+            raise ScgraftError(f"min_overlap={self.min_overlap!r}: expected a share, 0 to 1")
+        for name in ("batch_name", "unlabeled_category", "orthologs"):
+            if getattr(self, name) is not None:
+                setattr(self, name, str(getattr(self, name)))
+        if self.gene_names is not None:
+            self.gene_names = ",".join(listed(self.gene_names))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Slots:
+        """What a call was given of them."""
+        return cls(**{name: given[name] for name in SLOTS if name in given})
 
     def options(self, adata: AnnData) -> dict[str, Any]:
         """As the library takes them, of these cells."""
-        return {
-            "layer": self.layer,
-            "raw": self.use_raw,
-            "gene_key": self.gene_key,
-            "batch_key": self.batch_key,
-            "batch_name": self.batch_name,
-            "labels_key": self.labels_key,
-            "unlabeled_category": self.unlabeled_category,
-            "protein_key": self.protein_key,
-            "protein_names_key": self.protein_names_key,
-            "covariates": self.covariates,
-            "continuous": self.continuous,
-            "min_overlap": self.min_overlap,
-            "orthologs": self.orthologs,
-            "ortholog_rule": self.ortholog_rule,
-            "fractions": self.fractions,
-            "gene_names": self.gene_names,
-            "counts_elsewhere": counts_elsewhere(adata, self) is not None,
-        }
+        told = {name: getattr(self, name) for name in SLOTS if name != "client"}
+        return {**told, "counts_elsewhere": counts_elsewhere(adata, self) is not None}
 
     def columns(self) -> list[tuple[str, str]]:
         """Columns of obs, and which argument named each."""
         asked = [("batch_key", k) for k in self.batch_key]
         if self.labels_key is not None:
             asked.append(("labels_key", self.labels_key))
-        asked += [("categorical_covariate_keys", k) for k in self.covariates]
-        return asked + [("continuous_covariate_keys", k) for k in self.continuous]
+        asked += [("categorical_covariate_keys", k) for k in self.categorical_covariate_keys]
+        return asked + [("continuous_covariate_keys", k) for k in self.continuous_covariate_keys]
+
+
+SLOTS = tuple(f.name for f in fields(Slots))
 
 
 def cells(
@@ -328,6 +345,29 @@ def put_expression(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
     _put(out, gather(x, [True] * len(var), where), slots, var)
 
 
+def put_genes(parts: Iterable[tuple[Any, _native.Cells | None]], slots: Slots, wanted: Iterable[str]) -> None:
+    """Puts the expression of those cells that have genes of these names, or of all where a slot is named."""
+    wanted = {str(name).removeprefix("gene/") for name in wanted}
+    for data, out in parts:
+        if out is None or not hasattr(data, "obsm"):
+            continue
+        var = data.raw.var if slots.use_raw and data.raw is not None else data.var
+        genes = var.index if slots.gene_key is None else var.get(slots.gene_key, pd.Index([]))
+        if slots.use_raw or slots.layer is not None or not wanted.isdisjoint(map(str, genes)):
+            put_expression(data, slots, out)
+
+
+def matrices(data: Any, tables: bool = False) -> list[str]:
+    """The entries of obsm that are matrices of numbers, or also those that are tables of them. A model has none."""
+
+    def numbers(value: Any) -> bool:
+        if isinstance(value, pd.DataFrame):
+            return tables and all(pd.api.types.is_numeric_dtype(kind) for kind in value.dtypes)
+        return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "fiub"
+
+    return [name for name, value in getattr(data, "obsm", {}).items() if numbers(value)]
+
+
 def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
     key = slots.protein_key
     if key is None and "protein_expression" in adata.obsm:
@@ -337,7 +377,10 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
     need("obsm has no such entry", adata.obsm, protein_key=key)
     values = adata.obsm[key]
     if isinstance(values, pd.DataFrame):
-        out.set_obsm(key, frame(values.astype(np.float64)))
+        try:
+            out.set_obsm(key, frame(values.astype(np.float64)))
+        except (TypeError, ValueError) as error:
+            raise ScgraftError(f'obsm["{key}"]: expected counts of proteins, cells × proteins; {error}') from None
     else:
         from ._frames import dense
 
@@ -351,7 +394,7 @@ def put_counts(adata: AnnData, genes: Sequence[str], out: _native.Cells) -> None
     """Puts what X, the layers and raw hold of these genes, named by the rows of ``var`` or by a column of it; the library takes
     the first that are counts."""
     wanted = set(genes)
-    found = [("X", None, adata.X, adata.var), *(("layer", key, adata.layers[key], adata.var) for key in adata.layers)]
+    found = [("X", None, adata.X, adata.var), *(("layer", key, x, adata.var) for key, x in layers(adata).items())]
     if adata.raw is not None:
         found.append(("raw", None, adata.raw.X, adata.raw.var))
     for slot, layer, x, var in found:
@@ -398,19 +441,20 @@ def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftErr
 
 def counts_elsewhere(adata: AnnData, slots: Slots) -> str | None:
     """What to do where a slot beside the one asked for holds whole numbers; of the first rows of each."""
-    others: list[tuple[str, Any]] = [(f"layer `{k}` holds whole numbers: use it (layer={k!r})", adata.layers[k])
-                                     for k in adata.layers if k != slots.layer]
+    others: list[tuple[str, Any]] = [(f"layer `{k}` holds whole numbers: use it (layer={k!r})", x)
+                                     for k, x in layers(adata).items() if k != slots.layer]
     if slots.layer is not None or slots.use_raw:
         others.insert(0, ("X holds whole numbers: leave the choice of a layer out to use it", adata.X))
     if adata.raw is not None and not slots.use_raw:
         others.append(("raw.X holds whole numbers: use it (use_raw=True)", adata.raw.X))
     for advice, x in others:
-        if _whole_numbers(x):
+        if whole_numbers(x):
             return advice
     return None
 
 
-def _whole_numbers(x: Any) -> bool:
+def whole_numbers(x: Any) -> bool:
+    """Whether the first rows of a matrix are counts."""
     try:
         rows = x[:200]
         rows = rows.compute() if hasattr(rows, "compute") else rows
@@ -421,7 +465,7 @@ def _whole_numbers(x: Any) -> bool:
                 and np.all(values == np.round(values)))
 
 
-def whole(parts: dict[str, Any]) -> AnnData:
+def adata_from(parts: dict[str, Any]) -> AnnData:
     """An AnnData of what the library made."""
     import anndata
 

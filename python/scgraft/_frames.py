@@ -35,7 +35,7 @@ def column(values: Any) -> tuple[Any, ...]:
         return ("integer", np.ascontiguousarray(filled.to_numpy(dtype=np.int64)), missing if missing.any() else None)
     if pd.api.types.is_float_dtype(kind):
         return ("real", np.ascontiguousarray(s.to_numpy(dtype=np.float64, na_value=np.nan)))
-    return ("text", [None if pd.isna(v) else text(v) for v in s])
+    return ("text", [None if pd.api.types.is_scalar(v) and pd.isna(v) else text(v) for v in s])
 
 
 def frame(table: pd.DataFrame) -> dict[str, Any]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, cells, need, opened, put, put_counts, with_remedy
+from ._adata import SLOTS, Slots, cells, listed, nearest, need, opened, put, put_counts, with_remedy
 from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
 from ._programs import gene_sets
 from ._progress import Epochs
 from ._settings import settings as session
-from ._settings import whole
+from ._settings import number, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from scipy import sparse
+
+    Given: TypeAlias = AnnData | str | Path | None
+    Rows: TypeAlias = Sequence[int] | np.ndarray | None
 
 LATENT = "X_scgraft"
 NOTES = "scgraft"
@@ -34,15 +38,15 @@ FIT = (
 """What a fit takes, by name."""
 
 
-def _fit(given: dict[str, Any], seed: int | None) -> dict[str, Any]:
-    fit = {k: v for k, v in given.items() if k in FIT and v is not None}
-    for name in ("max_epochs", "batch_size", "patience", "samples_per_label"):
-        if name in fit and (isinstance(fit[name], bool) or fit[name] != int(fit[name]) or fit[name] < 1):
-            raise ScgraftError(f"{name}={fit[name]!r}: expected a whole number, at least 1")
-    for name in ("lr", "weight_decay", "kl_anneal", "kl_anneal_steps"):
-        if name in fit and not (np.isfinite(fit[name]) and fit[name] >= 0):
-            raise ScgraftError(f"{name}={fit[name]!r}: expected 0 or a number above it")
-    if "train_size" in fit and not 0 < fit["train_size"] <= 1:
+def _fit(given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+    fit = {k: given[k] for k in FIT if given.get(k) is not None}
+    for name in ("max_epochs", "batch_size", "patience", "samples_per_label", "kl_anneal", "kl_anneal_steps"):
+        if name in fit:
+            fit[name] = whole(name, fit[name], 0 if name.startswith("kl") else 1)
+    for name in ("lr", "weight_decay", "train_size"):
+        if name in fit:
+            fit[name] = number(name, fit[name])
+    if not 0 < fit.get("train_size", 1) <= 1:
         raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
     fit["seed"] = session.seed if seed is None else whole("seed", seed)
     return fit
@@ -66,7 +70,9 @@ def _checkpoint(checkpoint: str | Path | None, resume: bool, every: int) -> str 
         if resume:
             raise ScgraftError("resume=True: name the checkpoint to go on from: checkpoint=")
         return None
-    return json.dumps({"file": str(checkpoint), "every": int(every), "resume": bool(resume)})
+    if not Path(checkpoint).absolute().parent.is_dir():
+        raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: there is no such folder")
+    return json.dumps({"file": str(checkpoint), "every": whole("checkpoint_every", every), "resume": bool(resume)})
 
 
 def models() -> pd.DataFrame:
@@ -82,7 +88,7 @@ def models() -> pd.DataFrame:
     >>> sg.models().loc["expimap", "needs"]
     'gene programs'
     """
-    table = pd.DataFrame(_native.models()).set_index("name")
+    table = pd.DataFrame(_native.models()).set_index("name")[["summary", "needs", "takes", "gives", "when", "cite"]]
     for name in ("needs", "takes"):
         table[name] = [", ".join(v) for v in table[name]]
     return table
@@ -97,7 +103,7 @@ def train(
     labels_key: str | None = None,
     unlabeled_category: str | None = None,
     programs: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path] | None = None,
-    start: Model | None = None,
+    start: Model | str | Path | None = None,
     layer: str | None = None,
     use_raw: bool = False,
     gene_key: str | None = None,
@@ -155,7 +161,7 @@ def train(
         Gene programs, for models that have them: a dictionary of genes by name, GMT files, the name of a mask in
         ``varm`` (genes × programs), or a long table with columns such as ``source`` and ``target``.
     start
-        A trained model to start from: its genes, its settings and the tensors that both have (scANVI from scVI).
+        A trained model, or its file, to start from: its genes, its settings and the tensors that both have (scANVI from scVI).
     layer, use_raw, gene_key
         Where the counts stand, instead of ``X``; the column of ``var`` with the gene names, instead of its row names.
     protein_key, protein_names_key
@@ -222,60 +228,42 @@ def train(
     >>> model
     Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
     """
+    slots, fit = Slots.of(locals()), _fit({**settings, **locals()}, seed)
     data = opened(adata)
-    slots = Slots(
-        layer=layer,
-        use_raw=use_raw,
-        gene_key=gene_key,
-        batch_key=batch_key,
-        batch_name=batch_name,
-        labels_key=labels_key,
-        unlabeled_category=unlabeled_category,
-        protein_key=protein_key,
-        protein_names_key=protein_names_key,
-        covariates=categorical_covariate_keys,
-        continuous=continuous_covariate_keys,
-        orthologs=orthologs,
-        ortholog_rule=ortholog_rule,
-        fractions=fractions,
-        gene_names=gene_names,
-        client=client,
-    )
+    begin = None if start is None else as_model(start, "start")._native
     known = _native.models()
     need("there is no such model", [m["name"] for m in known], model=model)
     entry = next(m for m in known if m["name"] == model)
     for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
         if needed in entry["needs"] and given is None:
             raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
+    if "protein counts" in entry["needs"] and protein_key is None and "protein_expression" not in data.obsm:
+        there = nearest("protein_expression", data.obsm)
+        raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
     sets = gene_sets(programs, data, _gene_names(data, slots))
-    given = dict(
-        max_epochs=max_epochs, batch_size=batch_size, lr=lr, early_stopping=early_stopping, train_size=train_size,
-        published=published,
-    )  # fmt: skip
-    given |= {k: settings.pop(k) for k in FIT if k in settings}
     options = {
         "model": model,
-        "settings": settings,
+        "settings": {k: v for k, v in settings.items() if k not in FIT},
         "data": slots.options(data),
-        "fit": _fit(given, seed),
+        "fit": fit,
         "min_genes": min_genes,
         "max_genes": max_genes,
         "exact_case": exact_case,
         "n_top_genes": n_top_genes,
         "flavor": flavor,
-        "genes": None if genes is None else [str(g) for g in genes],
+        "genes": None if genes is None else listed(genes),
         "keep_outside_programs": keep_outside_programs,
         "soft": soft,
-        "n_free_programs": int(n_free_programs),
-        "only_programs": _listed(only_programs),
-        "exclude_programs": _listed(exclude_programs),
+        "n_free_programs": whole("n_free_programs", n_free_programs),
+        "only_programs": listed(only_programs),
+        "exclude_programs": listed(exclude_programs),
     }
 
     def wanted(of: list[str]) -> list[bool]:
         if slots.gene_names is not None:
             return [True] * len(of)
-        if start is not None:
-            return _among(of, start._native.genes)
+        if begin is not None:
+            return _among(of, begin.genes)
         if genes is not None:
             return _among(of, options["genes"])
         if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
@@ -287,7 +275,7 @@ def train(
         native, report = _native.train(
             cells(data, slots, wanted),
             sets,
-            None if start is None else start._native,
+            begin,
             _json(options),
             _threads(threads),
             epochs,
@@ -298,10 +286,6 @@ def train(
     finally:
         epochs.close()
     return Model(native, adata=adata, slots=slots, report=report)
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else [str(n) for n in names]
 
 
 def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
@@ -331,6 +315,8 @@ def _json(options: dict[str, Any]) -> str:
 
 def _fetched(path: str | Path, offline: bool = False) -> str:
     """The file itself, or what an address names."""
+    if not isinstance(path, (str, Path)):
+        raise ScgraftError(f"expected the path or the address of a file, found {type(path).__name__}")
     found = _native.fetch(str(path), offline)
     return str(path) if found is None else found["path"]
 
@@ -471,17 +457,19 @@ WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues"
 def _words(words: dict[str, Any]) -> str:
     for name in words:
         need("a card has no such word", WORDS, words=name)
-    listed = {k: _listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
+    several = {k: listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
     metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
-    return _json({**{k: v for k, v in words.items() if v is not None}, **listed, "metrics": metrics})
+    return _json({**{k: v for k, v in words.items() if v is not None}, **several, "metrics": metrics})
 
 
 def _adaptor(data: bytes) -> Adaptor:
     return Adaptor(_native.Adaptor.from_bytes(data))
 
 
-def _model(data: bytes) -> Model:
-    return Model(_native.Model.from_bytes(data))
+def _model(data: bytes, more: dict[str, Any]) -> Model:
+    model = Model(_native.Model.from_bytes(data))
+    model.__dict__.update(more)
+    return model
 
 
 class Model:
@@ -527,6 +515,7 @@ class Model:
         self.report = report
         self.adaptor = adaptor
         self.imported: dict[str, Any] | None = None
+        self._written: dict[str, Any] | None = None
 
     @staticmethod
     def load(path: str | Path) -> Model:
@@ -579,15 +568,16 @@ class Model:
     def bundle(self, columns: str | Sequence[str] = (), adata: AnnData | None = None) -> Model:
         """The model with the cells that it was trained on: where they lie and what they are called, no counts, no names.
 
-        It is a reference of its own: :func:`scgraft.tl.annotate`, :func:`scgraft.tl.umap` and :func:`scgraft.tl.enrich` take it in place
-        of the AnnData, and so does the command line.
+        It is a reference of its own: :func:`scgraft.tl.annotate`, :func:`scgraft.tl.umap` and :func:`scgraft.tl.enrich` take it
+        in place of the AnnData, and so does the command line.
 
         Parameters
         ----------
         columns
             Columns of ``obs`` to bring; those of its conditions come along.
         adata
-            The cells of the reference; those of this session unless told. Their ``obsm["X_scgraft_umap"]`` comes along.
+            The cells of the reference; those of this session unless told. Their picture comes along, where
+            :func:`scgraft.tl.umap` made one.
 
         Examples
         --------
@@ -598,15 +588,17 @@ class Model:
         300
         """
         data = self._adata(adata)
-        columns = [columns] if isinstance(columns, str) else [str(c) for c in columns]
+        columns = listed(columns)
         wanted = list(dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns]))
         cells = _native.Cells(names(data.obs_names), names(data.var_names))
         put_counts(data, self._native.genes, cells)
         for name in wanted:
             need("obs has no such column", data.obs, columns=name)
             cells.set_obs(name, column(data.obs[name]))
-        if LATENT + "_umap" in data.obsm:
-            cells.set_obsm(LATENT + "_umap", np.asarray(data.obsm[LATENT + "_umap"], dtype=np.float32))
+        from .tl import PICTURE, picture
+
+        if (drawn := picture(data)) is not None:
+            cells.set_obsm(PICTURE, np.asarray(data.obsm[drawn], dtype=np.float32))
         return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
 
     @property
@@ -797,13 +789,13 @@ class Model:
         True
         """
         table = self.programs()
-        wanted = _listed(programs) or table.index[(table["set_size"] == 0) & table["active"]].tolist()
+        wanted = listed(programs) or table.index[(table["set_size"] == 0) & table["active"]].tolist()
         if not wanted:
             raise ScgraftError("the model has no active program without gene set; name some: programs=")
         for name in wanted:
             need("the model has no such program", table.index, programs=name)
         sets = gene_sets(against, None)
-        found = [frame_from(self._native.resemblances(n, sets, int(top), _threads(None))).reset_index() for n in wanted]
+        found = [frame_from(self._native.resemblances(n, sets, whole("top", top), _threads(None))).reset_index() for n in wanted]
         for name, rows in zip(wanted, found, strict=True):
             rows.insert(0, "program", name)
         return pd.concat(found, ignore_index=True)
@@ -818,6 +810,10 @@ class Model:
         adaptors
             Adaptors, or the paths of their files.
         """
+        for a in adaptors:
+            if not isinstance(a, (Adaptor, str, Path)):
+                raise ScgraftError(f"adaptors: expected adaptors, or the paths or addresses of some, found {type(a).__name__}; a "
+                                   "mapped model has its own as .adaptor")  # fmt: skip
         loaded = [a if isinstance(a, Adaptor) else Adaptor.load(a) for a in adaptors]
         return Model(self._native.attach([a._native for a in loaded]), slots=self._slots)
 
@@ -918,46 +914,24 @@ class Model:
         >>> mapped.reference_hash == model.reference_hash
         True
         """
+        given, fit = locals(), _fit({**settings, **locals()}, seed)
         data = opened(adata)
-        slots = self._slots_of(
-            data,
-            layer=layer,
-            use_raw=use_raw,
-            gene_key=gene_key,
-            batch_key=batch_key,
-            batch_name=batch_name,
-            labels_key=labels_key,
-            unlabeled_category=unlabeled_category,
-            protein_key=protein_key,
-            protein_names_key=protein_names_key,
-            covariates=categorical_covariate_keys,
-            continuous=continuous_covariate_keys,
-            min_overlap=min_overlap,
-            orthologs=orthologs,
-            ortholog_rule=ortholog_rule,
-            fractions=fractions,
-            gene_names=gene_names,
-            client=client,
-        )
+        slots = self._slots_of(data, given)
         if isinstance(new_programs, (int, np.integer)):
-            sets, free = [], int(new_programs) + int(n_free_programs)
+            sets, free = [], whole("new_programs", new_programs) + whole("n_free_programs", n_free_programs)
         else:
-            sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), int(n_free_programs)
-        given = dict(
-            max_epochs=max_epochs, batch_size=batch_size, lr=lr, early_stopping=early_stopping, published=published
-        )
-        given |= {k: settings.pop(k) for k in FIT if k in settings}
+            sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), whole("n_free_programs", n_free_programs)
         options = {
             "name": name or batch_name or "query",
-            "settings": settings,
+            "settings": {k: v for k, v in settings.items() if k not in FIT},
             "data": slots.options(data),
-            "fit": _fit(given, seed),
+            "fit": fit,
             "surgery": surgery,
             "fit_cells": fit_cells,
             "new_programs": free,
             "soft": soft,
             "min_genes": min_genes,
-            "reactivate": [reactivate] if isinstance(reactivate, str) else list(reactivate),
+            "reactivate": listed(reactivate),
         }
         epochs = Epochs(f"mapping {options['name']}", progress, callback)
         try:
@@ -999,7 +973,9 @@ class Model:
         """
         data = self._adata(adata)
         target = data.copy() if copy else data
-        written = self.__dict__.pop("_written", None) if adata is None else None
+        written = None
+        if adata is None:
+            written, self._written = self._written, None
         if written is None:
             genes = _gene_names(data, self._slots) or names(data.var_names)
             written = self._native.embed(self._ready(adata), genes, _threads(None))
@@ -1008,11 +984,19 @@ class Model:
 
     # What it says of cells.
 
+    @overload
+    def get_latent_representation(
+        self, adata: Given = ..., *, indices: Rows = ..., return_dist: Literal[False] = ..., **where: Any
+    ) -> np.ndarray: ...
+    @overload
+    def get_latent_representation(
+        self, adata: Given = ..., *, indices: Rows = ..., return_dist: bool, **where: Any
+    ) -> tuple[np.ndarray, np.ndarray]: ...
     def get_latent_representation(
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         return_dist: bool = False,
         **where: Any,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -1036,11 +1020,19 @@ class Model:
         mean, variance = self._native.latent(self._ready(adata, indices, where), _threads(None))
         return (mean, variance) if return_dist else mean
 
+    @overload
+    def get_normalized_expression(
+        self, adata: Given = ..., *, indices: Rows = ..., transform_batch: str | Sequence[str] | None = ...,
+        gene_list: Sequence[str] | None = ..., library_size: float | Literal["latent"] = ..., n_samples: int = ...,
+        seed: int = ..., return_numpy: Literal[False] = ..., **where: Any,
+    ) -> pd.DataFrame: ...  # fmt: skip
+    @overload
+    def get_normalized_expression(self, adata: Given = ..., *, return_numpy: bool, **more: Any) -> np.ndarray: ...
     def get_normalized_expression(
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         transform_batch: str | Sequence[str] | None = None,
         gene_list: Sequence[str] | None = None,
         library_size: float | Literal["latent"] = 1.0,
@@ -1074,10 +1066,10 @@ class Model:
         Cells × genes.
         """
         data = self._ready(adata, indices, where)
-        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
-        genes = [] if gene_list is None else [str(g) for g in gene_list]
-        size = _library(library_size)
-        values = self._native.expression(data, batches, size, int(n_samples), genes, int(seed), _threads(None))
+        batches = listed(transform_batch)
+        genes = listed(gene_list)
+        size, draws, seed = _library(library_size), whole("n_samples", n_samples), whole("seed", seed)
+        values = self._native.expression(data, batches, size, draws, genes, seed, _threads(None))
         if return_numpy:
             return values
         return pd.DataFrame(values, index=self._rows(adata, indices), columns=genes or self.var_names, copy=False)
@@ -1086,7 +1078,7 @@ class Model:
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         seed: int = 0,
         **where: Any,
     ) -> sparse.csr_matrix:
@@ -1096,13 +1088,13 @@ class Model:
         -------
         Cells × genes of the model, counts.
         """
-        return csr_from(self._native.draws(self._ready(adata, indices, where), int(seed), _threads(None)))
+        return csr_from(self._native.draws(self._ready(adata, indices, where), whole("seed", seed), _threads(None)))
 
     def get_likelihood(
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         n_marginal_samples: int = 0,
         seed: int = 0,
         **where: Any,
@@ -1119,17 +1111,24 @@ class Model:
         Cells × ``reconstruction_error``, ``elbo`` and, where asked for, ``marginal_log_likelihood``.
         """
         data = self._ready(adata, indices, where)
-        error, elbo, marginal = self._native.likelihood(data, int(n_marginal_samples), int(seed), _threads(None))
+        draws, seed = whole("n_marginal_samples", n_marginal_samples), whole("seed", seed)
+        error, elbo, marginal = self._native.likelihood(data, draws, seed, _threads(None))
         table = pd.DataFrame({"reconstruction_error": error, "elbo": elbo}, index=self._rows(adata, indices))
         if marginal is not None:
             table["marginal_log_likelihood"] = marginal
         return table
 
+    @overload
+    def predict(
+        self, adata: Given = ..., *, indices: Rows = ..., soft: Literal[False] = ..., **where: Any
+    ) -> pd.Series: ...
+    @overload
+    def predict(self, adata: Given = ..., *, indices: Rows = ..., soft: bool, **where: Any) -> pd.DataFrame: ...
     def predict(
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         soft: bool = False,
         **where: Any,
     ) -> pd.Series | pd.DataFrame:
@@ -1165,7 +1164,7 @@ class Model:
         self,
         adata: AnnData | str | Path | None = None,
         *,
-        indices: Sequence[int] | None = None,
+        indices: Rows = None,
         transform_batch: str | Sequence[str] | None = None,
         kind: Literal["denoised", "total", "foreground"] = "denoised",
         efficiency: bool = False,
@@ -1188,7 +1187,7 @@ class Model:
         -------
         Cells × proteins.
         """
-        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
+        batches = listed(transform_batch)
         found = self._native.protein_estimates(self._ready(adata, indices, where), batches, efficiency, _threads(None))
         kinds = {"denoised": 0, "total": 1, "foreground": 2}
         if kind not in kinds:
@@ -1239,17 +1238,17 @@ class Model:
 
         Returns
         -------
-        One row a gene and comparison (``group``, ``comparison``, ``within``): first the genes higher in the group, then those lower, ranked. ``probability``,
-        ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max`` (log2), ``mean_group``,
-        ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
+        One row a gene and comparison (``group``, ``comparison``, ``within``): first the genes higher in the group, then those
+        lower, ranked. ``probability``, ``log_bayes_factor``, ``lfc_mean``, ``lfc_median``, ``lfc_sd``, ``lfc_min``, ``lfc_max``
+        (log2), ``mean_group``, ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
         need("obs has no such column", data.obs, groupby=groupby, within=within, donor_key=donor_key)
-        batches = [transform_batch] if isinstance(transform_batch, str) else [str(b) for b in transform_batch or ()]
+        batches = listed(transform_batch)
         plan = {
-            "groups": groupby, "group": [group1] if isinstance(group1, str) else [str(g) for g in group1 or ()],
-            "versus": group2, "draws": int(n_samples), "as_conditions": batches, "mode": mode, "delta": float(delta),
-            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": float(fdr), "seed": int(seed),
+            "groups": groupby, "group": listed(group1), "versus": None if group2 is None else str(group2),
+            "draws": whole("n_samples", n_samples, 1), "as_conditions": batches, "mode": mode, "delta": number("delta", delta),
+            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": number("fdr", fdr), "seed": whole("seed", seed),
             "donors": donor_key, "within": within,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])
@@ -1261,27 +1260,22 @@ class Model:
 
     # Inside.
 
-    def _slots_of(self, data: AnnData, **given: Any) -> Slots:
+    def _slots_of(self, data: AnnData, given: Mapping[str, Any]) -> Slots:
         """Where things stand in these cells: as told, else as in this model's own; proteins are no duty of a query."""
         own = self._slots
-        for long, short in (("categorical_covariate_keys", "covariates"), ("continuous_covariate_keys", "continuous")):
-            if long in given:
-                given[short] = given.pop(long)
-        asked = {k: v for k, v in given.items() if v is not None and v != () and v != []}
-        usual: dict[str, Any] = {}
-        for key in ("layer", "use_raw", "gene_key", "protein_key", "protein_names_key"):
-            usual[key] = getattr(own, key)
-        if usual["protein_key"] not in data.obsm:
-            usual["protein_key"] = usual["protein_names_key"] = None
+        asked = {k: given[k] for k in SLOTS if given.get(k) is not None}
+        asked = {k: v for k, v in asked.items() if not (isinstance(v, (list, tuple)) and not v)}
+        usual = {k: getattr(own, k) for k in ("layer", "use_raw", "gene_key", "categorical_covariate_keys",
+                                              "continuous_covariate_keys")}  # fmt: skip
+        if own.protein_key in data.obsm:
+            usual |= {k: getattr(own, k) for k in ("protein_key", "protein_names_key")}
         if asked.get("use_raw"):
             usual["layer"] = None
-        if asked.get("layer") is not None:
+        if "layer" in asked:
             usual["use_raw"] = False
-        for key in ("covariates", "continuous"):
-            usual[key] = getattr(own, key)
         if "batch_key" not in asked and "batch_name" not in asked:
-            usual["batch_key"], usual["batch_name"] = own.batch_key or None, own.batch_name
-        return Slots(**{**usual, **asked})
+            usual |= {"batch_key": own.batch_key, "batch_name": own.batch_name}
+        return Slots.of({**usual, **asked})
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
         # Genes of another species become the model's only inside.
@@ -1300,18 +1294,21 @@ class Model:
             return opened(self.adata)
         return opened(adata)
 
-    def _rows(self, adata: Any, indices: Sequence[int] | None) -> pd.Index:
+    def _rows(self, adata: Any, indices: Rows) -> pd.Index:
         index = self._adata(adata).obs_names
         return index if indices is None else index[_rows_of(indices, len(index))]
 
     def _ready(
-        self, adata: Any, indices: Sequence[int] | None = None, where: dict[str, Any] | None = None
+        self, adata: Any, indices: Rows = None, where: dict[str, Any] | None = None
     ) -> _native.Prepared:
         if adata is None and not where and self._prepared is not None:
             prepared = self._prepared
         else:
             data = self._adata(adata)
-            slots = self._slots_of(data, **(where or {}))
+            for name in where or ():
+                if name not in SLOTS:
+                    raise ScgraftError(f"there is no argument {name!r}; there are: {nearest(name, SLOTS)}")
+            slots = self._slots_of(data, where or {})
             if not slots.batch_key or any(k not in data.obs.columns for k in slots.batch_key):
                 asked = (where or {}).get("batch_key")
                 if asked is None and slots.batch_name is None:
@@ -1326,7 +1323,15 @@ class Model:
         return prepared.select(_rows_of(indices, prepared.n_cells).tolist())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_model, (self._native.to_bytes(),))
+        # What it knows of itself; its cells stay where they are.
+        more = {"report": self.report, "adaptor": self.adaptor, "imported": self.imported,
+                "_slots": replace(self._slots, client=None)}  # fmt: skip
+        return (_model, (self._native.to_bytes(), more))
+
+    def __copy__(self) -> Model:
+        out = Model(self._native)
+        out.__dict__.update(self.__dict__)
+        return out
 
     def _what(self) -> str:
         n = self._native.n_programs
@@ -1347,14 +1352,13 @@ class Model:
             told.append(("gene programs", f"{native.n_programs:,}, {active:,} of them kept by the fit"))
         else:
             told.append(("latent dimensions", f"{self.n_latent:,}"))
-        added = set(self.adaptor.conditions) if self.adaptor else set()
-        known = [c for c in self.conditions if c not in added]
-        told.append(("conditions", _few(known)))
+        added = self.adaptor.conditions if self.adaptor else []
+        told.append(("conditions", _few([c for c in self.conditions if c not in added])))
         if added:
-            told.append(("of the query", _few(self.adaptor.conditions)))
-        for what, listed in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
-            if listed:
-                told.append((what, _few(listed)))
+            told.append(("of the query", _few(added)))
+        for what, some in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
+            if some:
+                told.append((what, _few(some)))
         report = self.report or {}
         fit = report.get("fit", report)
         if report.get("genes_missing"):
@@ -1374,11 +1378,9 @@ class Model:
             f"{html.escape(a)}</th><td style='text-align:left'>{html.escape(b)}</td></tr>"
             for a, b in told
         )
-        # A row of curves for two terms of the loss.
-        terms = sum(c.startswith("train") for c in self.history.columns)
-        size = (420, 120 + 120 * max(1, -(-terms // 2)))
-        drawn = _native.picture(None, None, native, None, picture_plan("training", size=size), 1)
-        curve = "" if drawn is None else f"<div>{drawn[0].svg()}</div>"
+        drawn = _native.picture(None, None, native, None, picture_plan("training"), 1)
+        svg = "" if drawn is None else drawn[0].svg().replace("<svg", "<svg style='width:100%;height:auto'", 1)
+        curve = svg and f"<div style='flex:1 1 420px;max-width:560px'>{svg}</div>"
         what = "mapped query" if self.adaptor is not None or report.get("new_conditions") else "model"
         return (
             "<div style='display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start'>"
@@ -1402,14 +1404,26 @@ def picture_plan(what: str, **given: Any) -> str:
     return _json({**plan, **given})
 
 
-def _rows_of(indices: Sequence[int], n: int) -> np.ndarray:
+def _rows_of(indices: Rows, n: int) -> np.ndarray:
     rows = np.asarray(indices)
-    if rows.dtype == bool:
+    if rows.dtype == bool and rows.shape == (n,):
         rows = np.flatnonzero(rows)
-    rows = np.where(rows < 0, rows + n, rows).astype(np.int64)
-    if rows.size and (rows.min() < 0 or rows.max() >= n):
-        raise ScgraftError(f"indices: expected rows of {n} cells, found {indices[int(np.argmax(rows >= n))]}")
-    return rows
+    if rows.size and (rows.dtype.kind not in "iu" or rows.ndim != 1):
+        found = f"{rows.dtype} of shape {rows.shape}"
+        raise ScgraftError(f"indices: expected the numbers of rows, or a mask of {n} cells, found {found}")
+    wrong = (rows < -n) | (rows >= n)
+    if wrong.any():
+        raise ScgraftError(f"indices: expected rows of {n} cells, found {rows[wrong][0]}")
+    return (rows % n).astype(np.int64) if n else rows.astype(np.int64)
+
+
+def as_model(model: Model | str | Path, argument: str = "model") -> Model:
+    """A model, or that of a file or an address."""
+    if isinstance(model, (str, Path)):
+        return load(model)
+    if not isinstance(model, Model):
+        raise ScgraftError(f"{argument}: expected a model, or the path or the address of one, found {type(model).__name__}")
+    return model
 
 
 def renamed(written: dict[str, Any], key: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ class Epochs:
         self.what = what
         self.total = 0
         self.callback = callback
-        self.bar = None
+        self.bar: Any = None
         self.shown = _wanted() if progress is None else progress
 
     def __call__(self, epoch: int, train: float, validation: float | None) -> bool:
@@ -40,7 +41,9 @@ class Epochs:
     def _draw(self, epoch: int, train: float, validation: float | None) -> None:
         if self.bar is None:
             try:
-                from tqdm.auto import tqdm
+                with warnings.catch_warnings():  # a notebook without widgets gets the bar of a terminal
+                    warnings.simplefilter("ignore")
+                    from tqdm.auto import tqdm
             except ImportError:
                 self.shown = False
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 from ._native import ScgraftError
 
@@ -34,6 +34,8 @@ class Settings:
     2
     >>> sg.settings.threads = 0
     """
+
+    __slots__ = ("_progress", "_seed", "_threads", "_verbosity")
 
     def __init__(self) -> None:
         self._seed = 2020
@@ -88,15 +90,26 @@ class Settings:
         )
 
 
-def whole(name: str, value: int) -> int:
-    """A whole number, 0 or more."""
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number, at least so much."""
     try:
-        right = not isinstance(value, (bool, str)) and int(value) == value and value >= 0
+        right = not isinstance(value, (bool, str)) and int(value) == value and value >= least
     except (TypeError, ValueError, OverflowError):
         right = False
     if not right:
-        raise ScgraftError(f"{name}: expected a whole number, 0 or more, found {value!r}")
+        raise ScgraftError(f"{name}: expected a whole number, {least} or more, found {value!r}")
     return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """A number, 0 or more."""
+    try:
+        right = not isinstance(value, (bool, str)) and 0 <= float(value) < float("inf")
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ScgraftError(f"{name}: expected a number, 0 or more, found {value!r}")
+    return float(value)
 
 
 settings = Settings()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._adata import whole
+from ._adata import adata_from
 from ._model import _threads
-from . import _settings
+from ._settings import number, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -82,7 +82,6 @@ def simulate(
         n_reference_batches=n_reference_batches, n_query_batches=n_query_batches, batch_effect=batch_effect, seed=seed,
     )  # fmt: skip
     for name, value in options.items():
-        if name != "batch_effect":
-            options[name] = _settings.whole(name, value)
+        options[name] = number(name, value) if name == "batch_effect" else whole(name, value)
     found = _native.simulate(json.dumps(options), _threads(None))
-    return Simulated(whole(found["reference"]), whole(found["query"]), found["gene_sets"], found["truth"])
+    return Simulated(adata_from(found["reference"]), adata_from(found["query"]), found["gene_sets"], found["truth"])

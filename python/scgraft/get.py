@@ -53,8 +53,8 @@ def enrich_df(
     table = tests[key]
     if group is not None:
         groups = list(dict.fromkeys(table["group"].astype(str)))
-        need("the test has no such group", groups, group=group)
-        table = table[table["group"] == group]
+        need("the test has no such group", groups, group=str(group))
+        table = table[table["group"] == str(group)]
     if enriched:
         table = table[table["enriched"].astype(bool)]
     return table.reset_index(drop=True)

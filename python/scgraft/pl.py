@@ -6,18 +6,19 @@ report where there is one (:class:`Svg`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, nearest, need, put_expression
+from ._adata import Slots, is_anndata, listed, matrices, nearest, need, put_genes, whole_numbers
 from ._frames import column, frame, frame_from
-from ._model import LATENT, Model, _threads, picture_plan
+from ._model import LATENT, Model, _threads, as_model, picture_plan
 from ._native import ScgraftError
+from ._settings import whole
 from .get import enrich_df, program_scores
 
 if TYPE_CHECKING:
@@ -69,12 +70,11 @@ class Svg:
         """Write the drawing, as what the name ends in: ``.svg`` or ``.png``."""
         self._native.save(str(path))
 
+    def __repr__(self) -> str:
+        return f"Svg({len(self.svg) // 1000:,} kB; save(path) writes it as .svg or .png)"
+
     def _repr_svg_(self) -> str:
         return self.svg
-
-
-def _listed(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else [str(n) for n in names]
 
 
 def _pairs(label_map: Mapping[str, str] | None) -> list[list[str]]:
@@ -157,7 +157,7 @@ def draw(
     from . import tl
 
     need("there is no such picture", PICTURES, what=what)
-    names = _listed(names)
+    names = listed(names)
     needs = [
         ("adata", adata, ("umap", "scores", "violin", "heatmap", "dots", "bayes", "confusion", "sankey", "reliability",
                           "correlation")),
@@ -170,21 +170,20 @@ def draw(
             raise ScgraftError(f"the picture {what!r} needs {argument}= ({PICTURES[what]})")
     if what == "scores" and len(names) != 2:
         raise ScgraftError(f"the picture 'scores' needs two names, across and upwards; found {len(names)}")
+    if model is not None:
+        model = as_model(model)
+    if adata is not None and not is_anndata(adata):
+        raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
     if what == "genes":
         model.program_genes(names[0])
     cells = known = None
     if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
-        others = _others(adata) if what != "correlation" else []
-        cells = tl.stored(adata, use_rep, every=True, obsm=others)
+        cells = tl.stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True) if what != "correlation" else [])
         if reference is not None:
             reference = tl._reference(reference)
-            here = hasattr(reference, "obsm")
-            known = tl.of_reference(reference, use_rep, every=True, obsm=_others(reference) if here else ())
+            known = tl.of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
         slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-        wanted = {n.removeprefix("gene/") for n in [*names, *([color] if color else [])]}
-        for data, into in ((adata, cells), (reference, known)):
-            if into is not None and hasattr(data, "obsm") and _has_genes(data, slots, wanted):
-                put_expression(data, slots, into)
+        put_genes([(adata, cells), (reference, known)], slots, [*names, *([color] if color else [])])
     elif what in ("confusion", "sankey", "reliability"):
         cells = _native.Cells([str(n) for n in adata.obs_names], [])
         for name in adata.obs.columns:
@@ -201,8 +200,9 @@ def draw(
         among = sorted(set(test["program"].astype(str)))
     plan = picture_plan(
         what, title=title, names=names, color=color, color_reference=color_reference, groups=groupby, split=split,
-        group=group, programs=_listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
-        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size, seed=int(seed),
+        group=group, programs=listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
+        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size,
+        seed=whole("seed", seed),
     )  # fmt: skip
     given = None if table is None else frame(table)
     found = _native.picture(cells, known, None if model is None else model._native, given, plan, _threads(None))
@@ -221,16 +221,6 @@ NOTHING = {
     "reliability": "no cell has a given label that the reference has too; name them alike: label_map={old: new}",
 }
 """What it means that there is nothing to draw."""
-
-
-def _others(adata: AnnData) -> list[str]:
-    return [k for k, v in adata.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
-
-
-def _has_genes(adata: AnnData, slots: Slots, names: set[str]) -> bool:
-    var = adata.raw.var if slots.use_raw and adata.raw is not None else adata.var
-    index = var.index if slots.gene_key is None else var.get(slots.gene_key, pd.Index([]))
-    return bool(names & {str(name) for name in index}) or slots.use_raw or slots.layer is not None
 
 
 def map(  # noqa: A001
@@ -254,9 +244,10 @@ def map(  # noqa: A001
     ----------
     adata, reference
         Mapped cells, and the reference with its embedding (or a model that brings its cells), which is drawn below them.
-        Pictures in ``obsm["X_scgraft_umap"]`` are taken, else made.
+        Pictures that :func:`scgraft.tl.umap` made are taken, else made.
     color, genes
-        Programs and genes to colour by, besides the columns of ``obs``.
+        What the cells are coloured by at first (columns of ``obs``, programs, genes, as in :func:`draw`), and genes; the columns
+        of ``obs`` can be chosen besides.
     labels
         The label that was carried over, whose colours are the same for given and carried-over labels.
     layer, use_raw, gene_key
@@ -280,8 +271,9 @@ def map(  # noqa: A001
     from . import tl
 
     page = tl.page_of(
-        adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=_listed(genes), title=title,
-        label=labels, truth=None, groups=None, color=_listed(color), direction=None, renamed=[], seed=int(seed), map=True,
+        adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=listed(genes), title=title,
+        label=labels, truth=None, groups=None, color=listed(color), direction=None, renamed=[],
+        seed=whole("seed", seed), map=True,
     )  # fmt: skip
     return tl.Report(page, height)
 
@@ -299,6 +291,18 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return _panels(size)[0] if ax is None else ax
 
 
+def short(names: Iterable[Any], most: int = 42) -> list[str]:
+    """Names as labels: of long ones the beginning and the end."""
+    shown = [str(n) for n in names]
+    return [n if len(n) <= most else f"{n[: most - 17]}…{n[-16:]}" for n in shown]
+
+
+@overload
+def umap(adata: AnnData, color: str | None = ..., *, basis: str = ..., use_rep: str = ..., ncols: int = ...,
+         ax: Axes | None = ...) -> Axes: ...  # fmt: skip
+@overload
+def umap(adata: AnnData, color: Sequence[str], *, basis: str = ..., use_rep: str = ..., ncols: int = ...,
+         ax: Axes | None = ...) -> list[Axes]: ...  # fmt: skip
 def umap(
     adata: AnnData, color: str | Sequence[str] | None = None, *, basis: str = "X_umap", use_rep: str = LATENT,
     ncols: int = 4, ax: Axes | None = None,
@@ -334,16 +338,18 @@ def umap(
         color = list(color)
         if ax is not None or not color:
             raise ScgraftError("color: give one name with ax=, or a list of names without")
-        columns = min(int(ncols), len(color))
+        for name in color:  # before anything is drawn
+            _values(adata, name, use_rep)
+        columns = min(whole("ncols", ncols), len(color))
         panels = _panels((5, 4), -(-len(color) // columns), columns)
         for spare in panels[len(color):]:
             spare.set_axis_off()
         return [umap(adata, name, basis=basis, use_rep=use_rep, ax=one) for name, one in zip(color, panels, strict=False)]
+    values = None if color is None else _values(adata, color, use_rep)
     ax = _axes(ax, (5, 4))
     x, y = np.asarray(adata.obsm[basis])[:, :2].T
     size = min(30.0, 60_000 / max(adata.n_obs, 1))
     order = np.random.default_rng(0).permutation(adata.n_obs)
-    values = None if color is None else _values(adata, color, use_rep)
     if values is None:
         ax.scatter(x, y, s=size, c="lightgrey", linewidths=0)
     elif isinstance(values.dtype, pd.CategoricalDtype):
@@ -357,12 +363,12 @@ def umap(
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=1 + len(colors) // 16)
     else:
         drawn = ax.scatter(x[order], y[order], s=size, c=values.to_numpy()[order], linewidths=0, cmap="viridis")
-        ax.figure.colorbar(drawn, ax=ax, shrink=0.7)
-    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=color or "")
+        ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=_scale(adata, color))
+    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=short([color or ""])[0])
     return ax
 
 
-def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
+def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -> pd.Series:
     if color in adata.obs.columns:
         values = adata.obs[color]
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
@@ -373,7 +379,11 @@ def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
             return scores[color]
     if color in adata.var_names:
         x = adata[:, color].X
-        return pd.Series(np.asarray(x.todense() if hasattr(x, "todense") else x).ravel(), index=adata.obs_names)
+        x = np.asarray(x.todense() if hasattr(x, "todense") else x, dtype=float).ravel()
+        if _scale(adata, color):
+            total = np.asarray(adata.X[:].sum(axis=1)).ravel()
+            x = np.log1p(1e4 * x / np.maximum(total, 1))
+        return pd.Series(x, index=adata.obs_names)
     key, _, name = color.removeprefix("obsm/").partition(":")
     if name and key in adata.obsm:
         value = adata.obsm[key]
@@ -381,8 +391,14 @@ def _values(adata: AnnData, color: str, use_rep: str) -> pd.Series:
             return value[name]
         if not isinstance(value, pd.DataFrame) and name.isdigit() and int(name) < value.shape[1]:
             return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
-    raise ScgraftError(f"color={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
+    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
                        f"{nearest(color, adata.obs.columns)}")
+
+
+def _scale(adata: AnnData, color: str) -> str:
+    """What the numbers of a gene are: counts are shown as the drawings show them."""
+    gene = color not in adata.obs.columns and color in adata.var_names
+    return "log1p of counts per 10,000" if gene and whole_numbers(adata.X) else ""
 
 
 def _groups(adata: AnnData, key: str) -> pd.Categorical:
@@ -431,8 +447,9 @@ def enriched(
     rows = table[(table["group"] == first["group"]) & (table["within"] == first["within"])].head(n_programs).iloc[::-1]
     ax = _axes(ax, (6, 0.3 * len(rows) + 1))
     values = rows["log_bayes_factor"].to_numpy()
-    ax.barh(rows["program"].astype(str), values, xerr=rows["log_bayes_factor_se"].fillna(0),
+    ax.barh(range(len(rows)), values, xerr=rows["log_bayes_factor_se"].fillna(0),
             color=np.where(values > 0, "tab:red", "tab:blue"))  # fmt: skip
+    ax.set_yticks(range(len(rows)), short(rows["program"]))
     for at in (-2.3, 2.3):
         ax.axvline(at, color="grey", lw=0.8, ls=":")
     ax.set(xlabel="log Bayes factor", title=f"{first['group']} versus {first['comparison']}")
@@ -469,7 +486,7 @@ def programs(
     ax = _axes(ax, (0.35 * shown.shape[1] + 3, 0.35 * shown.shape[0] + 2.5))
     most = float(np.abs(shown.to_numpy()).max()) or 1.0
     drawn = ax.imshow(shown, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
-    ax.set_xticks(range(shown.shape[1]), shown.columns, rotation=90)
+    ax.set_xticks(range(shown.shape[1]), short(shown.columns), rotation=90)
     ax.set_yticks(range(shown.shape[0]), shown.index)
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label="mean score (standard deviations)")
     return ax
@@ -492,7 +509,7 @@ def program(model: Model, name: str, *, n_genes: int = 20, ax: Axes | None = Non
     genes = model.program_genes(name).head(n_genes).iloc[::-1]
     ax = _axes(ax, (5, 0.25 * len(genes) + 1))
     ax.barh(genes.index, genes["weight"], color=["tab:blue" if s else "lightsteelblue" for s in genes["in_set"]])
-    ax.set(xlabel="decoder weight", title=name)
+    ax.set(xlabel="decoder weight", title=short([name])[0])
     return ax
 
 
@@ -501,14 +518,16 @@ def history(model: Model, *, ax: Axes | None = None) -> Axes:
 
     Returns
     -------
-    The axes: training and, where there is one, validation loss (nats per cell).
+    The axes: training and, where there is one, validation loss (nats per cell), the terms without their weights.
     """
     table = model.history
+    if table.empty:
+        raise ScgraftError(NOTHING["training"])
     ax = _axes(ax, (5, 3))
-    train = table[[c for c in table if c.startswith("train_")]].sum(axis=1)
-    ax.plot(table.index, train, label="training")
-    if table["validation_loss"].notna().any():
-        ax.plot(table.index, table["validation_loss"], label="validation, weighted")
+    for what, side in (("training", "train_"), ("validation", "validation_")):
+        terms = table[[c for c in table if c.startswith(side) and c != "validation_loss"]]
+        if terms.notna().any(axis=None):
+            ax.plot(table.index, terms.sum(axis=1, min_count=1), label=what)
     ax.set(xlabel="epoch", ylabel="loss (nats per cell)")
     ax.legend(frameon=False)
     return ax
@@ -530,7 +549,7 @@ def violin(
     -------
     The axes.
     """
-    values = _values(adata, name, use_rep)
+    values = _values(adata, name, use_rep, "name")
     if isinstance(values.dtype, pd.CategoricalDtype):
         raise ScgraftError(f"name={name!r}: the column holds groups; give one with numbers, a program or a gene")
     need("obs has no such column", adata.obs, groupby=groupby, split=split)
@@ -566,8 +585,8 @@ def _matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None) -
     most = float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)) or 1.0
     limits = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if diverging else {"cmap": "viridis", "vmin": 0, "vmax": most}
     drawn = ax.imshow(table.to_numpy(), aspect="auto", **limits)
-    ax.set_xticks(range(table.shape[1]), table.columns, rotation=90)
-    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.set_xticks(range(table.shape[1]), short(table.columns), rotation=90)
+    ax.set_yticks(range(table.shape[0]), short(table.index))
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=label)
     return ax
 

@@ -9,6 +9,7 @@ from ._adata import with_remedy
 from ._frames import frame_from
 from ._model import _threads
 from ._native import ScgraftError
+from ._settings import whole
 from .tl import _copied, _expression, _plan, neighbors, pca
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def highly_variable_genes(
     200
     """
     adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[batch_key] if batch_key else [])
-    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key, n_top=int(n_top_genes),
-                 flavor=flavor)  # fmt: skip
+    given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
+    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
+                 n_top=whole("n_top_genes", n_top_genes), flavor=flavor)  # fmt: skip
     try:
         table = frame_from(_native.variable_genes(given, plan, _threads(None)))
     except ScgraftError as error:

@@ -13,16 +13,35 @@ import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._adata import Slots, cells, need, opened, put, put_counts, put_expression, whole, with_remedy
-from ._frames import column, csr_from, dense, frame_from, names, uns_to
-from ._model import LATENT, NOTES, Model, _threads, load
+from ._adata import (
+    Slots,
+    adata_from,
+    cells,
+    is_anndata,
+    layers,
+    listed,
+    matrices,
+    need,
+    opened,
+    put,
+    put_counts,
+    put_expression,
+    put_genes,
+    with_remedy,
+)
+from ._frames import column, csr_from, dense, frame, frame_from, names, uns_to
+from ._model import LATENT, NOTES, Model, _threads, as_model, load
 from ._native import ScgraftError
 from ._programs import gene_sets
+from ._settings import number, settings, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 _log = logging.getLogger("scgraft")
+
+PICTURE = LATENT + "_umap"
+"""Where the library looks for a picture of cells, and what a model that brings its cells calls theirs."""
 
 __all__ = ["annotate", "enrich", "evaluate", "join", "leiden", "louvain", "map", "neighbors", "pca", "rank_genes_groups",
            "report", "umap"]  # fmt: skip
@@ -32,26 +51,46 @@ def stored(
     adata: AnnData,
     key: str = LATENT,
     *,
-    obs: Sequence[str] = (),
+    obs: Mapping[str, str] | Sequence[str] = (),
     every: bool = False,
     obsm: Sequence[str] = (),
     what: str = "adata",
+    drawn: bool = True,
 ) -> _native.Cells:
-    """Cells with an embedding and what is known of it, for the library; its notes stand beside another key, too."""
+    """Cells with an embedding and what is known of it, for the library; its notes stand beside another key, too. ``obs`` are the
+    columns wanted, of which a dictionary says which argument named them; a picture that is to be drawn is where the library looks
+    for it."""
+    if not is_anndata(adata):
+        raise ScgraftError(f"{what}: expected an AnnData, found {type(adata).__name__}")
     remedy = ". Make one with scgraft.tl.map(adata, model) or model.to_adata()"
     need(f"obsm of {what} has no such embedding", adata.obsm, remedy, use_rep=key)
     out = _native.Cells(names(adata.obs_names), names(adata.var_names))
     for name in dict.fromkeys([key, f"{key}_var", *obsm]):
         if name in adata.obsm:
-            out.set_obsm(name if not name.startswith(key) else LATENT + name[len(key) :],
-                         dense(adata.obsm[name], f'obsm["{name}"]'))
+            value, own = adata.obsm[name], name.startswith(key)
+            table = isinstance(value, pd.DataFrame) and not own
+            out.set_obsm(LATENT + name[len(key) :] if own else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
     notes = adata.uns.get(NOTES if key == LATENT else key, {})
     if isinstance(notes, Mapping):
-        out.set_uns({NOTES: uns_to(dict(notes))})
+        notes = dict(notes)
+        own = picture(adata) if drawn and key == LATENT else None
+        if own in obsm and own != PICTURE:
+            out.set_obsm(PICTURE, dense(adata.obsm[own], f'obsm["{own}"]'))
+            notes[f"umap {PICTURE}"] = notes[f"umap {own}"]
+        out.set_uns({NOTES: uns_to(notes)})
     for name in adata.obs.columns if every else obs:
-        need("obs has no such column", adata.obs, **{what: name})
+        argument = obs.get(name, "column") if isinstance(obs, Mapping) else "column"
+        need(f"obs of {what} has no such column", adata.obs, **{argument: name})
         out.set_obs(str(name), column(adata.obs[name]))
     return out
+
+
+def picture(adata: AnnData) -> str | None:
+    """The entry of obsm with the picture of the cells: the library's own, or where :func:`umap` puts it for scanpy."""
+    if PICTURE in adata.obsm:
+        return PICTURE
+    made = adata.uns.get("umap", {}).get("params", {}).get("use_rep") == LATENT  # scanpy's own say so nowhere
+    return "X_umap" if made and "X_umap" in adata.obsm and "umap X_umap" in adata.uns.get(NOTES, {}) else None
 
 
 def _reference(reference: AnnData | Model | str | Path) -> AnnData | Model:
@@ -65,7 +104,7 @@ def of_reference(
     reference: AnnData | Model,
     key: str = LATENT,
     *,
-    obs: Sequence[str] = (),
+    obs: Mapping[str, str] | Sequence[str] = (),
     every: bool = False,
     obsm: Sequence[str] = (),
 ) -> _native.Cells:
@@ -82,13 +121,14 @@ def of_reference(
 
 
 def _copied(adata: AnnData, copy: bool) -> AnnData:
+    if not is_anndata(adata):
+        raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
     return adata.copy() if copy else adata
 
 
 def _known(columns: Sequence[str] | str | None, adata: AnnData) -> list[str]:
     """Columns that the cells have."""
-    listed = [columns] if isinstance(columns, str) else list(columns or ())
-    return [c for c in listed if c in adata.obs.columns]
+    return [c for c in listed(columns) if c in adata.obs.columns]
 
 
 def map(
@@ -139,9 +179,8 @@ def map(
     >>> sim.query.obsm["X_scgraft"].shape
     (100, 10)
     """
-    model = model if isinstance(model, Model) else load(model)
     adata = _copied(adata, copy)
-    mapped = model.map(adata, name=name, batch_key=batch_key, batch_name=batch_name, **settings)
+    mapped = as_model(model).map(adata, name=name, batch_key=batch_key, batch_name=batch_name, **settings)
     mapped.to_adata(key_added=key_added)
     if save_model is not None:
         mapped.save(save_model, overwrite=True)
@@ -240,24 +279,27 @@ def annotate(
     >>> "cell_type_pred" in sim.query.obs
     True
     """
-    labels = [labels] if isinstance(labels, str) else list(labels)
+    labels = listed(labels)
     if not labels:
         raise ScgraftError("labels: name at least one column of the reference's obs")
-    across = [across] if isinstance(across, str) else list(across or ())
+    across = listed(across)
     adata = _copied(adata, copy)
     rule = rule or ("paper" if unknown is not None else "novelty")
     notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
     conditions = notes.get("provenance", {}).get("condition_columns", ()) if isinstance(notes, Mapping) else ()
-    needed = [*labels, *numbers, *([calibrate_across] if calibrate_across else [])]
+    needed = {calibrate_across: "calibrate_across"} if calibrate_across else {}
+    needed |= dict.fromkeys(listed(numbers), "numbers") | dict.fromkeys(labels, "labels")
     extra = across or [str(c) for c in conditions]
-    truth = [truth] if isinstance(truth, str) else list(truth)
+    truth = listed(truth)
     if len(truth) > len(labels):
         raise ScgraftError(f"truth has {len(truth)} columns, labels {len(labels)}")
     reference = _reference(reference)
     here = hasattr(reference, "obsm")
-    known = of_reference(reference, use_rep, obs=list(dict.fromkeys([*needed, *(_known(extra, reference) if here else ())])))
-    compared = [*_known(extra, adata), *([majority] if majority else []), *truth, *_known(labels[len(truth):], adata)]
-    mine = stored(adata, use_rep, obs=list(dict.fromkeys(compared)))
+    others = dict.fromkeys(_known(extra, reference) if here else (), "across")
+    known = of_reference(reference, use_rep, obs=others | needed)
+    compared = dict.fromkeys([*_known(extra, adata), *_known(labels[len(truth):], adata)], "labels")
+    compared |= dict.fromkeys(listed(majority), "majority") | dict.fromkeys(truth, "truth")
+    mine = stored(adata, use_rep, obs=compared)
     if rule == "novelty":
         learned = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
         genes = [str(g) for g in learned.get("genes", ())] if isinstance(learned, Mapping) else []
@@ -265,12 +307,13 @@ def annotate(
             put_counts(reference, genes, known)
         put_counts(adata, genes, mine)
     plan = {
-        "labels": labels, "unlabelled": unlabelled, "key": LATENT, "k": int(n_neighbors), "kernel": kernel, "rule": rule,
-        "false_alarms": float(false_alarms), "unknown": 0.5 if unknown is None else float(unknown), "coverage": coverage,
-        "across": across, "nested": bool(nested), "numbers": list(numbers), "calibrate": calibrate,
+        "labels": labels, "unlabelled": unlabelled, "key": LATENT, "k": whole("n_neighbors", n_neighbors),
+        "kernel": kernel, "rule": rule, "false_alarms": number("false_alarms", false_alarms), "coverage": coverage,
+        "unknown": 0.5 if unknown is None else number("unknown", unknown),
+        "across": across, "nested": bool(nested), "numbers": listed(numbers), "calibrate": calibrate,
         "calibrate_across": calibrate_across, "majority": majority, "truth": truth,
         "renamed": [[str(a), str(b)] for a, b in dict(label_map or {}).items()],
-        "programs": [programs] if isinstance(programs, str) else list(programs), "seed": int(seed),
+        "programs": listed(programs), "seed": whole("seed", seed),
         "approximate": approximate,
     }  # fmt: skip
     put(adata, _native.annotate(known, mine, json.dumps(plan), _threads(None)))
@@ -369,12 +412,12 @@ def enrich(
     ['condition versus control', 'query versus reference']
     """
     adata = _copied(adata, copy)
-    versus = [versus] if isinstance(versus, str) else [str(v) for v in versus]
+    versus = listed(versus)
     if isinstance(reference, str) or (isinstance(reference, Sequence) and not hasattr(reference, "obsm")):
         if versus:
             raise ScgraftError("reference names groups here, and so does versus; give the groups as versus alone")
-        versus, reference = [reference] if isinstance(reference, str) else [str(r) for r in reference], None
-    tested = [groups] if isinstance(groups, str) else [str(g) for g in groups or ()]
+        versus, reference = listed(reference), None
+    tested = listed(groups)
     if groupby is None and reference is None and not unknown:
         raise ScgraftError("give groupby=, a column of obs, a reference to compare with, or unknown=True")
     if unknown and (groupby is not None or tested or versus):
@@ -382,11 +425,13 @@ def enrich(
                            "versus out")  # fmt: skip
     # A reference has columns that the query has not, and the other way round.
     several = reference is not None or bool(unknown)
-    mine = stored(adata, use_rep, obs=() if several else [c for c in (groupby, within, donor_key) if c], every=several)
+    columns = {groupby: "groupby", within: "within", donor_key: "donor_key"}
+    mine = stored(adata, use_rep, obs={} if several else {c: a for c, a in columns.items() if c}, every=several)
     if not several:
         levels = sorted({str(v) for v in adata.obs[groupby].dropna()})
-        for g in [*tested, *(v for v in versus if versus != ["rest"])]:
-            need(f"{groupby!r} has no such value", levels, groups=g)
+        for argument, named in (("groups", tested), ("versus", [v for v in versus if versus != ["rest"]])):
+            for g in named:
+                need(f"{groupby!r} has no such value", levels, **{argument: g})
     known = None if reference is None else of_reference(reference, use_rep, every=True)
     sets = gene_sets(programs, adata) if programs is not None else []
     if sets:
@@ -394,12 +439,11 @@ def enrich(
         put_expression(adata, slots, mine)
         if hasattr(reference, "obsm"):
             put_expression(reference, slots, known)
-    from ._settings import settings
-
     plan = {
-        "groups": groupby, "tested": tested, "versus": versus, "k": int(n_neighbors), "within": within,
-        "directed": directed, "direction": direction, "min_cells": int(min_cells), "samples": n_samples,
-        "published": published, "seed": settings.seed if seed is None else int(seed), "donors": donor_key, "paired": paired,
+        "groups": groupby, "tested": tested, "versus": versus, "k": whole("n_neighbors", n_neighbors), "within": within,
+        "directed": directed, "direction": direction, "min_cells": whole("min_cells", min_cells), "samples": n_samples,
+        "published": published, "donors": donor_key, "paired": paired,
+        "seed": settings.seed if seed is None else whole("seed", seed),
         "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
         "unknown": {"label": None if unknown is True else str(unknown)} if unknown else None,
     }  # fmt: skip
@@ -450,24 +494,20 @@ def join(adata: AnnData, reference: AnnData | Model | str | Path) -> AnnData:
 
     def filled(data: AnnData, cells_: _native.Cells) -> _native.Cells:
         slots = [(None, False)] if data.X is not None else []
-        slots += [(name, False) for name in data.layers] + ([(None, True)] if data.raw is not None else [])
+        slots += [(name, False) for name in layers(data)] + ([(None, True)] if data.raw is not None else [])
         for layer, raw in slots:
             put_expression(data, Slots(layer=layer, use_raw=raw), cells_)
         return cells_
 
-    def others(data: AnnData) -> list[str]:
-        # Of numbers alone: tables and sparse matrices are the user's own.
-        return [k for k, v in data.obsm.items() if isinstance(v, np.ndarray) and v.ndim == 2 and v.dtype.kind in "fiub"]
-
-    mine = filled(adata, stored(adata, every=True, obsm=others(adata)))
+    mine = filled(adata, stored(adata, every=True, obsm=matrices(adata), drawn=False))
     if hasattr(reference, "obsm"):
-        known = filled(reference, of_reference(reference, every=True, obsm=others(reference)))
+        known = filled(reference, stored(reference, every=True, obsm=matrices(reference), what="reference", drawn=False))
     else:
         known = of_reference(reference)
     parts, left_out = _native.join(known, mine, _threads(None))
     for slot, reason in left_out:
         _log.warning("%s is left out: %s", slot, reason)
-    return whole(parts)
+    return adata_from(parts)
 
 
 def neighbors(
@@ -509,11 +549,12 @@ def neighbors(
     """
     adata = _copied(adata, copy)
     x = _rep(adata, use_rep)
-    distances, graph, recall = _native.neighbours(x, int(n_neighbors), approximate, int(seed), _threads(None))
+    n_neighbors, seed = whole("n_neighbors", n_neighbors), whole("seed", seed)
+    distances, graph, recall = _native.neighbours(x, n_neighbors, approximate, seed, _threads(None))
     prefix = "" if key_added is None else f"{key_added}_"
     adata.obsp[f"{prefix}distances"] = csr_from(distances)
     adata.obsp[f"{prefix}connectivities"] = csr_from(graph)
-    params = {"n_neighbors": int(n_neighbors), "method": "umap", "metric": "euclidean", "use_rep": use_rep,
+    params = {"n_neighbors": n_neighbors, "method": "umap", "metric": "euclidean", "use_rep": use_rep,
               "recall": recall}  # fmt: skip
     adata.uns["neighbors" if key_added is None else key_added] = {
         "connectivities_key": f"{prefix}connectivities",
@@ -536,21 +577,21 @@ def _cluster(
     need("uns has no such neighbours", adata.uns, remedy, neighbors_key=key)
     graph = sparse.csr_matrix(adata.obsp[adata.uns[key].get("connectivities_key", "connectivities")])
     graph.sort_indices()
-    several = not isinstance(resolution, (int, float, np.number))
-    resolutions = [float(r) for r in resolution] if several else [float(resolution)]
+    several = isinstance(resolution, (list, tuple, np.ndarray, pd.Series))
+    resolutions = [number("resolution", r) for r in (resolution if several else [resolution])]
     found = _native.clusters(
         graph.indptr.astype(np.int64),
         graph.indices.astype(np.int32),
         graph.data.astype(np.float32),
         resolutions,
         louvain,
-        int(seed),
+        whole("seed", seed),
         _threads(None),
     )
     for r, (codes, n, modularity) in zip(resolutions, found, strict=True):
         column_ = f"{key_added}_{r:g}" if several else key_added
         adata.obs[column_] = pd.Categorical.from_codes(codes, [str(i) for i in range(n)])
-        adata.uns[column_] = {"params": {"resolution": r, "random_state": int(seed)}, "modularity": modularity}
+        adata.uns[column_] = {"params": {"resolution": r, "random_state": whole("seed", seed)}, "modularity": modularity}
 
 
 def leiden(
@@ -611,7 +652,7 @@ def louvain(
 
 def umap(
     adata: AnnData,
-    reference: AnnData | None = None,
+    reference: AnnData | Model | str | Path | None = None,
     *,
     use_rep: str = LATENT,
     n_neighbors: int = 15,
@@ -628,7 +669,8 @@ def umap(
     Parameters
     ----------
     reference
-        A reference with its embedding and its picture, which stays as it is.
+        A reference with its embedding and its picture, which stays as it is; or a model that brings its cells and their picture
+        (:meth:`scgraft.Model.bundle`).
     use_rep, n_neighbors
         The embedding, and neighbours of each cell, itself counted.
     min_dist, spread
@@ -655,33 +697,37 @@ def umap(
     """
     adata = _copied(adata, copy)
     mine = stored(adata, use_rep)
-    known = None
+    known, picture = None, key_added
     if reference is not None:
-        remedy = ". Lay the reference out first: scgraft.tl.umap(reference)"
-        need("obsm of the reference has no such picture", reference.obsm, remedy, key_added=key_added)
-        known = stored(reference, use_rep, obsm=[key_added], what="reference")
+        reference = _reference(reference)
+        if isinstance(reference, Model):
+            picture = PICTURE
+        else:
+            remedy = ". Lay the reference out first: scgraft.tl.umap(reference)"
+            need("obsm of the reference has no such picture", reference.obsm, remedy, key_added=key_added)
+        known = of_reference(reference, use_rep, obsm=[key_added])
     plan = {
-        "key": LATENT, "picture": key_added, "k": int(n_neighbors), "min_dist": min_dist, "spread": spread,
-        "epochs": max_epochs, "seed": int(seed), "approximate": approximate,
+        "key": LATENT, "picture": picture, "k": whole("n_neighbors", n_neighbors), "min_dist": min_dist, "spread": spread,
+        "epochs": max_epochs, "seed": whole("seed", seed), "approximate": approximate,
     }  # fmt: skip
     written = _native.umap(mine, known, json.dumps(plan), _threads(None))
     layout = written["uns"].pop(NOTES, {})
-    adata.obsm[key_added] = written["obsm"][key_added]
+    adata.obsm[key_added] = written["obsm"][picture]
     notes = adata.uns.setdefault(NOTES, {})
     notes.update(layout)
     adata.uns["umap" if key_added == "X_umap" else key_added] = {
-        "params": {"random_state": int(seed), "n_neighbors": int(n_neighbors), "use_rep": use_rep}
+        "params": {"random_state": whole("seed", seed), "n_neighbors": whole("n_neighbors", n_neighbors), "use_rep": use_rep}
     }
     return adata if copy else None
 
 
 def _expression(
-    adata: AnnData, *, layer: str | None, use_raw: bool, obs: Sequence[str] = (), gene_key: str | None = None
+    adata: AnnData, *, layer: str | None, use_raw: bool, **obs: str | None
 ) -> tuple[_native.Cells, Slots]:
-    slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-    for name in obs:
-        need("obs has no such column", adata.obs, groupby=name)
-    return cells(adata, slots, lambda of: [True] * len(of), list(obs)), slots
+    """All expression of a slot, with columns of obs by the arguments that named them."""
+    slots = Slots(layer=layer, use_raw=use_raw)
+    need("obs has no such column", adata.obs, **obs)
+    return cells(adata, slots, lambda of: [True] * len(of), [c for c in obs.values() if c is not None]), slots
 
 
 def _plan(**given: Any) -> str:
@@ -727,14 +773,16 @@ def pca(
     (300, 10)
     """
     adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[batch_key] if batch_key else [])
-    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key, n_top=int(n_top_genes),
-                 components=int(n_comps))  # fmt: skip
+    given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
+    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
+                 n_top=whole("n_top_genes", n_top_genes), components=whole("n_comps", n_comps, 1))  # fmt: skip
     try:
         written, chosen = _native.components(given, plan, _threads(None))
     except ScgraftError as error:
         raise with_remedy(error, adata, slots) from None
     put(adata, written)
+    if (n := adata.obsm["X_pca"].shape[1]) < n_comps:
+        _log.warning("n_comps=%d: these cells and genes have %d components", n_comps, n)
     if not use_raw:
         variable = np.zeros(adata.n_vars, dtype=bool)
         variable[chosen] = True
@@ -746,7 +794,7 @@ def rank_genes_groups(
     adata: AnnData,
     groupby: str,
     *,
-    groups: Sequence[str] | None = None,
+    groups: str | Sequence[str] | None = None,
     reference: str = "rest",
     tie_correct: bool = False,
     layer: str | None = None,
@@ -785,9 +833,9 @@ def rank_genes_groups(
     ['logfoldchanges', 'names', 'params']
     """
     adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, obs=[groupby])
+    given, slots = _expression(adata, layer=layer, use_raw=use_raw, groupby=groupby)
     plan = {
-        "groups": groupby, "group": [str(g) for g in groups or ()], "versus": None if reference == "rest" else reference,
+        "groups": groupby, "group": listed(groups), "versus": None if reference == "rest" else str(reference),
         "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
     }  # fmt: skip
     try:
@@ -878,7 +926,7 @@ def evaluate(
     >>> table.index.tolist()
     ['X_pca']
     """
-    keys = [embeddings] if isinstance(embeddings, str) else list(embeddings)
+    keys = listed(embeddings)
     extra = [] if before in (None, "counts") else [before]
 
     if not any(batch_key in data.obs.columns for data in (adata, reference) if data is not None):
@@ -907,11 +955,12 @@ def evaluate(
     mine, _ = part(adata, "adata")
     known = None if reference is None else part(reference, "reference")[0]
     plan = {
-        "batch": batch_key, "labels": labels_key, "query": [query] if isinstance(query, str) else list(query),
+        "batch": batch_key, "labels": labels_key, "query": listed(query),
         "embeddings": keys, "before": extra[0] if extra else None, "counts": before == "counts",
-        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised, "components": int(n_comps),
-        "resolutions": [float(r) for r in resolutions], "louvain": algorithm == "louvain", "k": int(n_neighbors),
-        "kbet_k": int(kbet_neighbors), "lisi_k": int(lisi_neighbors), "seed": int(seed), "approximate": approximate,
+        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised, "louvain": algorithm == "louvain",
+        "components": whole("n_comps", n_comps, 1), "resolutions": [number("resolutions", r) for r in resolutions],
+        "k": whole("n_neighbors", n_neighbors), "kbet_k": whole("kbet_neighbors", kbet_neighbors),
+        "lisi_k": whole("lisi_neighbors", lisi_neighbors), "seed": whole("seed", seed), "approximate": approximate,
     }  # fmt: skip
     table, left_out = _native.evaluate(mine, known, json.dumps(plan), _threads(None))
     out = frame_from(table)
@@ -924,12 +973,12 @@ def report(
     path: str | Path | None = None,
     *,
     reference: AnnData | Model | str | Path | None = None,
-    model: Model | None = None,
+    model: Model | str | Path | None = None,
     labels: str | None = None,
     truth: str | None = None,
     groupby: str | None = None,
-    color: Sequence[str] = (),
-    genes: Sequence[str] = (),
+    color: str | Sequence[str] = (),
+    genes: str | Sequence[str] = (),
     label_map: Mapping[str, str] | None = None,
     layer: str | None = None,
     use_raw: bool = False,
@@ -977,10 +1026,12 @@ def report(
     >>> page.html[:15].lower()
     '<!doctype html>'
     """
+    need("obs has no such column", _copied(adata, False).obs, truth=truth, groupby=groupby)
     page = page_of(
-        adata, reference, model=model, metrics=metrics, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key,
-        genes=genes, title=title, label=labels, truth=truth, groups=groupby, color=list(color), direction=direction,
-        renamed=[[str(a), str(b)] for a, b in dict(label_map or {}).items()], seed=int(seed), map=False,
+        adata, reference, model=None if model is None else as_model(model), metrics=metrics, use_rep=use_rep, layer=layer,
+        use_raw=use_raw, gene_key=gene_key,
+        genes=listed(genes), title=title, label=labels, truth=truth, groups=groupby, color=listed(color), direction=direction,
+        renamed=[[str(a), str(b)] for a, b in dict(label_map or {}).items()], seed=whole("seed", seed), map=False,
     )  # fmt: skip
     out = Report(page)
     if path is not None:
@@ -999,26 +1050,21 @@ def page_of(
     use_raw: bool = False,
     gene_key: str | None = None,
     genes: Sequence[str] = (),
+    color: Sequence[str] = (),
     **plan: Any,
 ) -> str:
     """The report's page, or its map alone, as text."""
-    from ._frames import frame
-
-    mine = stored(adata, use_rep, every=True, obsm=[k for k in ("X_scgraft_umap",) if k in adata.obsm])
+    mine = stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True))
     if use_rep == LATENT and "scgraft_weights" in adata.varm:
         mine.set_varm("scgraft_weights", dense(adata.varm["scgraft_weights"], 'varm["scgraft_weights"]'))
     known = None
     if reference is not None:
         reference = _reference(reference)
-        drawn = [k for k in ("X_scgraft_umap",) if hasattr(reference, "obsm") and k in reference.obsm]
-        known = of_reference(reference, use_rep, every=True, obsm=drawn)
-    if genes:
-        slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-        put_expression(adata, slots, mine)
-        if hasattr(reference, "obsm"):
-            put_expression(reference, slots, known)
-    asked = {**plan, "key": LATENT, "genes": [str(g) for g in genes], "slot": "raw" if use_raw else "X", "layer": layer,
-             "gene_key": gene_key}  # fmt: skip
+        known = of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
+    slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
+    put_genes([(adata, mine), (reference, known)], slots, [*genes, *color])
+    asked = {**plan, "key": LATENT, "genes": list(genes), "color": list(color),
+             "slot": "raw" if use_raw else "X", "layer": layer, "gene_key": gene_key}  # fmt: skip
     return _native.report(mine, known, None if model is None else model._native,
                           None if metrics is None else frame(metrics), json.dumps(asked), _threads(None))  # fmt: skip
 
@@ -1033,11 +1079,14 @@ class Report:
     """
 
     def __init__(self, page: str, height: int = 720):
-        self.html, self.height = page, int(height)
+        self.html, self.height = page, whole("height", height)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
         Path(path).write_text(self.html, encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.html) // 1000:,} kB; save(path) writes the page)"
 
     def _repr_html_(self) -> str:
         import html

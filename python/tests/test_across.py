@@ -87,6 +87,13 @@ def test_a_model_that_brings_its_cells(mapped, expimap, tmp_path):
     assert same > 0.97, "positions are kept on a grid"
     sg.tl.enrich(plain, bundle, key_added="bundle")
     assert set(sg.get.enrich_df(plain, key="bundle")["comparison"]) == {"reference"}
+    # A picture that the bundle brings is the one that cells are placed in.
+    sg.tl.umap(mapped.reference, max_epochs=20, key_added="X_scgraft_umap")
+    bundle = expimap.bundle("cell_type", mapped.reference)
+    sg.tl.umap(plain, bundle, max_epochs=20)
+    placed = plain.obsm["X_umap"].copy()
+    sg.tl.umap(plain, mapped.reference, max_epochs=20, key_added="X_scgraft_umap")
+    assert np.median(np.abs(plain.obsm["X_scgraft_umap"] - placed)) < 0.2, "positions are kept on a grid"
     with pytest.raises(sg.ScgraftError, match="does not bring its cells.*model.bundle"):
         sg.tl.annotate(plain, expimap)
 
@@ -225,3 +232,14 @@ def test_across_files_is_the_command_lines(mapped, tmp_path):
     cli("plot", "violin", tmp_path / "q.h5ad", mapped.query.var_names[0], "--groups", "cell_type", "-o", tmp_path / "v.svg")
     drawn = sg.pl.draw("violin", mapped.query, names=mapped.query.var_names[0], groupby="cell_type")
     assert drawn.svg == (tmp_path / "v.svg").read_text()
+
+
+def test_groups_named_by_numbers_and_columns_of_anything(mapped):
+    query = mapped.query
+    query.obs["cluster"] = pd.Categorical(np.arange(query.n_obs) % 3)
+    query.obs["lists"] = [[i, "x"] for i in range(query.n_obs)]
+    sg.tl.enrich(query, groupby="cluster", groups=[0, 1], versus=2)
+    assert set(sg.get.enrich_df(query, 0)["group"]) == {"0"}
+    sg.tl.rank_genes_groups(query, "cluster", groups=[0], reference=1)
+    assert query.uns["rank_genes_groups"]["names"].dtype.names == ("0",)
+    assert "<canvas" in sg.pl.map(query, color="cluster").html

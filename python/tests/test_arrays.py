@@ -94,6 +94,11 @@ def test_backed_files_are_read_block_by_block(sim, scvi, tmp_path, form):
     assert BLOCK > 1
 
 
+def test_zarr_stores_are_read_by_their_path(sim, scvi, tmp_path):
+    sim.reference.write_zarr(tmp_path / "r.zarr")
+    assert np.array_equal(latent(scvi, tmp_path / "r.zarr"), latent(scvi, sim.reference))
+
+
 @pytest.mark.parametrize("form", ["dense", "CSR"])
 def test_dask_backed_cells(sim, scvi, form):
     import dask.array as da

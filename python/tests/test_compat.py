@@ -144,3 +144,58 @@ def test_what_is_not_here_names_what_to_use(sim):
         model.train(max_epoch=3)
     with pytest.raises(NotHere, match="plan_kwargs"):
         model.train(max_epochs=1, plan_kwargs={"optimizer_creator": None})
+
+
+def test_one_import_changes(sim, monkeypatch):
+    import scgraft.compat.scvi as scvi
+
+    sca = scvi
+    for name in ("seed", "threads", "verbosity"):
+        monkeypatch.setattr(sg.settings, name, getattr(sg.settings, name))
+    scvi.settings.seed, scvi.settings.num_threads, scvi.settings.verbosity, scvi.settings.dl_num_workers = 3, 1, 30, 4
+    assert (sg.settings.seed, sg.settings.threads, sg.settings.verbosity) == (3, 1, 1) == (
+        scvi.settings.seed, scvi.settings.num_threads, sg.settings.verbosity)  # fmt: skip
+    scvi.model.SCVI.setup_anndata(sim.reference, batch_key="batch")
+    assert scvi.model.SCVI is SCVI and sca.models.EXPIMAP is EXPIMAP and "SCANVI" in dir(scvi.model)
+    sca.utils.add_annotations(sim.reference, sim.programs, min_genes=5)
+    assert callable(sca.plotting.plot_abs_bfs)
+    with pytest.raises(NotHere, match="MULTIVI is not here: there is no model of accessibility"):
+        scvi.model.MULTIVI.setup_anndata(sim.reference)
+    with pytest.raises(NotHere, match="scvi.model.SCVII is not here: there are: 'SCVI'"):
+        scvi.model.SCVII
+    with pytest.raises(sg.ScgraftError, match="data is not here: read files with anndata"):
+        scvi.data.heart_cell_atlas_subsampled()
+    with pytest.raises(sg.ScgraftError, match="PEAKVI is not here"):
+        from scgraft.compat.scvi import PEAKVI  # noqa: F401
+
+
+def test_names_of_programs_are_cleaned_one_by_one(sim):
+    genes = list(sim.reference.var_names[:20])
+    long = "INTERFERON_ALPHA_BETA_SIGNALING"
+    names = ["REACTOME_" + long, "REACTOME_A_NAME_OF_MORE_THAN_THIRTY_LETTERS_1", "REACTOME_A_NAME_OF_MORE_THAN_THIRTY_LETTERS_2",
+             "REACTOME_APOPTOSIS", "KEGG_APOPTOSIS"]  # fmt: skip
+    add_annotations(sim.reference, dict.fromkeys(names, genes))
+    expected = [long[:30], *(n.split("_", 1)[1] for n in names[1:3]), *names[3:]]
+    assert sim.reference.uns["terms"] == expected
+
+
+def test_wrong_uses_are_told_in_their_words(sim, tmp_path):
+    SCVI.setup_anndata(sim.reference, batch_key="batch")
+    model = SCVI(sim.reference, **SMALL)
+    model.train(max_epochs=1)
+    model.save(tmp_path / "model")
+    wrong = {
+        "n_hidden: expected a whole number": lambda: SCVI(sim.reference, n_hidden="many"),
+        "n_latent: expected a whole number": lambda: SCVI(sim.reference, n_latent="many"),
+        "dropout_rate: expected a number": lambda: SCVI(sim.reference, dropout_rate="some"),
+        "batch_size: expected a whole number": lambda: SCVI(sim.reference).train(max_epochs=1, batch_size="many"),
+        "train_size=2.0: expected a share": lambda: SCVI(sim.reference).train(max_epochs=1, train_size=2),
+        "give overwrite=True": lambda: model.save(tmp_path / "model"),
+        "expected an AnnData or a MuData, found None": lambda: SCVI.load_query_data(None, model),
+        "expected a trained model, found AnnData": lambda: SCVI.load_query_data(sim.query, sim.reference),
+        "SCVI.histroy is not here: there are: 'history'": lambda: model.histroy,
+        "SCVI.trainer is not here: history has the fit": lambda: model.trainer,
+    }
+    for words, use in wrong.items():
+        with pytest.raises(sg.ScgraftError, match=words):
+            use()

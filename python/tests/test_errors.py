@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import scgraft as sg
@@ -121,17 +122,33 @@ def test_settings_are_checked():
         sg.settings.threads = -1
     with refused("settings.progress"):
         sg.settings.progress = "maybe"
+    with pytest.raises(AttributeError):
+        sg.settings.sede = 1
     assert sg.settings.threads == 0 and sg.settings.progress == "auto"
 
 
+def with_obs(adata, values):
+    adata.obs["new"] = values
+    return adata
+
+
+def with_proteins(adata):
+    adata.obsm["protein_expression"] = pd.DataFrame("many", index=adata.obs_names, columns=["CD3", "CD4"])
+    return adata
+
+
+def fit(sim, **given):
+    return sg.train(sim.reference, **{"batch_key": "batch", **TRAIN, **given})
+
+
 WRONG = {
-    "the unknown setting `n_latnet`; there are: 'latent'": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, n_latnet=5),
-    'string "ten", expected a whole number': lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, latent="ten"),
-    "`poison`; there are: 'poisson'": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, likelihood="poison"),
-    "expected a list": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, hidden=16),
-    "dropout: expected at least 0 and below 1": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, dropout=2),
-    "seed: expected a whole number": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, seed="one"),
-    "threads: expected a whole number": lambda s, m: sg.train(s.reference, batch_key="batch", **TRAIN, threads=-3),
+    "the unknown setting `n_latnet`; there are: 'latent'": lambda s, m: fit(s, n_latnet=5),
+    'string "ten", expected a whole number': lambda s, m: fit(s, latent="ten"),
+    "`poison`; there are: 'poisson'": lambda s, m: fit(s, likelihood="poison"),
+    "expected a list": lambda s, m: fit(s, hidden=16),
+    "dropout: expected at least 0 and below 1": lambda s, m: fit(s, dropout=2),
+    "seed: expected a whole number": lambda s, m: fit(s, seed="one"),
+    "threads: expected a whole number": lambda s, m: fit(s, threads=-3),
     "the unknown setting `bach_key`": lambda s, m: m.map(s.query, bach_key="batch", progress=False),
     'surgery="everything": expected': lambda s, m: m.map(s.query, surgery="everything", progress=False),
     "library_size='own': expected a number above 0": lambda s, m: m.get_normalized_expression(library_size="own"),
@@ -144,14 +161,49 @@ WRONG = {
     "has no gene programs": lambda s, m: m.programs(),
     "needs proteins in the model": lambda s, m: m.get_proteins(),
     "give groupby=, a column of obs, a reference": lambda s, m: (m.to_adata(), sg.tl.enrich(m.adata)),
-    "groups='stim': 'condition' has no such value": lambda s, m: (m.to_adata(), sg.tl.enrich(m.adata, groupby="condition", groups="stim")),
+    "groups='stim': 'condition' has no such value": lambda s, m: (
+        m.to_adata(), sg.tl.enrich(m.adata, groupby="condition", groups="stim")),
     "labels: name at least one": lambda s, m: sg.tl.annotate(s.query, s.reference, labels=[]),
     'kernel="gauss": expected one of': lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, kernel="gauss")),
-    "batch_key='bacth': obs has no such column": lambda s, m: sg.tl.evaluate(s.reference, batch_key="bacth", labels_key="cell_type"),
+    "batch_key='bacth': obs has no such column": lambda s, m: sg.tl.evaluate(
+        s.reference, batch_key="bacth", labels_key="cell_type"),
     "must be at least 1, not 0": lambda s, m: sg.pp.highly_variable_genes(s.reference, n_top_genes=0),
     "n_reference: expected a whole number": lambda s, m: sg.datasets.simulate(n_reference=-1),
     "is a folder; give the model's file": lambda s, m: sg.load("."),
     "lower k": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=5000)),
+    "n_top_genes: expected a whole number": lambda s, m: fit(s, n_top_genes="many"),
+    "early_stopping: expected True or False": lambda s, m: fit(s, early_stopping="yes"),
+    "max_epochs: expected a whole number, 1 or more, found 'ten'": lambda s, m: m.map(s.query, max_epochs="ten"),
+    "fit_cells: expected a whole number": lambda s, m: m.map(s.query, fit_cells=-4, progress=False),
+    "min_overlap=7: expected a share": lambda s, m: m.map(s.query, min_overlap=7, progress=False),
+    "batch_key='reference_1': obs has no such column": lambda s, m: fit(s, batch_key=s.reference.obs["batch"]),
+    "labels: name a column of obs in which cells have labels": lambda s, m: sg.train(
+        with_obs(s.reference, None), batch_key="batch", **TRAIN | {"model": "scanvi"}, labels_key="new"),
+    "expected an AnnData, a MuData or the path of a file, found DataFrame": lambda s, m: sg.train(s.reference.to_df(), **TRAIN),
+    "adata: expected an AnnData, found Model": lambda s, m: sg.tl.map(m, s.query),
+    "model: expected a model, or the path or the address of one, found NoneType": lambda s, m: sg.tl.map(s.query, None),
+    "start: expected a model": lambda s, m: fit(s, start=3),
+    "found Model; a mapped model has its own as .adaptor": lambda s, m: m.attach(m),
+    "there is no argument 'bach_key'; there are: 'batch_key'": lambda s, m: m.get_likelihood(s.reference, bach_key="b"),
+    "a mask of 400 cells, found float64": lambda s, m: m.get_latent_representation(indices=[0.5]),
+    "a mask of 400 cells, found bool": lambda s, m: m.get_latent_representation(indices=np.array([True, False])),
+    "n_samples: expected a whole number": lambda s, m: m.get_normalized_expression(n_samples=-1),
+    "delta: expected a number": lambda s, m: m.differential_expression(groupby="cell_type", delta="big"),
+    "resolution: expected a number": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata), sg.tl.leiden(m.adata, "x")),
+    "n_comps: expected a whole number, 1 or more": lambda s, m: sg.tl.pca(s.reference, n_comps=0),
+    "batch_key='nothing': obs has": lambda s, m: sg.pp.highly_variable_genes(s.reference, batch_key="nothing"),
+    "labels='celltype': obs of reference has": lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, labels="celltype")),
+    "versus='contrl': 'condition' has no such value": lambda s, m: (
+        m.to_adata(), sg.tl.enrich(m.adata, groupby="condition", versus="contrl")),
+    "`new` has 1 cell": lambda s, m: sg.tl.rank_genes_groups(with_obs(s.query, ["one"] + ["b"] * (s.query.n_obs - 1)), "new"),
+    "groupby='nothing': obs has no such column": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, groupby="nothing")),
+    "`nothing` is neither a column of obs": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, color="nothing")),
+    "truth='nothing': obs has no such column": lambda s, m: (m.to_adata(), sg.tl.report(m.adata, truth="nothing")),
+    "name='nothing': neither": lambda s, m: sg.pl.violin(s.query, "nothing", "condition"),
+    "counts of proteins, cells × proteins; could not convert": lambda s, m: sg.train(
+        with_proteins(s.reference), batch_key="batch", **TRAIN | {"model": "totalvi"}),
+    "needs protein counts: give protein_key=, an entry of obsm; there are: 'true_activity'": lambda s, m: sg.train(
+        s.reference, batch_key="batch", **TRAIN | {"model": "totalvi"}),
     "at least 2 needed": lambda s, m: sg.metrics.silhouette(np.eye(4), ["a"] * 4),
 }  # fmt: skip
 
@@ -161,6 +213,19 @@ def test_wrong_uses(sim, words):
     model = sg.train(sim.reference, batch_key="batch", hidden=[8], **TRAIN)
     with refused(words):
         WRONG[words](sim, model)
+
+
+def test_files_of_cells_that_are_none(tmp_path):
+    (tmp_path / "text.h5ad").write_text("not cells")
+    with refused("text.h5ad: expected an h5ad file; it cannot be read"):
+        sg.train(tmp_path / "text.h5ad", **TRAIN)
+    with refused("expected the folder of a Zarr store"):
+        sg.train(tmp_path, **TRAIN)
+
+
+def test_a_checkpoint_has_a_folder_before_the_fit_begins(sim, tmp_path):
+    with pytest.raises(FileNotFoundError, match="checkpoint=.*no such folder"):
+        sg.train(sim.reference, batch_key="batch", checkpoint=tmp_path / "no" / "fit", **TRAIN)
 
 
 def test_no_word_of_the_command_line_is_left(sim, scvi):

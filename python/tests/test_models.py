@@ -55,6 +55,11 @@ def test_a_query_is_grafted_and_the_reference_stays(expimap, sim, tmp_path):
     attached = expimap.attach(tmp_path / "patients.adaptor")
     assert np.array_equal(attached.get_latent_representation(sim.query), z)
     assert pickle.loads(pickle.dumps(mapped.adaptor)).conditions == ["query_1", "query_2"]
+    # What a model knows of itself goes along with it, its cells only within a session.
+    for again in (pickle.loads(pickle.dumps(mapped)), copy.copy(mapped), copy.deepcopy(mapped)):
+        assert again.adaptor.conditions == mapped.adaptor.conditions and again.report == mapped.report
+        assert np.array_equal(again.get_latent_representation(sim.query), mapped.get_latent_representation())
+    assert copy.copy(mapped).adata is sim.query
     # What was written is found again by AnnData.
     sim.query.write_h5ad(tmp_path / "q.h5ad")
     again = anndata.read_h5ad(tmp_path / "q.h5ad")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import scgraft as sg
@@ -89,6 +91,51 @@ def test_the_map_of_cells(mapped, expimap):
     assert not any(other in page.html for other in ("<nav", 'id="overview"', 'id="methods"'))
 
 
+def test_the_map_opens_on_what_was_asked_for(mapped, expimap):
+    program, gene = expimap.latent_names[5], mapped.query.var_names[3]
+    mapped.query.obsm["proteins"] = pd.DataFrame({"CD4": np.arange(mapped.query.n_obs)}, index=mapped.query.obs_names)
+    mapped.query.obsm["pc"] = np.random.default_rng(0).normal(size=(mapped.query.n_obs, 2))
+
+    def colors(**asked):
+        page = sg.pl.map(mapped.query, mapped.reference, **asked).html
+        colors = next(m["colors"] for m in json.loads(re.search(r"<script[^>]*json[^>]*>(.*?)</script>", page, re.S)[1])["maps"])
+        return [c["name"] for c in colors]
+
+    usual = colors()
+    for asked in ("cell_type_novelty", program, "cell_type", "obsm/pc:1", "obsm/proteins:CD4", "CD4"):
+        first, *others = colors(color=asked)
+        assert first == asked.split(":")[-1], asked
+        assert [o for o in others if o != first] == [u for u in usual if u != first]
+    assert colors(color=gene)[0] == colors(genes=gene)[0] == f"{gene}, log1p of counts per 10,000"
+    assert colors(color=[program, "batch"])[:2] == [program, "batch"]
+    with pytest.raises(sg.ScgraftError, match="`cell_typ` is neither a column of obs, a program, a gene.*cell_type"):
+        sg.pl.map(mapped.query, color="cell_typ")
+
+
+def test_a_picture_that_was_made_is_drawn(mapped, expimap):
+    reference, query = mapped.reference, mapped.query
+
+    def drawn():
+        page = sg.pl.map(query, reference).html
+        data = json.loads(re.search(r"<script[^>]*json[^>]*>(.*?)</script>", page, re.S)[1])
+        return data["maps"][0]["x"]
+
+    usual = drawn()
+    sg.tl.umap(reference, seed=3, max_epochs=20)
+    sg.tl.umap(query, reference, seed=3, max_epochs=20)
+    own = drawn()
+    assert own != usual
+    # Wherever it stands; one of scanpy's is none of this embedding.
+    for adata in (reference, query):
+        adata.obsm["X_scgraft_umap"] = adata.obsm["X_umap"].copy()
+        adata.uns["scgraft"]["umap X_scgraft_umap"] = adata.uns["scgraft"]["umap X_umap"]
+    assert drawn() == own
+    for adata in (reference, query):
+        del adata.obsm["X_scgraft_umap"], adata.uns["scgraft"]["umap X_scgraft_umap"]
+        adata.uns["umap"] = {"params": {"a": 0.6, "b": 0.8}}
+    assert drawn() == usual
+
+
 def test_models_show_themselves(expimap, sim):
     mapped = expimap.map(sim.query, max_epochs=1, progress=False)
     for model, words in ((expimap, "scgraft model: expimap"), (mapped, "scgraft mapped query: expimap")):
@@ -96,7 +143,7 @@ def test_models_show_themselves(expimap, sim):
         assert words in text and "<svg" in text and "gene programs" in text
     text = re.sub(r"<[^>]+>", " ", mapped._repr_html_())
     assert "query_1" in text and "the reference is as it was, to the bit" in text
-    # Five terms of the loss need more room than two.
+    # The curves have the room that they need, however many terms the loss has.
     many = sg.train(sim.reference, model="scanvi", batch_key="batch", labels_key="cell_type", max_epochs=1, progress=False)
     assert "<svg" in many._repr_html_()
 
@@ -140,6 +187,10 @@ def test_groups_stand_in_the_columns_order(sim):
     one, two, three = sg.pl.umap(adata, color=["cell_type", "depth", adata.var_names[3]], ncols=2)
     assert one.figure is three.figure and two.get_title() == "depth"
     assert "gone" not in [t.get_text() for t in one.get_legend().get_texts()]
+    shown_so_far = plt.get_fignums()
+    with pytest.raises(sg.ScgraftError, match="color='nothing'"):
+        sg.pl.umap(adata, color=["depth", "nothing"])
+    assert plt.get_fignums() == shown_so_far, "a wrong name leaves no empty figure"
     with pytest.raises(sg.ScgraftError, match="one name with ax="):
         sg.pl.umap(adata, color=["cell_type"], ax=one)
     with pytest.raises(sg.ScgraftError, match="groupby: expected a name, found list"):

@@ -58,7 +58,7 @@ pub(crate) struct Report {
     /// The table of `evaluate --tsv`
     #[arg(long, value_name = "FILE")]
     pub metrics: Option<PathBuf>,
-    /// Programs the cells can be coloured by, besides the leading ones of the tests
+    /// What else the cells can be coloured by: programs, columns, genes, `obsm/KEY:COLUMN`
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub color: Vec<String>,
     /// Genes the cells can be coloured by

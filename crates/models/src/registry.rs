@@ -77,7 +77,7 @@ impl Input {
     fn remedy(self) -> &'static str {
         match self {
             Input::Programs => "give a GMT file whose genes are among the data's",
-            Input::Labels => "name a column of obs with cell labels",
+            Input::Labels => "name a column of obs in which cells have labels",
             Input::Proteins => "name the entry of obsm with protein counts",
             Input::Covariates => "name columns of obs with covariates",
         }

@@ -250,7 +250,11 @@ impl ScviConfig {
         check_dropout(model, self.dropout)?;
         if self.dispersion == DispersionBy::GeneLabel && header.labels.is_empty() {
             let what = "cell labels for dispersion `gene-label`".into();
-            return Err(ModelError::Needs { model, what, remedy: "name a column of obs with cell labels".into() });
+            return Err(ModelError::Needs {
+                model,
+                what,
+                remedy: "name a column of obs in which cells have labels".into(),
+            });
         }
         if linear && self.dispersion == DispersionBy::GeneCell {
             return wrong("dispersion", "gene, gene-condition or gene-label with a linear decoder", "gene-cell");

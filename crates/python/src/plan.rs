@@ -22,7 +22,7 @@ pub struct Data {
     /// The layer with the values, instead of X.
     pub layer: Option<String>,
     /// Whether the values stand in `raw`.
-    pub raw: bool,
+    pub use_raw: bool,
     /// The column of var with the gene names, instead of its row names.
     pub gene_key: Option<String>,
     /// Columns of obs, or none.
@@ -38,9 +38,9 @@ pub struct Data {
     /// The entry of uns with their names.
     pub protein_names_key: Option<String>,
     /// Columns of obs with further categorical covariates.
-    pub covariates: Vec<String>,
+    pub categorical_covariate_keys: Vec<String>,
     /// Columns of obs with continuous covariates.
-    pub continuous: Vec<String>,
+    pub continuous_covariate_keys: Vec<String>,
     /// The least share of the genes of the model that the cells must have.
     pub min_overlap: Option<f64>,
     /// A table of orthologs, for names of another species.
@@ -59,7 +59,7 @@ pub struct Data {
 impl Data {
     /// Where the expression stands.
     pub fn slot(&self) -> Slot {
-        match (&self.layer, self.raw) {
+        match (&self.layer, self.use_raw) {
             (Some(name), _) => Slot::Layer(name.clone()),
             (None, true) => Slot::Raw,
             (None, false) => Slot::X,
@@ -115,8 +115,8 @@ impl Data {
                 .protein_key
                 .clone()
                 .map(|obsm| ProteinSource { obsm, names: self.protein_names_key.clone() }),
-            covariates: self.covariates.clone(),
-            continuous: self.continuous.clone(),
+            covariates: self.categorical_covariate_keys.clone(),
+            continuous: self.continuous_covariate_keys.clone(),
             min_overlap: self.min_overlap.unwrap_or(usual.min_overlap),
             fractions: self.fractions()?,
             gene_names: self.gene_names.as_deref().map_or(Ok(usual.gene_names.clone()), str::parse)?,

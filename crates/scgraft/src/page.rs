@@ -29,7 +29,7 @@ pub struct PagePlan {
     pub rule: DirectionMethod,
     /// Column of obs whose groups the programs are shown for; `None`: the labels carried over.
     pub groups: Option<String>,
-    /// Programs that cells can be coloured by, besides the leading ones of the tests.
+    /// What cells can be coloured by, as [`Shown::place`] reads it, besides columns and the leading programs of the tests.
     pub color: Vec<String>,
     /// Genes that cells can be coloured by.
     pub genes: Vec<String>,
@@ -73,7 +73,8 @@ pub fn carried_over(cells: &Cells) -> Option<String> {
 /// Fills the page.
 ///
 /// # Errors
-/// A column of groups that is not there or empty; a gene that is not there; of [`layout::together`] and [`pictures::grid`].
+/// A column of groups that is not there or empty; a colour or gene that is not there; of [`layout::together`] and
+/// [`pictures::grid`].
 pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let of_type = |label: &String| {
         let names = [label.clone(), format!("{label}_pred"), format!("{label}_best")];
@@ -84,14 +85,14 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let label_colors = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
     let answers = answers::answers(parts, plan, &tests, &label_colors);
     // The leading programs: those of the first screen, then of each test in turn.
-    let mut colors = plan.color.clone();
+    let mut colors = Vec::new();
     colors.extend(answers.difference.iter().flat_map(|d| &d.programs).map(|p| p.program.clone()));
     for rank in 0..LEADING {
         colors.extend(tests.iter().filter_map(|t| t.programs.get(rank)).map(|p| p.name.clone()));
     }
     let mut seen = HashSet::new();
     colors.retain(|p| seen.insert(p.clone()));
-    colors.truncate(MOST_COLORS);
+    colors.truncate(MOST_COLORS.saturating_sub(plan.color.len()));
     let mut training = Vec::new();
     if let Some((reference, _)) = parts.reference {
         training.extend(pictures::training("Reference", &slots::stored_history(reference)));
@@ -103,7 +104,7 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
         answers,
         run: run_info(parts),
         training,
-        embeddings: vec![cell_map(parts, plan, (tests.first(), &label_colors), &colors)?],
+        embeddings: vec![cell_map(parts, plan, (tests.first(), &label_colors), &colors, false)?],
         compositions: answers::compositions(parts, plan, tests.first(), &label_colors),
         heatmaps: heat_map(parts, plan)?.into_iter().collect(),
         metrics: parts.metrics.clone(),
@@ -115,8 +116,8 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     })
 }
 
-/// A page with the map of the cells alone: what cells can be coloured by is as in [`page`], and programs and genes that were
-/// asked for.
+/// A page with the map of the cells alone, coloured by the first of what was asked for; what else they can be coloured by is
+/// as in [`page`].
 ///
 /// # Errors
 /// As [`page`].
@@ -124,7 +125,7 @@ pub fn map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let tests = slots::tests(parts.cells);
     let of_label = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
     let tests = answers::ordered(&tests, &[]);
-    let map = cell_map(parts, plan, (tests.first(), &of_label), &plan.color)?;
+    let map = cell_map(parts, plan, (tests.first(), &of_label), &[], true)?;
     Ok(Report { title: plan.title.clone(), embeddings: vec![map], ..Report::default() })
 }
 
@@ -137,7 +138,7 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
         // Dimensions that are not programs have nothing to say by name.
         return Ok(None);
     }
-    let (groups, rows) = columns::coded(parts.cells, "the mapped file", &column)?;
+    let (groups, rows) = columns::coded(parts.cells, "the query", &column)?;
     let mut codes = vec![-1; parts.cells.n_cells()];
     rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = code as i32);
     let programs = pictures::kept_programs(parts.query);
@@ -145,12 +146,13 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
     Ok(Some(pictures::grid(title, (&codes, &groups.levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
 }
 
-/// Reference and query in the plane.
+/// Reference and query in the plane; `leading` are programs to colour by, `asked_first` says whether what was asked for opens it.
 fn cell_map(
     parts: &Parts<'_>,
     plan: &PagePlan,
     (main, label_colors): (Option<&BayesFactors>, &HashMap<String, Rgb>),
-    programs: &[String],
+    leading: &[String],
+    asked_first: bool,
 ) -> Result<CellMap, Error> {
     let (below, above) = layout::together(parts.reference, (parts.cells, parts.query), plan.seed)?;
     // The reference is in the picture only where its dimensions are the query's.
@@ -188,7 +190,23 @@ fn cell_map(
     let first =
         [main.and_then(|t| answers::column_of(parts.cells, t)), plan.label.as_ref().map(|l| format!("{l}_pred"))];
     colors.sort_by_key(|c| first.iter().position(|f| f.as_ref() == Some(&c.name)).unwrap_or(first.len()));
-    for name in programs {
+    let genes = plan.genes.iter().map(|gene| Place::Gene(gene.clone()).to_string());
+    let wanted: Vec<String> = plan.color.iter().cloned().chain(genes).collect();
+    let mut asked = Vec::new();
+    if !wanted.is_empty() {
+        let side = |name, cells, embedding| Placed { name, cells, embedding };
+        let below = reference.map(|(cells, e)| side("the reference", cells, e));
+        let query = side("the query", parts.cells, parts.query);
+        let shown = Shown::new(below, query, plan.slot.clone(), plan.gene_column.clone())?;
+        for name in &wanted {
+            let coloring = shown.coloring(name, false)?;
+            asked.push(coloring.name.clone());
+            if colors.iter().all(|c| c.name != coloring.name) {
+                colors.push(coloring);
+            }
+        }
+    }
+    for name in leading.iter().filter(|name| !asked.contains(name)) {
         let Some(j) = parts.query.names.iter().position(|n| n == name) else { continue };
         let mut values = match reference {
             None => Vec::new(),
@@ -200,14 +218,8 @@ fn cell_map(
         values.extend(parts.query.score(j));
         colors.push(Coloring::signed_scores(name, values));
     }
-    if !plan.genes.is_empty() {
-        let side = |name, cells, embedding| Placed { name, cells, embedding };
-        let below = reference.map(|(cells, e)| side("the reference", cells, e));
-        let query = side("the mapped file", parts.cells, parts.query);
-        let shown = Shown::new(below, query, plan.slot.clone(), plan.gene_column.clone())?;
-        for gene in &plan.genes {
-            colors.push(shown.coloring(&Place::Gene(gene.clone()).to_string(), false)?);
-        }
+    if asked_first {
+        colors.sort_by_key(|c| asked.iter().position(|a| *a == c.name).unwrap_or(asked.len()));
     }
     let cells = reference.map(|(c, _)| c.obs.index.clone()).unwrap_or_default();
     Ok(CellMap {

@@ -159,11 +159,12 @@ impl<'a> Shown<'a> {
             return Ok(place.clone());
         }
         // Numbers of columns say nothing alone.
-        let found: Vec<Place> = self.places(false)?.into_iter().filter(|p| plain(p) == name).collect();
+        let named = self.places(false)?;
+        let found: Vec<Place> = named.iter().filter(|p| plain(p) == name).cloned().collect();
         match &found[..] {
             [one] => Ok(one.clone()),
             [] => {
-                let mut known: Vec<String> = places.iter().map(plain).collect();
+                let mut known: Vec<String> = named.iter().map(plain).collect();
                 known.sort_unstable();
                 known.dedup();
                 Err(Error::NoValue { name: name.to_owned(), known })

@@ -1,5 +1,9 @@
 """scvi-tools' and scArches' way of speaking: a notebook of theirs changes one import.
 
+``import scgraft.compat.scvi as scvi`` stands for ``import scvi`` (``scvi.model.SCVI``, ``scvi.settings.seed``), ``import
+scgraft.compat.scvi as sca`` for ``import scarches as sca`` (``sca.models.EXPIMAP``, ``sca.utils.add_annotations``,
+``sca.plotting.plot_abs_bfs``); the classes can be imported by themselves, too.
+
 ``SCVI``, ``SCANVI``, ``TOTALVI``, ``LinearSCVI`` and ``EXPIMAP`` have the methods, shapes and columns of those packages; the
 models are scgraft's. Arguments that choose a device or a way to run (``accelerator``, ``devices``, ``use_gpu``, ``mc_samples``,
 …) are taken and change nothing. What is not there raises :class:`NotHere`, which names what to use instead.
@@ -11,20 +15,23 @@ Defaults of a model are those for reference mapping (two layers, layer norm, cov
 from __future__ import annotations
 
 import json
+import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .. import _native
-from .._adata import matrix, need, of_mudata
+from .._adata import is_anndata, is_mudata, layers, listed, matrix, nearest, need, of_mudata
 from .._model import Adaptor, Model, import_model, load, train
 from .._native import ScgraftError
 from .._programs import gene_sets
+from .._settings import settings as session
+from .._settings import number, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,6 +65,8 @@ ADVICE = {
     "module": "the tensors are in model.parameters()",
     "deregister_manager": "nothing is registered",
     "get_anndata_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "adata_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
+    "trainer": "history has the fit",
     "register_manager": "setup_anndata writes adata.uns['_scgraft_setup']",
     "differential_abundance": "scgraft.tl.enrich and scgraft.tl.annotate compare groups of cells",
     "get_aggregated_posterior": "get_latent_representation(return_dist=True) gives means and variances",
@@ -74,12 +83,21 @@ ADVICE = {
     "get_prototypes_info": "there are no prototypes; scgraft.tl.annotate(majority=clusters) names clusters",
     "add_new_cell_type": "a new type is Unknown in scgraft.tl.annotate; label it in obs and map again",
     "get_tests": "scgraft.tl.enrich",
+    "data": "read files with anndata; scgraft.datasets.simulate() makes cells to try things on",
+    "dataset": "read files with anndata; scgraft.datasets.simulate() makes cells to try things on",
+    "hub": "scgraft.hub fetches and sends models, scgraft.load takes their addresses",
+    "metrics": "scgraft.tl.evaluate",
+    "autotune": "a loop over train and load_query_data, with scgraft.tl.evaluate at its end",
+    "criticism": "posterior_predictive_sample",
+    "MULTIVI": "there is no model of accessibility; scgraft.models() lists those that there are",
+    "PEAKVI": "there is no model of accessibility; scgraft.models() lists those that there are",
+    "TotalVI": "TOTALVI",
 }
 
 
-def _not_here(owner: str, name: str) -> NotHere:
-    advice = ADVICE.get(name, f"see dir({owner}) for what there is, or the model of scgraft itself in .model")
-    return NotHere(f"{owner}.{name} is not here: {advice}")
+def _not_here(owner: str, name: str, there: Iterable[str]) -> NotHere:
+    known = nearest(name, [n for n in there if not n.startswith("_")])
+    return NotHere(f"{owner}.{name} is not here: {ADVICE.get(name) or f'there are: {known}'}")
 
 
 def _setup(adata: AnnData, **given: Any) -> None:
@@ -88,7 +106,9 @@ def _setup(adata: AnnData, **given: Any) -> None:
 
 def _cells(adata: Any) -> AnnData | None:
     """Cells as an AnnData: of a MuData its RNA with its proteins, as ``setup_mudata`` was told."""
-    if adata is None or not hasattr(adata, "mod"):
+    if not (adata is None or is_mudata(adata) or is_anndata(adata)):
+        raise ScgraftError(f"adata: expected an AnnData or a MuData, found {type(adata).__name__}")
+    if not is_mudata(adata):
         return adata
     setup = dict(adata.uns.get(SETUP, {}))
     named = dict(setup.pop("modalities", {}))
@@ -99,10 +119,6 @@ def _cells(adata: Any) -> AnnData | None:
     if setup:
         out.uns[SETUP] = setup
     return out
-
-
-def _listed(values: Any) -> list[str]:
-    return [values] if isinstance(values, str) else [str(v) for v in values or ()]
 
 
 def _columns(adata: AnnData, **given: Any) -> None:
@@ -121,7 +137,7 @@ class _Named(type):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise _not_here(cls.__name__, name)
+        raise _not_here(cls.__name__, name, dir(cls))
 
 
 class _Base(metaclass=_Named):
@@ -168,16 +184,16 @@ class _Base(metaclass=_Named):
             raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
                           "use_observed_lib_size=False")
         _columns(adata, batch_key=batch_key, labels_key=labels_key)
-        for key in _listed(categorical_covariate_keys):
+        for key in listed(categorical_covariate_keys):
             _columns(adata, categorical_covariate_keys=key)
-        for key in _listed(continuous_covariate_keys):
+        for key in listed(continuous_covariate_keys):
             _columns(adata, continuous_covariate_keys=key)
-        need("adata has no such layer", adata.layers, layer=layer)
+        need("adata has no such layer", layers(adata), layer=layer)
         unlabeled = more.pop("unlabeled_category", None)
         _no_argument("setup_anndata", more, IGNORED)
         _setup(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
-               categorical_covariate_keys=_listed(categorical_covariate_keys),
-               continuous_covariate_keys=_listed(continuous_covariate_keys))  # fmt: skip
+               categorical_covariate_keys=listed(categorical_covariate_keys),
+               continuous_covariate_keys=listed(continuous_covariate_keys))  # fmt: skip
 
     def _where(self, adata: AnnData) -> dict[str, Any]:
         if SETUP not in adata.uns:
@@ -188,7 +204,7 @@ class _Base(metaclass=_Named):
         if batch is None:
             where["batch_name"] = "batch"
         else:
-            where["batch_key"] = _listed(batch if isinstance(batch, str) else list(batch))
+            where["batch_key"] = listed(batch)
         for key in ("categorical_covariate_keys", "continuous_covariate_keys"):
             where[key] = [str(v) for v in setup.get(key, ())]
         return where
@@ -216,7 +232,8 @@ class _Base(metaclass=_Named):
         out = self._layers(given)
         for name, (setting, value) in self._arguments.items():
             if name in given:
-                out[setting] = value(given.pop(name))
+                told = given.pop(name)
+                out[setting] = whole(name, told) if value is int else number(name, told) if value is float else value(told)
         return out | given
 
     def _layers(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +241,8 @@ class _Base(metaclass=_Named):
         out: dict[str, Any] = {}
         hidden, layers = given.pop("n_hidden", None), given.pop("n_layers", None)
         if hidden is not None or layers is not None:
-            out["hidden"] = [int(hidden or 128)] * int(layers or (2 if self._name != "scvi-linear" else 1))
+            usual = 1 if self._name == "scvi-linear" else 2
+            out["hidden"] = [whole("n_hidden", hidden or 128, 1)] * whole("n_layers", layers or usual, 1)
         norms = {norm: given.pop(f"use_{norm}_norm") for norm in ("layer", "batch") if f"use_{norm}_norm" in given}
         for side in ("encoder", "decoder"):
             named = [norm for norm, where in norms.items() if where in ("both", side)]
@@ -265,7 +283,7 @@ class _Base(metaclass=_Named):
         epochs, steps = plan.pop("n_epochs_kl_warmup", None), plan.pop("n_steps_kl_warmup", None)
         fit = _told(
             max_epochs=max_epochs,
-            batch_size=int(batch_size),
+            batch_size=batch_size,
             early_stopping=early_stopping,
             lr=plan.pop("lr", lr),
             weight_decay=plan.pop("weight_decay", None),
@@ -273,7 +291,7 @@ class _Base(metaclass=_Named):
             kl_anneal_steps=steps if epochs is None else None,
             samples_per_label=n_samples_per_label,
             patience=None if early_stopping is False else early_stopping_patience,
-            train_size=train_size if train_size is not None and train_size < 1.0 else None,
+            train_size=None if train_size == 1.0 else train_size,
         )
         for name in ("adversarial_classifier", "scale_adversarial_loss"):
             if plan.pop(name, 0) not in (0, False, None, "auto"):
@@ -375,7 +393,7 @@ class _Base(metaclass=_Named):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise _not_here(type(self).__name__, name)
+        raise _not_here(type(self).__name__, name, dir(self))
 
     def __repr__(self) -> str:
         what = repr(self._model) if self._model is not None else "not trained"
@@ -395,6 +413,13 @@ class _Base(metaclass=_Named):
             adata.uns[SETUP] = dict(self.adata.uns[SETUP])
         return adata
 
+    @overload
+    def get_latent_representation(self, adata: AnnData | None = ..., indices: Sequence[int] | None = ..., give_mean: bool = ...,
+                                  mc_samples: int = ..., batch_size: int | None = ...,
+                                  return_dist: Literal[False] = ..., **_: Any) -> np.ndarray: ...  # fmt: skip
+    @overload
+    def get_latent_representation(self, adata: AnnData | None = ..., *, return_dist: bool,
+                                  **_: Any) -> tuple[np.ndarray, np.ndarray]: ...  # fmt: skip
     def get_latent_representation(
         self,
         adata: AnnData | None = None,
@@ -411,9 +436,7 @@ class _Base(metaclass=_Named):
             return mean, variance
         if give_mean:
             return mean
-        from .._settings import settings
-
-        noise = np.random.default_rng(settings.seed).standard_normal(mean.shape, dtype=np.float32)
+        noise = np.random.default_rng(session.seed).standard_normal(mean.shape, dtype=np.float32)
         return mean + np.sqrt(variance) * noise
 
     def get_normalized_expression(
@@ -605,7 +628,7 @@ class _Base(metaclass=_Named):
         """Write the model into a folder: ``model.scgraft``, and ``adata.h5ad`` where asked for."""
         folder = Path(dir_path)
         if folder.exists() and any(folder.iterdir()) and not overwrite:
-            raise ValueError(f"{folder} exists and is not empty; give overwrite=True to replace what is in it")
+            raise ScgraftError(f"{folder} exists and is not empty; give overwrite=True to replace what is in it")
         folder.mkdir(parents=True, exist_ok=True)
         prefix = prefix or ""
         self.model.save(folder / f"{prefix}{FILE}", overwrite=True)
@@ -684,7 +707,7 @@ class _Base(metaclass=_Named):
             return sparse.csr_matrix(wide[:, np.where(at < 0, x.shape[1], at)])
 
         out = anndata.AnnData(X=aligned(adata.X), obs=adata.obs.copy(), var=pd.DataFrame(index=names.astype(str)))
-        for name, x in adata.layers.items():
+        for name, x in layers(adata).items():
             out.layers[name] = aligned(x)
         for name, value in adata.obsm.items():
             out.obsm[name] = value
@@ -727,6 +750,8 @@ class _Base(metaclass=_Named):
         if more.get("freeze_expression") is False:
             unfrozen = True
         adata = _cells(adata)
+        if adata is None:
+            raise ScgraftError("load_query_data: adata: expected an AnnData or a MuData, found None")
         if inplace_subset_query_vars:
             cls.prepare_query_anndata(adata, reference)
         out = cls.__new__(cls)
@@ -961,11 +986,12 @@ class TOTALVI(_Base):
         rna_layer, protein_layer
             Layers of the two modalities; ``X`` unless told.
         batch_key
-            And, in ``more``, ``categorical_covariate_keys``, ``continuous_covariate_keys``: columns of ``obs`` of the modality that ``modalities`` names for them, else of the MuData or its RNA.
+            And, in ``more``, ``categorical_covariate_keys``, ``continuous_covariate_keys``: columns of ``obs`` of the modality
+            that ``modalities`` names for them, else of the MuData or its RNA.
         modalities
             Which modality has ``"rna_layer"``, ``"protein_layer"``, ``"batch_key"``, …
         """
-        if not hasattr(mdata, "mod"):
+        if not is_mudata(mdata):
             raise ScgraftError(f"mdata: expected a MuData, found {type(mdata).__name__}; setup_anndata takes an AnnData")
         named = dict(modalities or {})
         for key in [named.get("rna_layer"), named.get("protein_layer")]:
@@ -974,7 +1000,7 @@ class TOTALVI(_Base):
         columns = {"batch_key": batch_key, **more}
         for argument in ("batch_key", "categorical_covariate_keys", "continuous_covariate_keys"):
             where = named.get(argument)
-            for key in _listed(columns.get(argument)) if where else ():
+            for key in listed(columns.get(argument)) if where else ():
                 if key in mdata.mod[where].obs.columns:
                     adata.obs[key] = mdata.mod[where].obs[key].reindex(adata.obs_names).to_numpy()
         cls.setup_anndata(adata, "protein_expression", layer=rna_layer, **columns)
@@ -1004,7 +1030,7 @@ class TOTALVI(_Base):
         for name, key, usual in (("n_layers_encoder", "hidden", 2), ("n_layers_decoder", "decoder_hidden", 1)):
             layers = given.pop(name, None)
             if hidden is not None or layers is not None:
-                out[key] = [int(hidden or 256)] * int(layers or usual)
+                out[key] = [whole("n_hidden", hidden or 256, 1)] * whole("n_layers", layers or usual, 1)
         norms = [norm for norm in ("batch", "layer") if given.pop(f"use_{norm}_norm", "none") == "both"]
         if norms:
             out["norm"] = norms[-1]
@@ -1028,6 +1054,12 @@ class TOTALVI(_Base):
         )
         kind = "total" if include_protein_background else "denoised"
         return rna, self._proteins(adata, indices, transform_batch, protein_list, kind)
+
+    def differential_expression(self, *args: Any, **more: Any) -> pd.DataFrame:
+        """Genes that differ between groups of cells; proteins are not among the rows."""
+        advice = "differential_expression: the rows are genes; compare proteins by get_normalized_expression()[1] of the groups"
+        warnings.warn(advice, UserWarning, stacklevel=2)
+        return super().differential_expression(*args, **more)
 
     def get_protein_foreground_probability(
         self,
@@ -1086,12 +1118,12 @@ class _Arches(_Base):
         fit |= _told(
             max_epochs=n_epochs,
             lr=lr,
-            batch_size=int(batch_size),
+            batch_size=batch_size,
             seed=seed,
             early_stopping=None if use_early_stopping else False,
             patience=(early_stopping_kwargs or {}).get("patience") if use_early_stopping else None,
             stratified=use_stratified_sampling or None,
-            train_size=share if share is not None and share < 1 else None,
+            train_size=None if share == 1 else share,
             weight_decay=weight_decay,
             kl_anneal=alpha_epoch_anneal,
             kl_weight=alpha_kl,
@@ -1117,7 +1149,7 @@ class _Arches(_Base):
         x = sparse.csr_matrix(x)
         if x.shape[1] != len(names):
             raise ScgraftError(f"x: expected cells × {len(names)} genes, as in the model's cells; found {x.shape}")
-        key = _listed(self.registry["setup_args"].get("batch_key"))[0]
+        key = listed(self.registry["setup_args"].get("batch_key"))[0]
         if c is None or len(c) != x.shape[0]:
             raise ScgraftError(f"c: expected the condition of each of {x.shape[0]} cells")
         obs = pd.DataFrame({key: np.asarray(c, dtype=str)}, index=[str(i) for i in range(x.shape[0])])
@@ -1528,6 +1560,8 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
         import matplotlib.pyplot as plt
     except ImportError:
         raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
+    from ..pl import short
+
     need("uns has no such entry", adata.uns, scores_key=scores_key, terms=terms if isinstance(terms, str) else None)
     scores = dict(adata.uns[scores_key])
     names = np.asarray(adata.uns[terms] if isinstance(terms, str) else terms, dtype=object)
@@ -1542,7 +1576,7 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
             raise ScgraftError(f"terms: {len(names)} names for {len(bf)} programs; call update_terms(adata=...)")
         order = np.argsort(-bf)[:n_points][::-1]
         ax.barh(np.arange(len(order)), bf[order], color=np.where(np.asarray(found["bf"])[order] > 0, "tab:red", "tab:blue"))
-        ax.set_yticks(np.arange(len(order)), [str(n) for n in names[order]], fontsize=6)
+        ax.set_yticks(np.arange(len(order)), short(names[order]), fontsize=6)
         ax.axvline(2.3, color="grey", lw=0.8, ls=":")
         ax.set(title=str(group), xlabel="|log Bayes factor|")
     return fig
@@ -1569,15 +1603,12 @@ def add_annotations(
     varm_key, uns_key
         Where mask and names go.
     clean
-        Drop the first word of a name (``REACTOME_``) and cut it to thirty letters, where that leaves names apart.
+        Drop the first word of a name (``REACTOME_``) and cut it to thirty letters; a name that would be another's then is not
+        cut, or stays as it is.
     genes_use_upper
         Whether upper and lower case are the same.
     """
     sets = gene_sets(files, adata)
-    if clean:
-        short = [name.split("_", 1)[-1][:30] for name, _ in sets]
-        if len(set(short)) == len(short):
-            sets = [(name, genes) for name, (_, genes) in zip(short, sets, strict=True)]
     names = [str(g).upper() if genes_use_upper else str(g) for g in adata.var_names]
     masks, terms = [], []
     for name, genes in sets:
@@ -1590,4 +1621,63 @@ def add_annotations(
     if not terms:
         raise ScgraftError(f"add_annotations: no gene set has more than {min_genes} genes of the data")
     adata.varm[varm_key] = np.stack(masks, axis=1).astype(np.int64)
-    adata.uns[uns_key] = terms
+    adata.uns[uns_key] = _cleaned(terms) if clean else terms
+
+
+def _cleaned(terms: list[str]) -> list[str]:
+    bare = [t.split("_", 1)[-1] for t in terms]
+    forms = list(zip([b[:30] for b in bare], bare, terms, strict=True))
+    often = [Counter(form) for form in zip(*forms, strict=True)]
+    return [next((f for f, n in zip(of, often, strict=True) if n[f] == 1), of[-1]) for of in forms]
+
+
+class _Names:
+    """Names of a module of theirs: those that are here, and what to use instead of the others."""
+
+    def __init__(self, module: str, *there: Any):
+        self._module = module
+        self.__dict__.update({thing.__name__: thing for thing in there})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _not_here(self._module, name, self.__dict__)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in self.__dict__ if not name.startswith("_")]
+
+
+class _Settings:
+    """scvi-tools' settings: ``seed``, ``num_threads`` and ``verbosity`` are those of :data:`scgraft.settings`, the others are
+    taken and change nothing."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "verbosity":
+            session.verbosity = 2 if value <= logging.INFO else 1 if value <= logging.WARNING else 0
+        elif name in ("seed", "num_threads"):
+            setattr(session, name.removeprefix("num_"), value)
+        else:
+            self.__dict__[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "verbosity":
+            return (logging.ERROR, logging.WARNING, logging.INFO)[min(session.verbosity, 2)]
+        if name in ("seed", "num_threads"):
+            return getattr(session, name.removeprefix("num_"))
+        raise AttributeError(name)
+
+
+model = _Names("scvi.model", SCVI, SCANVI, TOTALVI, LinearSCVI)
+models = _Names("scarches.models", EXPIMAP, TRVAE, SCVI, SCANVI, TOTALVI, scPoli)
+utils = _Names("scarches.utils", add_annotations)
+plotting = _Names("scarches.plotting", plot_abs_bfs)
+settings = _Settings()
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # No AttributeError, which an import would turn into one without the advice.
+        raise ScgraftError(str(_not_here(__name__, name, __all__)))
