@@ -16,7 +16,7 @@ fn embeddings_of_one_file_stand_in_one_table() {
     let folder = folder_with(&["reference_out.h5ad"]);
     let at = folder.path();
     scgraft(at, &["pca", "reference_out.h5ad", "--components", "10"]).good();
-    // Noise is worse than a trained embedding.
+    // Noise is worse than components.
     let path = at.join("reference_out.h5ad");
     let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
     let noise = (0..240 * 5).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 16) as f32 / 65_536.0).collect();
@@ -29,7 +29,7 @@ fn embeddings_of_one_file_stand_in_one_table() {
     assert_eq!(rows.len(), 3);
     let overall = |name: &str| rows.iter().find(|r| r["embedding"] == name).unwrap()["overall"].as_f64().unwrap();
     assert!(overall("X_noise") < overall("X_pca"));
-    assert_eq!(rows[2]["embedding"], "X_noise", "the best first");
+    assert!(rows.is_sorted_by(|a, b| a["overall"].as_f64() >= b["overall"].as_f64()), "the best first: {told}");
     assert_eq!(rows[0]["metrics"].as_object().unwrap().len(), 15);
     let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
     assert_eq!(table.index, ["X_noise", "X_pca", "X_scgraft"]);
