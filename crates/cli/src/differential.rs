@@ -36,7 +36,7 @@ pub(crate) struct Differential {
     pub source: Source,
     #[command(flatten)]
     pub of: OfGroups,
-    /// Compare within each level of this column of obs
+    /// Compare within each level of this column of obs; cells that it calls `Unknown` are left out
     #[arg(long, value_name = "COLUMN")]
     pub within: Option<String>,
     /// What is compared

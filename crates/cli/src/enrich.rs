@@ -85,7 +85,7 @@ pub(crate) struct Enrich {
     /// Nearest cells of the reference that each unknown cell is compared with
     #[arg(long, default_value_t = 15, value_name = "N", requires_all = ["unknown", "reference"])]
     pub k: usize,
-    /// Test within each level of this column of obs
+    /// Test within each level of this column of obs; cells that it calls `Unknown` are left out
     #[arg(long, value_name = "COLUMN")]
     pub within: Option<String>,
     /// Draw so many random pairs of cells, as published code does [upstream: n_sample]

@@ -265,7 +265,7 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
 /// A comparison within each type that the reference knows.
 fn within_types<'t>(main: &BayesFactors, tests: &'t [BayesFactors]) -> Vec<&'t BayesFactors> {
     let same = |t: &&BayesFactors| t.group == main.group && t.comparison == main.comparison;
-    tests.iter().filter(same).filter(|t| !t.within.is_empty() && t.within != UNKNOWN).collect()
+    tests.iter().filter(same).filter(|t| !t.within.is_empty()).collect()
 }
 
 fn types(cells: &Cells, label: &str, colors: &HashMap<String, Rgb>) -> (Vec<TypeShare>, String) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Cells, Coded, Column, Warning, means_unlabelled, missing_words_told};
 
 use crate::Error;
@@ -23,7 +24,11 @@ pub(crate) fn types(
 ) -> Result<(Coded, Vec<usize>), Error> {
     let values = find(cells, name, column)?;
     if let Some(none) = unlabelled {
-        let texts = values.texts().into_iter().map(|text| text.filter(|text| text != none)).collect();
+        let mut texts = values.texts();
+        if !texts.iter().flatten().any(|text| text == none) {
+            return coded_of(values, name, column);
+        }
+        texts.iter_mut().for_each(|text| *text = text.take().filter(|text| text != none));
         return coded_of(&Column::Text(texts), name, column);
     }
     let sizes = values.level_sizes().unwrap_or_default();
@@ -52,6 +57,11 @@ fn coded_of(values: &Column, name: &str, column: &str) -> Result<(Coded, Vec<usi
     tracing::warn!("{name}: {} cells have no `{column}` and are left out{words}", values.len() - rows.len());
     let coded = values.select(&rows).coded().map_err(|_| wrong("cannot be read"))?;
     Ok((coded, rows))
+}
+
+/// The same of what groups are compared within: unknown cells are of several types, and what differs among them may be these.
+pub(crate) fn within(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usize>), Error> {
+    types(cells, name, column, Some(UNKNOWN))
 }
 
 /// A column of `obs` that does not hold what is needed.

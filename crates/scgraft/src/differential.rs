@@ -10,7 +10,7 @@ use scgraft_models::Model;
 use crate::columns::{coded, find, level, wrong};
 use crate::decode::conditions;
 use crate::enrich::{ALL_CELLS, DONOR_COLUMNS, add, donor_columns};
-use crate::{Ask, Error, goes_on};
+use crate::{Ask, Error, columns, goes_on};
 
 /// How groups are compared.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +96,7 @@ pub fn differential(
     let strata: Vec<(Option<String>, Vec<usize>)> = match &plan.within {
         None => vec![(None, (0..rows.len()).collect())],
         Some(column) => {
-            let (levels, filled) = coded(cells, name, column)?;
+            let (levels, filled) = columns::within(cells, name, column)?;
             let level: HashMap<usize, u32> = filled.into_iter().zip(levels.codes).collect();
             let here = |k: u32| (0..rows.len()).filter(|&i| level.get(&rows[i]) == Some(&k)).collect();
             levels.levels.into_iter().zip(0..).map(|(l, k)| (Some(l), here(k))).collect()

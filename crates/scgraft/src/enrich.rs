@@ -11,14 +11,14 @@ use scgraft_analysis::programs::{Comparison, Latent, ProgramTest, ProgramTestOpt
 use scgraft_cells::{Cells, Coded, Column, Csr, Dense, Frame, GenePrograms, GeneSet, ProgramOptions};
 
 use crate::columns::{coded, find, narrow, wrong};
-use crate::{Ask, Embedding, Error, LogExpression, goes_on};
+use crate::{Ask, Embedding, Error, LogExpression, columns, goes_on};
 
 /// What is tested.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnrichPlan {
     /// Column of obs with the groups.
     pub groups: String,
-    /// Column of obs within each level of which groups are compared.
+    /// Column of obs within each level of which groups are compared; cells that it calls unknown are left out.
     pub within: Option<String>,
     /// Which groups are compared with which, over which pairs of cells.
     pub test: ProgramTestOptions,
@@ -104,7 +104,7 @@ pub fn enrich(
     ask: &mut Ask<'_>,
 ) -> Result<Enrichment, Error> {
     let groups = coded(cells, name, &plan.groups)?;
-    let within = plan.within.as_ref().map(|column| coded(cells, name, column)).transpose()?;
+    let within = plan.within.as_ref().map(|column| columns::within(cells, name, column)).transpose()?;
     // Cells that lack either column are left out of both.
     let both = |r: &usize| within.as_ref().is_none_or(|(_, rows)| rows.binary_search(r).is_ok());
     let kept: Vec<usize> = groups.1.iter().copied().filter(both).collect();

@@ -289,6 +289,25 @@ fn bad_input_of_every_analysis_is_named() {
 }
 
 #[test]
+fn unknown_cells_are_no_type_to_compare_within() {
+    let folder = mapped();
+    let at = folder.path();
+    let types: Vec<&str> = (0..100).map(|i| if i % 3 == 0 { "Unknown" } else { "known" }).collect();
+    for name in ["mapped.h5ad", "query.h5ad"] {
+        let mut cells = obs(at, name);
+        cells.obs.set("type", Column::categorical(&types));
+        write_h5ad(at.join(name), &cells, &WriteOptions::default()).unwrap();
+    }
+    for of in [&["enrich", "mapped.h5ad"][..], &["differential", "mapped.scgraft", "query.h5ad", "--batch", "batch"]] {
+        let more = ["--groups", "condition", "--versus", "control", "--within", "type", "--tsv", "t.tsv"];
+        let run = scgraft(at, &[of, &more].concat()).good();
+        assert!(run.stderr.contains("34 cells have no `type` and are left out"), "{}", run.stderr);
+        let text = std::fs::read_to_string(at.join("t.tsv")).unwrap();
+        assert!(text.contains("\tknown\t") && !text.contains("Unknown"), "{text}");
+    }
+}
+
+#[test]
 fn differences_within_levels_are_those_of_their_cells_alone() {
     let folder = mapped();
     let at = folder.path();
