@@ -12,7 +12,7 @@
 //! 4. c = median over types, coordinate by coordinate, of (mean of the cells nearest to t) − m_t: a batch moves all types,
 //!    a new type only itself; 3 and 4 are repeated. Then d̄ᵢ = mean of d over the k nearest pools of i in its batch (20
 //!    principal components of e), since cells of a new type are new together
-//! 5. threshold = quartile of the batch's d̄ times the median over the reference's studies of (quantile 1 − α of d̄) /
+//! 5. threshold = quartile of the batch's d̄ times the 0.6 quantile over the reference's studies of (quantile 1 − α of d̄) /
 //!    (quartile of d̄), each study held against the others: of cells whose type is known, a share α lies beyond
 //!
 //! A map is blind to what its reference never had to tell apart, and an adaptor that is fitted to a query with a new type takes
@@ -99,6 +99,8 @@ const ROUNDS: usize = 3;
 const MOVED: (usize, usize) = (5, 100);
 /// The quantile that sets the scale of a batch's distances: most cells may be new.
 const SCALE: f64 = 0.25;
+/// Which of the studies' thresholds is taken: a new study is rather like those that are harder to place than the median.
+const AMONG_STUDIES: f64 = 0.6;
 /// Fewest cells of a study that is held against the others.
 const HELD_OUT: usize = 50;
 /// A dimension with less than this of the largest standard deviation says nothing.
@@ -274,7 +276,7 @@ impl KnownTypes {
         let types = self.types(lacking);
         let at = 1.0 - false_alarms;
         let ratios: Vec<f64> = self.curves.iter().map(|c| quantile_of_sorted(c, at)).collect();
-        let ratio = quantile(&ratios, 0.5);
+        let ratio = quantile(&ratios, AMONG_STUDIES);
         let x = select(query, &self.dims);
         let mut score = vec![0.0; query.n_rows];
         let parts_of = |batch: &Vec<usize>| batch.len().div_ceil(MOST).max(1);
