@@ -113,10 +113,9 @@ fn load(
     // Scores are centred, so expression need not be.
     let mut cross = Mat::<f64>::zeros(programs, y.n_genes);
     for (i, cell) in y.cells().enumerate() {
-        let Some(scores) = scores.col(i).try_as_col_major().map(|c| c.as_slice()) else { continue };
+        let scores = scores.col_as_slice(i);
         for &(g, y) in cell {
-            let Some(cross) = cross.col_mut(g as usize).try_as_col_major_mut() else { continue };
-            cross.as_slice_mut().iter_mut().zip(scores).for_each(|(c, s)| *c += y * s);
+            cross.col_as_slice_mut(g as usize).iter_mut().zip(scores).for_each(|(c, s)| *c += y * s);
         }
     }
     let mut left = variances.to_vec();
