@@ -1,7 +1,8 @@
 //! Where programs start.
 //!
 //! A program with a gene set starts as that set: weights uniform in 0 … 1/√n inside, all genes in one direction, and 0
-//! outside, n the number of programs (`gene_set_start`). New programs of a query are columns of one layer with those known.
+//! outside, n the number of programs (`gene_set_start`). A reference that is fitted by default then takes the weights of a
+//! factor analysis (`program_start.rs`). New programs of a query are columns of one layer with those known.
 
 use scgraft_engine::{Init, Param};
 
