@@ -84,7 +84,8 @@ pub struct Facts {
     pub standard_prior: bool,
     /// Where the decoder has its genes' baseline, which can be read off the data; `None` where it has none.
     pub baseline: Option<Baseline>,
-    /// Where the posterior mean of program scores is made, which can start as a factor analysis has it; `None` to leave it as drawn.
+    /// Where the posterior mean of program scores is made, which can start as a factor analysis has it; `None` to leave it as
+    /// drawn.
     pub scores: Option<ScoreHead>,
     /// Why weights of new conditions alone could not move a query in the latent space; `None` when they can.
     pub adaptor_obstacle: Option<&'static str>,

@@ -64,23 +64,20 @@ impl Model {
         self.params.write(head.weight).copy_from_slice(&weight);
         self.params.write(head.bias).copy_from_slice(&bias);
 
-        let mut loadings = sets.iter().zip(&found.loadings);
+        let start = |w: f64| (w / SPREAD) as f32; // 1
+        let mut from = 0;
         for segment in &self.header.segments {
-            let own = loadings.by_ref().take(segment.programs.len());
-            let Some(id) = self.params.id(&segment.tensor()) else { continue };
-            let start = |w: f64| (w / SPREAD) as f32; // 1
-            match segment.membership {
-                Membership::Free => own.for_each(drop),
-                Membership::Hard => {
-                    let values = self.params.write(id).iter_mut();
-                    values.zip(own.flat_map(|(_, w)| w)).for_each(|(value, &w)| *value = start(w));
-                }
-                Membership::Soft => {
-                    let rows = self.params.write(id).chunks_exact_mut(data.n_genes());
-                    for (row, (set, w)) in rows.zip(own) {
-                        set.iter().zip(w).for_each(|(&g, &w)| row[g as usize] = start(w));
-                    }
-                }
+            let own = from..from + segment.programs.len();
+            from = own.end;
+            let weights = self.params.id(&segment.tensor()).map(|id| self.params.write(id));
+            let Some(weights) = weights.filter(|_| segment.membership != Membership::Free) else { continue };
+            let loadings = &found.loadings[own.clone()];
+            if segment.membership == Membership::Hard {
+                weights.iter_mut().zip(loadings.iter().flatten()).for_each(|(value, &w)| *value = start(w));
+                continue;
+            }
+            for ((row, set), w) in weights.chunks_exact_mut(data.n_genes()).zip(&sets[own]).zip(loadings) {
+                set.iter().zip(w).for_each(|(&g, &w)| row[g as usize] = start(w));
             }
         }
         Ok(())
