@@ -70,10 +70,11 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// A configuration with some fields replaced.
 pub fn with(config: TrainConfig, json: &str) -> Result<TrainConfig> {
+    let usual_epochs = config.usual_epochs;
     let mut value = serde_json::to_value(config)?;
     let given: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json)?;
     given.into_iter().for_each(|(name, v)| value[name] = v);
-    Ok(serde_json::from_value(value)?)
+    Ok(TrainConfig { usual_epochs, ..serde_json::from_value(value)? })
 }
 
 fn one(options: &Options, pair: &Pair, task: &Task, seed: u64) -> Result<()> {
@@ -131,7 +132,7 @@ fn pick(known: &[(usize, String)], size: usize, draw: usize) -> Vec<(usize, Stri
     order.into_iter().take(size).map(|i| known[i].clone()).collect()
 }
 
-fn told(report: &FitReport) -> String {
+pub fn told(report: &FitReport) -> String {
     format!(
         "{} epochs, {} steps, best validation {} in epoch {}, last fifth gained {:.3} %",
         report.epochs,

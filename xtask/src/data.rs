@@ -41,7 +41,7 @@ pub fn sets(folder: &Path) -> Result<Vec<GeneSet>> {
     Ok(read_gmt(&[folder.join("expimap_ref_model_fig3_mask.gmt")], &GmtOptions::default())?)
 }
 
-fn cells(path: &Path) -> Result<Cells> {
+pub fn cells(path: &Path) -> Result<Cells> {
     read_h5ad(path, &ReadOptions::default()).with_context(|| format!("reading {}", path.display()))
 }
 
@@ -87,6 +87,13 @@ pub fn expimap(data: &Prepared, sets: &[GeneSet], config: &Value, seed: u64) -> 
 
 /// The query's control cells of types that the reference knows: row, and type in the reference's words.
 pub fn known_control_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
+    let conditions = coded(query, "condition")?;
+    let control = |i: usize| conditions.levels[conditions.codes[i] as usize] == "control";
+    Ok(known_cells(query)?.into_iter().filter(|(i, _)| control(*i)).collect())
+}
+
+/// The query's cells of types that the reference knows, stimulated or not.
+pub fn known_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
     let map: HashMap<&str, &str> = HashMap::from([
         ("CD14 Mono", "CD14+ Monocytes"),
         ("CD4 Naive T", "CD4 T"),
@@ -99,10 +106,9 @@ pub fn known_control_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
         ("DC", "DC"),
         ("Mk", "Megakaryocytes"),
     ]);
-    let (kinds, conditions) = (coded(query, "cell_type")?, coded(query, "condition")?);
+    let kinds = coded(query, "cell_type")?;
     let kind = |i: usize| map.get(kinds.levels[kinds.codes[i] as usize].as_str()).map(|&kind| (i, kind.to_owned()));
-    let control = |i: &usize| conditions.levels[conditions.codes[*i] as usize] == "control";
-    Ok((0..query.n_cells()).filter(control).filter_map(kind).collect())
+    Ok((0..query.n_cells()).filter_map(kind).collect())
 }
 
 /// The reference's cells, prepared for a model that may know more conditions than they have.

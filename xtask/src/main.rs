@@ -6,6 +6,7 @@ mod analysis;
 mod arrival;
 mod bench;
 mod data;
+mod defaults;
 mod floor;
 mod mapping;
 mod novelty;
@@ -31,6 +32,8 @@ enum Chore {
     Arrival(arrival::Options),
     /// Speed of the main job and of every base model, beside the peers whose Python is given, and beside the floor.
     Bench(bench::Options),
+    /// What a user gets with defaults: labels and interferon programs, on several pairs of reference and query.
+    Defaults(defaults::Options),
     /// A base model on real data, beside the published code: reconstruction, label accuracy, speed.
     Mapping(mapping::Options),
     /// Whether unknown means unknown: types and studies held out of the reference.
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Analysis(options) => analysis::run(&options),
         Chore::Arrival(options) => arrival::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Defaults(options) => defaults::run(&options),
         Chore::Mapping(options) => mapping::run(&options),
         Chore::Novelty(options) => novelty::run(&options),
         Chore::Proteins(options) => proteins::run(&options),

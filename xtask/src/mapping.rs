@@ -167,9 +167,7 @@ pub fn reference(task: &Task, entry: &ModelEntry, replaced: &str, seed: u64) -> 
     if labelled {
         let mut with_labels = new_model(entry.name, &data, seed)?;
         with_labels.adopt(&model)?;
-        let epochs = entry.training.epochs.of_adopted(data.n_cells(), plain.batch_size);
-        let second = TrainConfig { epochs, start_from_data: false, ..config(&entry.training)? };
-        report = fit(&mut with_labels, &data, &second, &mut Quiet)?;
+        report = fit(&mut with_labels, &data, &config(&entry.fitting(true).0)?, &mut Quiet)?;
         model = with_labels;
     }
     Ok((model, report))

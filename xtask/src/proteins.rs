@@ -11,8 +11,8 @@ use scgraft_models::{Anneal, DecodeAs, Known, Model, Surgery};
 use scgraft_train::{TrainConfig, with_threads};
 use serde_json::{Value, json};
 
-use crate::data;
 use crate::times::{self, Time};
+use crate::{arrival, data};
 
 /// Options of the comparison.
 #[derive(Args)]
@@ -23,9 +23,12 @@ pub struct Options {
     /// Python with scvi-tools (tools/peers/requirements-current.txt); without it only ours runs.
     #[arg(long)]
     peer: Option<PathBuf>,
-    /// Epochs; the KL weight rises over half of them.
+    /// Epochs; the KL weight rises over half of them. 0: the model's own defaults.
     #[arg(long, default_value_t = 100)]
     epochs: usize,
+    /// Settings of the training in place of these, as JSON.
+    #[arg(long, default_value = "{}")]
+    train: String,
     /// Seeds, one run each.
     #[arg(long, value_delimiter = ',', default_value = "0")]
     seeds: Vec<u64>,
@@ -111,7 +114,7 @@ fn hide(cells: &Cells) -> Result<(Cells, Dense, Vec<String>)> {
 /// Names of proteins, figures and times of one seed.
 fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(Vec<String>, Figures, Vec<Time>)> {
     let (hidden, truth, names) = hide(cells)?;
-    let (model, prepared, training) = train(&hidden, options.epochs, seed)?;
+    let (model, prepared, training) = train(&hidden, options.epochs, &options.train, seed)?;
     let rows: Vec<usize> = (0..cells.n_cells()).step_by(HIDDEN).collect();
     let imputed =
         model.proteins(&prepared.select_cells(&rows), &DecodeAs::Conditions(vec!["measured".into()]), false)?;
@@ -131,7 +134,7 @@ fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(V
 pub fn times(folder: &Path, python: Option<&Path>, epochs: usize, threads: usize) -> Result<Vec<Time>> {
     let cells = read_h5ad(folder.join(REFERENCE), &ReadOptions::default())?;
     let times = with_threads(threads, || -> Result<_> {
-        let (model, _, training) = train(&hide(&cells)?.0, epochs, 0)?;
+        let (model, _, training) = train(&hide(&cells)?.0, epochs, "{}", 0)?;
         Ok(vec![training, map(&model, folder, epochs, 0)?.2])
     })??;
     let arguments = [
@@ -150,7 +153,7 @@ fn beside(times: Vec<Time>, peer: Option<&Value>) -> Result<Vec<Time>> {
     times.into_iter().zip(pointers).map(|(time, at)| time.beside(peer, at)).collect()
 }
 
-fn train(hidden: &Cells, epochs: usize, seed: u64) -> Result<(Model, Prepared, Time)> {
+fn train(hidden: &Cells, epochs: usize, replaced: &str, seed: u64) -> Result<(Model, Prepared, Time)> {
     let prepare = PrepareOptions {
         condition: ConditionSource::Columns(vec!["part".into()]),
         // The matrix without the hidden counts has no column names of its own.
@@ -162,14 +165,14 @@ fn train(hidden: &Cells, epochs: usize, seed: u64) -> Result<(Model, Prepared, T
     let known =
         Known { genes: known.genes, conditions: known.conditions, proteins: known.proteins, ..Known::default() };
     let mut model = Model::new("totalvi", &json!({}), known.into(), seed)?;
-    let config = TrainConfig {
-        epochs,
-        anneal: Anneal::Epochs(epochs / 2),
-        early_stopping: None,
-        seed,
-        ..TrainConfig::of(&model.entry.training, prepared.n_cells())
+    let usual = TrainConfig { seed, ..TrainConfig::of(&model.entry.training, prepared.n_cells()) };
+    let config = match epochs {
+        0 => usual,
+        _ => TrainConfig { epochs, anneal: Anneal::Epochs(epochs / 2), early_stopping: None, ..usual },
     };
-    let time = times::timed_fit("training epoch", &mut model, &prepared, &config)?.time;
+    let fitted = times::timed_fit("training epoch", &mut model, &prepared, &arrival::with(config, replaced)?)?;
+    println!("reference: {}", arrival::told(&fitted.report));
+    let time = fitted.time;
     Ok((model, prepared, time))
 }
 

@@ -12,8 +12,8 @@ pub(crate) fn told(report: &FitReport) -> String {
         (_, Some(usual), _) => {
             format!("NOT ARRIVED: {usual} epochs are usual for so many cells; give it more --epochs")
         }
-        (_, _, None) => "too few to tell whether it arrived".to_owned(),
-        (_, _, Some(gain)) if report.arrived() => {
+        (_, _, None) => "too few cells or epochs to tell whether it arrived".to_owned(),
+        (_, _, Some(gain)) if report.arrived() == Some(true) => {
             format!("arrived: the last fifth of them gained {:.3} % of the loss", 100.0 * gain)
         }
         (_, _, Some(gain)) => format!(

@@ -280,9 +280,6 @@ impl Train {
         let mut plan = self.plan(entry, settings, condition, cells.n_cells(), global)?;
         if let Some(from) = &from {
             plan.start_from(from, self.choice.sizes());
-            if self.fit.epochs.is_none() {
-                plan.train.epochs = entry.training.epochs.of_adopted(cells.n_cells(), plan.train.batch_size);
-            }
         }
         stop::check()?;
         let epochs = Epochs::new("training", plan.train.epochs, global);
@@ -348,7 +345,8 @@ impl Train {
         prepare.covariates = self.covariates.covariates.clone();
         prepare.continuous = self.covariates.continuous.clone();
         prepare.orthologs = self.orthologs.read()?;
-        let train = self.fit.config(&entry.training, &entry.published_training.0, n_cells, global.train_seed())?;
+        let (ours, published) = entry.fitting(self.model.from.is_some());
+        let train = self.fit.config(&ours, &published, n_cells, global.train_seed())?;
         Ok(ReferencePlan { train, ..self.choice.plan(&self.model.model, settings, prepare)? })
     }
 

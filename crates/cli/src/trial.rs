@@ -310,7 +310,7 @@ impl Trial {
             row
         });
         out.table(&header, &rows.collect::<Vec<_>>());
-        let late = found.runs.iter().filter(|r| !r.arrived).count();
+        let late = found.runs.iter().filter(|r| r.arrived == Some(false)).count();
         if late > 0 {
             out.line(format!("{late} of {} mappings had not arrived: give them more --query-epochs", found.runs.len()));
         }

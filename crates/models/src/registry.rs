@@ -109,7 +109,7 @@ impl ModelEntry {
             when: "",
             cite: &[],
             values: |_| Kind::Counts,
-            training: Training::SCVI,
+            training: Training::REFERENCE,
             mapping: Training::SURGERY,
             mapping_settings: none(),
             published_training: (Training::SCVI, Training::SCVI),
@@ -130,6 +130,12 @@ impl ModelEntry {
         // New programs grow slowly, while the validation loss stands still for long.
         let early_stopping = published.early_stopping.filter(|_| !new_programs);
         Training { epochs, start_from_data: true, early_stopping, ..published }
+    }
+
+    /// How a reference is fitted, by default and by the published code; `started` where it starts from a trained model.
+    pub fn fitting(&self, started: bool) -> (Training, Training) {
+        let both = (self.training, self.published_training.0);
+        if started { (both.0.adopted(), both.1.adopted()) } else { both }
     }
 
     /// Whether the model reads this.

@@ -54,8 +54,8 @@ use crate::counts::{self, Library, LogDispersion};
 use crate::layers::{Affine, ByCondition, Gaussian, Inject, Norm, NormPlan, Stack, StackPlan};
 use crate::settings::{check_dropout, check_hidden, check_latent, no_settings, parse, published_norm, small};
 use crate::{
-    Batch, Decoded, DispersionBy, Distribution, Epochs, Facts, Header, InferredLibrary, Input, LibrarySize, Loss,
-    ModelEntry, ModelError, Network, Posterior, Programs, Statistics, Step, Term, Training, VARIANCE_FLOOR,
+    Anneal, Batch, Decoded, DispersionBy, Distribution, Epochs, Facts, Header, InferredLibrary, Input, LibrarySize,
+    Loss, ModelEntry, ModelError, Network, Posterior, Programs, Statistics, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 /// As scvi-tools' surgery.
@@ -71,7 +71,8 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     when: "the question is where cells lie once batches are taken out, with no labels and no gene programs",
     cite: &[crate::citations::SCVI, crate::citations::SCARCHES],
     values,
-    training: Training::SCVI,
+    // On few cells the KL weight rises as slowly as scvi-tools has it: few types would be told apart under the whole of it.
+    training: Training { anneal: Anneal::Share { share: 0.9, most: 400 }, ..Training::REFERENCE },
     mapping: Training::SURGERY,
     mapping_settings: no_settings,
     published_training: PUBLISHED,

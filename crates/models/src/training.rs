@@ -31,6 +31,8 @@ pub struct Training {
     pub most_cells: Option<usize>,
     /// When to stop; `None` trains on all cells to the end.
     pub early_stopping: Option<EarlyStopping>,
+    /// With fewer validating cells than these all cells train, to the end: so few judge badly, and are missed.
+    pub least_validating: usize,
 }
 
 /// How the step size goes over a run.
@@ -97,6 +99,8 @@ pub enum Epochs {
     Fixed(usize),
     /// min(most, round(20,000 / cells · most)), at least 1: as many steps for large data as for 20,000 cells.
     ByCells(usize),
+    /// A third of these, from 2 to 10: scvi-tools' for a model that starts from a trained one.
+    ThirdByCells(usize),
     /// As many as make so many steps, whatever the number of cells, but at least `least` and at most so many that the steps
     /// are `most_steps`.
     BySteps {
@@ -120,6 +124,10 @@ impl Epochs {
                 let wanted = (20_000.0 / n_cells.max(1) as f64 * most as f64).round_ties_even();
                 (wanted as usize).clamp(1, most)
             }
+            Epochs::ThirdByCells(most) => {
+                let third = Epochs::ByCells(most).count(n_cells, batch_size) as f64 / 3.0;
+                (third.round_ties_even() as usize).clamp(2, 10)
+            }
             Epochs::BySteps { steps, least, most, most_steps } => {
                 let a_pass = n_cells.div_ceil(batch_size.max(1)).max(1);
                 steps.div_ceil(a_pass).min(most).max(least.min(most_steps.div_ceil(a_pass)))
@@ -128,14 +136,23 @@ impl Epochs {
     }
 }
 
-impl Epochs {
-    /// The number for a model that starts from a trained one: a third of it, from 2 to 10.
-    pub fn of_adopted(self, n_cells: usize, batch_size: usize) -> usize {
-        ((self.count(n_cells, batch_size) as f64 / 3.0).round_ties_even() as usize).clamp(2, 10)
-    }
-}
-
 impl Training {
+    /// The same for a model that starts from a trained one: fewer steps, all weights of the loss at once, nothing read off
+    /// the data. The published code anneals anew, over more epochs than it runs.
+    pub fn adopted(self) -> Training {
+        let kept = Training { start_from_data: false, ..self };
+        match (self.schedule, self.epochs) {
+            (Schedule::Constant, Epochs::ByCells(most)) => Training { epochs: Epochs::ThirdByCells(most), ..kept },
+            (Schedule::Constant, _) => kept,
+            _ => Training {
+                epochs: Epochs::BySteps { steps: 600, least: 10, most: 100, most_steps: 20_000 },
+                schedule: Schedule::Cosine,
+                anneal: Anneal::Steps(0),
+                ..kept
+            },
+        }
+    }
+
     /// Those of the published scArches models, save weight decay.
     pub const SCARCHES: Training = Training {
         epochs: Epochs::Fixed(400),
@@ -150,6 +167,21 @@ impl Training {
         thinning: None,
         most_cells: None,
         early_stopping: Some(EarlyStopping::SCARCHES),
+        least_validating: 0,
+    };
+
+    /// A reference by default: large steps that die down, over enough passes to arrive, the KL weight rising for most of them,
+    /// an encoder that is shown thinned counts, and the best state of them all.
+    pub const REFERENCE: Training = Training {
+        epochs: Epochs::BySteps { steps: 2000, least: 80, most: 400, most_steps: 60_000 },
+        learning_rate: 2e-3,
+        schedule: Schedule::WarmCosine,
+        anneal: Anneal::Share { share: 0.9, most: 100 },
+        start_from_data: true,
+        thinning: Some(0.3),
+        early_stopping: Some(EarlyStopping::TO_THE_END),
+        least_validating: 100,
+        ..Training::SCARCHES
     };
 
     /// Surgery of weights of new conditions alone, which are few and start near where they belong: large steps that die
@@ -167,6 +199,7 @@ impl Training {
         thinning: None,
         most_cells: Some(10_000),
         early_stopping: Some(EarlyStopping::TO_THE_END),
+        least_validating: 0,
     };
 
     /// Those of scvi-tools.
@@ -183,6 +216,7 @@ impl Training {
         thinning: None,
         most_cells: None,
         early_stopping: None,
+        least_validating: 0,
     };
 }
 

@@ -274,6 +274,7 @@ impl TrainOptions {
                 keep_outside_programs: self.keep_outside_programs,
             }),
         };
+        let (ours, published) = entry.fitting(start.is_some());
         let mut plan = ReferencePlan {
             model: self.model.clone(),
             prepare: self.data.prepare(condition, (entry.values)(&settings)).map_err(|e| e.to_string())?,
@@ -281,13 +282,10 @@ impl TrainOptions {
             genes,
             membership: if self.soft { Membership::Soft } else { Membership::Hard },
             n_free: self.n_free_programs,
-            train: self.fit.config(&entry.training, &entry.published_training.0, n_cells),
+            train: self.fit.config(&ours, &published, n_cells),
         };
         if let Some(start) = start {
             plan.start_from(start, self.sizes());
-            if self.fit.max_epochs.is_none() {
-                plan.train.epochs = entry.training.epochs.of_adopted(n_cells, plan.train.batch_size);
-            }
         }
         Ok(plan)
     }

@@ -76,8 +76,6 @@ impl ReferencePlan {
     pub fn start_from(&mut self, start: &Model, sizes: ProgramOptions) {
         complete(&mut self.settings, start.network.config());
         self.genes = Genes::Listed(start.header.genes.clone(), sizes);
-        self.train.start_from_data = false;
-        self.train.usual_epochs = 0;
     }
 }
 

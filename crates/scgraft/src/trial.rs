@@ -139,7 +139,7 @@ pub struct Run {
     /// Seconds that the query took to map, or all cells together to train.
     pub query_seconds: f64,
     /// Whether the query's fit had arrived ([`FitReport::arrived`]).
-    pub arrived: bool,
+    pub arrived: Option<bool>,
     /// What was measured, by name; NaN where a measure has no value. Each run has the same.
     pub measures: Vec<(String, f64)>,
 }
@@ -376,7 +376,7 @@ impl Lab<'_> {
             trained_values: report.as_ref().map_or(0, |r| r.n_trainable),
             reference_seconds: seconds[0],
             query_seconds: seconds[1],
-            arrived: report.as_ref().is_none_or(FitReport::arrived),
+            arrived: report.as_ref().map_or(Some(true), FitReport::arrived),
             measures,
         };
         Ok((run, row))
@@ -643,7 +643,7 @@ pub fn table(runs: &[Run]) -> Frame {
     for name in ["reference_seconds", "query_seconds"] {
         out.set(name, real(name));
     }
-    out.set("arrived", Column::Boolean(runs.iter().map(|r| Some(r.arrived)).collect()));
+    out.set("arrived", Column::Boolean(runs.iter().map(|r| r.arrived).collect()));
     for (name, _) in runs.first().map_or(&[][..], |r| &r.measures) {
         out.set(name, real(name));
     }

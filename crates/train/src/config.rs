@@ -77,6 +77,7 @@ impl TrainConfig {
     pub fn of(training: &Training, n_cells: usize) -> Self {
         let cells = n_cells.min(training.most_cells.unwrap_or(n_cells)) as f64 * TRAIN_FRACTION;
         let epochs = training.epochs.count(cells.ceil() as usize, training.batch_size);
+        let validating = (n_cells as f64 * (1.0 - TRAIN_FRACTION)).round() as usize;
         TrainConfig {
             epochs,
             usual_epochs: epochs,
@@ -93,7 +94,7 @@ impl TrainConfig {
             train_fraction: TRAIN_FRACTION,
             stratified: false,
             samples_per_label: None,
-            early_stopping: training.early_stopping,
+            early_stopping: training.early_stopping.filter(|_| validating >= training.least_validating),
             seed: 2020,
             compat: None,
         }

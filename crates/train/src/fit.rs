@@ -22,7 +22,7 @@ pub struct FitReport {
     /// Whether early stopping ended it.
     pub stopped_early: bool,
     /// What the last fifth of the run still gained of the loss, as a share of it; `None` for a run of fewer than five
-    /// epochs.
+    /// epochs, and where no cell judges steps that die down: what trains fits better to the end.
     pub last_gain: Option<f64>,
     /// The usual epochs, where this run had less than half of them and its steps died down: such a run ends flat wherever it
     /// stands, so that its last gain says nothing.
@@ -39,9 +39,13 @@ pub struct FitReport {
 
 impl FitReport {
     /// Whether the run had arrived: its last fifth gained next to nothing, and it was not cut short. One that was stopped
-    /// early had.
-    pub fn arrived(&self) -> bool {
-        self.stopped_early || self.short_of.is_none() && self.last_gain.is_some_and(|gain| gain < ARRIVED)
+    /// early had. `None` where that cannot be told.
+    pub fn arrived(&self) -> Option<bool> {
+        match self.short_of {
+            _ if self.stopped_early => Some(true),
+            Some(_) => Some(false),
+            None => self.last_gain.map(|gain| gain < ARRIVED),
+        }
     }
 }
 
@@ -262,7 +266,8 @@ pub fn fit(
         }
     }
     best.restore(&mut model.params);
-    report.last_gain = last_gain(&model.history, whole_from);
+    let tells = stopper.is_some() || config.schedule == Schedule::Constant;
+    report.last_gain = if tells { last_gain(&model.history, whole_from) } else { None };
     report.steps = run.steps;
     report.workspace_bytes = run.workspace.bytes();
     Ok(report)

@@ -39,9 +39,18 @@ fn run(model: &mut Model, data: &Prepared, config: &TrainConfig) -> FitReport {
 }
 
 /// By the model's own defaults, but of so many epochs.
+/// expiMap's, judged by a tenth of the cells, few as they are.
 fn config(data: &Prepared, epochs: usize) -> TrainConfig {
     let expimap = scgraft_models::find("expimap").unwrap();
-    TrainConfig { epochs, ..TrainConfig::of(&expimap.training, data.n_cells()) }
+    let judged = Some(EarlyStopping::TO_THE_END);
+    TrainConfig { epochs, early_stopping: judged, ..TrainConfig::of(&expimap.training, data.n_cells()) }
+}
+
+#[test]
+fn few_cells_all_train() {
+    let training = scgraft_models::find("expimap").unwrap().training;
+    let judged = |n_cells| TrainConfig::of(&training, n_cells).early_stopping.is_some();
+    assert_eq!([judged(200), judged(990), judged(1_000), judged(9_000)], [false, false, true, true]);
 }
 
 fn validation(model: &Model) -> Vec<f64> {
@@ -162,14 +171,17 @@ fn a_run_says_whether_it_had_arrived() {
         run(&mut model, &data, &slow)
     };
     let short = told(10, 1e-3);
-    assert!(!short.arrived() && short.last_gain.unwrap() > 1e-3, "{short:?}");
+    assert!(short.arrived() == Some(false) && short.last_gain.unwrap() > 1e-3, "{short:?}");
     assert_eq!(told(3, 1e-3).last_gain, None);
     let mut model = model(&data);
-    assert!(run(&mut model, &data, &config(&data, 300)).arrived());
+    assert!(run(&mut model, &data, &config(&data, 300)).arrived() == Some(true));
+    // Where no cell judges, what trains fits better to the end, and tells nothing.
+    let alone = run(&mut model, &data, &TrainConfig { early_stopping: None, ..config(&data, 300) });
+    assert_eq!((alone.last_gain, alone.arrived()), (None, None));
     // Steps that die down end flat, however few there were.
     let few = TrainConfig { learning_rate: 1e-6, ..config(&data, 10) };
     let few = run(&mut model, &data, &few);
-    assert!(few.last_gain.unwrap() < 1e-3 && few.short_of == Some(400) && !few.arrived(), "{few:?}");
+    assert!(few.last_gain.unwrap() < 1e-3 && few.short_of == Some(400) && few.arrived() == Some(false), "{few:?}");
     let patient = TrainConfig {
         early_stopping: Some(EarlyStopping { patience: 3, lr_patience: 0, lr_factor: 1.0 }),
         learning_rate: 0.3,
@@ -178,7 +190,7 @@ fn a_run_says_whether_it_had_arrived() {
         ..config(&data, 300)
     };
     let stopped = run(&mut model, &data, &patient);
-    assert!(stopped.stopped_early && stopped.arrived() && stopped.epochs < 300, "{stopped:?}");
+    assert!(stopped.stopped_early && stopped.arrived() == Some(true) && stopped.epochs < 300, "{stopped:?}");
 }
 
 #[test]

@@ -56,8 +56,8 @@ use crate::encoder::{Encoder, Hidden, scarches_values};
 use crate::layers::Norm;
 use crate::settings::{check_weight, parse};
 use crate::{
-    Anneal, Baseline, Batch, Classifier, Decoded, Distribution, EarlyStopping, Epochs, Facts, Header, Input, Loss,
-    ModelEntry, ModelError, Network, Posterior, Programs, Schedule, Step, Term, Training, VARIANCE_FLOOR,
+    Baseline, Batch, Classifier, Decoded, Distribution, Epochs, Facts, Header, Input, Loss, ModelEntry, ModelError,
+    Network, Posterior, Programs, Step, Term, Training, VARIANCE_FLOOR,
 };
 
 pub(crate) const ENTRY: ModelEntry = ModelEntry {
@@ -69,26 +69,13 @@ pub(crate) const ENTRY: ModelEntry = ModelEntry {
     when: "the question is which biological programs differ",
     cite: &[crate::citations::EXPIMAP, crate::citations::SCARCHES],
     values: scarches_values,
-    training: TRAINING,
+    training: Training::REFERENCE,
     mapping: Training::SURGERY,
     mapping_settings: || json!({ "kl_weight": 0.1, "lasso_anneal": false }),
     published_training: (Training::SCARCHES, Training { epochs: Epochs::Fixed(200), ..Training::SCARCHES }),
     published_settings: || json!({ "gene_set_start": false, "lasso_anneal": false, "new_wait": 0, "frozen_norm_by_batch": true }),
     small: || json!({ "hidden": [10, 8], "dropout": 0.0 }),
     build,
-};
-
-/// The genes' baseline and dispersion are read off the data, so that programs learn variation from the first step; the KL
-/// weight and the lasso rise over most of the run, so that programs are pruned by what they came to explain.
-const TRAINING: Training = Training {
-    epochs: Epochs::BySteps { steps: 2000, least: 80, most: 400, most_steps: 60_000 },
-    learning_rate: 2e-3,
-    schedule: Schedule::WarmCosine,
-    anneal: Anneal::Share { share: 0.9, most: 100 },
-    start_from_data: true,
-    thinning: Some(0.3),
-    early_stopping: Some(EarlyStopping::TO_THE_END),
-    ..Training::SCARCHES
 };
 
 /// Settings of expiMap; the defaults are the published ones.
