@@ -217,7 +217,8 @@ impl Annotate {
             }
             files::write(output, &cells)
         })?;
-        let columns: Vec<String> = self.labels.iter().map(|label| format!("obs[\"{label}_pred\"]")).collect();
+        let carried = self.labels.iter().chain(&self.numbers);
+        let columns: Vec<String> = carried.map(|name| format!("obs[\"{name}_pred\"]")).collect();
         out.line(format!("{} of {}", columns.join(", "), output.display()));
         out.put("output", output.display().to_string());
         out.put("labels", told);
