@@ -95,6 +95,9 @@ def _long(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     lower = {str(c).lower(): c for c in table.columns}
     source = next((lower[c] for c in SOURCES if c in lower), None)
     target = next((lower[c] for c in TARGETS if c in lower), None)
+    if (source is None or target is None) and all(pd.api.types.is_numeric_dtype(t) for t in table.dtypes):
+        raise ScgraftError("programs: a table of genes × programs; say which genes are of each, for one of weights: "
+                           "{name: table.index[table[name].abs() > 0.1].tolist() for name in table}")  # fmt: skip
     if source is None or target is None:
         raise ScgraftError(
             f"programs: a long table needs a column for the program (one of {', '.join(SOURCES)}) and one for the gene "
@@ -116,5 +119,8 @@ def _mask(key: str, adata: AnnData, genes: Sequence[str] | None) -> list[tuple[s
                 break
         else:
             columns = [f"program_{j}" for j in range(values.shape[1])]
+    if not np.isin(values, (0, 1)).all():
+        raise ScgraftError(f"programs={key!r}: varm[{key!r}] holds weights, not 0 and 1; say from which on a gene is of a program: "
+                           f"adata.varm[{key!r}] = abs(adata.varm[{key!r}]) > 0.1")  # fmt: skip
     names = list(genes) if genes is not None else [str(g) for g in adata.var_names]
     return [(name, [names[i] for i in np.flatnonzero(values[:, j])]) for j, name in enumerate(columns)]
