@@ -30,8 +30,8 @@ pub(crate) fn describe(input: &Input) -> Result<String> {
 }
 
 /// A matrix of salmon alevin, which is in a form of its own unless it is asked for another.
-pub(crate) const ALEVIN: &str = "the binary matrix of salmon alevin (quants_mat.gz); run `salmon alevin` with --dumpMtx, or \
-    make an .h5ad of it (Python: `import anndata, vpolo.alevin.parser as p; \
+pub(crate) const ALEVIN: &str = "the binary matrix of salmon alevin (quants_mat.gz); have `salmon alevin` write Matrix Market \
+    (its option dumpMtx), or make an .h5ad of it (Python: `import anndata, vpolo.alevin.parser as p; \
     anndata.AnnData(p.read_quants_bin(folder)).write_h5ad(new)`, the folder above `alevin`)";
 
 const R_OBJECT: &str =
