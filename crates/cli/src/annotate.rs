@@ -237,7 +237,7 @@ impl Annotate {
             unlabelled: self.unlabelled.clone(),
             numbers: self.numbers.clone(),
             k: self.k,
-            search: self.near.search(global),
+            search: self.near.search(global)?,
             transfer: TransferOptions {
                 kernel: self.kernel.kernel(),
                 unknown_above: self.unknown.unwrap_or(usual.transfer.unknown_above),

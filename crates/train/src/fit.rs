@@ -303,11 +303,11 @@ fn last_gain(history: &[EpochRecord], judged_from: usize) -> Option<f64> {
 }
 
 /// The most epochs of a fit: what is said to run longer is a slip of the pen.
-const MOST_EPOCHS: usize = 1_000_000;
+pub const MOST_EPOCHS: usize = 1_000_000;
 
 fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), TrainError> {
-    if config.epochs > MOST_EPOCHS {
-        let (what, expected, found) = ("epochs", "at most 1,000,000", config.epochs.to_string());
+    if !(1..=MOST_EPOCHS).contains(&config.epochs) {
+        let (what, expected, found) = ("epochs", "1 to 1,000,000", config.epochs.to_string());
         return Err(TrainError::Config { what, expected, found });
     }
     if config.batch_size == 0 {

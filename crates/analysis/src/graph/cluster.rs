@@ -163,7 +163,10 @@ impl Nodes {
 }
 
 /// Checks that it is a resolution.
-pub(crate) fn check_resolution(resolution: f64) -> Result<()> {
+///
+/// # Errors
+/// A number below 0, or none.
+pub fn check_resolution(resolution: f64) -> Result<()> {
     if resolution.is_finite() && resolution >= 0.0 {
         return Ok(());
     }

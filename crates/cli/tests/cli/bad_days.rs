@@ -315,9 +315,13 @@ fn numbers_beyond_all_bounds_are_refused() {
         says(&umap, "--epochs", n, &["expected 1 to 1,000,000"]);
     }
     says(&umap, "--k", "0", &["at least one neighbour"]);
+    says(&umap, "--approximate", "2", &["a share above 0, at most 1"]);
     says(&["cluster", "reference_out.h5ad", "-o", "x.h5ad"], "--k", beyond, &["240 cells to choose from"]);
     let train = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "batch", "-o", "x.scgraft"];
-    says(&train, "--epochs", beyond, &["at most 1,000,000"]);
+    says(&train, "--epochs", beyond, &["expected 1 to 1,000,000"]);
+    for option in ["--epochs", "--query-epochs"] {
+        says(&["demo", "-o", "x.demo"], option, "0", &["expected 1 to 1,000,000"]);
+    }
     says(&train, "--free", beyond, &["expected more than 0 and at most 500"]);
     let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "x.h5ad"];
     says(&map, "--new-programs", beyond, &["expected more than 0 and at most"]);
