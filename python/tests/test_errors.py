@@ -173,7 +173,7 @@ WRONG = {
     "n_neighbors=5000: expected at most 400": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=5000)),
     "a table of genes × programs; say which genes": lambda s, m: fit(s, programs=pd.DataFrame(
         {"A": [0.5, 1.0], "B": [0.1, 0.0]}, index=s.reference.var_names[:2])),
-    "varm..W... holds weights, not 0 and 1": lambda s, m: (
+    "varm..W.. holds weights, not 0 and 1": lambda s, m: (
         s.reference.varm.update(W=np.full((s.reference.n_vars, 2), 0.5)), fit(s, programs="W")),
     "n_neighbors=0: expected at least one": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=0)),
     "approximate=3: expected a share": lambda s, m: (m.to_adata(), sg.tl.umap(m.adata, approximate=3)),
@@ -184,7 +184,7 @@ WRONG = {
     "max_epochs=0: expected 1 to 1,000,000": lambda s, m: (m.to_adata(), sg.tl.umap(m.adata, max_epochs=0)),
     "n_comps=5000: expected more than 0 and at most 399": lambda s, m: sg.tl.pca(s.reference, n_comps=5000),
     "at most 100,000 draws.*n_samples=": lambda s, m: m.get_normalized_expression(n_samples=10**9),
-    "at most 1,000,000, found 1000000000 .max_epochs=": lambda s, m: m.map(s.query, max_epochs=10**9, progress=False),
+    "1 to 1,000,000, found 1000000000 .max_epochs=": lambda s, m: m.map(s.query, max_epochs=10**9, progress=False),
     "start: scgraft.train takes it, Model.map does not": lambda s, m: m.map(s.query, start=m, progress=False),
     "new_programs: Model.map takes it, scgraft.train does not": lambda s, m: fit(s, new_programs=3),
     "a model scvi cannot start from a expimap.*leave start= out": lambda s, m: fit(s, start=sg.train(
