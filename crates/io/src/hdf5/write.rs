@@ -28,6 +28,8 @@ use crate::store::{Attr, Data};
 const CHUNK: usize = 1 << 15;
 /// The most of a file that is copied to see whether it can be: of its structures, not of its numbers.
 const MOST_COPIED: u64 = 1 << 30;
+/// Most groups that are looked through for them: one may be in many.
+const MOST_GROUPS: usize = 1 << 16;
 /// A stretch of numbers that is not worth a hole in that copy.
 const NO_HOLE: u64 = 1 << 12;
 
@@ -39,7 +41,7 @@ pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<Strin
     if view.differs() {
         let mut numbers = Vec::new();
         // What cannot be looked through is copied.
-        let _ = numbers_of(&library(base, view.clone())?.root(), &mut numbers);
+        let _ = numbers_of(&library(base, view.clone())?.root(), &mut numbers, &mut 0);
         numbers.sort_by_key(|stretch| stretch.start);
         let size = view.bytes.len().saturating_sub(numbers.iter().map(|n| n.end - n.start).sum());
         let place = std::env::temp_dir().join(base.file_name().unwrap_or_default());
@@ -63,7 +65,11 @@ pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<Strin
 }
 
 /// Where the numbers of a group's datasets stand, and of those in groups within.
-fn numbers_of(group: &hdf5_pure::Group, out: &mut Vec<Range<u64>>) -> std::result::Result<(), hdf5_pure::Error> {
+fn numbers_of(
+    group: &hdf5_pure::Group,
+    out: &mut Vec<Range<u64>>,
+    groups: &mut usize,
+) -> std::result::Result<(), hdf5_pure::Error> {
     use DType::{F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
     for name in group.datasets()? {
         let dataset = group.dataset(&name)?;
@@ -79,7 +85,11 @@ fn numbers_of(group: &hdf5_pure::Group, out: &mut Vec<Range<u64>>) -> std::resul
             _ => {}
         }
     }
-    group.groups()?.iter().try_for_each(|name| numbers_of(&group.group(name)?, out))
+    *groups += 1;
+    if *groups > MOST_GROUPS {
+        return Ok(());
+    }
+    group.groups()?.iter().try_for_each(|name| numbers_of(&group.group(name)?, out, groups))
 }
 
 enum Node<'a> {
