@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from ._native import ScgraftError
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_log = logging.getLogger("scgraft")
+
 SOURCES = ("source", "geneset", "gene_set", "term", "pathway", "program", "collection")
+SIGNS = ("weight", "mor", "sign")
 TARGETS = ("target", "genesymbol", "gene", "genes", "symbol")
 
 
@@ -103,6 +107,10 @@ def _long(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
             f"programs: a long table needs a column for the program (one of {', '.join(SOURCES)}) and one for the gene "
             f"(one of {', '.join(TARGETS)}); found {', '.join(map(str, table.columns))}"
         )
+    sign = next((lower[c] for c in SIGNS if c in lower), None)
+    if sign is not None and (n := int((pd.to_numeric(table[sign], errors="coerce") < 0).sum())):
+        _log.warning("programs: %d of %d genes have a %r below 0; gene sets have no signs, and they count as the others do",
+                     n, len(table), sign)  # fmt: skip
     rows = table[[source, target]].dropna().astype(str)
     return [(str(name), part[target].tolist()) for name, part in rows.groupby(source, sort=False, observed=True)]
 

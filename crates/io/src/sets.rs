@@ -65,6 +65,7 @@ pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines, said: bool) -> 
             return Ok(Some(Form::Sets(sets)));
         }
         if let Some(sets) = long(&rows) {
+            tell_signs(path, &rows);
             return Ok(Some(Form::Sets(sets)));
         }
         if weights(&rows) {
@@ -289,6 +290,22 @@ fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
         out.add(row[set_at], row[gene_at]);
     }
     Some(out.finish())
+}
+
+/// Says that the signs of a network are not taken over.
+fn tell_signs(path: &Path, rows: &[(usize, Vec<&str>)]) {
+    let Some(at) = rows[0].1.iter().position(|h| ["weight", "mor", "sign"].contains(&h.to_lowercase().as_str())) else {
+        return;
+    };
+    let n = rows[1..].iter().filter(|(_, row)| row[at].parse().is_ok_and(|w: f64| w < 0.0)).count();
+    if n > 0 {
+        tracing::warn!(
+            "{}: {n} of {} genes have a `{}` below 0; gene sets have no signs, and they count as the others do",
+            path.display(),
+            rows.len() - 1,
+            rows[0].1[at]
+        );
+    }
 }
 
 fn json(path: &Path, lines: &Lines) -> Result<Vec<GeneSet>> {
