@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def need(lacking: str, known: Iterable[Any], remedy: str = "", /, **given: Any) 
         if not isinstance(name, (str, int, np.integer)):
             raise ScgraftError(f"{argument}: expected a name, found {type(name).__name__}: {name!r}")
         if name not in known:
-            raise ScgraftError(f"{argument}={name!r}: {lacking}; there are: {nearest(name, known)}{remedy}")
+            raise ScgraftError(f"{argument}={name!r}: {lacking}; there are: {nearest(str(name), known)}{remedy}")
 
 
 def opened(data: Any) -> AnnData:
@@ -75,6 +76,9 @@ def _read(path: Path) -> AnnData:
 
     if path.suffix == ".h5mu":
         raise ScgraftError(f"{path}: read it with mudata.read_h5mu(path), and give the MuData")
+    if path.name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
+        raise ScgraftError(f"{path}: expected an h5ad file, found a table; give anndata.AnnData(pandas.read_csv(path, sep=None, "
+                           "engine='python', index_col=0).T), without .T where cells are rows")  # fmt: skip
     try:
         return anndata.read_zarr(path) if path.is_dir() else anndata.read_h5ad(path, backed="r")
     except Exception as error:
@@ -423,10 +427,17 @@ KINDS = {"expected usize": "expected a whole number, 0 or more", "expected f32":
 """Kinds of values in the words of the library, and in Python's."""
 
 
-def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftError:
-    """An error in Python's words: about values that are no counts, with the slot that has them where there is one; about
-    settings, with the nearest names first."""
-    message = str(error)
+@contextmanager
+def in_words(adata: AnnData, slots: Slots) -> Iterator[None]:
+    """Errors of the library in Python's words: about values that are no counts, with the slot that has them where there is one;
+    about settings, with the nearest names first."""
+    try:
+        yield
+    except ScgraftError as error:
+        raise ScgraftError(_in_words(str(error), adata, slots)) from None
+
+
+def _in_words(message: str, adata: AnnData, slots: Slots) -> str:
     if "expected known names with fitting values" in message:
         for ours, theirs in KINDS.items():
             message = message.replace(ours, theirs)
@@ -434,9 +445,9 @@ def with_remedy(error: ScgraftError, adata: AnnData, slots: Slots) -> ScgraftErr
         if found:
             known = re.findall(r"`([^`]+)`", found[2])
             message = f"{message[: found.start(0)]}{found[0].split(',')[0]}; there are: {nearest(found[1], known)}"
-        return ScgraftError(message)
+        return message
     advice = counts_elsewhere(adata, slots) if NO_COUNTS in message else None
-    return error if advice is None else ScgraftError(message[: message.index(NO_COUNTS)] + advice)
+    return message if advice is None else message[: message.index(NO_COUNTS)] + advice
 
 
 def counts_elsewhere(adata: AnnData, slots: Slots) -> str | None:

@@ -6,6 +6,7 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import SLOTS, Slots, cells, listed, nearest, need, opened, put, put_counts, with_remedy
+from ._adata import SLOTS, Slots, cells, in_words, listed, nearest, need, opened, put, put_counts
 from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
 from ._programs import gene_sets
@@ -50,6 +51,14 @@ def _fit(given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
         raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
     fit["seed"] = session.seed if seed is None else whole("seed", seed)
     return fit
+
+
+def _settings(given: Mapping[str, Any], other: Callable[..., Any], here: str, there: str) -> dict[str, Any]:
+    """Settings of a model, among which no argument of the other function is."""
+    for name in given:
+        if name in signature(other).parameters and name not in FIT:
+            raise ScgraftError(f"{name}: {there} takes it, {here} does not")
+    return {k: v for k, v in given.items() if k not in FIT}
 
 
 def _threads(threads: int | None) -> int:
@@ -241,9 +250,10 @@ def train(
         there = nearest("protein_expression", data.obsm)
         raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
     sets = gene_sets(programs, data, _gene_names(data, slots))
+    listed_genes = None if genes is None else listed(genes)
     options = {
         "model": model,
-        "settings": {k: v for k, v in settings.items() if k not in FIT},
+        "settings": _settings(settings, Model.map, "scgraft.train", "Model.map"),
         "data": slots.options(data),
         "fit": fit,
         "min_genes": min_genes,
@@ -251,7 +261,7 @@ def train(
         "exact_case": exact_case,
         "n_top_genes": n_top_genes,
         "flavor": flavor,
-        "genes": None if genes is None else listed(genes),
+        "genes": listed_genes,
         "keep_outside_programs": keep_outside_programs,
         "soft": soft,
         "n_free_programs": whole("n_free_programs", n_free_programs),
@@ -264,27 +274,16 @@ def train(
             return [True] * len(of)
         if begin is not None:
             return _among(of, begin.genes)
-        if genes is not None:
-            return _among(of, options["genes"])
+        if listed_genes is not None:
+            return _among(of, listed_genes)
         if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
             return _among(of, [g for _, some in sets for g in some], case=exact_case)
         return [True] * len(of)
 
-    epochs = Epochs("training", progress, callback)
-    try:
-        native, report = _native.train(
-            cells(data, slots, wanted),
-            sets,
-            begin,
-            _json(options),
-            _threads(threads),
-            epochs,
-            _checkpoint(checkpoint, resume, checkpoint_every),
-        )
-    except ScgraftError as error:
-        raise with_remedy(error, data, slots) from None
-    finally:
-        epochs.close()
+    kept = _checkpoint(checkpoint, resume, checkpoint_every)
+    with Epochs("training", progress, callback) as epochs, in_words(data, slots):
+        given = cells(data, slots, wanted)
+        native, report = _native.train(given, sets, begin, _json(options), _threads(threads), epochs, kept)
     return Model(native, adata=adata, slots=slots, report=report)
 
 
@@ -923,7 +922,7 @@ class Model:
             sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), whole("n_free_programs", n_free_programs)
         options = {
             "name": name or batch_name or "query",
-            "settings": {k: v for k, v in settings.items() if k not in FIT},
+            "settings": _settings(settings, train, "Model.map", "scgraft.train"),
             "data": slots.options(data),
             "fit": fit,
             "surgery": surgery,
@@ -933,24 +932,14 @@ class Model:
             "min_genes": min_genes,
             "reactivate": listed(reactivate),
         }
-        epochs = Epochs(f"mapping {options['name']}", progress, callback)
-        try:
-            native, adaptor, prepared, written, report = _native.map_cells(
-                self._native,
-                self._cells(data, slots),
-                sets,
-                _json(options),
-                _threads(threads),
-                epochs,
-                _checkpoint(checkpoint, resume, checkpoint_every),
+        kept = _checkpoint(checkpoint, resume, checkpoint_every)
+        with Epochs(f"mapping {options['name']}", progress, callback) as epochs, in_words(data, slots):
+            query = self._cells(data, slots)
+            native, added, prepared, written, report = _native.map_cells(
+                self._native, query, sets, _json(options), _threads(threads), epochs, kept
             )
-        except ScgraftError as error:
-            raise with_remedy(error, data, slots) from None
-        finally:
-            epochs.close()
-        out = Model(
-            native, adata=adata, slots=slots, report=report, adaptor=None if adaptor is None else Adaptor(adaptor)
-        )
+        adaptor = None if added is None else Adaptor(added)
+        out = Model(native, adata=adata, slots=slots, report=report, adaptor=adaptor)
         out._prepared = prepared
         out._written = written
         return out
@@ -1252,8 +1241,9 @@ class Model:
             "donors": donor_key, "within": within,
         }  # fmt: skip
         groups = _native.Cells(names(data.obs_names), [])
-        for key in {groupby, within, donor_key} - {None}:
-            groups.set_obs(key, column(data.obs[key]))
+        for key in {groupby, within, donor_key}:
+            if key is not None:
+                groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
         found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
         return frame_from(found).reset_index(drop=True)
@@ -1313,11 +1303,9 @@ class Model:
                 asked = (where or {}).get("batch_key")
                 if asked is None and slots.batch_name is None:
                     slots.batch_key = []
-            try:
+            with in_words(data, slots):
                 options = json.dumps(slots.options(data))
                 prepared = _native.prepare(self._native, self._cells(data, slots), options, _threads(None))
-            except ScgraftError as error:
-                raise with_remedy(error, data, slots) from None
         if indices is None:
             return prepared
         return prepared.select(_rows_of(indices, prepared.n_cells).tolist())

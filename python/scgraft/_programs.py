@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from ._native import ScgraftError
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_log = logging.getLogger("scgraft")
+
 SOURCES = ("source", "geneset", "gene_set", "term", "pathway", "program", "collection")
+SIGNS = ("weight", "mor", "sign")
 TARGETS = ("target", "genesymbol", "gene", "genes", "symbol")
 
 
@@ -95,11 +99,18 @@ def _long(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     lower = {str(c).lower(): c for c in table.columns}
     source = next((lower[c] for c in SOURCES if c in lower), None)
     target = next((lower[c] for c in TARGETS if c in lower), None)
+    if (source is None or target is None) and all(pd.api.types.is_numeric_dtype(t) for t in table.dtypes):
+        raise ScgraftError("programs: a table of genes × programs; say which genes are of each, for one of weights: "
+                           "{name: table.index[table[name].abs() > 0.1].tolist() for name in table}")  # fmt: skip
     if source is None or target is None:
         raise ScgraftError(
             f"programs: a long table needs a column for the program (one of {', '.join(SOURCES)}) and one for the gene "
             f"(one of {', '.join(TARGETS)}); found {', '.join(map(str, table.columns))}"
         )
+    sign = next((lower[c] for c in SIGNS if c in lower), None)
+    if sign is not None and (n := int((pd.to_numeric(table[sign], errors="coerce") < 0).sum())):
+        _log.warning("programs: %d of %d genes have a %r below 0; gene sets have no signs, and they count as the others do",
+                     n, len(table), sign)  # fmt: skip
     rows = table[[source, target]].dropna().astype(str)
     return [(str(name), part[target].tolist()) for name, part in rows.groupby(source, sort=False, observed=True)]
 
@@ -116,5 +127,8 @@ def _mask(key: str, adata: AnnData, genes: Sequence[str] | None) -> list[tuple[s
                 break
         else:
             columns = [f"program_{j}" for j in range(values.shape[1])]
+    if not np.isin(values, (0, 1)).all():
+        raise ScgraftError(f"programs={key!r}: varm[{key!r}] holds weights, not 0 and 1; say from which on a gene is of a program: "
+                           f"adata.varm[{key!r}] = abs(adata.varm[{key!r}]) > 0.1")  # fmt: skip
     names = list(genes) if genes is not None else [str(g) for g in adata.var_names]
     return [(name, [names[i] for i in np.flatnonzero(values[:, j])]) for j, name in enumerate(columns)]

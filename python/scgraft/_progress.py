@@ -54,6 +54,9 @@ class Epochs:
         self.bar.set_postfix(told, refresh=False)
         self.bar.update(epoch + 1 - self.bar.n)
 
-    def close(self) -> None:
+    def __enter__(self) -> Epochs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -132,9 +132,9 @@ def push(
     FileNotFoundError: atlas.scgraft: there is no such file
     """
     if isinstance(files, Mapping):
-        named = [[str(name), str(path)] for name, path in files.items()]
+        named: list[tuple[str | None, str]] = [(str(name), str(path)) for name, path in files.items()]
     else:
-        named = [[None, str(path)] for path in ([files] if isinstance(files, (str, Path)) else files)]
+        named = [(None, str(path)) for path in ([files] if isinstance(files, (str, Path)) else files)]
     others = [str(also)] if isinstance(also, (str, Path)) else [str(path) for path in also]
     if not named:
         raise ScgraftError("files: name at least one model or adaptor")

@@ -20,7 +20,7 @@ def _codes(labels: Any) -> np.ndarray:
     codes, _ = pd.factorize(np.asarray(labels, dtype=object))
     if (codes < 0).any():
         raise ScgraftError("labels: some cells have none; leave them out")
-    return codes.astype(np.int32)
+    return np.asarray(codes, dtype=np.int32)
 
 
 def nmi(a: Any, b: Any) -> float:

@@ -170,11 +170,10 @@ def draw(
             raise ScgraftError(f"the picture {what!r} needs {argument}= ({PICTURES[what]})")
     if what == "scores" and len(names) != 2:
         raise ScgraftError(f"the picture 'scores' needs two names, across and upwards; found {len(names)}")
-    if model is not None:
-        model = as_model(model)
+    model = None if model is None else as_model(model)
     if adata is not None and not is_anndata(adata):
         raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
-    if what == "genes":
+    if what == "genes" and model is not None:
         model.program_genes(names[0])
     cells = known = None
     if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
@@ -184,7 +183,7 @@ def draw(
             known = tl.of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
         slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
         put_genes([(adata, cells), (reference, known)], slots, [*names, *([color] if color else [])])
-    elif what in ("confusion", "sankey", "reliability"):
+    elif what in ("confusion", "sankey", "reliability") and adata is not None:
         cells = _native.Cells([str(n) for n in adata.obs_names], [])
         for name in adata.obs.columns:
             cells.set_obs(str(name), column(adata.obs[name]))
@@ -346,6 +345,7 @@ def umap(
             spare.set_axis_off()
         return [umap(adata, name, basis=basis, use_rep=use_rep, ax=one) for name, one in zip(color, panels, strict=False)]
     values = None if color is None else _values(adata, color, use_rep)
+    name = color or ""
     ax = _axes(ax, (5, 4))
     x, y = np.asarray(adata.obsm[basis])[:, :2].T
     size = min(30.0, 60_000 / max(adata.n_obs, 1))
@@ -353,18 +353,18 @@ def umap(
     if values is None:
         ax.scatter(x, y, s=size, c="lightgrey", linewidths=0)
     elif isinstance(values.dtype, pd.CategoricalDtype):
-        colors = _palette(adata, color)
+        colors = _palette(adata, name)
         codes = values.cat.codes.to_numpy()
         shade = np.array([*colors, "lightgrey"], dtype=object)[codes]
         ax.scatter(x[order], y[order], s=size, c=list(shade[order]), linewidths=0)
-        for at, (name, c) in enumerate(zip(values.cat.categories, colors, strict=True)):
+        for at, (category, c) in enumerate(zip(values.cat.categories, colors, strict=True)):
             if (codes == at).any():
-                ax.scatter([], [], c=c, label=str(name), s=30)
+                ax.scatter([], [], c=c, label=str(category), s=30)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, ncols=1 + len(colors) // 16)
     else:
         drawn = ax.scatter(x[order], y[order], s=size, c=values.to_numpy()[order], linewidths=0, cmap="viridis")
-        ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=_scale(adata, color))
-    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=short([color or ""])[0])
+        ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=_scale(adata, name))
+    ax.set(xticks=[], yticks=[], xlabel="UMAP1", ylabel="UMAP2", title=short([name])[0])
     return ax
 
 
@@ -568,7 +568,8 @@ def violin(
         if not at:
             continue
         drawn = ax.violinplot([v for _, v in at], [x for x, _ in at], widths=width, showmedians=True, showextrema=False)
-        for body in drawn["bodies"]:
+        bodies: Any = drawn["bodies"]
+        for body in bodies:
             body.set(facecolor=shades[part], alpha=0.8)
         drawn["cmedians"].set(color="black")
         if split:
@@ -583,8 +584,8 @@ def violin(
 def _matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None) -> Axes:
     ax = _axes(ax, (0.22 * table.shape[1] + 3.5, 0.22 * table.shape[0] + 2.5))
     most = float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)) or 1.0
-    limits = {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if diverging else {"cmap": "viridis", "vmin": 0, "vmax": most}
-    drawn = ax.imshow(table.to_numpy(), aspect="auto", **limits)
+    cmap, least = ("RdBu_r", -most) if diverging else ("viridis", 0.0)
+    drawn = ax.imshow(table.to_numpy(), aspect="auto", cmap=cmap, vmin=least, vmax=most)
     ax.set_xticks(range(table.shape[1]), short(table.columns), rotation=90)
     ax.set_yticks(range(table.shape[0]), short(table.index))
     ax.figure.colorbar(drawn, ax=ax, shrink=0.7, label=label)

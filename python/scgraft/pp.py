@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from . import _native
-from ._adata import with_remedy
+from ._adata import in_words
 from ._frames import frame_from
 from ._model import _threads
-from ._native import ScgraftError
 from ._settings import whole
 from .tl import _copied, _expression, _plan, neighbors, pca
 
@@ -71,10 +70,8 @@ def highly_variable_genes(
     given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
     plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
                  n_top=whole("n_top_genes", n_top_genes), flavor=flavor)  # fmt: skip
-    try:
+    with in_words(adata, slots):
         table = frame_from(_native.variable_genes(given, plan, _threads(None)))
-    except ScgraftError as error:
-        raise with_remedy(error, adata, slots) from None
     if use_raw:
         table = table.reindex(adata.var_names)
     for name in table.columns:

@@ -17,6 +17,7 @@ from ._adata import (
     Slots,
     adata_from,
     cells,
+    in_words,
     is_anndata,
     layers,
     listed,
@@ -27,7 +28,6 @@ from ._adata import (
     put_counts,
     put_expression,
     put_genes,
-    with_remedy,
 )
 from ._frames import column, csr_from, dense, frame, frame_from, names, uns_to
 from ._model import LATENT, NOTES, Model, _threads, as_model, load
@@ -67,14 +67,14 @@ def stored(
     out = _native.Cells(names(adata.obs_names), names(adata.var_names))
     for name in dict.fromkeys([key, f"{key}_var", *obsm]):
         if name in adata.obsm:
-            value, own = adata.obsm[name], name.startswith(key)
-            table = isinstance(value, pd.DataFrame) and not own
-            out.set_obsm(LATENT + name[len(key) :] if own else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
+            value, ours = adata.obsm[name], name.startswith(key)
+            table = isinstance(value, pd.DataFrame) and not ours
+            out.set_obsm(LATENT + name[len(key) :] if ours else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
     notes = adata.uns.get(NOTES if key == LATENT else key, {})
     if isinstance(notes, Mapping):
         notes = dict(notes)
         own = picture(adata) if drawn and key == LATENT else None
-        if own in obsm and own != PICTURE:
+        if own is not None and own in obsm and own != PICTURE:
             out.set_obsm(PICTURE, dense(adata.obsm[own], f'obsm["{own}"]'))
             notes[f"umap {PICTURE}"] = notes[f"umap {own}"]
         out.set_uns({NOTES: uns_to(notes)})
@@ -437,7 +437,7 @@ def enrich(
     if sets:
         slots = Slots(layer=layer, use_raw=use_raw)
         put_expression(adata, slots, mine)
-        if hasattr(reference, "obsm"):
+        if known is not None and hasattr(reference, "obsm"):
             put_expression(reference, slots, known)
     plan = {
         "groups": groupby, "tested": tested, "versus": versus, "k": whole("n_neighbors", n_neighbors), "within": within,
@@ -493,7 +493,7 @@ def join(adata: AnnData, reference: AnnData | Model | str | Path) -> AnnData:
     reference = _reference(reference)
 
     def filled(data: AnnData, cells_: _native.Cells) -> _native.Cells:
-        slots = [(None, False)] if data.X is not None else []
+        slots: list[tuple[str | None, bool]] = [(None, False)] if data.X is not None else []
         slots += [(name, False) for name in layers(data)] + ([(None, True)] if data.raw is not None else [])
         for layer, raw in slots:
             put_expression(data, Slots(layer=layer, use_raw=raw), cells_)
@@ -577,8 +577,8 @@ def _cluster(
     need("uns has no such neighbours", adata.uns, remedy, neighbors_key=key)
     graph = sparse.csr_matrix(adata.obsp[adata.uns[key].get("connectivities_key", "connectivities")])
     graph.sort_indices()
-    several = isinstance(resolution, (list, tuple, np.ndarray, pd.Series))
-    resolutions = [number("resolution", r) for r in (resolution if several else [resolution])]
+    several = isinstance(resolution, (Sequence, np.ndarray, pd.Series)) and not isinstance(resolution, str)
+    resolutions = [number("resolution", r) for r in np.atleast_1d(np.asarray(resolution, dtype=object))]
     found = _native.clusters(
         graph.indptr.astype(np.int64),
         graph.indices.astype(np.int32),
@@ -741,7 +741,7 @@ def _plan(**given: Any) -> str:
 def pca(
     adata: AnnData,
     *,
-    n_comps: int = 50,
+    n_comps: int | None = None,
     n_top_genes: int = 2000,
     batch_key: str | None = None,
     layer: str | None = None,
@@ -754,7 +754,7 @@ def pca(
     Parameters
     ----------
     n_comps, n_top_genes
-        How many components, and of how many genes.
+        How many components (50, or as many as there are), and of how many genes.
     batch_key
         Score the genes' variability within each batch.
     layer, use_raw, log_normalised
@@ -775,14 +775,10 @@ def pca(
     adata = _copied(adata, copy)
     given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
     plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
-                 n_top=whole("n_top_genes", n_top_genes), components=whole("n_comps", n_comps, 1))  # fmt: skip
-    try:
+                 n_top=whole("n_top_genes", n_top_genes), components=None if n_comps is None else whole("n_comps", n_comps, 1))  # fmt: skip
+    with in_words(adata, slots):
         written, chosen = _native.components(given, plan, _threads(None))
-    except ScgraftError as error:
-        raise with_remedy(error, adata, slots) from None
     put(adata, written)
-    if (n := adata.obsm["X_pca"].shape[1]) < n_comps:
-        _log.warning("n_comps=%d: these cells and genes have %d components", n_comps, n)
     if not use_raw:
         variable = np.zeros(adata.n_vars, dtype=bool)
         variable[chosen] = True
@@ -838,10 +834,8 @@ def rank_genes_groups(
         "groups": groupby, "group": listed(groups), "versus": None if reference == "rest" else str(reference),
         "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
     }  # fmt: skip
-    try:
+    with in_words(adata, slots):
         found = _native.markers(given, json.dumps(plan), _threads(None))
-    except ScgraftError as error:
-        raise with_remedy(error, adata, slots) from None
     n = n_genes if n_genes is not None else (len(found[0][1]) if found else 0)
 
     def records(at: int, kind: str) -> np.recarray:

@@ -170,7 +170,25 @@ WRONG = {
     "must be at least 1, not 0": lambda s, m: sg.pp.highly_variable_genes(s.reference, n_top_genes=0),
     "n_reference: expected a whole number": lambda s, m: sg.datasets.simulate(n_reference=-1),
     "is a folder; give the model's file": lambda s, m: sg.load("."),
-    "lower k": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=5000)),
+    "n_neighbors=5000: expected at most 400": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=5000)),
+    "a table of genes × programs; say which genes": lambda s, m: fit(s, programs=pd.DataFrame(
+        {"A": [0.5, 1.0], "B": [0.1, 0.0]}, index=s.reference.var_names[:2])),
+    "varm..W.. holds weights, not 0 and 1": lambda s, m: (
+        s.reference.varm.update(W=np.full((s.reference.n_vars, 2), 0.5)), fit(s, programs="W")),
+    "n_neighbors=0: expected at least one": lambda s, m: (m.to_adata(), sg.tl.neighbors(m.adata, n_neighbors=0)),
+    "approximate=3: expected a share": lambda s, m: (m.to_adata(), sg.tl.umap(m.adata, approximate=3)),
+    "kbet_neighbors=1: expected at least 2": lambda s, m: (
+        m.to_adata(), sg.tl.evaluate(m.adata, batch_key="batch", labels_key="cell_type", kbet_neighbors=1)),
+    "unknown=2: expected an uncertainty": lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, unknown=2)),
+    "false_alarms=2: expected a share": lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, false_alarms=2)),
+    "max_epochs=0: expected 1 to 1,000,000": lambda s, m: (m.to_adata(), sg.tl.umap(m.adata, max_epochs=0)),
+    "n_comps=5000: expected more than 0 and at most 399": lambda s, m: sg.tl.pca(s.reference, n_comps=5000),
+    "at most 100,000 draws.*n_samples=": lambda s, m: m.get_normalized_expression(n_samples=10**9),
+    "1 to 1,000,000, found 1000000000 .max_epochs=": lambda s, m: m.map(s.query, max_epochs=10**9, progress=False),
+    "start: scgraft.train takes it, Model.map does not": lambda s, m: m.map(s.query, start=m, progress=False),
+    "new_programs: Model.map takes it, scgraft.train does not": lambda s, m: fit(s, new_programs=3),
+    "a model scvi cannot start from a expimap.*leave start= out": lambda s, m: fit(s, start=sg.train(
+        s.reference, batch_key="batch", programs=s.programs, hidden=[8], **TRAIN | {"model": "expimap"})),
     "n_top_genes: expected a whole number": lambda s, m: fit(s, n_top_genes="many"),
     "early_stopping: expected True or False": lambda s, m: fit(s, early_stopping="yes"),
     "max_epochs: expected a whole number, 1 or more, found 'ten'": lambda s, m: m.map(s.query, max_epochs="ten"),
@@ -219,6 +237,9 @@ def test_files_of_cells_that_are_none(tmp_path):
     (tmp_path / "text.h5ad").write_text("not cells")
     with refused("text.h5ad: expected an h5ad file; it cannot be read"):
         sg.train(tmp_path / "text.h5ad", **TRAIN)
+    (tmp_path / "counts.csv.gz").write_text("gene,cell1\n")
+    with refused("found a table; give anndata.AnnData"):
+        sg.train(tmp_path / "counts.csv.gz", **TRAIN)
     with refused("expected the folder of a Zarr store"):
         sg.train(tmp_path, **TRAIN)
 

@@ -225,3 +225,11 @@ def test_a_model_travels(scvi, expimap, sim, tmp_path):
     assert "# Bone marrow" in card and "Curie, Marie" in card and "0.7" in card and "reference_1" in card
     with pytest.raises(sg.ScgraftError, match="author"):
         scvi.card(author="Curie, Marie")
+
+
+def test_signs_of_a_network_are_said_not_to_be_taken_over(sim, caplog):
+    genes = sim.programs[next(iter(sim.programs))]
+    table = pd.DataFrame({"source": "TF", "target": genes, "weight": [-1.0] + [1.0] * (len(genes) - 1)})
+    with caplog.at_level("WARNING", logger="scgraft"):
+        sg.train(sim.reference, batch_key="batch", programs=table, max_epochs=1, hidden=[8], progress=False)
+    assert f"1 of {len(genes)} genes have a 'weight' below 0" in caplog.text

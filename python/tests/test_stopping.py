@@ -45,12 +45,18 @@ def test_a_callback_stops_and_its_errors_come_out(sim):
         sg.train(sim.reference, callback=wrong, **LONG)
 
 
-def test_a_stopped_fit_goes_on_to_the_same_bits(sim, tmp_path):
+def test_a_stopped_fit_goes_on_to_the_same_bits(sim, tmp_path, caplog):
     settings = dict(model="scvi", batch_key="batch", max_epochs=6, hidden=[32], progress=False)
     whole = sg.train(sim.reference, **settings)
     kept = tmp_path / "fit.checkpoint"
     with pytest.raises(KeyboardInterrupt):
         sg.train(sim.reference, callback=lambda e: e["epoch"] >= 2, checkpoint=kept, checkpoint_every=0, **settings)
+    other = settings | {"max_epochs": 1}
+    with pytest.raises(sg.ScgraftError, match="other settings: epochs was 6, is 1"):
+        sg.train(sim.reference, checkpoint=kept, resume=True, **other)
+    with caplog.at_level("WARNING", logger="scgraft"):
+        sg.train(sim.reference, checkpoint=kept, checkpoint_every=1000, **other)
+    assert "an earlier fit, of other settings: epochs was 6, is 1" in caplog.text
     resumed = sg.train(sim.reference, checkpoint=kept, checkpoint_every=0, resume=True, **settings)
     assert resumed.reference_hash == whole.reference_hash
     assert not kept.exists()

@@ -171,6 +171,22 @@ with cells("regions_links.h5ad") as f:
     where[0] = f["obs/kind/codes"].regionref[:2]
     f["layers/again"] = h5py.SoftLink("/X")
 
+# And before 1.25 GiB of numbers, which end the file and are left away here.
+with cells("regions_large.h5ad") as f:
+    where = f.create_dataset("uns/where", (1,), dtype=h5py.regionref_dtype)
+    where[0] = f["obs/kind/codes"].regionref[:2]
+    f["layers/again"] = h5py.SoftLink("/X")
+    f.create_group("other")
+with h5py.File(OUT / "regions_large.h5ad", "r+") as f:
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple((5 << 26,))
+    start = h5py.h5d.create(f["other"].id, b"numbers", h5py.h5t.IEEE_F32LE, space, early).get_offset()
+assert (OUT / "regions_large.h5ad").stat().st_size == start + (5 << 28)
+with open(OUT / "regions_large.h5ad", "r+b") as f:
+    f.truncate(start)
+
 # Groups that hold themselves: at once, through two soft links, from far below.
 with cells("back_hard.h5ad") as f:
     f["uns/loop"] = f["uns"]

@@ -329,6 +329,24 @@ pub enum CellsError {
          identity), which the rule `best` goes by; take the rule one-to-one or all"
     )]
     NoOrthologSupport,
+    /// Proteins that are written otherwise than the model writes them.
+    #[error(
+        "{slot} has none of the model's {n} proteins by name, but some of them written otherwise: {alike}; rename them"
+    )]
+    ProteinNames {
+        /// Where.
+        slot: String,
+        /// How many the model has.
+        n: usize,
+        /// Which is which.
+        alike: String,
+    },
+    /// A setting that has to be a share.
+    #[error("expected a share from 0 to 1")]
+    NoShare {
+        /// The setting, with its value.
+        setting: [Setting; 1],
+    },
     /// An option is out of its range.
     #[error("{what} must be {expected}, not {found}")]
     Option {
@@ -345,6 +363,7 @@ impl CellsError {
     /// The settings that would help; may be none.
     pub fn settings(&self) -> &[Setting] {
         match self {
+            CellsError::NoShare { setting } => setting,
             CellsError::NoPrograms { hint, .. } | CellsError::NotCounts { remedy: hint, .. } => &hint.settings,
             CellsError::MissingSlot { hint, .. }
             | CellsError::LowOverlap { hint, .. }
@@ -385,7 +404,9 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "none".into();
     }
-    let mut out: Vec<String> = names.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
+    // A slot may have its name quoted already: layer `counts`.
+    let quoted = |n: &String| if n.contains('`') { n.clone() } else { format!("`{n}`") };
+    let mut out: Vec<String> = names.iter().take(LISTED).map(quoted).collect();
     if names.len() > LISTED {
         out.push(format!("and {} more", names.len() - LISTED));
     }

@@ -217,7 +217,8 @@ impl Annotate {
             }
             files::write(output, &cells)
         })?;
-        let columns: Vec<String> = self.labels.iter().map(|label| format!("obs[\"{label}_pred\"]")).collect();
+        let carried = self.labels.iter().chain(&self.numbers);
+        let columns: Vec<String> = carried.map(|name| format!("obs[\"{name}_pred\"]")).collect();
         out.line(format!("{} of {}", columns.join(", "), output.display()));
         out.put("output", output.display().to_string());
         out.put("labels", told);
@@ -236,7 +237,7 @@ impl Annotate {
             unlabelled: self.unlabelled.clone(),
             numbers: self.numbers.clone(),
             k: self.k,
-            search: self.near.search(global),
+            search: self.near.search(global)?,
             transfer: TransferOptions {
                 kernel: self.kernel.kernel(),
                 unknown_above: self.unknown.unwrap_or(usual.transfer.unknown_above),

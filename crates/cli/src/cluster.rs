@@ -85,7 +85,7 @@ impl Cluster {
         let x = slots::embedding(&cells, &self.embedding).with_context(|| file.clone())?.mean;
         let plan = ClusterPlan {
             k: self.k,
-            search: self.near.search(global),
+            search: self.near.search(global)?,
             algorithm: self.algorithm.of_analysis(),
             resolutions: self.resolution,
             labels: self.labels,

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use super::fitted::told;
 use super::output::{fixed, number};
 use super::progress::Epochs;
+use super::settings::refuse_epochs;
 use super::{Global, Output, files, input, stop};
 
 const EXAMPLES: &str = "\
@@ -80,6 +81,8 @@ const STATE: &str = "condition";
 
 impl Demo {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
+        refuse_epochs("--epochs", self.epochs)?;
+        refuse_epochs("--query-epochs", self.query_epochs)?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("{}: cannot be made", self.out.display()))?;
         let files = FILES.iter().chain(&save::SIMULATED).map(|name| self.out.join(name)).collect::<Vec<_>>();
         files::check_outputs(&files, &[])?;

@@ -114,7 +114,7 @@ impl Evaluate {
             kbet_neighbours: self.kbet_k,
             lisi_neighbours: self.lisi_k,
             directed: !self.undirected,
-            search: self.near.search(global),
+            search: self.near.search(global)?,
             ..Default::default()
         };
         if !self.resolution.is_empty() {

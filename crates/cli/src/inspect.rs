@@ -62,6 +62,7 @@ impl Inspect {
                         tell_adaptor(&adaptor, out);
                         Ok(())
                     }
+                    Err(as_adaptor) if Model::is_adaptor(&as_model) => Err(as_adaptor.into()),
                     Err(_) => Err(as_model.into()),
                 },
             };

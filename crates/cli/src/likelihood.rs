@@ -42,7 +42,8 @@ impl Likelihood {
         let evidence = model.evidence(&data, seed)?;
         let mut figures = vec![("reconstruction_error", evidence.reconstruction), ("elbo", evidence.elbo)];
         if self.marginal > 0 {
-            figures.push(("marginal_log_likelihood", model.marginal_log_likelihood(&data, self.marginal, seed)?));
+            let marginal = model.marginal_log_likelihood(&data, self.marginal, seed).map_err(scgraft::Error::from)?;
+            figures.push(("marginal_log_likelihood", marginal));
         }
         let mut rows = Vec::new();
         for (name, values) in figures {

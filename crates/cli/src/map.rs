@@ -229,9 +229,6 @@ impl Map {
     /// What can be told to be wrong before anything is read.
     fn check(&self) -> Result<()> {
         let n = self.queries.len();
-        if !(0.0..=1.0).contains(&self.min_overlap) {
-            bail!("--min-overlap {}: expected a share from 0 to 1", self.min_overlap);
-        }
         let shared = !matches!(self.graft.surgery, Change::Adaptor);
         if shared && n > 1 {
             bail!("--surgery first-layers and all change the reference for one query at a time; map them one by one");

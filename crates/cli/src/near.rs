@@ -21,15 +21,13 @@ pub(crate) struct Near {
 }
 
 impl Near {
-    pub fn search(&self, global: &Global) -> Search {
-        match self.approximate {
-            None => Search::Exact,
-            Some(recall) => Search::Approximate(ApproximateOptions {
-                recall,
-                seed: global.seed.unwrap_or(0),
-                ..ApproximateOptions::default()
-            }),
-        }
+    /// # Errors
+    /// A share that is none.
+    pub fn search(&self, global: &Global) -> Result<Search> {
+        let Some(recall) = self.approximate else { return Ok(Search::Exact) };
+        let options = ApproximateOptions { recall, seed: global.seed.unwrap_or(0), ..ApproximateOptions::default() };
+        options.check().map_err(scgraft::Error::from)?;
+        Ok(Search::Approximate(options))
     }
 
     /// Says what an approximate search found.

@@ -24,9 +24,9 @@ Examples:
 pub(crate) struct Pca {
     /// An h5ad file
     pub data: PathBuf,
-    /// Components
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    pub components: usize,
+    /// Components [default: 50, or as many as there are]
+    #[arg(long, value_name = "N")]
+    pub components: Option<usize>,
     /// Most variable genes to take
     #[arg(long, default_value_t = 2000, value_name = "N")]
     pub hvg: usize,

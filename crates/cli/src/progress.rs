@@ -75,6 +75,7 @@ struct Kept {
     every: Duration,
     last: Instant,
     resume: Option<Vec<u8>>,
+    earlier: Option<Vec<u8>>,
     written: bool,
 }
 
@@ -114,17 +115,14 @@ impl Epochs {
     /// A checkpoint that cannot be read.
     pub fn keeping(mut self, options: &Checkpoints, output: &Path) -> Result<Self> {
         let Some(file) = options.file(output) else { return Ok(self) };
-        let there = file.exists();
-        let resume = match there && options.resume {
+        let there = match file.exists() {
             true => Some(std::fs::read(&file).with_context(|| file.display().to_string())?),
             false => None,
         };
-        if there && !options.resume {
-            tracing::warn!("{}: the state of an earlier run; --resume goes on from it", file.display());
-        }
+        let (resume, earlier) = if options.resume { (there, None) } else { (None, there) };
         let every = Duration::from_secs(options.checkpoint_every);
         stop::note_checkpoint(resume.is_some().then_some(file.as_path()));
-        self.kept = Some(Kept { file, every, last: Instant::now(), written: resume.is_some(), resume });
+        self.kept = Some(Kept { file, every, last: Instant::now(), written: resume.is_some(), resume, earlier });
         Ok(self)
     }
 
@@ -184,6 +182,25 @@ impl Progress for Epochs {
 
     fn resume(&mut self) -> Option<Vec<u8>> {
         self.kept.as_mut().and_then(|k| k.resume.take())
+    }
+
+    fn earlier(&mut self) -> Option<Vec<u8>> {
+        self.kept.as_mut().and_then(|k| k.earlier.take())
+    }
+
+    fn compared(&mut self, differences: Option<&[String]>) {
+        let Some(kept) = &self.kept else { return };
+        let file = kept.file.display();
+        match differences {
+            Some([]) => {
+                tracing::warn!("{file}: the state of an earlier run of these settings; --resume goes on from it")
+            }
+            Some(some) => tracing::warn!(
+                "{file}: the state of an earlier run, of other settings: {}; what this run keeps takes its place",
+                some.join("; ")
+            ),
+            None => tracing::warn!("{file}: the state of an earlier run; what this run keeps takes its place"),
+        }
     }
 
     fn keeps_checkpoints(&self) -> bool {

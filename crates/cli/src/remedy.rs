@@ -15,6 +15,9 @@ pub(crate) fn remedy(error: &Error) -> String {
     if let settings @ [_, ..] = error.settings() {
         return options(settings.iter().map(|s| (s.name, s.value.as_deref())));
     }
+    if let Some(name) = error.refused().and_then(flag) {
+        return options(std::iter::once((name, None)));
+    }
     match error {
         Error::WhichCondition { columns, there, .. } => format!(
             "; give --condition COLUMN (there are: {}), or --condition-name NAME when all cells are one batch",
@@ -41,6 +44,7 @@ pub(crate) fn remedy(error: &Error) -> String {
         Error::ReferenceLacks { .. } => {
             "; compare with all of its cells (--versus reference), or leave --reference out".to_owned()
         }
+        Error::OtherStart { .. } => "; leave --from out".to_owned(),
         Error::NotAnnotated { .. } => "; run `scgraft annotate` first".to_owned(),
         Error::OtherReference { .. } => "; map the query onto that model with `scgraft map`".to_owned(),
         Error::TwoScales { .. } => "; choose a slot that holds the same in both (--layer, --raw)".to_owned(),
@@ -62,6 +66,24 @@ pub(crate) fn remedy(error: &Error) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// The option of a setting that errors call so, where it has one of another name or stands in no settings of a model.
+fn flag(name: &str) -> Option<&str> {
+    Some(match name {
+        "recall" => "approximate",
+        "effect size" => "delta",
+        "false discovery rate" => "fdr",
+        "false alarms" => "false_alarms",
+        "unknown_above" => "unknown",
+        "neighbours" => "k",
+        "neighbours of kBET" => "kbet_k",
+        "neighbours of LISI" => "lisi_k",
+        "library size" => "library_size",
+        "k" | "coverage" | "resolution" | "min_dist" | "spread" | "epochs" | "components" | "free" | "new_programs"
+        | "samples" | "marginal" | "pseudocount" => name,
+        _ => return None,
+    })
 }
 
 /// Settings as options, in brackets.

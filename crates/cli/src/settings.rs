@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::models::{ModelEntry, Training};
-use scgraft::train::{Anneal, Compat, EarlyStopping, TrainConfig};
+use scgraft::train::{Anneal, Compat, EarlyStopping, MOST_EPOCHS, TrainConfig};
 use serde_json::{Map, Value};
 
 /// How a model is fitted.
@@ -66,9 +66,7 @@ impl Fit {
     /// The model's defaults for so many cells, with what the user says in their place.
     pub fn config(&self, ours: &Training, published: &Training, n_cells: usize, seed: u64) -> Result<TrainConfig> {
         let plain = TrainConfig::of(if self.compat.is_some() { published } else { ours }, n_cells);
-        if self.epochs == Some(0) {
-            bail!("--epochs 0: expected at least 1");
-        }
+        refuse_epochs("--epochs", self.epochs)?;
         if self.batch_size == Some(0) {
             bail!("--batch-size 0: expected at least 1");
         }
@@ -109,6 +107,14 @@ impl Fit {
             Some(Published::Scarches) => config.compatible(Compat::Scarches),
             None => config,
         })
+    }
+}
+
+/// Refuses epochs that are none, or more than a fit may have.
+pub(crate) fn refuse_epochs(option: &str, epochs: Option<usize>) -> Result<()> {
+    match epochs {
+        Some(n) if !(1..=MOST_EPOCHS).contains(&n) => bail!("{option} {n}: expected 1 to 1,000,000"),
+        _ => Ok(()),
     }
 }
 

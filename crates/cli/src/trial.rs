@@ -21,6 +21,7 @@ use super::label_map::{self, LabelMap};
 use super::near::Near;
 use super::output::{fixed, number};
 use super::progress::Epochs;
+use super::settings::refuse_epochs;
 use super::train::{Choice, ModelOptions};
 use super::{Global, Output, files, stop};
 
@@ -209,9 +210,7 @@ impl Trial {
             bail!("--from: every run of a trial trains its own reference; leave it out");
         }
         for (option, epochs) in [("--epochs", self.epochs), ("--query-epochs", self.query_epochs)] {
-            if epochs == Some(0) {
-                bail!("{option} 0: expected at least 1");
-            }
+            refuse_epochs(option, epochs)?;
         }
         self.choice.enough_for(entry)?;
         let sets = self.choice.sets()?;
@@ -288,7 +287,7 @@ impl Trial {
             query_epochs: self.query_epochs,
             vary: self.vary.of_plan(self.rare.as_ref()),
             seeds: if self.seeds.is_empty() { vec![global.train_seed()] } else { self.seeds.clone() },
-            metrics: EvaluateOptions { search: self.near.search(global), ..EvaluateOptions::default() },
+            metrics: EvaluateOptions { search: self.near.search(global)?, ..EvaluateOptions::default() },
             components: (self.components > 0).then_some(self.components),
         })
     }

@@ -70,7 +70,7 @@ impl UmapCommand {
             spread: self.spread,
             epochs: self.epochs,
             seed: global.seed.unwrap_or(0),
-            search: self.near.search(global),
+            search: self.near.search(global)?,
         };
         let (layout, recall) = match &self.reference {
             None => {

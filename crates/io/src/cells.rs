@@ -44,7 +44,7 @@ pub fn read_cells(from: impl Into<Input>, options: &ReadOptions) -> Result<Cells
         if input.file().is_some_and(Path::is_dir) {
             return narrow(path, tenx::read_folder(path)?, options);
         }
-        if input.head(64)?.starts_with(b"%%MatrixMarket") || input.file_name().ends_with(".mtx.gz") {
+        if input.head(64)?.starts_with(b"%%MatrixMarket") || tenx::is_matrix(&input.file_name()) {
             if input.file().is_none() {
                 return Err(unknown(path, "a matrix without the lists of barcodes and features beside it".to_owned()));
             }

@@ -97,9 +97,9 @@ pub enum Error {
     },
     /// Slots of the input that the output would lack.
     #[error(
-        "{}: {n} slot(s) of {} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out",
+        "{}: {n} slot(s){} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out",
         path.display(),
-        input.display()
+        if path == input { String::new() } else { format!(" of {}", input.display()) }
     )]
     Unkept {
         /// The file that was to be written.

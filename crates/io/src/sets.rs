@@ -65,7 +65,11 @@ pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines, said: bool) -> 
             return Ok(Some(Form::Sets(sets)));
         }
         if let Some(sets) = long(&rows) {
+            tell_signs(path, &rows);
             return Ok(Some(Form::Sets(sets)));
+        }
+        if weights(&rows) {
+            return Err(Error::Format { path: path.to_owned(), expected: "gene sets", found: WEIGHTS.to_owned() });
         }
         if looks_like_gmx(&rows) {
             return gmx(path, &rows).map(|fields| Some(Form::Fields(fields)));
@@ -175,6 +179,42 @@ fn grp(stem: &str, lines: &[&(usize, String)]) -> Option<Vec<GeneSet>> {
     (genes.len() > 1).then(|| vec![GeneSet { name, description, genes }])
 }
 
+/// What the columns of a long table are called.
+const SETS: [&str; 17] = [
+    "set",
+    "gene_set",
+    "geneset",
+    "gs_name",
+    "term",
+    "program",
+    "pathway",
+    "name",
+    "source",
+    "cluster",
+    "signature",
+    "module",
+    "cell_type",
+    "group",
+    "celltype",
+    "cell_name",
+    "geneset_name",
+];
+const GENES: [&str; 13] = [
+    "gene",
+    "genes",
+    "gene_symbol",
+    "symbol",
+    "target",
+    "feature",
+    "gene_name",
+    "names",
+    "hgnc_symbol",
+    "official_gene_symbol",
+    "marker",
+    "cell_marker",
+    "genesymbol",
+];
+
 /// A table of genes × sets.
 fn membership(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
     let [(_, header), rest @ ..] = rows else { return None };
@@ -192,8 +232,8 @@ fn membership(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
         return None;
     }
     let names = if header.len() == width { &header[1..] } else { header };
-    // A header of 0 and 1 is no header.
-    if names.iter().all(|name| yes(name).is_some()) {
+    // A header of 0 and 1 is no header, and a column of the numbers of sets is none of membership.
+    if names.iter().all(|name| yes(name).is_some() || SETS.contains(&name.to_lowercase().as_str())) {
         return None;
     }
     let set = |(j, name): (usize, &&str)| GeneSet {
@@ -206,42 +246,23 @@ fn membership(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
     Some(names.iter().enumerate().map(set).filter(|set| !set.genes.is_empty()).collect())
 }
 
+/// A table of genes × sets with a weight where membership would be.
+const WEIGHTS: &str = "a table of genes × sets with weights; say from which weight on a gene is of a set (Python: `import pandas; \
+    w = pandas.read_csv(table, sep=None, engine=\"python\", index_col=0); (w.abs() > 0.1).astype(int).to_csv(new)`)";
+
+fn weights(rows: &[(usize, Vec<&str>)]) -> bool {
+    let [(_, header), rest @ ..] = rows else { return false };
+    let width = rest.first().map_or(0, |(_, row)| row.len());
+    let number = |field: &&str| field.parse::<f64>().is_ok();
+    width > 1
+        && rest.len() > 1
+        && (header.len() == width || header.len() + 1 == width)
+        && !header.iter().any(number)
+        && rest.iter().all(|(_, row)| row.len() == width && !number(&row[0]) && row[1..].iter().all(number))
+}
+
 /// A long table of sets and genes.
 fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
-    const SETS: [&str; 17] = [
-        "set",
-        "gene_set",
-        "geneset",
-        "gs_name",
-        "term",
-        "program",
-        "pathway",
-        "name",
-        "source",
-        "cluster",
-        "signature",
-        "module",
-        "cell_type",
-        "group",
-        "celltype",
-        "cell_name",
-        "geneset_name",
-    ];
-    const GENES: [&str; 13] = [
-        "gene",
-        "genes",
-        "gene_symbol",
-        "symbol",
-        "target",
-        "feature",
-        "gene_name",
-        "names",
-        "hgnc_symbol",
-        "official_gene_symbol",
-        "marker",
-        "cell_marker",
-        "genesymbol",
-    ];
     let width = rows.first()?.1.len();
     if rows.len() < 2 || rows.iter().any(|(_, row)| row.len() != width) {
         return None;
@@ -269,6 +290,22 @@ fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
         out.add(row[set_at], row[gene_at]);
     }
     Some(out.finish())
+}
+
+/// Says that the signs of a network are not taken over.
+fn tell_signs(path: &Path, rows: &[(usize, Vec<&str>)]) {
+    let Some(at) = rows[0].1.iter().position(|h| ["weight", "mor", "sign"].contains(&h.to_lowercase().as_str())) else {
+        return;
+    };
+    let n = rows[1..].iter().filter(|(_, row)| row[at].parse().is_ok_and(|w: f64| w < 0.0)).count();
+    if n > 0 {
+        tracing::warn!(
+            "{}: {n} of {} genes have a `{}` below 0; gene sets have no signs, and they count as the others do",
+            path.display(),
+            rows.len() - 1,
+            rows[0].1[at]
+        );
+    }
 }
 
 fn json(path: &Path, lines: &Lines) -> Result<Vec<GeneSet>> {
@@ -375,6 +412,22 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         read_gmt(&[path], &GmtOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    #[test]
+    fn weights_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("w.tsv", "gene\tS1\tS2\nA\t0.3\t-1e-2\nB\t0\t1.5\n"),
+            ("w.csv", "\"\",\"S1\",\"S2\"\n\"A\",0.3,1\n\"B\",2,0\n"),
+            ("one.csv", "gene,S1\nA,0.3\nB,0.2\n"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let message = read_gmt(&[path], &GmtOptions::default()).unwrap_err().to_string();
+            assert!(message.contains("genes × sets with weights") && message.contains("to_csv"), "{message}");
+        }
+        assert_eq!(told(&read("clusters.csv", "gene,cluster\nA,0\nB,0\nC,1\n")), ["0: A B", "1: C"]);
     }
 
     fn told(sets: &[GeneSet]) -> Vec<String> {

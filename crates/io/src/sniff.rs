@@ -12,6 +12,9 @@ const LOOK: usize = 1 << 12;
 
 /// Describes a file that is not what it was taken for, and says what to do with it.
 pub(crate) fn describe(input: &Input) -> Result<String> {
+    if input.file_name().starts_with("quants_mat.") {
+        return Ok(ALEVIN.to_owned());
+    }
     let bytes = input.head(LOOK)?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(of(&bytes).to_owned());
@@ -25,6 +28,11 @@ pub(crate) fn describe(input: &Input) -> Result<String> {
         what => format!("a gzip file; unpack it first. In it is {what}"),
     })
 }
+
+/// A matrix of salmon alevin, which is in a form of its own unless it is asked for another.
+pub(crate) const ALEVIN: &str = "the binary matrix of salmon alevin (quants_mat.gz); have `salmon alevin` write Matrix Market \
+    (its option dumpMtx), or make an .h5ad of it (Python: `import anndata, vpolo.alevin.parser as p; \
+    anndata.AnnData(p.read_quants_bin(folder)).write_h5ad(new)`, the folder above `alevin`)";
 
 const R_OBJECT: &str =
     "an object of R (.rds, .RData); write an .h5ad of it there (anndataR::write_h5ad, zellkonverter::writeH5AD)";
@@ -67,8 +75,8 @@ fn of_text(bytes: &[u8]) -> Option<&'static str> {
             "a web page; the download did not give the file itself"
         }
         _ if text.lines().next().is_some_and(|line| line.split(['\t', ',', ';', ' ']).count() > 3) => {
-            "a table of text; make an .h5ad of it (Python: `anndata.read_csv(table, delimiter=\"\\t\").T.write_h5ad(new)` where \
-             cells are columns)"
+            "a table of text; make an .h5ad of it (Python: `import anndata, pandas; anndata.AnnData(pandas.read_csv(table, \
+             sep=None, engine=\"python\", index_col=0).T).write_h5ad(new)`, without `.T` where cells are rows)"
         }
         _ => "a text file",
     })
@@ -96,7 +104,7 @@ mod tests {
             (gzip(&tar), "gzip file; unpack it first. In it is a tar archive"),
             (gzip(b"\x89HDF\r\n\x1a\n"), "In it is an HDF5 file"),
             (gzip(table), "In it is a table of text"),
-            (table.to_vec(), "read_csv"),
+            (table.to_vec(), "pandas.read_csv"),
             (b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "git lfs pull"),
             (b"PK\x03\x04....[Content_Types].xml".to_vec(), "workbook"),
             (b"PK\x03\x04....".to_vec(), "zip file; unpack"),

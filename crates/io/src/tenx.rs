@@ -178,9 +178,7 @@ pub(crate) fn read_folder(path: &Path) -> Result<Cells> {
 /// The files that a folder or the name of a matrix stands for.
 fn find_files(path: &Path) -> Result<Files> {
     let (folder, matrices) = if path.is_dir() {
-        let there = names_in(path)?;
-        let matrices: Vec<String> =
-            there.into_iter().filter(|n| n.ends_with(".mtx") || n.ends_with(".mtx.gz")).collect();
+        let matrices: Vec<String> = names_in(path)?.into_iter().filter(|n| is_matrix(n)).collect();
         (path.to_owned(), matrices)
     } else {
         let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
@@ -212,6 +210,12 @@ fn find_files(path: &Path) -> Result<Files> {
                 break;
             }
         }
+        if found.last().is_none_or(|(name, _)| name != matrix)
+            && let Some([barcodes, features]) = beside_of(matrix, &there, matrices.len() == 1)
+        {
+            let [barcodes, features] = [barcodes, features].map(|name| folder.join(name));
+            found.push((matrix.clone(), Files { matrix: folder.join(matrix), barcodes, features, symbols: None }));
+        }
     }
     if found.len() > 1 {
         let names: Vec<String> = found.iter().map(|(name, _)| name.clone()).collect();
@@ -231,6 +235,10 @@ fn find_files(path: &Path) -> Result<Files> {
         return Ok(files);
     }
     if matrices.is_empty() {
+        if there.iter().any(|n| n.starts_with("quants_mat.")) {
+            let expected = "a matrix in Matrix Market form";
+            return Err(Error::Format { path: folder, expected, found: crate::sniff::ALEVIN.to_owned() });
+        }
         // Programs keep the matrix some folders down.
         let deeper: Vec<String> = DEEPER.iter().map(|d| (*d).to_owned()).filter(|d| folder.join(d).is_dir()).collect();
         match &deeper[..] {
@@ -256,6 +264,35 @@ fn find_files(path: &Path) -> Result<Files> {
         (true, true) => format!("{prefix}features.tsv[.gz]"),
     };
     Err(Error::missing(&folder, "file", &wanted, &there))
+}
+
+/// Whether a file is a matrix by its name: `.mtx`, also with something between that and what packed it.
+pub(crate) fn is_matrix(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let plain = name.trim_end_matches(".gz");
+    plain.ends_with(".mtx") || (plain.contains("matrix") && words(plain).any(|w| w == "mtx"))
+}
+
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(['.', '_', '-', ' ']).filter(|w| !w.is_empty())
+}
+
+/// The lists beside a matrix of 10x whose names carry more than a prefix, as deposits write them
+/// (`GSM1_matrix.mtx_S1.gz`, `GSM1_barcodes.tsv_S1.gz`): those whose names have the same other words, or where the matrix is
+/// `alone` the only ones.
+fn beside_of(matrix: &str, there: &[String], alone: bool) -> Option<[String; 2]> {
+    const OF_FORMAT: [&str; 10] =
+        ["matrix", "mtx", "barcodes", "barcode", "features", "genes", "tsv", "txt", "csv", "gz"];
+    let rest = |name: &str| -> Vec<String> {
+        words(&name.to_lowercase()).filter(|w| !OF_FORMAT.contains(w)).map(str::to_owned).collect()
+    };
+    let one = |kinds: &[&str]| {
+        let lists = || there.iter().filter(|n| words(&n.to_lowercase()).any(|w| kinds.contains(&w)) && !is_matrix(n));
+        let only = |mut some: Vec<&String>| some.pop().filter(|_| some.is_empty()).cloned();
+        let like = only(lists().filter(|n| rest(n) == rest(matrix)).collect());
+        like.or_else(|| only(lists().collect()).filter(|_| alone))
+    };
+    Some([one(&["barcodes", "barcode"])?, one(&["features", "genes"])?])
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>> {

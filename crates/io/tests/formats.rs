@@ -132,6 +132,12 @@ fn other_files_are_refused_with_what_they_are() {
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     assert!(message(&empty).contains("no file `matrix.mtx[.gz]`"), "{}", message(&empty));
+    let alevin = folder.path().join("alevin");
+    std::fs::create_dir(&alevin).unwrap();
+    std::fs::write(alevin.join("quants_mat.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    for path in [&alevin, &alevin.join("quants_mat.gz")] {
+        assert!(message(path).contains("salmon alevin") && message(path).contains("dumpMtx"), "{}", message(path));
+    }
     std::fs::write(empty.join(".zgroup"), "{}").unwrap();
     assert!(message(&empty).contains("zarr"), "{}", message(&empty));
 }
@@ -157,7 +163,7 @@ fn folders_of_other_programs_are_read() {
     let (by_gene, by_cell) = (mtx(3, 2, "1 1 1\n3 2 5\n"), mtx(2, 3, "1 1 1\n2 3 5\n"));
     let (barcodes, features) = ("AA\nCC\n", "E1\tA\nE2\tB\nE3\tC\n");
     let typed = "E1\tA\tprotein_coding\nE2\tB\tlncRNA\nE3\tC\tprotein_coding\n";
-    let layouts: [(&str, &[(&str, &str)]); 12] = [
+    let layouts: [(&str, &[(&str, &str)]); 15] = [
         ("GEO", &[("GSM1_matrix.mtx", &by_gene), ("GSM1_barcodes.tsv", barcodes), ("GSM1_features.tsv", features)]),
         (
             "kb",
@@ -224,6 +230,23 @@ fn folders_of_other_programs_are_read() {
                 ("Solo.out/Gene/filtered/matrix.mtx", &by_gene),
                 ("Solo.out/Gene/filtered/barcodes.tsv", barcodes),
                 ("Solo.out/Gene/filtered/features.tsv", features),
+            ],
+        ),
+        (
+            "GEO, words after the ending",
+            &[("GSM1_matrix.mtx_S1", &by_gene), ("barcodes.tsv_S1.tsv", barcodes), ("genes.tsv_S1.tsv", features)],
+        ),
+        (
+            "GEO, a word between",
+            &[("GSM1_matrix_S1.mtx", &by_gene), ("GSM1_barcodes_S1.tsv", barcodes), ("GSM1_features_S1.tsv", features)],
+        ),
+        (
+            "GEO, the list of another sample",
+            &[
+                ("S1.matrix.mtx", &by_gene),
+                ("S1-barcodes.tsv", barcodes),
+                ("S2_barcodes.tsv", "AA\n"),
+                ("S1_genes.tsv", features),
             ],
         ),
         (

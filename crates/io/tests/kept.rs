@@ -151,6 +151,14 @@ fn what_cannot_be_kept_is_told_before_the_work() {
             assert_eq!(slots, "`uns/where`, `types and packing of all others`");
         }
     }
+    // Of a large file with links the structures are enough.
+    let large = folder.path().join("large.h5ad");
+    std::fs::copy(fixture("regions_large.h5ad"), &large).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&large).unwrap();
+    file.set_len(file.metadata().unwrap().len() + (5 << 28)).unwrap();
+    let Err(Error::Unkept { slots, .. }) = can_keep(&read(&large), true) else { panic!("nothing is said") };
+    assert!(slots.contains("`uns/where`"), "{slots}");
+    std::fs::remove_file(large).unwrap();
     assert!(matches!(can_keep(&read(&fixture("links_new.h5ad")), true), Err(Error::Unkept { .. })));
     // Of odd slots nothing is lost but where the cells become others.
     let odd = read(&fixture("kept.h5ad"));

@@ -160,7 +160,8 @@ impl Adaptor {
         once("cell", self.origin.cells.iter())?;
         once("graft", std::iter::once(&self.origin.name))?;
         if let Some(other) = self.segments.iter().find(|s| s.origin.as_deref() != Some(&self.origin.name)) {
-            return Err(format!("it brings programs of {:?}, and is `{}`", other.origin, self.origin.name));
+            let theirs = other.origin.as_deref().unwrap_or("the reference");
+            return Err(format!("it brings programs of `{theirs}`, and is `{}`", self.origin.name));
         }
         check_programs(&self.origin, &self.segments)?;
         // Members are below 2^32 by their type; how many genes there are says the reference.

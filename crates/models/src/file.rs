@@ -76,11 +76,16 @@ impl Model {
         Model::read(bytes, Path::new(""))
     }
 
+    /// Whether an error of loading says that the file is an adaptor.
+    pub fn is_adaptor(error: &ModelError) -> bool {
+        matches!(error, ModelError::Format { what, .. } if what == IS_ADAPTOR)
+    }
+
     fn read(bytes: &[u8], path: &Path) -> Result<Model, ModelError> {
         let Parsed { meta, mut tensors, cells, hashed } = parse(bytes)?;
         let Meta::Model { version, model, config, header, history, provenance, reference, cells: of_cells } = meta
         else {
-            return Err(wrong("it is an adaptor; attach it to its reference"));
+            return Err(wrong(IS_ADAPTOR));
         };
         check_version(version)?;
         let stored = tensors.values().map(|(_, values)| values.len()).sum();
@@ -125,6 +130,8 @@ impl Model {
         Model::read(&read(path)?, path).map_err(|e| e.of_file(path))
     }
 }
+
+const IS_ADAPTOR: &str = "it is an adaptor; attach it to its reference";
 
 impl Adaptor {
     /// The adaptor as a file's bytes.

@@ -74,15 +74,37 @@ struct Latent {
     log_library: Option<Vec<f32>>,
 }
 
+/// The most draws of a cell that are averaged over.
+const MOST_SAMPLES: usize = 100_000;
+
 impl Model {
+    fn refuse<T>(&self, what: &str, expected: &str, found: impl ToString) -> Result<T, ModelError> {
+        let (model, found) = (self.entry.name, found.to_string());
+        Err(ModelError::Config { model, what: what.into(), expected: expected.into(), found })
+    }
+
+    /// Checks how many draws are asked for.
+    fn check_draws(&self, what: &str, samples: usize) -> Result<(), ModelError> {
+        if samples > MOST_SAMPLES {
+            return self.refuse(what, "at most 100,000 draws of each cell", samples);
+        }
+        Ok(())
+    }
+
     /// Expression as the model sees it, [cell × gene]: at a library size of 1, free of library size and, decoded as of
     /// one condition, of batch effects.
     ///
     /// # Errors
-    /// Of [`Model::check`]; a condition or gene that the model does not have; a library size asked of a model whose
-    /// decoder knows none.
+    /// Of [`Model::check`]; a condition or gene that the model does not have; a library size that is none, or asked of a
+    /// model whose decoder knows none; more than 100,000 draws.
     pub fn expression(&self, data: &Prepared, options: &ExpressionOptions) -> Result<Dense, ModelError> {
         self.check(data)?;
+        self.check_draws("samples", options.samples)?;
+        if let DecodedLibrary::Size(size) = options.library
+            && !(size > 0.0 && size.is_finite())
+        {
+            return self.refuse("library size", "a finite number above 0", size);
+        }
         let (n_genes, n_conditions) = (self.header.genes.len(), self.header.conditions.len());
         let outside = |what: &str, at: usize, n: usize| {
             ModelError::Output(format!("there is no {what} number {at}; the model has {n}"))
@@ -201,9 +223,11 @@ impl Model {
     /// ln 1/n Σ p(x | z) p(z) / q(z | x).
     ///
     /// # Errors
-    /// Of [`Model::check`]; for a model whose loss is no likelihood, or whose prior of z is not the standard normal.
+    /// Of [`Model::check`]; for a model whose loss is no likelihood, or whose prior of z is not the standard normal; more
+    /// than 100,000 draws.
     pub fn marginal_log_likelihood(&self, data: &Prepared, samples: usize, seed: u64) -> Result<Vec<f64>, ModelError> {
         self.check(data)?;
+        self.check_draws("marginal", samples)?;
         if !self.network.facts().standard_prior {
             return Err(ModelError::Output(
                 "the marginal likelihood is estimated where z has a standard normal prior and nothing else is latent; this \

@@ -23,7 +23,10 @@ pub fn raise(error: impl Into<Error>) -> PyErr {
     if matches!(error, Error::Stopped) {
         return PyKeyboardInterrupt::new_err(error.to_string());
     }
-    let words = error.to_string() + &remedy(&error);
+    let words = match error.refused().and_then(argument) {
+        Some(argument) => refused(&error, argument),
+        None => error.to_string() + &remedy(&error),
+    };
     match missing(&error) {
         true => PyFileNotFoundError::new_err(words),
         false => ScgraftError::new_err(words),
@@ -75,6 +78,7 @@ fn remedy(error: &Error) -> String {
         Error::NotCounts { .. } => {
             "; choose the slot with counts (layer=, use_raw=True), or give log_normalised=True for log1p values".into()
         }
+        Error::OtherStart { .. } => "; leave start= out".into(),
         Error::NotAnnotated { .. } => "; carry them over with scgraft.tl.annotate(adata, reference)".into(),
         Error::NoValue { name, known } => format!("; nearest name first: {}", scgraft::numeric::names::listed(name, &known.iter().map(String::as_str).collect::<Vec<_>>())),
         Error::ReferenceLacks { .. } => "; compare with all of its cells (versus=\"reference\"), or leave the reference out".into(),
@@ -91,6 +95,52 @@ fn remedy(error: &Error) -> String {
         Error::UnknownName { what, known, .. } => format!("; its {what}s: {}", shown(known)),
         Error::Model(error) if matches!(**error, ModelError::Unread { .. }) => " (scgraft.models() lists them)".into(),
         _ => String::new(),
+    }
+}
+
+/// The argument of a setting that errors call so.
+fn argument(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "k" | "neighbours" => "n_neighbors",
+        "neighbours of kBET" => "kbet_neighbors",
+        "neighbours of LISI" => "lisi_neighbors",
+        "recall" => "approximate",
+        "components" => "n_comps",
+        "epochs" => "max_epochs",
+        "free" => "n_free_programs",
+        "new_programs" => "new_programs",
+        "samples" => "n_samples",
+        "marginal" => "n_marginal_samples",
+        "effect size" => "delta",
+        "false discovery rate" => "fdr",
+        "false alarms" => "false_alarms",
+        "unknown_above" => "unknown",
+        "library size" => "library_size",
+        "batch size" => "batch_size",
+        "learning rate" => "lr",
+        "samples per label" => "samples_per_label",
+        "coverage" => "coverage",
+        "resolution" => "resolution",
+        "min_dist" => "min_dist",
+        "spread" => "spread",
+        "pseudocount" => "pseudocount",
+        "thinning" => "thinning",
+        _ => return None,
+    })
+}
+
+/// An error about a setting, told of the argument.
+fn refused(error: &Error, argument: &str) -> String {
+    use scgraft::analysis::Error as Analysis;
+    match error {
+        Error::Analysis(Analysis::Parameter { value, expected, .. }) => {
+            format!("{argument}={value}: expected {expected}")
+        }
+        Error::Analysis(Analysis::TooManyNeighbours { k, available }) => {
+            format!("{argument}={k}: expected at most {available}, the cells to choose from")
+        }
+        Error::Beyond { value, most, .. } => format!("{argument}={value}: expected more than 0 and at most {most}"),
+        other => format!("{other} ({argument}=)"),
     }
 }
 

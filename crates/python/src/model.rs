@@ -575,14 +575,14 @@ struct Kept {
 fn checkpoints(kept: Option<&str>) -> PyResult<Option<Checkpoints>> {
     let Some(kept) = kept else { return Ok(None) };
     let kept: Kept = options(kept)?;
-    let resume = match kept.resume {
-        true => {
-            file(&kept.file)?;
-            Some(std::fs::read(&kept.file).map_err(|e| refuse(format!("{}: {e}", kept.file.display())))?)
-        }
+    if kept.resume {
+        file(&kept.file)?;
+    }
+    let there = match kept.file.exists() {
+        true => Some(std::fs::read(&kept.file).map_err(|e| refuse(format!("{}: {e}", kept.file.display())))?),
         false => None,
     };
-    Ok(Some(Checkpoints::new(kept.file, Duration::from_secs(kept.every), resume)))
+    Ok(Some(Checkpoints::new(kept.file, Duration::from_secs(kept.every), there, kept.resume)))
 }
 
 fn passes(callback: Option<&Bound<'_, PyAny>>, train: &TrainConfig) -> PyResult<()> {

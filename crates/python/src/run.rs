@@ -53,13 +53,15 @@ pub struct Checkpoints {
     every: Duration,
     last: Instant,
     resume: Option<Vec<u8>>,
+    earlier: Option<Vec<u8>>,
     written: bool,
 }
 
 impl Checkpoints {
-    /// In a file, so much time between two; `resume` is one to go on from.
-    pub fn new(file: PathBuf, every: Duration, resume: Option<Vec<u8>>) -> Self {
-        Checkpoints { file, every, last: Instant::now(), written: resume.is_some(), resume }
+    /// In a file, so much time between two; `there` is what it holds, to go on from where one is to `resume`.
+    pub fn new(file: PathBuf, every: Duration, there: Option<Vec<u8>>, resume: bool) -> Self {
+        let (resume, earlier) = if resume { (there, None) } else { (None, there) };
+        Checkpoints { file, every, last: Instant::now(), written: resume.is_some(), resume, earlier }
     }
 }
 
@@ -110,6 +112,25 @@ impl Progress for Watch {
 
     fn resume(&mut self) -> Option<Vec<u8>> {
         self.kept.as_mut().and_then(|k| k.resume.take())
+    }
+
+    fn earlier(&mut self) -> Option<Vec<u8>> {
+        self.kept.as_mut().and_then(|k| k.earlier.take())
+    }
+
+    fn compared(&mut self, differences: Option<&[String]>) {
+        let Some(kept) = &self.kept else { return };
+        let file = kept.file.display();
+        match differences {
+            Some([]) => {
+                tracing::warn!("{file}: the state of an earlier fit of these settings; resume=True goes on from it")
+            }
+            Some(some) => tracing::warn!(
+                "{file}: the state of an earlier fit, of other settings: {}; what this fit keeps takes its place",
+                some.join("; ")
+            ),
+            None => tracing::warn!("{file}: the state of an earlier fit; what this fit keeps takes its place"),
+        }
     }
 
     fn keeps_checkpoints(&self) -> bool {

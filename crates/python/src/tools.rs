@@ -174,7 +174,7 @@ struct ExpressionAsked {
     batch: Option<String>,
     n_top: usize,
     flavor: String,
-    components: usize,
+    components: Option<usize>,
 }
 
 impl ExpressionAsked {

@@ -1,7 +1,7 @@
 //! Clusters of the neighbour graph of an embedding.
 
 use scgraft_analysis::Neighbours;
-use scgraft_analysis::graph::cluster::{Algorithm, Clustering, sweep};
+use scgraft_analysis::graph::cluster::{Algorithm, Clustering, check_resolution, sweep};
 use scgraft_analysis::graph::connectivities;
 use scgraft_analysis::metrics::agreement::{ari, nmi};
 use scgraft_analysis::neighbours::Search;
@@ -74,6 +74,7 @@ pub fn cluster(
     plan: &ClusterPlan,
     ask: &mut Ask<'_>,
 ) -> Result<Clusters, Error> {
+    plan.resolutions.iter().try_for_each(|&r| check_resolution(r))?;
     let labels = plan.labels.as_ref().map(|column| coded(cells, name, column)).transpose()?;
     let found = plan.search.among(x, plan.k, true)?;
     goes_on(ask)?;

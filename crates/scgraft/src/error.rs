@@ -155,6 +155,16 @@ pub enum Error {
         /// The model.
         model: &'static str,
     },
+    /// A model that is no start for one of another kind.
+    #[error(
+        "a model {model} cannot start from a {start}: they have neither their settings nor their tensors in common"
+    )]
+    OtherStart {
+        /// The model to train.
+        model: &'static str,
+        /// What it was to start from.
+        start: &'static str,
+    },
     /// Fewer programs than what relates them takes.
     #[error("two active programs or more are needed, {found} found")]
     FewPrograms {
@@ -230,14 +240,14 @@ pub enum Error {
         /// The model's.
         known: Vec<String>,
     },
-    /// A setting of an experiment that the cells do not have.
-    #[error("{vary} {value}: expected more than 0 and at most {most}")]
-    TrialSetting {
-        /// What is varied.
-        vary: &'static str,
+    /// A setting beyond what the cells allow.
+    #[error("{name} {value}: expected more than 0 and at most {most}")]
+    Beyond {
         /// The setting.
+        name: &'static str,
+        /// Its value.
         value: String,
-        /// The largest that there is.
+        /// The largest that would do.
         most: usize,
     },
     /// A name that there is not.
@@ -267,6 +277,26 @@ impl Error {
             Error::NoProteins { settings, .. } => settings,
             Error::Of { source, .. } => source.settings(),
             _ => &[],
+        }
+    }
+}
+
+impl Error {
+    /// The name of the setting that is out of its range, where that is what is wrong.
+    pub fn refused(&self) -> Option<&str> {
+        match self {
+            Error::Beyond { name, .. } | Error::Analysis(scgraft_analysis::Error::Parameter { name, .. }) => Some(name),
+            Error::Analysis(scgraft_analysis::Error::TooManyNeighbours { .. }) => Some("k"),
+            Error::Model(error) => match &**error {
+                ModelError::Config { what, .. } => Some(what),
+                _ => None,
+            },
+            Error::Train(error) => match **error {
+                TrainError::Config { what, .. } => Some(what),
+                _ => None,
+            },
+            Error::Of { source, .. } => source.refused(),
+            _ => None,
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct JointComponents {
     pub shared: usize,
 }
 
-/// The first `k` components of the cells of all `parts` together.
+/// The first `k` components of the cells of all `parts` together, or as many as there are.
 ///
 /// Values are cells × genes: counts, scaled over the genes that all parts have and log1p; values that are `normalised`
 /// are taken as they are. Of the shared genes those in `genes` (a model's) are taken, without such a list, or where the
@@ -47,17 +47,22 @@ pub fn joint_components(
     let x = all.matrix(names.len());
     let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
     let shared = names.len();
+    let there = |n_genes: usize| x.n_rows.min(n_genes).saturating_sub(1).max(1);
+    if k == 0 {
+        return Err(Error::Beyond { name: "components", value: k.to_string(), most: there(shared) });
+    }
     let wanted: HashSet<&str> = genes.unwrap_or_default().iter().map(String::as_str).collect();
     let chosen: Vec<usize> = (0..shared).filter(|&g| wanted.contains(names[g].as_str())).collect();
     if chosen.is_empty() {
+        let k = k.min(there(n_top.min(shared)));
         let expression = LogExpression { x, genes: Frame::new(names) };
-        let (pca, variable) = principal_components(&expression, None, n_top, k)?;
+        let (pca, variable) = principal_components(&expression, None, n_top, Some(k))?;
         let genes = variable.chosen.iter().map(|&g| expression.genes.index[g as usize].clone()).collect();
         return Ok(JointComponents { pca, genes, shared });
     }
     let columns: Vec<Option<usize>> = chosen.iter().map(|&g| Some(g)).collect();
+    let k = k.min(there(chosen.len()));
     let x = x.select_columns(&columns).to_dense();
-    let k = k.min(x.n_rows.min(x.n_cols).saturating_sub(1)).max(1);
     let genes = chosen.into_iter().map(|g| names[g].clone()).collect();
     Ok(JointComponents { pca: pca(&x, k)?, genes, shared })
 }

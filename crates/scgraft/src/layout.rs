@@ -46,16 +46,18 @@ impl LayoutPlan {
     /// The neighbours that [`lay_out`] starts from.
     ///
     /// # Errors
-    /// Of [`Search::among`].
+    /// Of [`Search::among`] and [`UmapOptions::check`].
     pub fn among(&self, cells: &Embedding) -> Result<Found, Error> {
+        self.options(None).check()?;
         Ok(self.search.among(&cells.mean, self.k, true)?)
     }
 
     /// The neighbours in a reference that [`place`] starts from, in the dimensions of the reference.
     ///
     /// # Errors
-    /// A dimension of the reference that the query lacks; of [`Search::between`].
+    /// A dimension of the reference that the query lacks; of [`Search::between`] and [`UmapOptions::check`].
     pub fn between(&self, reference: &Embedding, query: &Embedding) -> Result<Found, Error> {
+        self.options(None).check()?;
         // As a model carries them.
         Ok(self.search.between(&mean_on_grid(&reference.mean), &shared(reference, query)?.mean, self.k)?)
     }

@@ -95,23 +95,30 @@ pub fn plain_expression(
     Ok(LogExpression { x, genes: genes.clone() })
 }
 
+/// How many components there are where no one says.
+const COMPONENTS: usize = 50;
+
 /// The first `k` principal components of the `n_top` most variable genes (Satija's dispersion, voted by batch), and
-/// those genes.
+/// those genes. `None`: 50, or as many as there are.
 ///
 /// # Errors
-/// Of [`highly_variable`] and [`pca`].
+/// Of [`highly_variable`] and [`pca`]; more components than there are, or none.
 pub fn principal_components(
     expression: &LogExpression,
     batch: Option<&Coded>,
     n_top: usize,
-    k: usize,
+    k: Option<usize>,
 ) -> Result<(Pca, HighlyVariable), Error> {
     let n_top = n_top.min(expression.x.n_cols);
     let options = HvgOptions { flavor: HvgFlavor::Seurat, n_top, ..HvgOptions::default() };
     let chosen = highly_variable(&expression.x, batch, &options)?;
     let columns: Vec<Option<usize>> = chosen.chosen.iter().map(|&g| Some(g as usize)).collect();
     let x = expression.x.select_columns(&columns).to_dense();
-    let k = k.min(x.n_rows.min(x.n_cols).saturating_sub(1)).max(1);
+    let most = x.n_rows.min(x.n_cols).saturating_sub(1).max(1);
+    let k = k.unwrap_or(COMPONENTS.min(most));
+    if !(1..=most).contains(&k) {
+        return Err(Error::Beyond { name: "components", value: k.to_string(), most });
+    }
     Ok((pca(&x, k)?, chosen))
 }
 
@@ -124,7 +131,11 @@ mod tests {
     fn components_of_the_variable_genes_hold_the_cell_types() {
         let sim = simulate(&SimulateOptions { n_reference: 300, n_query: 50, ..SimulateOptions::default() }).unwrap();
         let expression = log_expression(&sim.reference, &Slot::X, false, Fractions::Judge).unwrap();
-        let (found, chosen) = principal_components(&expression, None, 200, 10).unwrap();
+        let (found, chosen) = principal_components(&expression, None, 200, Some(10)).unwrap();
+        for k in [0, 300, usize::MAX] {
+            let refused = principal_components(&expression, None, 2000, Some(k));
+            assert!(matches!(refused, Err(Error::Beyond { name: "components", most: 299, .. })), "{k}");
+        }
         assert_eq!((found.scores.n_rows, found.scores.n_cols), (300, 10));
         assert!(chosen.chosen.len() >= 200);
         let labels = sim.reference.obs.column("cell_type").unwrap().coded().unwrap();

@@ -409,7 +409,7 @@ fn say_proteins_elsewhere(reference: &Model, cells: &Cells, options: &PrepareOpt
 /// (as `<NAME>_reactivated`), and a number of free ones. `None` when there is nothing to add.
 ///
 /// # Errors
-/// A set without a gene of the model; a program to bring back that the model does not have.
+/// A set without a gene of the model; a program to bring back that the model does not have; more free ones than genes.
 pub fn new_programs(
     reference: &Model,
     sets: &[GeneSet],
@@ -418,6 +418,10 @@ pub fn new_programs(
     reactivate: &[String],
     n_free: usize,
 ) -> Result<Option<NewPrograms>, Error> {
+    let most = reference.header.genes.len();
+    if n_free > most {
+        return Err(Error::Beyond { name: "new_programs", value: n_free.to_string(), most });
+    }
     let mut constrained = Vec::new();
     if !sets.is_empty() {
         let over = GenePrograms::new(sets, &reference.header.genes, sizes)?;

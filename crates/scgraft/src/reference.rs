@@ -129,8 +129,17 @@ pub fn train_reference(
     if plan.n_free > 0 && !entry.reads(Input::Programs) {
         return Err(Error::NoPrograms { model: entry.name });
     }
+    if plan.n_free > prepared.n_genes() {
+        return Err(Error::Beyond { name: "free", value: plan.n_free.to_string(), most: prepared.n_genes() });
+    }
     let header = header(&prepared, programs, plan.membership, plan.n_free);
-    let mut model = Model::new(&plan.model, &plan.settings, header, plan.train.seed)?;
+    let new = |settings| Model::new(&plan.model, settings, header.clone(), plan.train.seed);
+    let mut model = match (new(&plan.settings), start) {
+        (Err(_), Some(start)) if new(&start.network.config()).is_err() => {
+            return Err(Error::OtherStart { model: entry.name, start: start.entry.name });
+        }
+        (made, _) => made?,
+    };
     if let Some(start) = start {
         let taken = model.adopt(start)?;
         tracing::info!("{taken} tensors taken over from {}", start.entry.name);

@@ -242,7 +242,7 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         Vary::Way(ways) => ways.iter().map(|&way| Case { way, ..plain(way.name().to_owned()) }).collect(),
         Vary::ReferenceShare(shares) => {
             if let Some(share) = shares.iter().find(|s| !(**s > 0.0 && **s <= 1.0)) {
-                return Err(Error::TrialSetting { vary: plan.vary.name(), value: share.to_string(), most: 1 });
+                return Err(Error::Beyond { name: plan.vary.name(), value: share.to_string(), most: 1 });
             }
             let case = |&share: &f64| {
                 let of = |(b, own): (usize, &Vec<usize>)| -> Vec<usize> {
@@ -257,7 +257,7 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         Vary::ReferenceBatches(numbers) => {
             let most = batch.levels.len();
             if let Some(n) = numbers.iter().find(|n| **n == 0 || **n > most) {
-                return Err(Error::TrialSetting { vary: plan.vary.name(), value: n.to_string(), most });
+                return Err(Error::Beyond { name: plan.vary.name(), value: n.to_string(), most });
             }
             let order = shuffled(most, 0);
             let case = |&n: &usize| {
@@ -269,7 +269,7 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         Vary::QueryCells(numbers) => {
             let most = query.n_cells();
             if let Some(n) = numbers.iter().find(|n| **n == 0 || **n > most) {
-                return Err(Error::TrialSetting { vary: plan.vary.name(), value: n.to_string(), most });
+                return Err(Error::Beyond { name: plan.vary.name(), value: n.to_string(), most });
             }
             let order = shuffled(most, 0);
             let case = |&n: &usize| Case { query: sorted(order[..n].to_vec()), ..plain(n.to_string()) };

@@ -8,6 +8,7 @@ use scgraft_cells::{Prepared, for_rows};
 use scgraft_engine::{Adam, Params};
 use scgraft_models::{EpochRecord, Model};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::fit::{Best, changing};
@@ -20,6 +21,9 @@ const MAGIC: &[u8] = b"scgraft checkpoint 1\n";
 pub(crate) struct Progressed {
     /// Digest of model, cells and configuration.
     pub of: String,
+    /// The same in short, to say in what two fits differ.
+    #[serde(default)]
+    pub made: Value,
     /// The epoch that comes next.
     pub epoch: usize,
     /// Steps taken.
@@ -53,18 +57,11 @@ pub(crate) fn to_bytes(now: &Progressed, params: &Params, adam: &Adam, best: &Be
     Ok(out)
 }
 
-/// Puts a checkpoint's values back; gives the rest.
+/// What a checkpoint says, and its values.
 ///
 /// # Errors
-/// A checkpoint of another fit, or bytes that are none.
-pub(crate) fn from_bytes(
-    bytes: &[u8],
-    of: &str,
-    params: &mut Params,
-    adam: &mut Adam,
-    best: &mut Best,
-) -> Result<Progressed, TrainError> {
-    let wrong = |what: &str| TrainError::Checkpoint { what: what.to_owned() };
+/// Bytes that are none.
+pub(crate) fn read(bytes: &[u8]) -> Result<(Progressed, &[u8]), TrainError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| wrong("it is no checkpoint of this version"))?;
     let body = bytes.len().checked_sub(32).filter(|_| rest.len() >= 40).ok_or_else(|| wrong("it is cut short"))?;
     if Sha256::digest(&bytes[..body])[..] != bytes[body..] {
@@ -73,9 +70,33 @@ pub(crate) fn from_bytes(
     let (length, rest) = rest[..rest.len() - 32].split_at(8);
     let length = length.iter().rev().fold(0usize, |n, &b| (n << 8) | usize::from(b));
     let (text, values) = rest.split_at_checked(length).ok_or_else(|| wrong("it is cut short"))?;
-    let found: Progressed = serde_json::from_slice(text).map_err(|e| wrong(&e.to_string()))?;
+    Ok((serde_json::from_slice(text).map_err(|e| wrong(&e.to_string()))?, values))
+}
+
+fn wrong(what: &str) -> TrainError {
+    TrainError::Checkpoint { what: what.to_owned() }
+}
+
+/// Puts a checkpoint's values back; gives the rest.
+///
+/// # Errors
+/// A checkpoint of another fit, or bytes that are none.
+pub(crate) fn from_bytes(
+    bytes: &[u8],
+    of: &str,
+    made: &Value,
+    params: &mut Params,
+    adam: &mut Adam,
+    best: &mut Best,
+) -> Result<Progressed, TrainError> {
+    let (found, values) = read(bytes)?;
     if found.of != of {
-        return Err(wrong("it is of another model, other cells or other settings"));
+        let of_another = "it is of another model, other cells or other settings";
+        return Err(wrong(&match &differences(&found.made, made)[..] {
+            [] if found.made.is_null() => of_another.to_owned(),
+            [] => format!("{of_another}: these have its names and sizes, but other values"),
+            some => format!("{of_another}: {}", some.join("; ")),
+        }));
     }
     let mut values = values.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
     let mut fill = |to: &mut [f32]| to.iter_mut().try_for_each(|v| values.next().map(|next| *v = next));
@@ -98,6 +119,35 @@ pub(crate) fn from_bytes(
         return Err(wrong("it has not as many values as the model"));
     }
     Ok(found)
+}
+
+/// What a fit is of in short: model, settings, training, cells.
+pub(crate) fn made(model: &Model, data: &Prepared, config: &TrainConfig) -> Value {
+    json!({
+        "model": model.entry.name,
+        "settings": model.network.config(),
+        "training": config,
+        "cells": data.n_cells(),
+        "genes": model.header.genes.len(),
+        "programs": model.header.programs().count(),
+        "conditions": model.header.conditions,
+    })
+}
+
+/// In what two fits differ, in words.
+pub(crate) fn differences(was: &Value, is: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    if let (Value::Object(was), Value::Object(is)) = (was, is) {
+        for (name, is) in is {
+            let was = was.get(name).unwrap_or(&Value::Null);
+            match (was, is) {
+                (Value::Object(_), Value::Object(_)) => out.extend(differences(was, is)),
+                _ if was != is => out.push(format!("{name} was {was}, is {is}")),
+                _ => {}
+            }
+        }
+    }
+    out
 }
 
 /// Digest of where a fit starts: the model with all its weights.

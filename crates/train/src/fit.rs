@@ -169,9 +169,14 @@ pub fn fit(
         let new = || start.as_ref().map(|start| checkpoint::digest(start, model, data, config));
         digest.get_or_init(new).clone().unwrap_or_else(|| Err("there are none".to_owned()))
     };
+    let made = checkpoint::made(model, data, config);
+    if let Some(bytes) = progress.earlier() {
+        let found = checkpoint::read(&bytes).ok().map(|(found, _)| found.made).filter(|was| !was.is_null());
+        progress.compared(found.map(|was| checkpoint::differences(&was, &made)).as_deref());
+    }
     if let Some(bytes) = progress.resume() {
         let own = of(model).map_err(|what| TrainError::Checkpoint { what })?;
-        let found = checkpoint::from_bytes(&bytes, &own, &mut model.params, &mut run.adam, &mut best)?;
+        let found = checkpoint::from_bytes(&bytes, &own, &made, &mut model.params, &mut run.adam, &mut best)?;
         (from, run.steps, report.best_epoch, report.best_loss) =
             (found.epoch, found.steps, found.best_epoch, found.best_loss);
         learning_rate = f32::from_bits(found.learning_rate);
@@ -205,6 +210,7 @@ pub fn fit(
             of(model).and_then(|of| {
                 let now = Progressed {
                     of,
+                    made: made.clone(),
                     epoch: now.0,
                     steps: run.steps,
                     adam_steps: run.adam.steps(),
@@ -301,7 +307,14 @@ fn last_gain(history: &[EpochRecord], judged_from: usize) -> Option<f64> {
     Some(((was - is) / is.abs().max(f64::MIN_POSITIVE)).max(0.0))
 }
 
+/// The most epochs of a fit: what is said to run longer is a slip of the pen.
+pub const MOST_EPOCHS: usize = 1_000_000;
+
 fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), TrainError> {
+    if !(1..=MOST_EPOCHS).contains(&config.epochs) {
+        let (what, expected, found) = ("epochs", "1 to 1,000,000", config.epochs.to_string());
+        return Err(TrainError::Config { what, expected, found });
+    }
     if config.batch_size == 0 {
         return Err(TrainError::Config { what: "batch size", expected: "at least 1", found: "0".into() });
     }

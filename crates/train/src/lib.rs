@@ -10,7 +10,7 @@ mod stopping;
 
 pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
-pub use fit::{FitReport, fit, with_threads};
+pub use fit::{FitReport, MOST_EPOCHS, fit, with_threads};
 pub use graft::{Grafted, graft};
 pub use progress::{Progress, Quiet};
 pub use scgraft_models::{Anneal, EarlyStopping, Schedule};

@@ -25,6 +25,18 @@ pub trait Progress {
         None
     }
 
+    /// Asked before the first epoch: the checkpoint of an earlier fit, which this one does not go on from though it is in the
+    /// place of its own.
+    fn earlier(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Told in what that fit was another, in words; nothing where it has the same settings, names and sizes. `None`: what it
+    /// was of cannot be read off it.
+    fn compared(&mut self, differences: Option<&[String]>) {
+        let _ = differences;
+    }
+
     /// Whether there may be checkpoints; what they are of is noted before the first epoch.
     fn keeps_checkpoints(&self) -> bool {
         false

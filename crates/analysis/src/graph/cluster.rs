@@ -153,19 +153,25 @@ impl Nodes {
     }
 
     fn run(&self, graph: &Csr, algorithm: Algorithm, resolution: f64, seed: u64) -> Result<Clustering> {
-        if !resolution.is_finite() || resolution < 0.0 {
-            return Err(Error::Parameter {
-                name: "resolution",
-                value: resolution.to_string(),
-                expected: "a finite number of at least 0",
-            });
-        }
+        check_resolution(resolution)?;
         let search = Search { network: &self.network, resolution, refine: algorithm == Algorithm::Leiden, seed };
         let found = search.run(PASSES);
         let own: Vec<u32> = self.number.iter().map(|&at| found[at as usize]).collect();
         let (codes, n_clusters) = by_size(&own);
         Ok(Clustering { modularity: modularity(graph, &codes, resolution)?, codes, n_clusters, resolution })
     }
+}
+
+/// Checks that it is a resolution.
+///
+/// # Errors
+/// A number below 0, or none.
+pub fn check_resolution(resolution: f64) -> Result<()> {
+    if resolution.is_finite() && resolution >= 0.0 {
+        return Ok(());
+    }
+    let (value, expected) = (resolution.to_string(), "a finite number of at least 0");
+    Err(Error::Parameter { name: "resolution", value, expected })
 }
 
 /// The place of each node in a breadth-first walk from the first one; nodes out of its reach follow in walks of their own.

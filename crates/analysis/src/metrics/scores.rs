@@ -16,7 +16,7 @@ use super::pc_regression::pc_regression_comparison;
 use super::silhouette::{batch_asw, bras};
 use super::{Groups, lisi, mean};
 use crate::error::{Error, Result, check_matrix};
-use crate::graph::cluster::{Algorithm, Clustering, RESOLUTIONS, sweep};
+use crate::graph::cluster::{Algorithm, Clustering, RESOLUTIONS, check_resolution, sweep};
 use crate::graph::connectivities;
 use crate::neighbours::{Neighbours, Search};
 
@@ -383,6 +383,7 @@ fn check(
             return Err(Error::Parameter { name, value: k.to_string(), expected: "at least 2" });
         }
     }
+    options.resolutions.iter().try_for_each(|&r| check_resolution(r))?;
     let Some(&(_, first)) = embeddings.first() else {
         return Err(Error::Empty { what: "list of embeddings".to_owned(), n_rows: 0, n_cols: 0 });
     };

@@ -84,17 +84,31 @@ pub fn knn_self_approximate(
     Ok(found)
 }
 
+fn refuse<T>(name: &'static str, value: impl ToString, expected: &'static str) -> Result<T> {
+    Err(Error::Parameter { name, value: value.to_string(), expected })
+}
+
+impl ApproximateOptions {
+    /// Checks what can be checked without data.
+    ///
+    /// # Errors
+    /// A setting outside its range.
+    pub fn check(&self) -> Result<()> {
+        if !(self.recall > 0.0 && self.recall <= 1.0) {
+            return refuse("recall", self.recall, "a share above 0, at most 1");
+        }
+        if self.sample == 0 {
+            return refuse("sample", 0, "at least one query to measure the recall on");
+        }
+        Ok(())
+    }
+}
+
 fn search(reference: &Dense, query: &Dense, k: usize, own: bool, options: &ApproximateOptions) -> Result<Approximate> {
-    let refuse = |name, value: String, expected| Err(Error::Parameter { name, value, expected });
-    if !(options.recall > 0.0 && options.recall <= 1.0) {
-        return refuse("recall", options.recall.to_string(), "a share above 0, at most 1");
-    }
-    if options.sample == 0 {
-        return refuse("sample", "0".to_owned(), "at least one query to measure the recall on");
-    }
+    options.check()?;
     let wanted = options.lists.unwrap_or((reference.n_rows as f64).sqrt().round() as usize);
     if wanted == 0 || wanted > reference.n_rows {
-        return refuse("lists", wanted.to_string(), "at least 1, at most as many as reference rows");
+        return refuse("lists", wanted, "at least 1, at most as many as reference rows");
     }
     let (r, q) = place(reference, query);
     let lists = Lists::build((reference, &r), wanted, options.seed);

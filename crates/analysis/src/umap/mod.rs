@@ -117,7 +117,7 @@ pub struct Umap {
 /// Values that are not finite, neighbours of other cells, settings out of range, fewer than 4 cells.
 pub fn umap(data: &Dense, neighbours: &Neighbours, options: &UmapOptions) -> Result<Umap> {
     check_matrix("embedding", data)?;
-    check_options(options)?;
+    options.check()?;
     if neighbours.n_rows() != data.n_rows {
         return Err(Error::Length { what: "neighbours".to_owned(), expected: data.n_rows, found: neighbours.n_rows() });
     }
@@ -147,7 +147,7 @@ impl Umap {
     pub fn from_embedding(embedding: Dense, options: &UmapOptions) -> Result<Umap> {
         check_matrix("picture", &embedding)?;
         let options = UmapOptions { n_components: embedding.n_cols, ..options.clone() };
-        check_options(&options)?;
+        options.check()?;
         let curve = curve(options.min_dist, options.spread)?;
         Ok(Umap { embedding, options, curve })
     }
@@ -184,18 +184,28 @@ impl Umap {
     }
 }
 
-fn check_options(o: &UmapOptions) -> Result<()> {
-    let wrong = |name, value: f64, expected| Err(Error::Parameter { name, value: value.to_string(), expected });
-    if o.n_components != 2 && o.n_components != 3 {
-        return wrong("n_components", o.n_components as f64, "2 or 3");
+impl UmapOptions {
+    /// Checks the settings; those of the curve are checked where it is fitted.
+    ///
+    /// # Errors
+    /// A setting outside its range.
+    pub fn check(&self) -> Result<()> {
+        let o = self;
+        let wrong = |name, value: f64, expected| Err(Error::Parameter { name, value: value.to_string(), expected });
+        if o.n_components != 2 && o.n_components != 3 {
+            return wrong("n_components", o.n_components as f64, "2 or 3");
+        }
+        if let Some(n) = o.n_epochs.filter(|n| !(1..=1_000_000).contains(n)) {
+            return wrong("epochs", n as f64, "1 to 1,000,000 rounds");
+        }
+        if !(o.learning_rate > 0.0 && o.learning_rate.is_finite()) {
+            return wrong("learning_rate", o.learning_rate, "a positive number");
+        }
+        if !(o.repulsion >= 0.0 && o.repulsion.is_finite()) {
+            return wrong("repulsion", o.repulsion, "a number of at least 0");
+        }
+        Ok(())
     }
-    if !(o.learning_rate > 0.0 && o.learning_rate.is_finite()) {
-        return wrong("learning_rate", o.learning_rate, "a positive number");
-    }
-    if !(o.repulsion >= 0.0 && o.repulsion.is_finite()) {
-        return wrong("repulsion", o.repulsion, "a number of at least 0");
-    }
-    Ok(())
 }
 
 /// Starting positions, scaled to 0 … 10 along each axis, with a little noise to part equal cells.

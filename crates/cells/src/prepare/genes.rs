@@ -151,6 +151,9 @@ pub(super) fn align(
     report.n_data_genes = written.len();
     report.missing_genes = missing;
     let overlap = report.overlap();
+    if !(0.0..=1.0).contains(&options.min_overlap) {
+        return Err(CellsError::NoShare { setting: [Setting::to("min_overlap", options.min_overlap.to_string())] });
+    }
     let none_found = report.missing_genes.len() == genes.len();
     let found = genes.len() - report.missing_genes.len();
     let ways_out = || hint(&as_written, written, var, found, cells, options, genes);

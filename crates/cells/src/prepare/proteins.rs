@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use scgraft_numeric::names::nearest_first;
 
 use super::{Known, PrepareReport, ProteinSource, Proteins, Warning};
+use crate::error::shortened;
 use crate::{Array, Cells, CellsError, Coded, Dense, Hint, Setting, Uns};
 
 /// Takes the proteins asked for, in the model's order where it has one.
@@ -25,7 +26,7 @@ pub(super) fn prepare(
             if model.is_empty() {
                 (names, counts)
             } else {
-                (model.to_vec(), align(model, &names, &counts, cells, source, report))
+                (model.to_vec(), align(model, &names, &counts, cells, source, report)?)
             }
         }
     };
@@ -73,7 +74,8 @@ fn not_measured(
     Ok(())
 }
 
-/// The proteins of the model among those found; 0 where one is not.
+/// The proteins of the model among those found; 0 where one is not. Where none is found though some differ by a trifle, that
+/// is an error.
 fn align(
     model: &[String],
     names: &[String],
@@ -81,12 +83,18 @@ fn align(
     cells: &Cells,
     source: &ProteinSource,
     report: &mut PrepareReport,
-) -> Dense {
+) -> Result<Dense, CellsError> {
     let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (n.as_str(), i)).collect();
     let missing: Vec<String> = model.iter().filter(|n| !position.contains_key(n.as_str())).cloned().collect();
     if !missing.is_empty() {
-        let hint = if missing.len() == model.len() { unnamed(model, cells, source) } else { Hint::default() };
-        report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing, hint });
+        let none = missing.len() == model.len();
+        let hint = if none { unnamed(model, cells, source) } else { Hint::default() };
+        let alike = alike(&missing, names);
+        if none && !alike.is_empty() {
+            let slot = format!("obsm `{}`", source.obsm);
+            return Err(CellsError::ProteinNames { slot, n: model.len(), alike });
+        }
+        report.warnings.push(Warning::MissingProteins { n: missing.len(), names: missing, alike, hint });
     }
     let known: HashSet<&str> = model.iter().map(String::as_str).collect();
     let extra: Vec<String> = names.iter().filter(|n| !known.contains(n.as_str())).cloned().collect();
@@ -99,7 +107,24 @@ fn align(
             out.row_mut(i)[j] = counts.row(i)[source];
         }
     }
-    out
+    Ok(out)
+}
+
+/// Names that mean a protein of the model but for a trifle, in words; empty where there are none.
+fn alike(wanted: &[String], names: &[String]) -> String {
+    let mut by_core: HashMap<String, &str> = names.iter().rev().map(|n| (core(n), n.as_str())).collect();
+    by_core.remove("");
+    let pair = |w: &String| Some(format!("{}` for `{w}", by_core.get(&core(w))?));
+    let pairs: Vec<String> = wanted.iter().filter_map(pair).collect();
+    shortened(&pairs, pairs.len())
+}
+
+/// A protein's name without case, punctuation and what catalogues, programs and modalities add to it.
+fn core(name: &str) -> String {
+    const ADDED: [&str; 7] = ["adt", "anti", "antibody", "human", "mouse", "prot", "protein"];
+    let name = name.to_lowercase();
+    let words = name.trim_end_matches("-1").split(|c: char| !c.is_alphanumeric());
+    words.filter(|w| !ADDED.contains(w) && !w.starts_with("totalseq")).collect()
 }
 
 /// What to do where none of a model's proteins is found since the columns have no names.

@@ -161,6 +161,8 @@ pub enum Warning {
         n: usize,
         /// Some of them.
         names: Vec<String>,
+        /// Which of them are written otherwise, in words; may be empty.
+        alike: String,
         /// What would find them.
         hint: Hint,
     },
@@ -237,8 +239,11 @@ impl fmt::Display for Warning {
             Warning::MissingWords { column, words } => {
                 write!(f, "column `{column}` of obs: these words count as missing: {}", missing_words_told(words))
             }
-            Warning::MissingProteins { n, names, hint } => {
+            Warning::MissingProteins { n, names, alike, hint } => {
                 write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))?;
+                if !alike.is_empty() {
+                    write!(f, "; some are written otherwise there: {alike}; rename them")?;
+                }
                 if hint.is_empty() { Ok(()) } else { write!(f, ". {hint}") }
             }
         }

@@ -239,6 +239,7 @@ fn proteins_are_aligned_and_absent_ones_known_per_condition() {
     assert!(q.report.warnings.contains(&Warning::MissingProteins {
         n: 1,
         names: texts(&["CD20"]),
+        alike: String::new(),
         hint: Hint::default()
     }));
     let unnamed = ProteinSource { obsm: "adt".into(), names: None };
@@ -246,6 +247,22 @@ fn proteins_are_aligned_and_absent_ones_known_per_condition() {
     let missing = q.report.warnings.iter().find(|w| matches!(w, Warning::MissingProteins { n: 2, .. })).unwrap();
     assert_eq!(missing.settings(), [Setting::to("protein_names", "adt_names")]);
     assert!(missing.to_string().contains("obsm `adt` have no names; uns `adt_names`"), "{missing}");
+    for (theirs, ours) in [
+        ("cd19", "CD19"),
+        ("CD19_TotalSeqB", "CD19"),
+        ("CD19-1", "CD19"),
+        ("anti-human CD19", "CD19_prot"),
+        ("CD19.1-TotalSeqC", "CD19.1"),
+        ("HLA_DR", "ADT-HLA-DR"),
+    ] {
+        cells.uns.insert("adt_names".into(), crate::Uns::Texts(texts(&["CD3", theirs])));
+        let named = |others: &[&str]| Known { proteins: texts(&[&[ours], others].concat()), ..known(&["G0"]) };
+        let pair = format!("`{theirs}` for `{ours}`");
+        let refused = Prepared::query(&cells, &named(&[]), &options).unwrap_err().to_string();
+        assert!(refused.contains("none of the model's 1 proteins") && refused.contains(&pair), "{refused}");
+        let partly = Prepared::query(&cells, &named(&["CD3"]), &options).unwrap().report.warnings;
+        assert!(partly.iter().any(|w| w.to_string().contains(&pair)), "{partly:?}");
+    }
     let without = Prepared::query(&four_cells(), &model, &by_batch()).unwrap();
     assert_eq!(without.proteins.unwrap().present, [[false, false]; 3]);
 }

@@ -293,3 +293,56 @@ fn ctrl_c_stops_training_and_leaves_nothing() {
     assert!(start.elapsed() < Duration::from_secs(30));
     assert_eq!(names(folder.path()), ["programs.gmt", "reference.h5ad"]);
 }
+
+/// Numbers that no run can mean are refused, with the bound and the option.
+#[test]
+fn numbers_beyond_all_bounds_are_refused() {
+    let folder =
+        folder_with(&["reference.h5ad", "reference_out.h5ad", "reference.scgraft", "programs.gmt", "query.h5ad"]);
+    let at = folder.path();
+    let beyond = "1000000000000000000";
+    let says = |command: &[&str], option: &str, value: &str, words: &[&str]| {
+        let given = format!("{option}={value}");
+        let run = scgraft(at, &[command, &[&given]].concat());
+        run.says(&[&[option], words].concat());
+    };
+    let pca = ["pca", "reference.h5ad", "-o", "x.h5ad"];
+    for k in ["0", "240", beyond] {
+        says(&pca, "--components", k, &["expected more than 0 and at most 239"]);
+    }
+    let umap = ["umap", "reference_out.h5ad", "-o", "x.h5ad"];
+    for n in ["0", beyond] {
+        says(&umap, "--epochs", n, &["expected 1 to 1,000,000"]);
+    }
+    says(&umap, "--k", "0", &["at least one neighbour"]);
+    says(&umap, "--approximate", "2", &["a share above 0, at most 1"]);
+    says(&["cluster", "reference_out.h5ad", "-o", "x.h5ad"], "--k", beyond, &["240 cells to choose from"]);
+    let train = ["train", "reference.h5ad", "--programs", "programs.gmt", "--condition", "batch", "-o", "x.scgraft"];
+    says(&train, "--epochs", beyond, &["expected 1 to 1,000,000"]);
+    for option in ["--epochs", "--query-epochs"] {
+        says(&["demo", "-o", "x.demo"], option, "0", &["expected 1 to 1,000,000"]);
+    }
+    says(&train, "--free", beyond, &["expected more than 0 and at most 500"]);
+    let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "x.h5ad"];
+    says(&map, "--new-programs", beyond, &["expected more than 0 and at most"]);
+    let of_model = ["reference.scgraft", "reference.h5ad"];
+    let expression = [&["expression"], &of_model[..], &["-o", "x.h5ad"]].concat();
+    says(&expression, "--samples", beyond, &["at most 100,000 draws"]);
+    for size in ["0", "-1", "nan", "inf"] {
+        says(&expression, "--library-size", size, &["a finite number above 0"]);
+    }
+    let likelihood = [&["likelihood"], &of_model[..]].concat();
+    says(&likelihood, "--marginal", beyond, &["at most 100,000 draws"]);
+    for share in ["-1", "nan", "1.5"] {
+        says(&likelihood, "--min-overlap", share, &["a share from 0 to 1"]);
+    }
+    let evaluate = ["evaluate", "reference_out.h5ad", "--batch", "batch", "--labels", "cell_type"];
+    for resolution in ["-1", "nan"] {
+        says(&evaluate, "--resolution", resolution, &["at least 0"]);
+    }
+    says(&evaluate, "--kbet-k", "1", &["at least 2"]);
+    // A start of another kind is no setting that is not known.
+    let other = ["train", "reference.h5ad", "--model", "scvi", "--condition", "batch", "-o", "x.scgraft"];
+    says(&other, "--from", "reference.scgraft", &["a model scvi cannot start from a expimap"]);
+    assert!(!names(at).iter().any(|n| n.starts_with("x.")), "{:?}", names(at));
+}

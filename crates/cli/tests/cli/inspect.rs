@@ -65,6 +65,10 @@ fn a_model_knows_how_many_cells_it_saw_and_which_sets_it_left_out() {
     labels.iter().for_each(|(name, n)| assert_eq!(*n, count(types, name), "{name}"));
     assert_eq!(told["dropped_programs"], serde_json::json!(["FAR: 1 of 3 genes", "NEAR: 4 of 4 genes"]));
     assert!(scgraft(at, &["inspect", "q.adaptor"]).good().stdout.contains("conditions: Q/1 (100 cells)"));
+    let mut changed = std::fs::read(at.join("q.adaptor")).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(at.join("changed.adaptor"), changed).unwrap();
+    scgraft(at, &["inspect", "changed.adaptor"]).says(&["checksum"]);
     // The graft and the file have the condition's name; a second mapping does not replace what is there.
     assert_eq!(told["grafts"][0]["name"], "Q/1");
     assert!(at.join("Q_1_mapped.h5ad").exists());

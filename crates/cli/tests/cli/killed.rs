@@ -88,6 +88,36 @@ fn a_stopped_training_says_where_its_state_is() {
     assert!(!said.contains("nothing was written") && !at.join("model.scgraft").exists());
 }
 
+/// A checkpoint of other settings is neither left nor used without a word, which says what differs.
+#[test]
+fn a_checkpoint_of_another_run_is_told_from_ones_own() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let checkpoint = at.join("model.scgraft.checkpoint");
+    let run = command(at, &train(&["-q"])).spawn();
+    while !checkpoint.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut run = run.unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let state = std::fs::read(&checkpoint).unwrap();
+    let other = ["--kl-weight", "0.25", "--batch-size", "64"];
+    scgraft(at, &[&train(&["--resume"])[..], &other].concat()).says(&["kl_weight was 0.5, is 0.25", "batch_size was"]);
+    assert_eq!(std::fs::read(&checkpoint).unwrap(), state);
+    let never = ["--epochs", "1", "--checkpoint-every", "1000"];
+    let run = |more: &[&str]| {
+        let mut arguments = train(more);
+        arguments.drain(8..12);
+        scgraft(at, &[&arguments[..], &never].concat()).good().stderr
+    };
+    let said = run(&other);
+    assert!(said.contains("of other settings: ") && said.contains("epochs was 60, is 1"), "{said}");
+    std::fs::remove_file(at.join("model.scgraft")).unwrap();
+    std::fs::write(&checkpoint, "something").unwrap();
+    assert!(run(&[]).contains("the state of an earlier run; what this run keeps takes its place"));
+}
+
 #[test]
 fn what_there_is_to_go_on_from_is_said() {
     let folder = folder_with(&["reference.h5ad", "programs.gmt", "query.h5ad", "reference.scgraft"]);

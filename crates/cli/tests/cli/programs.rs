@@ -257,3 +257,18 @@ fn soft_programs_that_lost_their_sets_are_named() {
     assert!(!told.contains("no longer those of their gene sets"), "{told}");
     assert!(shares.iter().all(|&s| s == 1.0), "{shares:?}");
 }
+
+/// The signs of a network are not taken over without a word.
+#[test]
+fn weights_below_zero_are_said_to_count_as_others() {
+    let folder = folder_with(&["reference.h5ad", "programs.gmt"]);
+    let at = folder.path();
+    let gmt = std::fs::read_to_string(at.join("programs.gmt")).unwrap();
+    let genes = gmt.lines().next().unwrap().split('\t').skip(2).enumerate();
+    let rows: Vec<String> = genes.map(|(i, g)| format!("TF,{g},{}\n", if i % 3 == 0 { -1 } else { 1 })).collect();
+    std::fs::write(at.join("network.csv"), format!("source,target,weight\n{}", rows.concat())).unwrap();
+    let train = ["train", "reference.h5ad", "--programs", "network.csv", "--condition", "batch", "--epochs", "1"];
+    let said = scgraft(at, &[&train[..], &["-o", "x.scgraft"]].concat()).good().stderr;
+    let n = rows.iter().filter(|row| row.contains('-')).count();
+    assert!(said.contains(&format!("{n} of {} genes have a `weight` below 0", rows.len())), "{said}");
+}

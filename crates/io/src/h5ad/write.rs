@@ -109,8 +109,9 @@ fn with_types(cells: &Cells) -> Vec<&str> {
 /// Whether [`write_h5ad`] would refuse cells that were read from a file because it cannot keep all of it, told before any
 /// work is done on them. Where their cells or genes will be others than those of the file (`same` is false), nothing can be
 /// copied, and every slot that could not be read is lost. Costs a walk through the file's structures, not through its
-/// values. A file whose soft links or new layouts have to be put into other words is copied into the folder of temporary files
-/// for it, up to 1 GiB; of a larger one only links are looked at, and what else cannot be copied, the writing tells.
+/// values. Of a file whose soft links or new layouts have to be put into other words, the structures are copied into the
+/// folder of temporary files for it, up to 1 GiB of them; of more only links are looked at, and what else cannot be copied, the
+/// writing tells.
 ///
 /// # Errors
 /// [`Error::Unkept`], with the file that was read as the one to be written.

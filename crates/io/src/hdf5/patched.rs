@@ -1,7 +1,8 @@
 //! Bytes as the library reads them: some of them read as others, and some more after their end.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use hdf5_pure::{FormatError, Source};
@@ -21,12 +22,22 @@ impl Patched {
         !self.patches.is_empty()
     }
 
-    /// Writes all of it.
-    pub fn write_to(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes all of it but some stretches, which are in order: nothing is written there, and they read as zeros.
+    pub fn write_to(&self, out: &mut (impl Write + Seek), without: &[Range<u64>]) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
+        let mut without = without.iter().peekable();
         while at < Source::len(self) {
-            let n = (Source::len(self) - at).min(buffer.len() as u64);
+            if let Some(hole) = without.next_if(|hole| hole.start <= at) {
+                // The last byte makes the length.
+                let end = hole.end.min(Source::len(self) - 1);
+                if end > at {
+                    at = out.seek(SeekFrom::Start(end))?;
+                }
+                continue;
+            }
+            let end = without.peek().map_or(Source::len(self), |hole| hole.start.min(Source::len(self)));
+            let n = (end - at).min(buffer.len() as u64);
             let part = &mut buffer[..n as usize];
             self.read_at(at, part).map_err(|e| io::Error::other(e.to_string()))?;
             out.write_all(part)?;

@@ -71,7 +71,7 @@ pub(super) fn view(input: &Input) -> Result<(Patched, Links, hdf5_pure::File)> {
     Ok((view, links, file))
 }
 
-fn library(name: &Path, source: Patched) -> Result<hdf5_pure::File> {
+pub(super) fn library(name: &Path, source: Patched) -> Result<hdf5_pure::File> {
     // Reading goes through the chunks once and in order: only where they are is worth keeping.
     let access = FileAccessProperties::new()
         .with_metadata_cache(MetadataCacheConfig::new(16 << 20))

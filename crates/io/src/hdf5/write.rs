@@ -7,17 +7,18 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hdf5_pure::{
-    AttrValue, DatasetBuilder, File, FileAccessProperties, FileBuilder, FileLocking, GroupBuilder, MaxExtent,
-    RepackOptions, SyncPolicy,
+    AttrValue, DType, DatasetBuilder, File, FileAccessProperties, FileBuilder, FileLocking, GroupBuilder, Layout,
+    MaxExtent, RepackOptions, SyncPolicy,
 };
 use scgraft_cells::Steps;
 
 use super::blocks::{blocks, bool_type, records};
 use super::links::Target;
-use super::read::view;
+use super::read::{library, view};
 use crate::atomic::AtomicFile;
 use crate::error::{Error, Result};
 use crate::store::{Attr, Data};
@@ -25,8 +26,12 @@ use crate::store::{Attr, Data};
 /// Elements in a chunk, and the longest axis of one. From 2^16 on, `hdf5-pure` 0.47 writes the length
 /// of a chunk in a width that HDF5 2.0 refuses.
 const CHUNK: usize = 1 << 15;
-/// The largest file that is copied to see whether it can be.
+/// The most of a file that is copied to see whether it can be: of its structures, not of its numbers.
 const MOST_COPIED: u64 = 1 << 30;
+/// Most groups that are looked through for them: one may be in many.
+const MOST_GROUPS: usize = 1 << 16;
+/// A stretch of numbers that is not worth a hole in that copy.
+const NO_HOLE: u64 = 1 << 12;
 
 /// As [`super::refuses_copy`].
 pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<String>> {
@@ -34,10 +39,15 @@ pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<Strin
     // What has to be put into other words is looked at in a copy.
     let mut copy = None;
     if view.differs() {
-        let small = view.bytes.len() <= MOST_COPIED;
+        let mut numbers = Vec::new();
+        // What cannot be looked through is copied.
+        let _ = numbers_of(&library(base, view.clone())?.root(), &mut numbers, &mut 0);
+        numbers.sort_by_key(|stretch| stretch.start);
+        let size = view.bytes.len().saturating_sub(numbers.iter().map(|n| n.end - n.start).sum());
         let place = std::env::temp_dir().join(base.file_name().unwrap_or_default());
+        let small = size <= MOST_COPIED;
         let Some(mut new) = small.then(|| AtomicFile::create(&place).ok()).flatten() else { return Ok(None) };
-        if view.write_to(&mut new).is_err() {
+        if view.write_to(&mut new, &numbers).is_err() {
             return Ok(None);
         }
         let Ok(other) = File::open(new.temporary_path()) else { return Ok(None) };
@@ -52,6 +62,34 @@ pub(super) fn refuses_copy(base: &Path, without: &[&str]) -> Result<Option<Strin
         Ok(()) | Err(hdf5_pure::Error::Io(_)) => Ok(None),
         Err(why) => Ok(Some(why.to_string())),
     }
+}
+
+/// Where the numbers of a group's datasets stand, and of those in groups within.
+fn numbers_of(
+    group: &hdf5_pure::Group,
+    out: &mut Vec<Range<u64>>,
+    groups: &mut usize,
+) -> std::result::Result<(), hdf5_pure::Error> {
+    use DType::{F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+    for name in group.datasets()? {
+        let dataset = group.dataset(&name)?;
+        if !matches!(dataset.dtype(), Ok(F32 | F64 | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)) {
+            continue;
+        }
+        let mut add = |at: u64, size: u64| out.extend((size > NO_HOLE).then(|| at..at.saturating_add(size)));
+        match dataset.layout() {
+            Ok(Layout::Contiguous { address: Some(at), size }) => add(at, size),
+            Ok(Layout::Chunked { .. }) => {
+                dataset.chunks().unwrap_or_default().iter().for_each(|c| add(c.address, c.storage_size));
+            }
+            _ => {}
+        }
+    }
+    *groups += 1;
+    if *groups > MOST_GROUPS {
+        return Ok(());
+    }
+    group.groups()?.iter().try_for_each(|name| numbers_of(&group.group(name)?, out, groups))
 }
 
 enum Node<'a> {
@@ -103,7 +141,7 @@ impl<'a> PureWriter<'a> {
         let base = match copy {
             None => base,
             Some(mut copy) => {
-                view.write_to(&mut copy).map_err(|e| plan.fail("/", hdf5_pure::Error::Io(e)))?;
+                view.write_to(&mut copy, &[]).map_err(|e| plan.fail("/", hdf5_pure::Error::Io(e)))?;
                 scratch.insert(copy).temporary_path().to_owned()
             }
         };
