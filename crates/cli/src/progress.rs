@@ -1,15 +1,16 @@
 //! Bars: for the epochs of a fit, with its checkpoints, and for other long steps.
 
-use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use scgraft::cells::STEPS;
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
 use scgraft::train::Progress;
@@ -96,6 +97,7 @@ impl Epochs {
         let bar = bar(epochs as u64, template, global.quiet);
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1));
+        FITTING.store(true, Ordering::Relaxed);
         Epochs {
             bar,
             quiet: global.quiet,
@@ -131,6 +133,7 @@ impl Epochs {
     /// The fit is over: the bar goes.
     pub fn clear(&self) {
         stop::fit_is_over();
+        FITTING.store(false, Ordering::Relaxed);
         self.bar.finish_and_clear();
     }
 
@@ -207,59 +210,99 @@ impl Progress for Epochs {
     }
 }
 
-/// Steps of the library as bars, from two seconds on; where standard error is no terminal, as lines now and then.
-#[derive(Default)]
-pub(crate) struct Bars(Mutex<HashMap<String, Bar>>);
+/// Long steps of the library, the outermost of those that are under way: as a bar once nothing else was said for two seconds;
+/// where standard error is no terminal, as lines, ever more seldom.
+pub(crate) struct Bars(Mutex<Told>);
 
-struct Bar {
-    began: Instant,
+struct Told {
+    /// Steps that have begun and not ended, in the order of their beginning.
+    open: Vec<(String, Instant)>,
     bar: Option<ProgressBar>,
-    /// When the next line is due.
-    due: Duration,
+    /// When something else was last said, and when anything was.
+    since: Instant,
+    last: Instant,
 }
 
-/// A step shorter than this is not worth a word.
+/// Silence shorter than this is not worth a word.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 /// The longest between two lines.
 const BETWEEN: Duration = Duration::from_secs(60);
+/// Whether a fit has its own bar.
+static FITTING: AtomicBool = AtomicBool::new(false);
+
+impl Default for Bars {
+    fn default() -> Bars {
+        let now = Instant::now();
+        Bars(Mutex::new(Told { open: Vec::new(), bar: None, since: now, last: now }))
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Bars {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut part = Part::default();
-        event.record(&mut part);
-        // While another thread tells of a part, that is enough; the end is told always.
-        let locked = if part.done >= part.of { self.0.lock().ok() } else { self.0.try_lock().ok() };
-        let Some(mut bars) = locked else { return };
+        let is_step = event.metadata().target() == STEPS;
+        if is_step {
+            event.record(&mut part);
+        }
+        // While another thread tells of a part, that is enough; the beginning and the end are told always.
+        let between = is_step && part.done > 0 && part.done < part.of;
+        let locked = if between { self.0.try_lock().ok() } else { self.0.lock().ok() };
+        let Some(mut told) = locked else { return };
         let now = Instant::now();
-        let new = || Bar { began: now, bar: None, due: WORTH_TELLING };
-        let told = bars.entry(part.step.clone()).or_insert_with(new);
+        if !is_step {
+            (told.since, told.last) = (now, now);
+            return;
+        }
+        let terminal = std::io::stderr().is_terminal();
+        if let Some((elapsed, left)) = told.part(&part, now, terminal) {
+            told.show(&part, elapsed, &left, terminal);
+        }
+    }
+}
+
+impl Told {
+    /// Takes note of a part; since when its step goes on and how long it will, where that is to be told now.
+    fn part(&mut self, part: &Part, now: Instant, terminal: bool) -> Option<(Duration, String)> {
+        let at = self.open.iter().position(|(step, _)| *step == part.step);
         if part.done >= part.of {
-            if let Some(bar) = bars.remove(&part.step).and_then(|b| b.bar) {
+            self.open.remove(at?);
+            if at == Some(0)
+                && let Some(bar) = self.bar.take()
+            {
                 bar.finish_and_clear();
             }
+            return None;
+        }
+        let at = at.unwrap_or_else(|| {
+            self.open.push((part.step.clone(), now));
+            self.open.len() - 1
+        });
+        let due = match terminal {
+            true => now - self.since >= WORTH_TELLING && !FITTING.load(Ordering::Relaxed),
+            false => now - self.last >= (self.last - self.since).clamp(WORTH_TELLING, BETWEEN),
+        };
+        if !due || at > 0 {
+            return None;
+        }
+        self.last = now;
+        // Of all that was done so far: parts are not of one length.
+        let elapsed = now - self.open[at].1;
+        let left = elapsed.as_secs_f64() / part.done as f64 * (part.of - part.done) as f64;
+        let left = if left.is_finite() { format!(", about {:.0} s left", left.ceil()) } else { String::new() };
+        Some((elapsed, left))
+    }
+
+    fn show(&mut self, part: &Part, elapsed: Duration, left: &str, terminal: bool) {
+        if !terminal {
+            let done = 100 * part.done / part.of;
+            let _ = writeln!(std::io::stderr(), " INFO {}: {done} % done{left}", part.step);
             return;
         }
-        let elapsed = told.began.elapsed();
-        if elapsed < told.due {
-            return;
-        }
-        let left = elapsed.as_secs_f64() / part.done.max(1) as f64 * (part.of - part.done) as f64;
-        if !std::io::stderr().is_terminal() {
-            told.due = elapsed + elapsed.min(BETWEEN);
-            let _ = writeln!(
-                std::io::stderr(),
-                " INFO {}: {} % done, about {left:.0} s left",
-                part.step,
-                100 * part.done / part.of
-            );
-            return;
-        }
-        let bar = told.bar.get_or_insert_with(|| {
-            let template = "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {msg} s left)";
+        let bar = self.bar.get_or_insert_with(|| {
+            let template = "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed}{msg}";
             bar(part.of, template, false).with_elapsed(elapsed).with_prefix(part.step.clone())
         });
-        // Of all that was done so far: the bar's own estimate looks at the last moments, and parts are not of one length.
-        bar.set_message(format!("{:.0}", left.ceil()));
+        bar.set_message(left.to_owned());
         bar.set_position(part.done);
     }
 }
@@ -296,5 +339,43 @@ const WORTH: Duration = Duration::from_secs(20);
 impl Drop for Epochs {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_broken_by_the_outermost_step_ever_more_seldom() {
+        let began = Instant::now();
+        let mut told = Told { open: Vec::new(), bar: None, since: began, last: began };
+        let mut said = Vec::new();
+        let mut tell = |second: f64, step: &str, done: u64, of: u64| {
+            let (now, part) = (began + Duration::from_secs_f64(second), Part { step: step.into(), done, of });
+            if let Some((_, left)) = told.part(&part, now, false) {
+                said.push(format!("{second}: {step} {done}/{of}{left}"));
+            }
+        };
+        tell(0.0, "outer", 0, 20);
+        for second in 0..20 {
+            // None of these is long, or the outermost.
+            tell(f64::from(second) + 0.1, "inner", 0, 2);
+            tell(f64::from(second) + 0.6, "inner", 1, 2);
+            tell(f64::from(second) + 0.9, "inner", 2, 2);
+            tell(f64::from(second) + 1.0, "outer", second as u64 + 1, 20);
+        }
+        tell(20.0, "next", 0, 2);
+        tell(40.0, "next", 1, 2);
+        assert_eq!(
+            said,
+            [
+                "2: outer 2/20, about 18 s left",
+                "4: outer 4/20, about 16 s left",
+                "8: outer 8/20, about 12 s left",
+                "16: outer 16/20, about 4 s left",
+                "40: next 1/2, about 20 s left",
+            ]
+        );
     }
 }
