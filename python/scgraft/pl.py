@@ -391,8 +391,11 @@ def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -
             return value[name]
         if not isinstance(value, pd.DataFrame) and name.isdigit() and int(name) < value.shape[1]:
             return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
-    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
-                       f"{nearest(color, adata.obs.columns)}")
+    known = {"columns": adata.obs.columns, "genes": adata.var_names}
+    if use_rep in adata.obsm:
+        known["programs"] = scores.columns
+    near = "; ".join(f"{what}: {nearest(color, names, 5)}" for what, names in known.items())
+    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; {near}")
 
 
 def _scale(adata: AnnData, color: str) -> str:

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use scgraft::analysis::donors::{Design, DonorSummary};
 use scgraft::analysis::programs::ProgramTestRow;
+use scgraft::cells::counted;
 use scgraft::enrich::{Classical, ProgramComparison};
 
 use super::input::OrthologTable;
@@ -90,10 +91,11 @@ pub(crate) fn tell_donors(
     };
     let n = |inside: bool| summary.donors.iter().filter(|m| m.in_group == inside).count();
     let paired = summary.design == Design::Paired;
+    let donors = |n: usize| counted(n, "donor", "donors");
     let design = match (paired, summary.one_sided) {
-        (true, 0) => format!("{} donors with cells on both sides, paired t test", n(true)),
-        (true, k) => format!("{} donors with cells on both sides, paired t test; {k} with one side left out", n(true)),
-        (false, _) => format!("{} and {} donors, Welch's t test", n(true), n(false)),
+        (true, 0) => format!("{} with cells on both sides, paired t test", donors(n(true))),
+        (true, k) => format!("{} with cells on both sides, paired t test; {k} with one side left out", donors(n(true))),
+        (false, _) => format!("{} and {}, Welch's t test", n(true), donors(n(false))),
     };
     let mut sure: Vec<_> = summary.differences.iter().collect();
     sure.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));

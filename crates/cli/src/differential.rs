@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scgraft::analysis::differential::{DifferentialMode, DifferentialRow};
 use scgraft::analysis::donors::Design;
+use scgraft::cells::counted;
 use scgraft::differential::{DifferentialPlan, GroupDifference, differential, table};
 use serde_json::{Value, json};
 
@@ -123,8 +124,8 @@ impl Differential {
         }
         let mut told = json!({"group": a, "comparison": versus, "within": stratum, "called": called});
         for (rows, (name, what)) in found.by_direction().iter().zip([("up", "higher"), ("down", "lower")]) {
-            let counted = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
-            out.line(format!("{what} in {a}: {} genes", rows.iter().filter(counted).count()));
+            let called = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
+            out.line(format!("{what} in {a}: {}", counted(rows.iter().filter(called).count(), "gene", "genes")));
             let leading = &rows[..rows.len().min(self.of.top)];
             let shown: Vec<[String; 6]> = leading.iter().map(|r| shown(r, &genes[r.gene])).collect();
             out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others"], &shown);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned};
+use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned, counted};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, together};
 use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
@@ -306,10 +306,13 @@ impl Map {
                     true => format!(" on {} of the cells (--fit-cells)", fit.n_cells),
                     false => String::new(),
                 };
-                format!("{} values trained{on}, {}", fit.n_trainable, told(fit))
+                format!("{} trained{on}, {}", counted(fit.n_trainable, "value", "values"), told(fit))
             },
         );
-        out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
+        out.line(format!(
+            "{name}: {}, {found} of {n} genes; {how}",
+            counted(mapped.prepared.n_cells(), "cell", "cells")
+        ));
         if let Some(turned) = report.orthologs.as_ref().filter(|_| self.orthologs.orthologs.is_some()) {
             out.line(format!("{name}: of the reference's genes, {turned}"));
         }

@@ -179,6 +179,14 @@ fn directions_by_every_rule_and_how_clear_they_are() {
         let draw = ["plot", "violin", "mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type", "--direction", rule];
         scgraft(at, &[&draw[..], &["-o", "v.svg"]].concat()).good();
     }
+    // The list is as long as asked for and says how to see the rest; of a program that is named all is told.
+    let list = scgraft(at, &["programs", "mapped.scgraft", "--rows", "3"]).good().stdout;
+    assert!(list.lines().nth(5).is_some_and(|l| l.contains("--rows ") && l.contains("--all")), "{list}");
+    let one = scgraft(at, &["programs", "mapped.scgraft", "--program", "CELL_TYPE_[1]"]);
+    one.says(&["CELL_TYPE_[1]", "`CELL_TYPE_1`"]);
+    let one = scgraft(at, &["programs", "mapped.scgraft", "--program", "*TYPE_1", "--top", "3"]).good().stdout;
+    assert!(one.starts_with("CELL_TYPE_1\n  weight ") && one.contains("by sum") && one.contains("entropy"), "{one}");
+    assert_eq!(one.lines().nth(2).unwrap().split_whitespace().count(), 3, "{one}");
     let one = scgraft(at, &["programs", "mapped.scgraft", "--direction", "counts"]).good();
     assert!(one.stdout.contains("by counts") && !one.stdout.contains("by sum"), "{}", one.stdout);
     // A file that holds one rule only.
