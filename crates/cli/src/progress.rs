@@ -344,7 +344,47 @@ impl Drop for Epochs {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use scgraft::cells::{HvgOptions, SimulateOptions, highly_variable, simulate};
+    use scgraft::io::{ReadOptions, read_cells};
+    use tracing_subscriber::layer::SubscriberExt;
+
     use super::*;
+
+    /// The steps that were told of.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<BTreeSet<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Heard {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut part = Part::default();
+            event.record(&mut part);
+            self.0.lock().unwrap().insert(part.step);
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 1 1\n2 1 5\n");
+        put("barcodes.tsv", "c1\n");
+        put("features.tsv", "G1\nG2\n");
+        let heard = Heard::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(heard.clone()), || {
+            let options = SimulateOptions { n_reference: 60, n_query: 30, ..SimulateOptions::default() };
+            let cells = simulate(&options).unwrap().reference;
+            let Some(scgraft::cells::Matrix::Sparse(x)) = &cells.x else { panic!("counts are sparse") };
+            highly_variable(x, None, &HvgOptions::default()).unwrap();
+            read_cells(folder.path(), &ReadOptions::default()).unwrap();
+        });
+        let heard = heard.0.lock().unwrap();
+        for step in ["drawing cells", "choosing variable genes", "reading values"] {
+            assert!(heard.contains(step), "{step} is not among {heard:?}");
+        }
+    }
 
     #[test]
     fn silence_is_broken_by_the_outermost_step_ever_more_seldom() {
