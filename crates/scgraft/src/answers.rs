@@ -293,18 +293,26 @@ fn types(
     let unknown = match n {
         0 => "No cell is unknown: all are of types that the reference has.".to_owned(),
         _ => {
-            // Which types they are nearest to says where to look; on which side of the main test they are, whether it is
-            // a type or what was done to the cells.
+            // Which types they are nearest to says where to look. Where one side of the main test has more of them than its
+            // share of the cells, what was done to the cells may be what is new.
             let near = most_of_unknown(cells, label, &format!("{label}_best"));
             let near = near.map(|(t, n)| format!("; {n} of them are nearest to {t}")).unwrap_or_default();
             let column = main.and_then(|main| column_of(cells, main)).filter(|by| !is_of_label(by, label));
-            let side = column.and_then(|by| most_of_unknown(cells, label, &by));
-            let side = side.map(|(group, n)| format!("; {n} are {group}")).unwrap_or_default();
+            let side = column.and_then(|by| {
+                let (group, own) = most_of_unknown(cells, label, &by)?;
+                let all = cells.obs.column(&by)?.texts();
+                let usual = all.iter().filter(|g| g.as_deref() == Some(&group)).count() as f64 / all.len() as f64;
+                (own as f64 / n as f64 > FAR_MORE * usual).then(|| format!("; {own} are {group}"))
+            });
+            let side = side.unwrap_or_default();
             format!("{}: {by}{near}{side}.", counted(n as usize, "cell is unknown", "cells are unknown"))
         }
     };
     (types, unknown)
 }
+
+/// So many times its share of all cells a group has of the unknown ones where that is worth a word.
+const FAR_MORE: f64 = 1.25;
 
 /// The group of a column that most unknown cells are of, and how many.
 fn most_of_unknown(cells: &Cells, label: &str, by: &str) -> Option<(String, usize)> {
@@ -494,6 +502,23 @@ mod tests {
             programs: programs.collect(),
             ..BayesFactors::default()
         }
+    }
+
+    #[test]
+    fn unknown_cells_say_on_which_side_of_the_main_test_they_are() {
+        let told = |unknown: [usize; 4]| {
+            let mut obs = Frame::new((0..10).map(|i| i.to_string()).collect());
+            let pred: Vec<&str> = (0..10).map(|i| if unknown.contains(&i) { UNKNOWN } else { "A" }).collect();
+            let sides: Vec<&str> = (0..10).map(|i| if i < 5 { "control" } else { "stimulated" }).collect();
+            obs.set("type_pred", Column::categorical(&pred));
+            obs.set("type_best", Column::categorical(&["A"; 10]));
+            obs.set("condition", Column::categorical(&sides));
+            let cells = Cells::empty(obs, Frame::default());
+            types(&cells, "type", Some(&comparison("stimulated", "control", "", &[])), &HashMap::new()).1
+        };
+        let by = "4 cells are unknown: their neighbours in the reference disagree; 4 of them are nearest to A";
+        assert_eq!(told([1, 6, 7, 8]), format!("{by}; 3 are stimulated."));
+        assert_eq!(told([1, 2, 6, 7]), format!("{by}."));
     }
 
     #[test]
