@@ -8,7 +8,7 @@ use scgraft::cells::counted;
 use scgraft::differential::{DifferentialPlan, GroupDifference, differential, table};
 use serde_json::{Value, json};
 
-use super::beside::tell_donors;
+use super::beside::{tell_donors, warn_no_donors};
 use super::encode::Source;
 use super::markers::OfGroups;
 use super::output::{fixed, number};
@@ -115,7 +115,11 @@ impl Differential {
         let b = &stratum.as_ref().map_or_else(|| b.clone(), |s| format!("{b}, {s}"));
         if let (Some(column), Some(donors)) = (&self.donors, donors) {
             let names: Vec<&str> = genes.iter().map(String::as_str).collect();
-            tell_donors((column, donors), &format!("{a} versus {b}"), ("gene", &names), self.of.top, out);
+            let title = format!("{a} versus {b}");
+            match donors {
+                Ok(summary) => tell_donors((column, summary), &title, ("gene", &names), self.of.top, out),
+                Err(reason) => warn_no_donors(&title, reason),
+            }
         }
         let called = found.rows.iter().filter(|r| r.differs == Some(true)).count();
         match self.mode {

@@ -162,10 +162,7 @@ impl Enrich {
             tracing::warn!("`{}`{within} was left out: {} against {c}", s.group, counted(g, "cell", "cells"));
         }
         // Cells are not replicates: where donors are known, they come first.
-        found
-            .comparisons
-            .iter()
-            .for_each(|c| self.beside.show_donors(&found.test.rows[c.rows.clone()], c, self.top, out));
+        self.beside.show_donors(&found, self.top, out);
         self.summary(&found, out);
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));

@@ -105,6 +105,12 @@ fn donors_are_tested_and_lead() {
     // One donor a side: nothing can be said.
     let alone = enrich("side");
     assert!(alone.stderr.contains("no test over donors") && alone.stderr.contains("two needed"), "{}", alone.stderr);
+    // One reason is told once, however many levels it holds for.
+    let within = ["--undirected", "--no-update", "--donors", "side", "--within", "batch"];
+    let fixed = ["enrich", "donors.h5ad", "--groups", "side", "--group", "a", "--versus", "b"];
+    let alone = scgraft(at, &[&fixed[..], &within].concat()).good().stderr;
+    assert_eq!(alone.matches("no test over donors").count(), 1, "{alone}");
+    assert!(alone.matches(" within ").count() > 1, "{alone}");
 
     let differential = ["differential", "reference.scgraft", "donors.h5ad", "--groups", "side", "--group", "a"];
     let more = ["--condition", "batch", "--samples", "50", "--donors", "donor", "--tsv", "genes.tsv"];
