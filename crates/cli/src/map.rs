@@ -204,7 +204,8 @@ impl Map {
         let (outputs, adaptors, names) = (self.outputs.len(), self.adaptor_out.len(), self.name.len());
         for (what, found) in [("--output", outputs), ("--adaptor-out", adaptors), ("--name", names)] {
             if found != n && found > 0 {
-                bail!("{n} queries, but {what} was given {found} time(s); give it once for each query, in their order");
+                let given = counted(found, "time", "times");
+                bail!("{n} queries, but {what} was given {given}; give it once for each query, in their order");
             }
         }
         if names == 0 {
