@@ -50,6 +50,8 @@ pub(crate) struct Epochs {
     began: Instant,
     long: bool,
     held: bool,
+    /// When a line was last said.
+    said: Instant,
 }
 
 /// Where a long fit keeps its state, so that little is lost when it is stopped or killed.
@@ -107,6 +109,7 @@ impl Epochs {
             began: Instant::now(),
             long: false,
             held: true,
+            said: Instant::now(),
         }
     }
 
@@ -155,11 +158,6 @@ impl Progress for Epochs {
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
         let loss = format!("loss {:.1}", sum(&record.train));
         let validation = record.validation_loss.map(|loss| format!("validation {loss:.1}"));
-        let every = (self.total / 10).max(1);
-        if self.bar.is_hidden() && !self.quiet && (record.epoch + 1).is_multiple_of(every) {
-            let both = validation.iter().fold(loss.clone(), |both, v| both + ", " + v);
-            tracing::info!("{}: epoch {} of {}: {both}", self.bar.prefix(), record.epoch + 1, self.total);
-        }
         // A fit that goes on from a checkpoint did not do its first epochs now.
         self.done += 1;
         self.bar.set_position(record.epoch as u64 + 1);
@@ -167,6 +165,12 @@ impl Progress for Epochs {
             0 => String::new(),
             n => format!(", {:#} left", HumanDuration(self.bar.elapsed() * n as u32 / self.done)),
         };
+        let due = (record.epoch + 1).is_multiple_of((self.total / 10).max(1)) || self.said.elapsed() >= BETWEEN;
+        if self.bar.is_hidden() && !self.quiet && due {
+            let both = validation.iter().fold(loss.clone(), |both, v| both + ", " + v);
+            tracing::info!("{}: epoch {} of {}: {both}{left}", self.bar.prefix(), record.epoch + 1, self.total);
+            self.said = Instant::now();
+        }
         self.bar.set_message(format!("{left}  {}", validation.unwrap_or(loss)));
         self.long = self.began.elapsed() >= LONG;
         (self.began, self.held) = (Instant::now(), false);
