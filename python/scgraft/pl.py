@@ -188,6 +188,8 @@ def draw(
         cells = _native.Cells([str(n) for n in adata.obs_names], [])
         for name in adata.obs.columns:
             cells.set_obs(str(name), column(adata.obs[name]))
+        colors = [f"{labels}_colors", f"{labels}_pred_colors"]
+        cells.set_uns({key: [str(color) for color in adata.uns[key]] for key in colors if key in adata.uns})
         if f"{labels}_probabilities" in adata.obsm:
             value = adata.obsm[f"{labels}_probabilities"]
             if isinstance(value, pd.DataFrame):

@@ -116,7 +116,7 @@ pub fn confusion(cells: &Cells, label: &str, given: &Column) -> Option<Confusion
     let (given, pred) = (codes(given)?, codes(cells.obs.column(&format!("{label}_pred"))?)?);
     let mut table = Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()?;
     let names: BTreeSet<&String> = given.1.iter().chain(&pred.1).collect();
-    let known = ["", "_pred"].iter().flat_map(|end| slots::colors(cells, &format!("{label}{end}"))).collect();
+    let known = ["_pred", ""].iter().flat_map(|end| slots::colors(cells, &format!("{label}{end}"))).collect();
     let colors = own_colors("", names.iter().copied(), std::iter::empty(), known);
     table.colors = names.into_iter().cloned().zip(colors).collect();
     table.counts.iter().any(|&n| n > 0).then_some(table)

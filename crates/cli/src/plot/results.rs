@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::cells::{Cells, Column, Frame};
 use scgraft::evaluate::Evaluated;
-use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
+use scgraft::io::{ReadOptions, Select, TableOptions, read_h5ad, read_table};
 use scgraft::programs::programs;
 use scgraft::report::{Confusion, GeneBars, Sankey};
 use scgraft::{pictures, slots};
@@ -170,7 +170,7 @@ impl Labels {
     fn read(&self) -> Result<(Cells, &str, Column)> {
         files::check_input(&self.mapped)?;
         files::check_output(&self.output, &[&self.mapped])?;
-        let cells = read_h5ad(&self.mapped, &ReadOptions::tables())?;
+        let cells = read_h5ad(&self.mapped, &ReadOptions { uns: Select::All, ..ReadOptions::tables() })?;
         let file = self.mapped.display();
         let truth = self.truth.as_ref().unwrap_or(&self.labels);
         for (name, remedy) in [

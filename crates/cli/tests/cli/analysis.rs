@@ -234,6 +234,17 @@ fn labels_nested_calibrated_and_compared() {
         scgraft(at, &[&["plot", what][..], &more, &["-o", &file]].concat()).good();
         assert!(std::fs::metadata(at.join(file)).unwrap().len() > 2000, "{what}");
     }
+    // In the colours that the file has for its labels.
+    let mut cells = read_h5ad(at.join("mapped.h5ad"), &ReadOptions::default()).unwrap();
+    let Some(Column::Categorical { categories, .. }) = cells.obs.column("cell_type") else { panic!("no labels") };
+    let own: Vec<String> = (0..categories.len()).map(|i| format!("#a1b2c{i}")).collect();
+    cells.uns.insert("cell_type_colors".into(), Uns::Texts(own));
+    write_h5ad(at.join("mapped.h5ad"), &cells, &WriteOptions::default()).unwrap();
+    for more in [["violin", "CELL_TYPE_1", "--groups"].as_slice(), &["sankey", "--labels"]] {
+        let words = [&["plot", more[0], "mapped.h5ad"], &more[1..], &["cell_type", "-o", "own.svg"]].concat();
+        scgraft(at, &words).good();
+        assert!(std::fs::read_to_string(at.join("own.svg")).unwrap().contains("#a1b2c1"), "{more:?}");
+    }
     scgraft(at, &["plot", "confusion", "query.h5ad", "--labels", "cell_type", "-o", "x.svg"]).says(&["annotate"]);
     let small = ["plot", "heatmap", "mapped.h5ad", "--groups", "cell_type", "-o", "x.svg", "--size", "20x20"];
     scgraft(at, &small).says(&["20"]);
