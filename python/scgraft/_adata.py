@@ -26,13 +26,13 @@ BLOCK = 8192
 """Cells read at a time from a file."""
 
 
-def nearest(name: str, known: Iterable[Any]) -> str:
+def nearest(name: str, known: Iterable[Any], most: int = 12) -> str:
     """Names in words, those most like one first."""
     known = [str(k) for k in known]
     if not known:
         return "none"
     like = difflib.get_close_matches(str(name), known, n=5, cutoff=0.4)
-    shown = (like + [k for k in known if k not in like])[:12]
+    shown = (like + [k for k in known if k not in like])[:most]
     more = len(known) - len(shown)
     return ", ".join(map(repr, shown)) + (f" and {more} more" if more else "")
 

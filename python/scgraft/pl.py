@@ -187,6 +187,8 @@ def draw(
         cells = _native.Cells([str(n) for n in adata.obs_names], [])
         for name in adata.obs.columns:
             cells.set_obs(str(name), column(adata.obs[name]))
+        colors = [f"{labels}_colors", f"{labels}_pred_colors"]
+        cells.set_uns({key: [str(color) for color in adata.uns[key]] for key in colors if key in adata.uns})
         if f"{labels}_probabilities" in adata.obsm:
             value = adata.obsm[f"{labels}_probabilities"]
             if isinstance(value, pd.DataFrame):
@@ -391,8 +393,11 @@ def _values(adata: AnnData, color: str, use_rep: str, argument: str = "color") -
             return value[name]
         if not isinstance(value, pd.DataFrame) and name.isdigit() and int(name) < value.shape[1]:
             return pd.Series(np.asarray(value)[:, int(name)], index=adata.obs_names)
-    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; columns: "
-                       f"{nearest(color, adata.obs.columns)}")
+    known = {"columns": adata.obs.columns, "genes": adata.var_names}
+    if use_rep in adata.obsm:
+        known["programs"] = scores.columns
+    near = "; ".join(f"{what}: {nearest(color, names, 5)}" for what, names in known.items())
+    raise ScgraftError(f"{argument}={color!r}: neither a column of obs, nor a program, nor a gene; {near}")
 
 
 def _scale(adata: AnnData, color: str) -> str:

@@ -52,6 +52,9 @@ def test_every_drawing(mapped, expimap, tmp_path):
         assert drawn._repr_svg_().startswith("<svg") and 'width="640"' in drawn.svg, what
         drawn.save(tmp_path / f"{what}.png")
         assert (tmp_path / f"{what}.png").read_bytes()[:4] == b"\x89PNG"
+    coloured = query.copy()
+    coloured.uns["cell_type_colors"] = [f"#a1b2c{i}" for i in range(len(query.obs["cell_type"].cat.categories))]
+    assert "#a1b2c1" in sg.pl.draw("sankey", coloured, labels="cell_type").svg
     # Numbers in a drawing are a table too: correlations are those of the scores.
     table = sg.pl.draw("correlation", query).table
     z = sg.get.program_scores(query)

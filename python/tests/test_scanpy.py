@@ -147,7 +147,7 @@ def test_pictures(mapped, expimap, tmp_path):
     sg.pl.history_svg(expimap).save(tmp_path / "h.svg")
     page = sg.tl.report(q, tmp_path / "r.html", model=expimap)
     assert "<iframe" in page._repr_html_() and (tmp_path / "r.html").stat().st_size > 10_000
-    with pytest.raises(sg.ScgraftError, match="neither a column of obs"):
+    with pytest.raises(sg.ScgraftError, match="neither a column of obs.*; genes: .*; programs: "):
         sg.pl.umap(q, color="nothing")
 
 

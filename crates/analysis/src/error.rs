@@ -68,7 +68,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// A label column that does not tell groups apart.
-    #[error("labels `{column}` have {found} level(s) with cells, at least {needed} needed; choose another column")]
+    #[error("labels `{column}` have {found} levels with cells, at least {needed} needed; choose another column")]
     TooFewLevels {
         /// Name of the labels.
         column: String,
@@ -78,7 +78,10 @@ pub enum Error {
         needed: usize,
     },
     /// A group without enough cells.
-    #[error("group `{group}` of `{column}` has {found} cell(s), at least {needed} needed; leave it out or merge it")]
+    #[error(
+        "group `{group}` of `{column}` has {}, at least {needed} needed; leave it out or merge it",
+        scgraft_cells::counted(*found, "cell", "cells")
+    )]
     SmallGroup {
         /// Name of the labels.
         column: String,

@@ -105,8 +105,9 @@ pub fn rank_markers(
         .map(|gene| {
             let (cells, values) = by_gene.row(gene);
             let entries = Entries::new(cells, values, labels, &sizes);
+            let markers = tested.iter().map(|&g| entries.marker(gene, g, against, tie_correct)).collect();
             steps.done();
-            tested.iter().map(|&g| entries.marker(gene, g, against, tie_correct)).collect()
+            markers
         })
         .collect();
     Ok(tested

@@ -140,7 +140,6 @@ fn gram_of_variables(x: &Dense, mean: &[f64]) -> Vec<f64> {
     let mut gram = vec![0f64; d * d];
     let steps = Steps::new("principal components", n.div_ceil(4 * ROWS));
     for start in (0..n).step_by(4 * ROWS) {
-        steps.done();
         let end = (start + 4 * ROWS).min(n);
         let part = centred(x, mean, start..end);
         let whole = MatRef::from_row_major_slice(&part, end - start, d);
@@ -155,6 +154,7 @@ fn gram_of_variables(x: &Dense, mean: &[f64]) -> Vec<f64> {
                 1f64,
             );
         });
+        steps.done();
     }
     mirror(&mut gram, d);
     gram

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// How many of something in words: `1 epoch`, `2 epochs`.
+pub fn counted(n: usize, one: &str, more: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { more })
+}
+
 /// A setting that would help, and the value to give it; of several all together would.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

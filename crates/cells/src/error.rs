@@ -1,6 +1,6 @@
 //! What can be wrong with the data: where, what was expected, what was found, what to do.
 
-use crate::advice::{Hint, Setting};
+use crate::advice::{Hint, Setting, counted};
 use crate::frame::missing_words_told;
 
 /// Everything this crate refuses.
@@ -63,8 +63,9 @@ pub enum CellsError {
     },
     /// A gene name stands for more than one gene.
     #[error(
-        "{slot}: {n} gene name(s) occur more than once: {} (for example positions {} and {}); \
+        "{slot}: {} more than once: {} (for example positions {} and {}); \
          make gene names unique, or name a column of `var` that is unique",
+        counted(*n, "gene name occurs", "gene names occur"),
         shortened(names, *n),
         example.0,
         example.1
@@ -81,8 +82,9 @@ pub enum CellsError {
     },
     /// Genes without a name.
     #[error(
-        "{slot}: {n} gene(s) have no name (the first at position {first}); \
-         name them, drop them, or name a column of `var` that is filled"
+        "{slot}: {} no name (the first at position {first}); \
+         name them, drop them, or name a column of `var` that is filled",
+        counted(*n, "gene has", "genes have")
     )]
     EmptyGeneNames {
         /// Where the names stand.
@@ -136,7 +138,8 @@ pub enum CellsError {
     },
     /// A column that must be filled is empty for some cells.
     #[error(
-        "column `{column}` of `obs` is empty for {n} cell(s): {}{}; fill them in, or drop these cells",
+        "column `{column}` of `obs` is empty for {}: {}{}; fill them in, or drop these cells",
+        counted(*n, "cell", "cells"),
         shortened(cells, *n),
         taken_as_missing(words)
     )]
@@ -175,7 +178,10 @@ pub enum CellsError {
         name: String,
     },
     /// A value that is not a number, or is infinite.
-    #[error("{slot} holds {value} at cell `{cell}`, gene `{gene}` ({n} such value(s)); replace or drop them")]
+    #[error(
+        "{slot} holds {value} at cell `{cell}`, gene `{gene}` ({}); replace or drop them",
+        counted(*n, "such value", "such values")
+    )]
     NotFinite {
         /// Which matrix.
         slot: String,
@@ -222,7 +228,8 @@ pub enum CellsError {
     /// Raw counts were needed.
     #[error(
         "{slot} must hold raw counts (whole numbers, none negative), but cell `{cell}`, gene `{gene}` has {value} \
-         ({n} such value(s) among {n_stored} stored); {remedy}"
+         ({} among {n_stored} stored); {remedy}",
+        counted(*n, "such value", "such values")
     )]
     NotCounts {
         /// Which matrix.
@@ -272,9 +279,9 @@ pub enum CellsError {
     },
     /// Labels that the model does not know.
     #[error(
-        "column `{column}` of obs: {n} cell(s) have labels that the model does not know: {}; it knows {}. Rename them, \
+        "column `{column}` of obs: {} labels that the model does not know: {}; it knows {}. Rename them, \
          empty them (an empty value means unlabelled), or leave the labels out",
-        names.join(", "), known.join(", ")
+        counted(*n, "cell has", "cells have"), names.join(", "), known.join(", ")
     )]
     UnknownLabels {
         /// The column.
@@ -288,8 +295,10 @@ pub enum CellsError {
     },
     /// Too few cells or genes to rank genes by their variability.
     #[error(
-        "batch `{batch}` ({n_cells} cell(s), {n_genes} gene(s) that vary) is too small to rank genes in; \
-         leave its cells out, or take all genes, or those of a list"
+        "batch `{batch}` ({}, {}) is too small to rank genes in; \
+         leave its cells out, or take all genes, or those of a list",
+        counted(*n_cells, "cell", "cells"),
+        counted(*n_genes, "gene that varies", "genes that vary")
     )]
     TooSmallToRank {
         /// The batch.

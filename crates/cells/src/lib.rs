@@ -15,7 +15,7 @@ mod simulate;
 mod steps;
 mod view;
 
-pub use advice::{Hint, Setting};
+pub use advice::{Hint, Setting, counted};
 pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::{CellsError, shortened};
 pub use frame::{Coded, Column, Frame, is_missing, means_unlabelled, missing_words_told};

@@ -1,11 +1,13 @@
 //! What stands beside the Bayes test of programs: donors, and classical enrichment of their gene sets.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use scgraft::analysis::donors::{Design, DonorSummary};
 use scgraft::analysis::programs::ProgramTestRow;
-use scgraft::enrich::{Classical, ProgramComparison};
+use scgraft::cells::counted;
+use scgraft::enrich::{Classical, Enrichment, ProgramComparison};
 
 use super::input::OrthologTable;
 use super::near::Expression;
@@ -45,11 +47,21 @@ impl Beside {
         self.donors.clone().map(|column| (column, design))
     }
 
-    /// Shows what donors say of a comparison: the programs that differ most surely from donor to donor.
-    pub fn show_donors(&self, rows: &[ProgramTestRow], found: &ProgramComparison, top: usize, out: &mut Output) {
-        let Some(summary) = &found.donors else { return };
-        let names: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
-        tell_donors((self.donors.as_deref().unwrap_or("donor"), summary), &title(rows), ("program", &names), top, out);
+    /// Shows what donors say of each comparison: the programs that differ most surely from donor to donor.
+    pub fn show_donors(&self, found: &Enrichment, top: usize, out: &mut Output) {
+        let column = self.donors.as_deref().unwrap_or("donor");
+        // Comparisons without a test, by the reason: of many levels it is often one.
+        let mut without: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for comparison in &found.comparisons {
+            let rows = &found.test.rows[comparison.rows.clone()];
+            let names: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
+            match &comparison.donors {
+                Some(Ok(summary)) => tell_donors((column, summary), &title(rows), ("program", &names), top, out),
+                Some(Err(reason)) => without.entry(reason.to_string()).or_default().push(title(rows)),
+                None => {}
+            }
+        }
+        without.iter().for_each(|(reason, titles)| warn_no_donors(&titles.join("; "), reason));
     }
 
     /// Shows the classical tests of the leading programs of a comparison.
@@ -71,29 +83,26 @@ const LEVEL: f64 = 0.05;
 /// Pairs of donors below which no signed-rank test can reach that level.
 const FEW: usize = 6;
 
+/// Says why nothing is said of donors.
+pub(crate) fn warn_no_donors(title: &str, reason: &dyn std::fmt::Display) {
+    tracing::warn!("{title}: no test over donors, so that nothing here says what a new donor would show: {reason}");
+}
+
 /// Says what donors say: how many there are, of which design, and what differs most surely. `names` are those of the scores.
 pub(crate) fn tell_donors(
-    (column, found): (&str, &Result<DonorSummary, scgraft::analysis::Error>),
+    (column, summary): (&str, &DonorSummary),
     title: &str,
     (what, names): (&str, &[&str]),
     top: usize,
     out: &mut Output,
 ) {
-    let summary = match found {
-        Err(reason) => {
-            tracing::warn!(
-                "{title}: no test over donors, so that nothing here says what a new donor would show: {reason}"
-            );
-            return;
-        }
-        Ok(summary) => summary,
-    };
     let n = |inside: bool| summary.donors.iter().filter(|m| m.in_group == inside).count();
     let paired = summary.design == Design::Paired;
+    let donors = |n: usize| counted(n, "donor", "donors");
     let design = match (paired, summary.one_sided) {
-        (true, 0) => format!("{} donors with cells on both sides, paired t test", n(true)),
-        (true, k) => format!("{} donors with cells on both sides, paired t test; {k} with one side left out", n(true)),
-        (false, _) => format!("{} and {} donors, Welch's t test", n(true), n(false)),
+        (true, 0) => format!("{} with cells on both sides, paired t test", donors(n(true))),
+        (true, k) => format!("{} with cells on both sides, paired t test; {k} with one side left out", donors(n(true))),
+        (false, _) => format!("{} and {}, Welch's t test", n(true), donors(n(false))),
     };
     let mut sure: Vec<_> = summary.differences.iter().collect();
     sure.sort_by(|a, b| a.p_value.total_cmp(&b.p_value));

@@ -4,10 +4,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use scgraft::analysis::differential::{DifferentialMode, DifferentialRow};
 use scgraft::analysis::donors::Design;
+use scgraft::cells::counted;
 use scgraft::differential::{DifferentialPlan, GroupDifference, differential, table};
 use serde_json::{Value, json};
 
-use super::beside::tell_donors;
+use super::beside::{tell_donors, warn_no_donors};
 use super::encode::Source;
 use super::markers::OfGroups;
 use super::output::{fixed, number};
@@ -114,7 +115,11 @@ impl Differential {
         let b = &stratum.as_ref().map_or_else(|| b.clone(), |s| format!("{b}, {s}"));
         if let (Some(column), Some(donors)) = (&self.donors, donors) {
             let names: Vec<&str> = genes.iter().map(String::as_str).collect();
-            tell_donors((column, donors), &format!("{a} versus {b}"), ("gene", &names), self.of.top, out);
+            let title = format!("{a} versus {b}");
+            match donors {
+                Ok(summary) => tell_donors((column, summary), &title, ("gene", &names), self.of.top, out),
+                Err(reason) => warn_no_donors(&title, reason),
+            }
         }
         let called = found.rows.iter().filter(|r| r.differs == Some(true)).count();
         match self.mode {
@@ -123,8 +128,8 @@ impl Differential {
         }
         let mut told = json!({"group": a, "comparison": versus, "within": stratum, "called": called});
         for (rows, (name, what)) in found.by_direction().iter().zip([("up", "higher"), ("down", "lower")]) {
-            let counted = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
-            out.line(format!("{what} in {a}: {} genes", rows.iter().filter(counted).count()));
+            let called = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
+            out.line(format!("{what} in {a}: {}", counted(rows.iter().filter(called).count(), "gene", "genes")));
             let leading = &rows[..rows.len().min(self.of.top)];
             let shown: Vec<[String; 6]> = leading.iter().map(|r| shown(r, &genes[r.gene])).collect();
             out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others"], &shown);

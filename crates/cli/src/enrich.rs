@@ -7,6 +7,7 @@ use clap::Args;
 use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, ProgramTestRow};
 use scgraft::annotate::Placed;
+use scgraft::cells::counted;
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
 use scgraft::io::{GmtOptions, read_gmt, together};
 use scgraft::join::{Compared, Comparing, Joined, join};
@@ -158,13 +159,10 @@ impl Enrich {
         for s in &found.test.skipped {
             let (g, c) = (s.n_group, s.n_comparison);
             let within = s.stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
-            tracing::warn!("`{}`{within} was left out: {g} cells against {c}", s.group);
+            tracing::warn!("`{}`{within} was left out: {} against {c}", s.group, counted(g, "cell", "cells"));
         }
         // Cells are not replicates: where donors are known, they come first.
-        found
-            .comparisons
-            .iter()
-            .for_each(|c| self.beside.show_donors(&found.test.rows[c.rows.clone()], c, self.top, out));
+        self.beside.show_donors(&found, self.top, out);
         self.summary(&found, out);
         found.comparisons.iter().for_each(|c| self.show(&found, c, out));
         found.comparisons.iter().for_each(|c| self.beside.show(&found.test.rows[c.rows.clone()], c, self.top, out));
@@ -273,8 +271,7 @@ impl Enrich {
         let n = comparisons.len();
         let found = match strongest.len() {
             0 => return out.line(format!("no program is enriched in any of {n} comparisons\n")),
-            1 => "1 program is".to_owned(),
-            k => format!("{k} programs are"),
+            k => counted(k, "program is", "programs are"),
         };
         out.line(format!("{found} enriched in one of {n} comparisons or more"));
         let few = if comparisons.len() <= COLUMNS { &comparisons[..] } else { &[] };
@@ -300,9 +297,9 @@ impl Enrich {
         let within = first.stratum.as_ref().map(|s| format!(" within {s}")).unwrap_or_default();
         let n = rows.iter().filter(|r| r.enriched()).count();
         out.line(format!(
-            "{} ({} cells) versus {} ({}){within}: {n} of {} programs enriched",
+            "{} ({}) versus {} ({}){within}: {n} of {} programs enriched",
             first.group,
-            first.n_group,
+            counted(first.n_group, "cell", "cells"),
             first.comparison,
             first.n_comparison,
             rows.len()
@@ -327,7 +324,8 @@ impl Enrich {
         out.table(header, &rows);
         if few > 0 {
             out.line(format!(
-                "the query lacks more than half of the genes of {few} programs (genes found: what it has); their scores say little of it"
+                "the query lacks more than half of the genes of {} (genes found: what it has); their scores say little of it",
+                counted(few, "program", "programs")
             ));
         }
         out.line("");

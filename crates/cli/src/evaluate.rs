@@ -301,8 +301,7 @@ fn show(comparison: &Compared<'_>, found: &Evaluated, out: &mut Output) {
         row
     });
     out.table(&header, &rows.collect::<Vec<_>>());
-    let left: Vec<&(&str, String)> =
-        scores.left_out.iter().chain(query.into_iter().flat_map(|q| &q.left_out)).collect();
+    let left = found.left_out();
     for (metric, reason) in &left {
         out.line(format!("{metric} is left out: {reason}"));
     }

@@ -1,5 +1,6 @@
 //! How a fit went.
 
+use scgraft::cells::counted;
 use scgraft::train::FitReport;
 use serde_json::Value;
 
@@ -25,7 +26,8 @@ pub(crate) fn told(report: &FitReport) -> String {
         0 => "what was read off the cells before".to_owned(),
         epoch => format!("state of epoch {epoch}"),
     };
-    format!("{} epochs, {} steps, {state}; {how}", report.epochs, report.steps)
+    let (epochs, steps) = (counted(report.epochs, "epoch", "epochs"), counted(report.steps, "step", "steps"));
+    format!("{epochs}, {steps}, {state}; {how}")
 }
 
 /// How a fit went, in the JSON summary.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::cells::Frame;
+use scgraft::cells::{Frame, counted};
 use scgraft::io::{ReadOptions, Select, inspect_h5ad, read_cells, read_gmt};
 use scgraft::models::settings::shown;
 use scgraft::models::{Adaptor, Model};
@@ -75,7 +75,11 @@ impl Inspect {
             let (least, most) = (sizes.iter().min().copied().unwrap_or(0), sizes.iter().max().copied().unwrap_or(0));
             out.put("kind", "gene sets");
             out.put("sets", sets.len());
-            out.line(format!("{}: {} gene sets of {least} to {most} genes", path.display(), sets.len()));
+            out.line(format!(
+                "{}: {} of {least} to {most} genes",
+                path.display(),
+                counted(sets.len(), "gene set", "gene sets")
+            ));
             return Ok(());
         }
         match read_cells(path, &ReadOptions::nothing()) {
@@ -140,13 +144,13 @@ fn tell_levels(obs: &Frame, out: &mut Output) {
         let with: usize = sizes.iter().map(|(_, n)| n).sum();
         let none = match obs.len() - with {
             0 => String::new(),
-            n => format!("; {n} cells have none"),
+            n => format!("; {}", counted(n, "cell has none", "cells have none")),
         };
         // Texts that are seldom the same, as barcodes are, name cells and not groups of them.
         let names_cells = sizes.len() > LEVELS && 2 * sizes.len() > with;
         lines.push(match names_cells {
             true => format!("  {name}: {} different texts{none}", sizes.len()),
-            false => format!("  {name} ({}): {}{none}", sizes.len(), counted(&sizes)),
+            false => format!("  {name} ({}): {}{none}", sizes.len(), with_sizes(&sizes)),
         });
         let all: Vec<Value> = sizes.iter().map(|(level, n)| json!({"level": level, "cells": n})).collect();
         let all = if names_cells { Vec::new() } else { all };
@@ -160,7 +164,7 @@ fn tell_levels(obs: &Frame, out: &mut Output) {
 }
 
 /// Names with a number each, the first of them, then how many more.
-fn counted(sizes: &[(String, usize)]) -> String {
+fn with_sizes(sizes: &[(String, usize)]) -> String {
     let mut shown: Vec<String> = sizes.iter().take(LEVELS).map(|(name, n)| format!("{name} ({n})")).collect();
     if sizes.len() > LEVELS {
         shown.push(format!("and {} more", sizes.len() - LEVELS));
@@ -170,7 +174,9 @@ fn counted(sizes: &[(String, usize)]) -> String {
 
 /// Names of a model with the cells that they had, where that is known.
 fn with_cells(names: &[String], sizes: &[Option<usize>]) -> String {
-    let one = |(name, n): (&String, &Option<usize>)| n.map_or_else(|| name.clone(), |n| format!("{name} ({n} cells)"));
+    let one = |(name, n): (&String, &Option<usize>)| {
+        n.map_or_else(|| name.clone(), |n| format!("{name} ({})", counted(n, "cell", "cells")))
+    };
     names.iter().zip(sizes).map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -184,11 +190,11 @@ fn tell_programs(model: &Model, out: &mut Output) {
     if let ([.., least], [most, ..]) = (&sizes[..], &sizes[..]) {
         out.line(format!("programs with a gene set: {}, of {} to {} genes", sizes.len(), least.1, most.1));
         if sizes.len() > 2 * PROGRAMS {
-            out.line(format!("  most: {}", counted(&sizes[..PROGRAMS])));
+            out.line(format!("  most: {}", with_sizes(&sizes[..PROGRAMS])));
             sizes.reverse();
-            out.line(format!("  least: {}", counted(&sizes[..PROGRAMS])));
+            out.line(format!("  least: {}", with_sizes(&sizes[..PROGRAMS])));
         } else {
-            out.line(format!("  {}", counted(&sizes)));
+            out.line(format!("  {}", with_sizes(&sizes)));
         }
     }
     let free: Vec<&str> =
@@ -227,7 +233,11 @@ fn tell_model(model: &Model, out: &mut Output) {
     let mut at = n_reference;
     for g in &h.grafts {
         let conditions = with_cells(&g.conditions, &sizes.conditions[at..]);
-        out.line(format!("graft `{}`: conditions {conditions}; {} programs", g.name, g.n_programs));
+        out.line(format!(
+            "graft `{}`: conditions {conditions}; {}",
+            g.name,
+            counted(g.n_programs, "program", "programs")
+        ));
         at += g.conditions.len();
     }
     if !h.labels.is_empty() {
@@ -256,8 +266,8 @@ fn tell_model(model: &Model, out: &mut Output) {
         let best = model.history.iter().filter_map(|r| r.validation_loss.map(|l| (r.epoch, l)));
         let best = best.min_by(|a, b| a.1.total_cmp(&b.1));
         out.line(format!(
-            "history: {} epochs, training loss {} → {}{}",
-            model.history.len(),
+            "history: {}, training loss {} → {}{}",
+            counted(model.history.len(), "epoch", "epochs"),
             fixed(sum(&first.train), 2),
             fixed(sum(&last.train), 2),
             best.map(|(e, l)| format!(", lowest validation loss {} in epoch {}", fixed(l, 2), e + 1))

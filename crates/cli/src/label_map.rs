@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use scgraft::cells::counted;
 use scgraft::labels::{Match, Renamed};
 use serde_json::{Value, json};
 
@@ -71,20 +72,18 @@ pub(crate) fn warn_unused<S: Display>(unused: &[S]) {
 
 /// Says how many cells count, and names the labels that are left out.
 pub(crate) fn tell(found: &Match, what: &str, consequence: &str, out: &mut Output) -> Value {
-    let (counted, labelled) = (found.counted, found.labelled);
+    let (of, labelled) = (found.counted, found.labelled);
     if !found.without.is_empty() {
-        out.line(format!(
-            "{what}: {counted} of {labelled} labelled cells count; labels without counterpart{consequence}:"
-        ));
+        out.line(format!("{what}: {of} of {labelled} labelled cells count; labels without counterpart{consequence}:"));
         for (name, n, nearest) in &found.without {
             let near: Vec<String> = nearest.iter().map(|n| format!("`{n}`")).collect();
             let near = if near.is_empty() { String::new() } else { format!("; nearest {}", near.join(", ")) };
-            out.line(format!("  `{name}` ({n} cells){near}"));
+            out.line(format!("  `{name}` ({}){near}", counted(*n, "cell", "cells")));
         }
         out.line("  where one is another name of the same: --label-map \"OLD=NEW\"");
     }
     let without = found.without.iter().map(|(l, n, near)| json!({"label": l, "cells": n, "nearest": near}));
-    json!({"cells": counted, "labelled": labelled, "without_counterpart": without.collect::<Vec<_>>()})
+    json!({"cells": of, "labelled": labelled, "without_counterpart": without.collect::<Vec<_>>()})
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned};
+use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned, counted};
 use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, together};
 use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
@@ -204,7 +204,8 @@ impl Map {
         let (outputs, adaptors, names) = (self.outputs.len(), self.adaptor_out.len(), self.name.len());
         for (what, found) in [("--output", outputs), ("--adaptor-out", adaptors), ("--name", names)] {
             if found != n && found > 0 {
-                bail!("{n} queries, but {what} was given {found} time(s); give it once for each query, in their order");
+                let given = counted(found, "time", "times");
+                bail!("{n} queries, but {what} was given {given}; give it once for each query, in their order");
             }
         }
         if names == 0 {
@@ -303,10 +304,13 @@ impl Map {
                     true => format!(" on {} of the cells (--fit-cells)", fit.n_cells),
                     false => String::new(),
                 };
-                format!("{} values trained{on}, {}", fit.n_trainable, told(fit))
+                format!("{} trained{on}, {}", counted(fit.n_trainable, "value", "values"), told(fit))
             },
         );
-        out.line(format!("{name}: {} cells, {found} of {n} genes; {how}", mapped.prepared.n_cells()));
+        out.line(format!(
+            "{name}: {}, {found} of {n} genes; {how}",
+            counted(mapped.prepared.n_cells(), "cell", "cells")
+        ));
         if let Some(turned) = report.orthologs.as_ref().filter(|_| self.orthologs.orthologs.is_some()) {
             out.line(format!("{name}: of the reference's genes, {turned}"));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use scgraft::analysis::markers::Marker;
+use scgraft::cells::counted;
 use scgraft::io::together;
 use scgraft::markers::{MarkerPlan, markers, table};
 use scgraft::slots;
@@ -78,7 +79,12 @@ impl Markers {
         let versus = plan.versus();
         let mut told = Vec::new();
         for group in &found {
-            out.line(format!("{} ({} cells) versus {versus} ({})", group.group, group.n_group, group.n_reference));
+            out.line(format!(
+                "{} ({}) versus {versus} ({})",
+                group.group,
+                counted(group.n_group, "cell", "cells"),
+                group.n_reference
+            ));
             let leading = || group.genes.iter().take(top).map(|m| (&expression.genes.index[m.gene], m));
             let row = |(gene, m): (&String, &Marker)| {
                 let [own, other] = [m.share_group, m.share_reference].map(|s| fixed(100.0 * s, 0));

@@ -48,21 +48,25 @@ impl Output {
         }
     }
 
-    /// A table: columns as wide as their widest entry, numbers to the right.
+    /// A table: columns as wide as their widest entry, numbers to the right. Where that is wider than the terminal, the widest
+    /// are cut.
     pub fn table<'a, R: AsRef<[String]>>(&mut self, header: impl AsRef<[&'a str]>, rows: &[R]) {
         let header = header.as_ref();
         let width = |j: usize| {
             let entries = rows.iter().map(|r| shown(&r.as_ref()[j]).replace('\n', "\\u{a}").chars().count());
             entries.chain([header[j].chars().count()]).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let mut widths: Vec<usize> = (0..header.len()).map(width).collect();
+        if let Some(terminal) = self.width {
+            narrow(&mut widths, terminal);
+        }
         let number = |t: &str| t.is_empty() || t == "–" || t.trim_start_matches('≥').parse::<f64>().is_ok();
         let numeric: Vec<bool> =
             (0..header.len()).map(|j| !rows.is_empty() && rows.iter().all(|r| number(&r.as_ref()[j]))).collect();
         let mut put = |cells: &dyn Fn(usize) -> String| {
             let mut line = String::new();
             for j in 0..header.len() {
-                let cell = cells(j);
+                let cell = cut(cells(j), widths[j], j + 1 == header.len());
                 let pad = " ".repeat(widths[j] - cell.chars().count());
                 let (before, after) = if numeric[j] { (pad, String::new()) } else { (String::new(), pad) };
                 line.push_str(&format!("{before}{cell}{after}  "));
@@ -96,6 +100,26 @@ impl Output {
 /// Columns that lines are broken at in a terminal of that size; `None` where there is none.
 fn columns(terminal: Option<(Width, Height)>) -> Option<usize> {
     terminal.map(|(width, _)| usize::from(width.0).max(40))
+}
+
+/// Makes the widest columns narrower, down to 16, until all stand in so many with two between.
+fn narrow(widths: &mut [usize], most: usize) {
+    while widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1) > most
+        && let Some(widest) = widths.iter_mut().max().filter(|w| **w > 16)
+    {
+        *widest -= 1;
+    }
+}
+
+/// A text in so many columns, cut at its end or in its middle.
+fn cut(text: String, width: usize, at_end: bool) -> String {
+    let n = text.chars().count();
+    if n <= width {
+        return text;
+    }
+    let tail = if at_end { 0 } else { (width - 1) / 2 };
+    let head = text.chars().take(width - 1 - tail);
+    head.chain(['…']).chain(text.chars().skip(n - tail)).collect()
 }
 
 /// A line, which goes on below, a little to the right, where it is wider than that.
@@ -152,7 +176,10 @@ pub(crate) fn start_log(global: &Global) {
         .with_target(false)
         .without_time()
         .with_filter(filter_fn(move |event| *event.level() <= level && event.target() != STEPS));
-    let bars = (!global.quiet).then(|| Bars::default().with_filter(filter_fn(|event| event.target() == STEPS)));
+    let bars = (!global.quiet).then(|| {
+        let heard = filter_fn(move |event| event.target() == STEPS || *event.level() <= level);
+        Bars::default().with_filter(heard)
+    });
     tracing_subscriber::registry().with(messages).with(bars).init();
 }
 
@@ -256,5 +283,21 @@ mod tests {
         out.text.clear();
         out.line("one two three four five six seven");
         assert_eq!(out.text, "one two three four five six seven\n");
+    }
+
+    #[test]
+    fn a_table_wider_than_the_terminal_is_cut_where_it_is_widest() {
+        let mut out = Output { json: false, summary: Map::new(), text: String::new(), width: Some(50) };
+        let row = |name: &str, genes: &str| [name.to_owned(), "1.25".to_owned(), genes.to_owned()];
+        let rows = [row("A_LONG_NAME_OF_A_GENE_PROGRAM", "ISG15 IFIT3 IFIT1 MX1 OAS1"), row("B", "CD3D")];
+        out.table(["program", "weight", "genes"], &rows);
+        let lines: Vec<&str> = out.text.lines().collect();
+        assert_eq!(lines[2], "A_LONG_NAM…E_PROGRAM    1.25  ISG15 IFIT3 IFIT1 M…");
+        assert_eq!(lines[3], "B                       1.25  CD3D");
+        assert!(lines.iter().all(|line| line.chars().count() <= 50), "{}", out.text);
+        out.width = None;
+        out.text.clear();
+        out.table(["program", "weight", "genes"], &rows);
+        assert!(out.text.contains("A_LONG_NAME_OF_A_GENE_PROGRAM    1.25  ISG15 IFIT3 IFIT1 MX1 OAS1\n"));
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::DirectionMethod;
+use scgraft::cells::{choose_names, counted};
 use scgraft::io::{GmtOptions, ReadOptions, read_gmt, together};
 use scgraft::models::{Membership, Model};
 use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, SPECIFIC, programs, resemblances};
@@ -13,30 +14,36 @@ use scgraft::relations::{gene_means, remembered};
 use serde_json::{Value, json};
 
 use super::direction::Direction;
+use super::help::broken;
 use super::input::OrthologTable;
 use super::near::Expression;
 use super::output::{arrow, fixed, number};
-use super::{Global, Output, files, input, remote};
+use super::{Global, Output, files, remote};
 
 const EXAMPLES: &str = "\
 Direction: `up` means that a higher latent score goes with higher expression of the program's genes, `down` with lower;
 the number says how clear that is, from 0 (as much up as down) to 1 (all one way). By `top` the ten heaviest genes count, by
 `sum` all weights, by `counts` the sign most of them have. Scores are turned by `top` unless --direction says otherwise.
-`entropy` says how evenly the
-genes share a program, from 0 (one is all) to 1 (all alike). A gene marked + is not in the
+`weight` says how heavy a program is (√Σw² over its genes): how
+far one unit of its score moves them. Of programs that are named more is told: by every rule, all of their heaviest genes, and
+`entropy`, how evenly the genes share the program, from 0 (one is all) to 1 (all alike). A gene marked + is not in the
 program's gene set (soft gene sets, new programs). Of nested gene sets the fit keeps one, which varies from seed to seed:
 `stands for` names the pruned programs that lie within a kept one. --against compares the heaviest genes of programs with
 known gene sets (over-representation among the model's genes, and whether the set's genes are heavy as a whole): what a new
 program is about.
 
 Examples:
-  scgraft programs reference.scgraft --top 10
-  scgraft programs mapped.scgraft --program INTERFERON_SIGNALING --top 50
+  scgraft programs reference.scgraft
+  scgraft programs mapped.scgraft --program INTERFERON_SIGNALING,'*TLR*' --top 50
   scgraft programs reference.scgraft --tsv program_genes.tsv --cells reference.h5ad
   scgraft programs mapped.scgraft --program query_new_1 --against reactome.gmt,hallmark.gmt --against-tsv overlap.tsv";
 
 /// Gene sets shown of each program.
 const SHOWN_SETS: usize = 5;
+/// Genes shown of each program of the list.
+const SHOWN_GENES: usize = 5;
+/// Columns that lists of genes are broken at.
+const WIDE: usize = 100;
 
 /// List the gene programs of a model, their directions and genes.
 #[derive(Args)]
@@ -44,16 +51,19 @@ const SHOWN_SETS: usize = 5;
 pub(crate) struct Programs {
     /// A model, as `train` or `map --save-model` wrote it
     pub model: PathBuf,
-    /// Genes shown for each program
+    /// Only these programs, and more of each; `*` stands for any text, `?` for any letter
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub program: Vec<String>,
+    /// Genes shown of each of these
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub top: usize,
-    /// Only these programs
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub program: Vec<String>,
+    /// Programs listed, the heaviest first
+    #[arg(long, default_value_t = 25, value_name = "N")]
+    pub rows: usize,
     #[command(flatten)]
     pub direction: Direction,
-    /// Also programs that the fit pruned
-    #[arg(long)]
+    /// List all programs, also those that the fit pruned
+    #[arg(long, conflicts_with = "rows")]
     pub all: bool,
     /// Known gene sets (GMT) to compare the programs asked for with
     #[arg(long, value_name = "GMT", value_delimiter = ',')]
@@ -96,17 +106,15 @@ impl Programs {
             bail!("{}: the dimensions of a {} model are not gene programs", self.model.display(), model.entry.name);
         };
         let names: Vec<&str> = programs.iter().map(|p| p.name.as_str()).collect();
-        if let Some(unknown) = self.program.iter().find(|p| !names.contains(&p.as_str())) {
-            bail!(
-                "the model has no program `{unknown}`; nearest name first: {}",
-                input::nearest_first(unknown, &names)
-            );
-        }
-        let asked = |p: &&ProgramSummary| match self.program.is_empty() {
-            true => p.is_active() || self.all,
-            false => self.program.contains(&p.name),
-        };
-        let shown: Vec<&ProgramSummary> = programs.iter().filter(asked).collect();
+        let asked = choose_names(&names, &self.program, &[]).with_context(|| self.model.display().to_string())?;
+        let named = !self.program.is_empty();
+        let mut shown: Vec<&ProgramSummary> = programs
+            .iter()
+            .zip(&asked)
+            .filter(|(p, asked)| **asked && (named || self.all || p.is_active()))
+            .map(|(p, _)| p)
+            .collect();
+        shown.sort_by(|a, b| b.weight().total_cmp(&a.weight()));
         if let Some(path) = &self.tsv {
             let mut header = vec!["program", "rank", "gene", "weight", "weight_share", "in_set"];
             let mut rows = rows(&programs);
@@ -120,25 +128,36 @@ impl Programs {
             files::write_rows(path, &header, rows)?;
         }
         let n_active = programs.iter().filter(|p| p.is_active()).count();
-        let titles: Vec<String> = rules.iter().map(|r| format!("by {}", r.name())).collect();
-        let mut header = vec!["program"];
-        header.extend(titles.iter().map(String::as_str));
-        header.extend(["genes", "entropy", "top genes"]);
-        out.table(&header, &shown.iter().map(|p| self.row(p)).collect::<Vec<_>>());
-        out.line(format!("{n_active} of {} programs are active", programs.len()));
+        let listed = shown.len().min(if self.all { usize::MAX } else { self.rows });
+        if named {
+            shown.iter().for_each(|p| self.describe(p, out));
+        } else {
+            let by = format!("by {}", rules[0].name());
+            out.table(
+                ["program", "weight", &by, "genes", "heaviest genes"],
+                &shown[..listed].iter().map(|p| row(p)).collect::<Vec<_>>(),
+            );
+        }
+        let rest = match n_active.saturating_sub(listed) {
+            n if n > 0 && !named => {
+                format!("; --rows {n_active} lists the other {n}, --all those that were pruned too")
+            }
+            _ => String::new(),
+        };
+        out.line(format!("{n_active} of {} programs are active{rest}", programs.len()));
         let lost: Vec<&ProgramSummary> = programs.iter().filter(|p| p.has_lost_its_set()).collect();
         if !lost.is_empty() {
             let name = |p: &&ProgramSummary| format!("{} ({})", p.name, fixed(p.switched_off.unwrap_or(f64::NAN), 2));
             out.line(format!(
-                "{} soft programs are no longer those of their gene sets (share of outside genes switched off below {}): {}; \
+                "{} no longer of their gene sets (share of outside genes switched off below {}): {}; \
                  train longer, or with a larger --l1-weight",
-                lost.len(),
+                counted(lost.len(), "soft program is", "soft programs are"),
                 SPECIFIC,
                 lost.iter().take(SHOWN_SETS).map(name).collect::<Vec<_>>().join(", ")
             ));
         }
         let independence = remembered(&model);
-        for i in &independence {
+        for i in independence.iter().filter(|i| !named || shown.iter().any(|p| p.name == i.program)) {
             let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
             out.line(format!(
                 "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
@@ -147,11 +166,8 @@ impl Programs {
         }
         out.put("independence", json!(independence));
         if !self.against.is_empty() {
-            let new = |p: &&ProgramSummary| match self.program.is_empty() {
-                true => p.membership == Membership::Free,
-                false => self.program.contains(&p.name),
-            };
-            let compared: Vec<_> = programs.iter().filter(|p| p.is_active()).filter(new).collect();
+            let wanted = |p: &&&ProgramSummary| p.is_active() && (named || p.membership == Membership::Free);
+            let compared: Vec<&ProgramSummary> = shown.iter().filter(wanted).copied().collect();
             if compared.is_empty() {
                 bail!("no program to compare: the model has no new ones that are active; name some with --program");
             }
@@ -169,22 +185,25 @@ impl Programs {
         Ok(expression.genes.index.iter().cloned().zip(gene_means(&expression.x)).collect())
     }
 
-    /// A line of the table.
-    fn row(&self, p: &ProgramSummary) -> Vec<String> {
-        let mark = |in_set: bool| if in_set || p.membership == Membership::Free { "" } else { "+" };
-        let mut list: Vec<String> =
-            p.genes.iter().take(self.top).map(|g| format!("{}{}", g.name, mark(g.in_set))).collect();
-        match &p.stand_in {
-            Some((by, share)) => list.push(format!("pruned; {:.0} % of its genes are in {by}", 100.0 * share)),
-            None if !p.stands_for.is_empty() => list.push(format!("(stands for {})", p.stands_for.join(", "))),
-            None => {}
+    /// All that is shown of a program that was asked for.
+    fn describe(&self, p: &ProgramSummary, out: &mut Output) {
+        let by = p
+            .directions
+            .iter()
+            .map(|&(rule, sign, clear)| format!("{} {} by {}", arrow(sign), fixed(clear, 2), rule.name()));
+        let genes = format!("{} of {}", p.genes.len(), counted(p.set_size.max(p.genes.len()), "gene", "genes"));
+        out.line(&p.name);
+        if p.is_active() {
+            let by = by.collect::<Vec<_>>().join(", ");
+            out.line(format!("  weight {}; {by}; entropy {}; {genes}", fixed(p.weight(), 2), fixed(p.entropy, 2)));
         }
-        let mut row = vec![p.name.clone()];
-        row.extend(p.directions.iter().map(|&(_, sign, clear)| format!("{} {}", arrow(sign), fixed(clear, 2))));
-        row.push(format!("{}/{}", p.genes.len(), p.set_size));
-        row.push(fixed(if p.is_active() { p.entropy } else { f64::NAN }, 2));
-        row.push(list.join(" "));
-        row
+        let mut lines = Vec::new();
+        broken(&gene_names(p, self.top), ("  ", "  ", ""), WIDE, &mut lines);
+        lines.iter().for_each(|line| out.line(line));
+        if !p.stands_for.is_empty() {
+            out.line(format!("  stands for {}", p.stands_for.join(", ")));
+        }
+        out.line("");
     }
 
     /// An entry of the JSON summary.
@@ -196,6 +215,7 @@ impl Programs {
         json!({
             "name": p.name,
             "active": p.is_active(),
+            "weight": number(p.weight()),
             "origin": p.graft.as_deref().unwrap_or("reference"),
             "direction": p.directions[0].1,
             "direction_confidence": number(p.directions[0].2),
@@ -219,7 +239,11 @@ impl Programs {
         for p in programs {
             let found = resemblances(model, p, &sets, self.against_top)?;
             let n = p.genes.len().min(self.against_top);
-            out.line(format!("\n{}: its {n} heaviest genes against {} gene sets", p.name, found.len()));
+            out.line(format!(
+                "\n{}: its {n} heaviest genes against {}",
+                p.name,
+                counted(found.len(), "gene set", "gene sets")
+            ));
             let shown: Vec<[String; 5]> = found
                 .iter()
                 .take(SHOWN_SETS)
@@ -263,6 +287,27 @@ impl Programs {
         }
         out.put("against", told);
         Ok(())
+    }
+}
+
+/// A line of the list.
+fn row(p: &ProgramSummary) -> [String; 5] {
+    let &(_, sign, clear) = &p.directions[0];
+    let direction = if p.is_active() { format!("{} {}", arrow(sign), fixed(clear, 2)) } else { String::new() };
+    let genes = format!("{}/{}", p.genes.len(), p.set_size);
+    [p.name.clone(), fixed(p.weight(), 2), direction, genes, gene_names(p, SHOWN_GENES).join(" ")]
+}
+
+/// The heaviest genes, or why there is none.
+fn gene_names(p: &ProgramSummary, most: usize) -> Vec<String> {
+    let mark = |g: &ProgramGene| if g.in_set || p.membership == Membership::Free { "" } else { "+" };
+    match &p.stand_in {
+        _ if p.is_active() => p.genes.iter().take(most).map(|g| format!("{}{}", g.name, mark(g))).collect(),
+        Some((by, share)) => {
+            let text = format!("pruned; {:.0} % of its genes are in {by}", 100.0 * share);
+            text.split(' ').map(str::to_owned).collect()
+        }
+        None => vec!["pruned".to_owned()],
     }
 }
 

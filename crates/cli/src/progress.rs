@@ -1,15 +1,16 @@
 //! Bars: for the epochs of a fit, with its checkpoints, and for other long steps.
 
-use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+use scgraft::cells::STEPS;
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
 use scgraft::train::Progress;
@@ -49,6 +50,8 @@ pub(crate) struct Epochs {
     began: Instant,
     long: bool,
     held: bool,
+    /// When a line was last said.
+    said: Instant,
 }
 
 /// Where a long fit keeps its state, so that little is lost when it is stopped or killed.
@@ -97,6 +100,7 @@ impl Epochs {
         let bar = bar(epochs as u64, template, global.quiet);
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1));
+        FITTING.store(true, Ordering::Relaxed);
         Epochs {
             bar,
             quiet: global.quiet,
@@ -106,6 +110,7 @@ impl Epochs {
             began: Instant::now(),
             long: false,
             held: true,
+            said: Instant::now(),
         }
     }
 
@@ -129,6 +134,7 @@ impl Epochs {
     /// The fit is over: the bar goes.
     pub fn clear(&self) {
         stop::fit_is_over();
+        FITTING.store(false, Ordering::Relaxed);
         self.bar.finish_and_clear();
     }
 
@@ -150,11 +156,6 @@ impl Progress for Epochs {
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
         let loss = format!("loss {:.1}", sum(&record.train));
         let validation = record.validation_loss.map(|loss| format!("validation {loss:.1}"));
-        let every = (self.total / 10).max(1);
-        if self.bar.is_hidden() && !self.quiet && (record.epoch + 1).is_multiple_of(every) {
-            let both = validation.iter().fold(loss.clone(), |both, v| both + ", " + v);
-            tracing::info!("{}: epoch {} of {}: {both}", self.bar.prefix(), record.epoch + 1, self.total);
-        }
         // A fit that goes on from a checkpoint did not do its first epochs now.
         self.done += 1;
         self.bar.set_position(record.epoch as u64 + 1);
@@ -162,6 +163,12 @@ impl Progress for Epochs {
             0 => String::new(),
             n => format!(", {:#} left", HumanDuration(self.bar.elapsed() * n as u32 / self.done)),
         };
+        let due = (record.epoch + 1).is_multiple_of((self.total / 10).max(1)) || self.said.elapsed() >= BETWEEN;
+        if self.bar.is_hidden() && !self.quiet && due {
+            let both = validation.iter().fold(loss.clone(), |both, v| both + ", " + v);
+            tracing::info!("{}: epoch {} of {}: {both}{left}", self.bar.prefix(), record.epoch + 1, self.total);
+            self.said = Instant::now();
+        }
         self.bar.set_message(format!("{left}  {}", validation.unwrap_or(loss)));
         self.long = self.began.elapsed() >= LONG;
         (self.began, self.held) = (Instant::now(), false);
@@ -224,59 +231,99 @@ impl Progress for Epochs {
     }
 }
 
-/// Steps of the library as bars, from two seconds on; where standard error is no terminal, as lines now and then.
-#[derive(Default)]
-pub(crate) struct Bars(Mutex<HashMap<String, Bar>>);
+/// Long steps of the library, the outermost of those that are under way: as a bar once nothing else was said for two seconds;
+/// where standard error is no terminal, as lines, ever more seldom.
+pub(crate) struct Bars(Mutex<Told>);
 
-struct Bar {
-    began: Instant,
+struct Told {
+    /// Steps that have begun and not ended, in the order of their beginning.
+    open: Vec<(String, Instant)>,
     bar: Option<ProgressBar>,
-    /// When the next line is due.
-    due: Duration,
+    /// When something else was last said, and when anything was.
+    since: Instant,
+    last: Instant,
 }
 
-/// A step shorter than this is not worth a word.
+/// Silence shorter than this is not worth a word.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 /// The longest between two lines.
 const BETWEEN: Duration = Duration::from_secs(60);
+/// Whether a fit has its own bar.
+static FITTING: AtomicBool = AtomicBool::new(false);
+
+impl Default for Bars {
+    fn default() -> Bars {
+        let now = Instant::now();
+        Bars(Mutex::new(Told { open: Vec::new(), bar: None, since: now, last: now }))
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Bars {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut part = Part::default();
-        event.record(&mut part);
-        // While another thread tells of a part, that is enough; the end is told always.
-        let locked = if part.done >= part.of { self.0.lock().ok() } else { self.0.try_lock().ok() };
-        let Some(mut bars) = locked else { return };
+        let is_step = event.metadata().target() == STEPS;
+        if is_step {
+            event.record(&mut part);
+        }
+        // While another thread tells of a part, that is enough; the beginning and the end are told always.
+        let between = is_step && part.done > 0 && part.done < part.of;
+        let locked = if between { self.0.try_lock().ok() } else { self.0.lock().ok() };
+        let Some(mut told) = locked else { return };
         let now = Instant::now();
-        let new = || Bar { began: now, bar: None, due: WORTH_TELLING };
-        let told = bars.entry(part.step.clone()).or_insert_with(new);
+        if !is_step {
+            (told.since, told.last) = (now, now);
+            return;
+        }
+        let terminal = std::io::stderr().is_terminal();
+        if let Some((elapsed, left)) = told.part(&part, now, terminal) {
+            told.show(&part, elapsed, &left, terminal);
+        }
+    }
+}
+
+impl Told {
+    /// Takes note of a part; since when its step goes on and how long it will, where that is to be told now.
+    fn part(&mut self, part: &Part, now: Instant, terminal: bool) -> Option<(Duration, String)> {
+        let at = self.open.iter().position(|(step, _)| *step == part.step);
         if part.done >= part.of {
-            if let Some(bar) = bars.remove(&part.step).and_then(|b| b.bar) {
+            self.open.remove(at?);
+            if at == Some(0)
+                && let Some(bar) = self.bar.take()
+            {
                 bar.finish_and_clear();
             }
+            return None;
+        }
+        let at = at.unwrap_or_else(|| {
+            self.open.push((part.step.clone(), now));
+            self.open.len() - 1
+        });
+        let due = match terminal {
+            true => now - self.since >= WORTH_TELLING && !FITTING.load(Ordering::Relaxed),
+            false => now - self.last >= (self.last - self.since).clamp(WORTH_TELLING, BETWEEN),
+        };
+        if !due || at > 0 {
+            return None;
+        }
+        self.last = now;
+        // Of all that was done so far: parts are not of one length.
+        let elapsed = now - self.open[at].1;
+        let left = elapsed.as_secs_f64() / part.done as f64 * (part.of - part.done) as f64;
+        let left = if left.is_finite() { format!(", about {:.0} s left", left.ceil()) } else { String::new() };
+        Some((elapsed, left))
+    }
+
+    fn show(&mut self, part: &Part, elapsed: Duration, left: &str, terminal: bool) {
+        if !terminal {
+            let done = 100 * part.done / part.of;
+            let _ = writeln!(std::io::stderr(), " INFO {}: {done} % done{left}", part.step);
             return;
         }
-        let elapsed = told.began.elapsed();
-        if elapsed < told.due {
-            return;
-        }
-        let left = elapsed.as_secs_f64() / part.done.max(1) as f64 * (part.of - part.done) as f64;
-        if !std::io::stderr().is_terminal() {
-            told.due = elapsed + elapsed.min(BETWEEN);
-            let _ = writeln!(
-                std::io::stderr(),
-                " INFO {}: {} % done, about {left:.0} s left",
-                part.step,
-                100 * part.done / part.of
-            );
-            return;
-        }
-        let bar = told.bar.get_or_insert_with(|| {
-            let template = "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed} (about {msg} s left)";
+        let bar = self.bar.get_or_insert_with(|| {
+            let template = "{prefix} {wide_bar:.cyan/blue} {percent} %  {elapsed}{msg}";
             bar(part.of, template, false).with_elapsed(elapsed).with_prefix(part.step.clone())
         });
-        // Of all that was done so far: the bar's own estimate looks at the last moments, and parts are not of one length.
-        bar.set_message(format!("{:.0}", left.ceil()));
+        bar.set_message(left.to_owned());
         bar.set_position(part.done);
     }
 }
@@ -313,5 +360,83 @@ const WORTH: Duration = Duration::from_secs(20);
 impl Drop for Epochs {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use scgraft::cells::{HvgOptions, SimulateOptions, highly_variable, simulate};
+    use scgraft::io::{ReadOptions, read_cells};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    /// The steps that were told of.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<BTreeSet<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Heard {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut part = Part::default();
+            event.record(&mut part);
+            self.0.lock().unwrap().insert(part.step);
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        put("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n2 1 1\n2 1 5\n");
+        put("barcodes.tsv", "c1\n");
+        put("features.tsv", "G1\nG2\n");
+        let heard = Heard::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(heard.clone()), || {
+            let options = SimulateOptions { n_reference: 60, n_query: 30, ..SimulateOptions::default() };
+            let cells = simulate(&options).unwrap().reference;
+            let Some(scgraft::cells::Matrix::Sparse(x)) = &cells.x else { panic!("counts are sparse") };
+            highly_variable(x, None, &HvgOptions::default()).unwrap();
+            read_cells(folder.path(), &ReadOptions::default()).unwrap();
+        });
+        let heard = heard.0.lock().unwrap();
+        for step in ["drawing cells", "choosing variable genes", "reading values"] {
+            assert!(heard.contains(step), "{step} is not among {heard:?}");
+        }
+    }
+
+    #[test]
+    fn silence_is_broken_by_the_outermost_step_ever_more_seldom() {
+        let began = Instant::now();
+        let mut told = Told { open: Vec::new(), bar: None, since: began, last: began };
+        let mut said = Vec::new();
+        let mut tell = |second: f64, step: &str, done: u64, of: u64| {
+            let (now, part) = (began + Duration::from_secs_f64(second), Part { step: step.into(), done, of });
+            if let Some((_, left)) = told.part(&part, now, false) {
+                said.push(format!("{second}: {step} {done}/{of}{left}"));
+            }
+        };
+        tell(0.0, "outer", 0, 20);
+        for second in 0..20 {
+            // None of these is long, or the outermost.
+            tell(f64::from(second) + 0.1, "inner", 0, 2);
+            tell(f64::from(second) + 0.6, "inner", 1, 2);
+            tell(f64::from(second) + 0.9, "inner", 2, 2);
+            tell(f64::from(second) + 1.0, "outer", second as u64 + 1, 20);
+        }
+        tell(20.0, "next", 0, 2);
+        tell(40.0, "next", 1, 2);
+        assert_eq!(
+            said,
+            [
+                "2: outer 2/20, about 18 s left",
+                "4: outer 4/20, about 16 s left",
+                "8: outer 8/20, about 12 s left",
+                "16: outer 16/20, about 4 s left",
+                "40: next 1/2, about 20 s left",
+            ]
+        );
     }
 }

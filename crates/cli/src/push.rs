@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use scgraft::cells::counted;
 use scgraft::hub::{Outgoing, Push as Sent, Target};
 
 use super::card::{Words, name};
@@ -101,9 +102,9 @@ impl Push {
 fn named<'p>(files: &'p [PathBuf], names: &[String], target: &Target) -> Result<Vec<(String, &'p Path)>> {
     if !names.is_empty() && names.len() != files.len() {
         bail!(
-            "{} files, but --as was given {} time(s); give it once for each, in their order",
+            "{} files, but --as was given {}; give it once for each, in their order",
             files.len(),
-            names.len()
+            counted(names.len(), "time", "times")
         );
     }
     let usual = |path: &Path| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use scgraft_cells::counted;
 use scgraft_numeric::names;
 
 /// How Python reads files that are compressed otherwise.
@@ -97,8 +98,9 @@ pub enum Error {
     },
     /// Slots of the input that the output would lack.
     #[error(
-        "{}: {n} slot(s){} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out",
+        "{}: {}{} cannot be kept: {slots}; {reason}. Remove them from the input, or have them left out",
         path.display(),
+        counted(*n, "slot", "slots"),
         if path == input { String::new() } else { format!(" of {}", input.display()) }
     )]
     Unkept {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, Matrix, Steps};
 
 use crate::error::{Error, Result};
 use crate::names::make_unique;
@@ -45,6 +45,7 @@ fn transposed(r: &dyn Reader, at: &str, n_genes: usize, n_cells: usize) -> Resul
     }
     let step = (WINDOW / n_cells.max(1)).max(1);
     let mut by_gene = Csr { n_rows: n_genes, n_cols: n_cells, indptr: vec![0], ..Csr::default() };
+    let steps = Steps::new("reading genes", n_genes);
     let mut start = 0;
     while start < n_genes {
         let end = n_genes.min(start + step);
@@ -54,6 +55,7 @@ fn transposed(r: &dyn Reader, at: &str, n_genes: usize, n_cells: usize) -> Resul
         by_gene.indices.extend(part.indices);
         by_gene.values.extend(part.values);
         start = end;
+        steps.reach(end);
     }
     Ok(by_gene.transpose())
 }

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use scgraft_cells::Csr;
+use scgraft_cells::{Csr, Steps};
 
 use crate::error::{Error, Result};
 use crate::gzip::lines;
+
+/// Entries after which it is said again how many were read.
+const TOLD: usize = 1 << 16;
 
 /// Reads a sparse matrix. Entries at one place are added; rows come out sorted.
 ///
@@ -14,6 +17,7 @@ use crate::gzip::lines;
 pub(crate) fn read_mtx(path: &Path, fits: impl Fn(usize, usize) -> Result<()>) -> Result<Csr> {
     let mut pattern = false;
     let mut size: Option<(usize, usize, usize)> = None;
+    let mut steps = None;
     let (mut rows, mut columns, mut values) = (Vec::<u32>::new(), Vec::<u32>::new(), Vec::<f32>::new());
     lines(&path.into(), |line, text| {
         let bad = |expected: &str, found: &str| Error::Line {
@@ -40,6 +44,7 @@ pub(crate) fn read_mtx(path: &Path, fits: impl Fn(usize, usize) -> Result<()>) -
             }
             fits(n_rows, n_cols)?;
             size = Some((n_rows, n_cols, nnz));
+            steps = Some(Steps::new("reading values", nnz));
             // So is this number: no more memory is taken on it than a small file may fill.
             let room = nnz.min(1 << 20);
             rows.reserve(room);
@@ -65,6 +70,9 @@ pub(crate) fn read_mtx(path: &Path, fits: impl Fn(usize, usize) -> Result<()>) -
         rows.push(row);
         columns.push(column);
         values.push(value);
+        if values.len().is_multiple_of(TOLD) {
+            steps.iter().for_each(|steps| steps.reach(values.len()));
+        }
         Ok(true)
     })?;
     let Some((n_rows, n_cols, nnz)) = size else {

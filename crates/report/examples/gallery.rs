@@ -41,7 +41,8 @@ fn kept(folder: &Path, report: &html::Report) -> Drawn {
             let ColorValues::Scores { values, .. } = &color.values else { continue };
             for by in &map.colors {
                 let ColorValues::Categories { codes, levels } = &by.values else { continue };
-                let violins = Violins { title: "", value: &color.name, values, codes, groups: levels, split: None };
+                let violins =
+                    Violins { title: "", value: &color.name, values, codes, groups: levels, split: None, colors: &[] };
                 let name = format!("violins{m}_{}_{}", color.name.replace('/', "_"), by.name.replace('/', "_"));
                 both(folder, &name, &violins, Size::new(330.0, 320.0))?;
             }
@@ -108,8 +109,15 @@ fn programs(folder: &Path, random: &mut Random) -> Drawn {
     let conditions = strings(&["control", "stimulated"]);
     let groups = strings(&CELL_TYPES[..14]);
     let split = Split { name: "condition", codes: &condition, levels: &conditions };
-    let mut violins =
-        Violins { title: "", value: PROGRAMS[0], values: &values, codes: &codes, groups: &groups, split: Some(split) };
+    let mut violins = Violins {
+        title: "",
+        value: PROGRAMS[0],
+        values: &values,
+        codes: &codes,
+        groups: &groups,
+        split: Some(split),
+        colors: &[],
+    };
     both(folder, "violins_split", &violins, Size::new(320.0, 420.0))?;
     violins.split = None;
     both(folder, "violins_long", &violins, Size::new(320.0, 300.0))?;

@@ -66,8 +66,15 @@ fn nothing_written_is_cut_off() {
         fits("umap by score", &Embedding::umap("", &x, &y, &scores));
         let pair = Embedding::programs("", (PROGRAMS[0], &x), (PROGRAMS[1], &y), &by_type);
         fits("programs", &pair);
-        let violins =
-            Violins { title: "", value: PROGRAMS[2], values: &x, codes: &codes, groups: &levels, split: None };
+        let violins = Violins {
+            title: "",
+            value: PROGRAMS[2],
+            values: &x,
+            codes: &codes,
+            groups: &levels,
+            split: None,
+            colors: &[],
+        };
         fits("violins", &violins);
         let mut transferred = levels.clone();
         transferred.push("unknown".into());
@@ -111,7 +118,10 @@ fn degenerate_values_can_be_drawn() {
     let groups = strings(&["some", "two", "empty"]);
     let codes = [0, 0, 0, 0, 1, 1];
     let values = [1.0f32, 1.0, 1.0, 1.0, 2.0, 3.0];
-    fits("violins", &Violins { title: "", value: "v", values: &values, codes: &codes, groups: &groups, split: None });
+    fits(
+        "violins",
+        &Violins { title: "", value: "v", values: &values, codes: &codes, groups: &groups, split: None, colors: &[] },
+    );
     let curve = LossCurve { name: "loss".into(), train: vec![3.0], validation: vec![f64::NAN] };
     fits("one epoch", &Training { title: String::new(), curves: vec![curve], best_epoch: Some(1) });
 }

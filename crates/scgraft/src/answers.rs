@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns};
+use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns, counted};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics};
@@ -49,18 +49,14 @@ const CONTROLS: [&str; 14] = [
     "pbs",
 ];
 
-/// The comparisons of the tests of a file, those that count most first: tests of conditions before tests of types, within
-/// all cells before within some, tests of few comparisons first; and of several tests in turns, so that the first few have
-/// something of every test.
+/// The comparisons of the tests of a file, those that count most first ([`pictures::precedence`]); of several tests in turns,
+/// so that the first few have something of every test.
 pub(crate) fn ordered(tests: &[(String, Frame)], types: &[String]) -> Vec<BayesFactors> {
     let mut tests: Vec<Vec<BayesFactors>> =
         tests.iter().map(|(_, table)| one_of_a_pair(pictures::comparisons(table))).filter(|t| !t.is_empty()).collect();
-    let key = |t: &Vec<BayesFactors>| {
-        (t.iter().all(|c| types.contains(&c.group)), t.iter().any(|c| !c.within.is_empty()), t.len())
-    };
+    let key = |t: &Vec<BayesFactors>| pictures::precedence(t, types);
     tests.sort_by_key(key);
-    let kinds: Vec<bool> = tests.iter().map(|t| key(t).0).collect();
-    let of_types = tests.split_off(kinds.iter().filter(|of_type| !**of_type).count());
+    let of_types = tests.split_off(tests.partition_point(|t| !key(t).0));
     let mut out = by_turns(tests);
     out.extend(by_turns(of_types));
     out
@@ -135,6 +131,11 @@ pub(crate) fn column_of(cells: &Cells, test: &BayesFactors) -> Option<String> {
     found.map(str::to_owned)
 }
 
+/// Whether a column is that of the label, or one that was carried over with it.
+fn is_of_label(name: &str, label: &str) -> bool {
+    name.strip_prefix(label).is_some_and(|end| end.is_empty() || end.starts_with('_'))
+}
+
 /// How labels are shared out by condition and by donor.
 pub(crate) fn compositions(
     parts: &Parts<'_>,
@@ -146,12 +147,11 @@ pub(crate) fn compositions(
     let Some((label, labels)) = plan.label.as_ref().and_then(|l| labels(cells, l).map(|found| (l, found))) else {
         return Vec::new();
     };
-    let own = |name: &str| name == label || name.strip_prefix(label.as_str()).is_some_and(|e| e.starts_with('_'));
     let mut by: Vec<String> = main.and_then(|t| column_of(cells, t)).into_iter().chain(plan.groups.clone()).collect();
     let donors = cells.obs.names().into_iter().filter(|n| DONORS.contains(&n.to_lowercase().as_str()));
     by.extend(donors.map(str::to_owned));
     let mut seen = std::collections::HashSet::new();
-    by.retain(|name| !own(name) && seen.insert(name.clone()));
+    by.retain(|name| !is_of_label(name, label) && seen.insert(name.clone()));
     let mut names: Vec<String> = labels.iter().flatten().cloned().collect();
     names.sort_unstable();
     names.dedup();
@@ -186,7 +186,8 @@ pub(crate) fn answers(
     for leading in difference.iter_mut().flat_map(|d| &mut d.programs) {
         leading.heaviest = heaviest(parts, plan, &leading.program);
     }
-    let (types, unknown) = plan.label.as_ref().map(|l| types(parts.cells, l, colors)).unwrap_or_default();
+    let (types, unknown) =
+        plan.label.as_ref().map(|l| types(parts.cells, l, tests.first(), colors)).unwrap_or_default();
     let mapping = mapping(parts, plan);
     let next = next(parts, plan, tests, difference.as_ref(), &mapping, &unknown);
     Answers { difference, types, unknown, mapping, next }
@@ -268,7 +269,12 @@ fn within_types<'t>(main: &BayesFactors, tests: &'t [BayesFactors]) -> Vec<&'t B
     tests.iter().filter(same).filter(|t| !t.within.is_empty()).collect()
 }
 
-fn types(cells: &Cells, label: &str, colors: &HashMap<String, Rgb>) -> (Vec<TypeShare>, String) {
+fn types(
+    cells: &Cells,
+    label: &str,
+    main: Option<&BayesFactors>,
+    colors: &HashMap<String, Rgb>,
+) -> (Vec<TypeShare>, String) {
     let Some(found) = labels(cells, label) else { return (Vec::new(), String::new()) };
     let mut counts: HashMap<String, u64> = HashMap::new();
     for name in found.into_iter().flatten() {
@@ -287,22 +293,33 @@ fn types(cells: &Cells, label: &str, colors: &HashMap<String, Rgb>) -> (Vec<Type
     let unknown = match n {
         0 => "No cell is unknown: all are of types that the reference has.".to_owned(),
         _ => {
-            // Which types they are nearest to says where to look.
-            let nearest = nearest_of_unknown(cells, label);
-            let near = nearest.map(|(t, n)| format!("; {n} of them are nearest to {t}")).unwrap_or_default();
-            format!("{n} cells are unknown: {by}{near}.")
+            // Which types they are nearest to says where to look. Where one side of the main test has more of them than its
+            // share of the cells, what was done to the cells may be what is new.
+            let near = most_of_unknown(cells, label, &format!("{label}_best"));
+            let near = near.map(|(t, n)| format!("; {n} of them are nearest to {t}")).unwrap_or_default();
+            let column = main.and_then(|main| column_of(cells, main)).filter(|by| !is_of_label(by, label));
+            let side = column.and_then(|by| {
+                let (group, own) = most_of_unknown(cells, label, &by)?;
+                let all = cells.obs.column(&by)?.texts();
+                let usual = all.iter().filter(|g| g.as_deref() == Some(&group)).count() as f64 / all.len() as f64;
+                (own as f64 / n as f64 > FAR_MORE * usual).then(|| format!("; {own} are {group}"))
+            });
+            let side = side.unwrap_or_default();
+            format!("{}: {by}{near}{side}.", counted(n as usize, "cell is unknown", "cells are unknown"))
         }
     };
     (types, unknown)
 }
 
-/// The type that most unknown cells are nearest to, and how many.
-fn nearest_of_unknown(cells: &Cells, label: &str) -> Option<(String, usize)> {
-    let (pred, best) =
-        (cells.obs.column(&format!("{label}_pred"))?.texts(), cells.obs.column(&format!("{label}_best"))?.texts());
+/// So many times its share of all cells a group has of the unknown ones where that is worth a word.
+const FAR_MORE: f64 = 1.25;
+
+/// The group of a column that most unknown cells are of, and how many.
+fn most_of_unknown(cells: &Cells, label: &str, by: &str) -> Option<(String, usize)> {
+    let (pred, groups) = (cells.obs.column(&format!("{label}_pred"))?.texts(), cells.obs.column(by)?.texts());
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for (_, best) in pred.iter().zip(best).filter(|(p, _)| p.as_deref() == Some(UNKNOWN)) {
-        *counts.entry(best?).or_default() += 1;
+    for (_, group) in pred.iter().zip(groups).filter(|(p, _)| p.as_deref() == Some(UNKNOWN)) {
+        *counts.entry(group?).or_default() += 1;
     }
     counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)))
 }
@@ -485,6 +502,23 @@ mod tests {
             programs: programs.collect(),
             ..BayesFactors::default()
         }
+    }
+
+    #[test]
+    fn unknown_cells_say_on_which_side_of_the_main_test_they_are() {
+        let told = |unknown: [usize; 4]| {
+            let mut obs = Frame::new((0..10).map(|i| i.to_string()).collect());
+            let pred: Vec<&str> = (0..10).map(|i| if unknown.contains(&i) { UNKNOWN } else { "A" }).collect();
+            let sides: Vec<&str> = (0..10).map(|i| if i < 5 { "control" } else { "stimulated" }).collect();
+            obs.set("type_pred", Column::categorical(&pred));
+            obs.set("type_best", Column::categorical(&["A"; 10]));
+            obs.set("condition", Column::categorical(&sides));
+            let cells = Cells::empty(obs, Frame::default());
+            types(&cells, "type", Some(&comparison("stimulated", "control", "", &[])), &HashMap::new()).1
+        };
+        let by = "4 cells are unknown: their neighbours in the reference disagree; 4 of them are nearest to A";
+        assert_eq!(told([1, 6, 7, 8]), format!("{by}; 3 are stimulated."));
+        assert_eq!(told([1, 2, 6, 7]), format!("{by}."));
     }
 
     #[test]

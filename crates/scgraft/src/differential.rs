@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
 use scgraft_analysis::donors::{Design, DonorOptions, DonorSummary, Side, compare_donors};
-use scgraft_cells::{Cells, Coded, Column, Frame, Kind, Prepared, for_rows};
+use scgraft_cells::{Cells, Coded, Column, Frame, Kind, Prepared, counted, for_rows};
 use scgraft_models::Model;
 
 use crate::columns::{coded, find, level, wrong};
@@ -125,9 +125,9 @@ pub fn differential(
         let within = stratum.as_ref().map(|s| format!(" in `{s}`")).unwrap_or_default();
         if stratum.is_some() && in_a.len().min(in_b.len()) < FEWEST {
             tracing::warn!(
-                "`{}`{within} is left out: {} cells against {}; {FEWEST} are needed on either side",
+                "`{}`{within} is left out: {} against {}; {FEWEST} are needed on either side",
                 name(a),
-                in_a.len(),
+                counted(in_a.len(), "cell", "cells"),
                 in_b.len()
             );
             continue;

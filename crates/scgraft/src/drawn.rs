@@ -1,5 +1,7 @@
 //! Pictures of cells by the names of what they show: in the plane, by score, by group.
 
+use std::collections::HashMap;
+
 use scgraft_cells::{Dense, Frame, choose_names};
 use scgraft_models::Model;
 use scgraft_report::scene::{Scene, Size};
@@ -87,7 +89,10 @@ pub fn violin(
         (Some(name), Some((codes, levels))) => Some(Split { name, codes, levels }),
         _ => None,
     };
-    let picture = Violins { title: &title, value: &what, values: &values, codes: &codes, groups: &levels, split };
+    let (column, parts) = split.as_ref().map_or((groups, &levels[..]), |s| (s.name, s.levels));
+    let colors = pictures::own_colors(column, parts.iter(), shown.cells(), HashMap::new());
+    let (value, groups) = (what.as_str(), &levels[..]);
+    let picture = Violins { title: &title, value, values: &values, codes: &codes, groups, split, colors: &colors };
     drawn(&picture, size)
 }
 

@@ -394,6 +394,22 @@ impl Evaluated {
         order
     }
 
+    /// The metrics and means that some embedding has no value for, and why.
+    pub fn left_out(&self) -> Vec<(&'static str, String)> {
+        let rows = &self.scores.rows;
+        let of_query = self.query.iter().flat_map(|q| &q.left_out);
+        let mut all: Vec<(&'static str, String)> = self.scores.left_out.iter().chain(of_query).cloned().collect();
+        if rows.iter().any(|r| r.expimap_overall.is_none()) {
+            all.push(("Overall (expiMap)", "some of its nine metrics are".to_owned()));
+        }
+        if rows.len() < 2 {
+            all.push(("Overall (scArches)", "it ranks embeddings against each other, and here is one".to_owned()));
+        } else if rows.iter().any(|r| r.scarches_overall.is_none()) {
+            all.push(("Overall (scArches)", "some of its ten metrics are, or alike in all embeddings".to_owned()));
+        }
+        all
+    }
+
     /// Every metric of integration, the means, the metrics of mapping.
     pub fn columns(&self) -> Vec<ScoreColumn> {
         let rows = &self.scores.rows;

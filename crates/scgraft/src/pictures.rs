@@ -1,6 +1,6 @@
 //! Pictures of what other steps computed: cells by colour, programs by group, tests, fits, labels, metrics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use scgraft_analysis::auroc::auroc;
 use scgraft_analysis::metrics::scores::Category;
@@ -95,6 +95,17 @@ pub fn comparisons(table: &Frame) -> Vec<BayesFactors> {
     out
 }
 
+/// What says more at first sight comes first: tests of conditions before tests of types, within all cells before within some,
+/// tests of few comparisons before those of many.
+pub(crate) fn precedence(test: &[BayesFactors], types: &[String]) -> (bool, bool, usize) {
+    (test.iter().all(|c| types.contains(&c.group)), test.iter().any(|c| !c.within.is_empty()), test.len())
+}
+
+/// The test that says most at first sight, as on the first screen of a report; `types` are the names of cell types.
+pub fn main_test<'t>(tests: &'t [(String, Frame)], types: &[String]) -> Option<&'t (String, Frame)> {
+    tests.iter().min_by_key(|(_, table)| precedence(&comparisons(table), types))
+}
+
 /// Labels that cells were given (rows) against those carried over to them from the reference (columns), of the cells that
 /// have both; `None` where there are none.
 pub fn confusion(cells: &Cells, label: &str, given: &Column) -> Option<Confusion> {
@@ -103,7 +114,11 @@ pub fn confusion(cells: &Cells, label: &str, given: &Column) -> Option<Confusion
         ColorValues::Scores { .. } => None,
     };
     let (given, pred) = (codes(given)?, codes(cells.obs.column(&format!("{label}_pred"))?)?);
-    let table = Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()?;
+    let mut table = Confusion::from_codes((&given.0, &given.1), (&pred.0, &pred.1)).ok()?;
+    let names: BTreeSet<&String> = given.1.iter().chain(&pred.1).collect();
+    let known = ["_pred", ""].iter().flat_map(|end| slots::colors(cells, &format!("{label}{end}"))).collect();
+    let colors = own_colors("", names.iter().copied(), std::iter::empty(), known);
+    table.colors = names.into_iter().cloned().zip(colors).collect();
     table.counts.iter().any(|&n| n > 0).then_some(table)
 }
 
@@ -156,16 +171,26 @@ pub fn reliability(cells: &Cells, label: &str, (truth, given): (&str, &Column)) 
     Ok(Some(Reliability { title, bins: bins.collect(), ece }))
 }
 
-/// The same in the colours that files have for the categories of the column, the last file's first; else in those `known`, else
-/// in those of the palette that are left.
+/// The colours that files have for the categories of a column, the last file's first; else those `known`, else those of the
+/// palette that are left.
+pub(crate) fn own_colors<'c, 'l>(
+    column: &str,
+    levels: impl Iterator<Item = &'l String> + Clone,
+    cells: impl Iterator<Item = &'c Cells>,
+    mut known: HashMap<String, Rgb>,
+) -> Vec<Rgb> {
+    cells.for_each(|cells| known.extend(slots::colors(cells, column)));
+    slots::colors_of(levels, |level| known.get(level).copied())
+}
+
+/// The same in its [`own_colors`].
 pub(crate) fn in_own_colors<'c>(
     coloring: Coloring,
     cells: impl Iterator<Item = &'c Cells>,
-    mut known: HashMap<String, Rgb>,
+    known: HashMap<String, Rgb>,
 ) -> Coloring {
     let ColorValues::Categories { levels, .. } = &coloring.values else { return coloring };
-    cells.for_each(|cells| known.extend(slots::colors(cells, &coloring.name)));
-    let colors = slots::colors_of(levels.iter(), |level| known.get(level).copied());
+    let colors = own_colors(&coloring.name, levels.iter(), cells, known);
     coloring.with_colors(colors)
 }
 
@@ -346,6 +371,20 @@ pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flows_have_the_colours_that_a_file_has_for_its_labels() {
+        let mut obs = Frame::new(["a", "b", "c"].map(str::to_owned).to_vec());
+        obs.set("type", Column::categorical(&["A", "B", "B"]));
+        obs.set("type_pred", Column::categorical(&["A", transfer::UNKNOWN, "B"]));
+        let mut cells = Cells::empty(obs, Frame::default());
+        let own = ["#112233", "#445566"].map(str::to_owned).to_vec();
+        cells.uns.insert("type_colors".into(), scgraft_cells::Uns::Texts(own));
+        let found = confusion(&cells, "type", cells.obs.column("type").unwrap()).unwrap();
+        let told: Vec<(&str, Rgb)> = found.colors.iter().map(|(name, color)| (name.as_str(), *color)).collect();
+        let unknown = scgraft_report::color::UNKNOWN;
+        assert_eq!(told, [("A", Rgb(0x11, 0x22, 0x33)), ("B", Rgb(0x44, 0x55, 0x66)), ("Unknown", unknown)]);
+    }
 
     #[test]
     fn categories_have_the_colours_that_files_give_them() {

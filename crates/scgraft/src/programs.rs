@@ -58,6 +58,11 @@ pub struct ProgramSummary {
 }
 
 impl ProgramSummary {
+    /// √Σw² over its genes: how far one unit of its score moves them, and what the lasso pulls at.
+    pub fn weight(&self) -> f64 {
+        self.genes.iter().map(|g| f64::from(g.weight).powi(2)).sum::<f64>().sqrt()
+    }
+
     /// Whether the fit kept it.
     pub fn is_active(&self) -> bool {
         !self.genes.is_empty()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use scgraft_cells::{
     Array, Cells, ConditionSource, Fractions, GeneNames, GenePrograms, GeneSet, OrthologRule, Orthologs,
-    PrepareOptions, Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning, shortened,
+    PrepareOptions, Prepared, ProgramOptions, ProteinSource, Setting, Turned, Warning, counted, shortened,
 };
 use scgraft_io::PROTEIN_SLOT;
 use scgraft_models::{Input, Membership, Model, ModelEntry, NewPrograms, Program, Surgery};
@@ -154,8 +154,8 @@ fn say_thin_programs(reference: &Model, prepared: &Prepared) {
     if !thin.is_empty() {
         let names: Vec<&str> = thin.iter().map(|(name, _)| name.as_str()).collect();
         tracing::warn!(
-            "{} programs have more than half of their genes missing in the query; their scores say little of it: {}",
-            thin.len(),
+            "the query lacks more than half of the genes of {}, whose scores say little of it: {}",
+            counted(thin.len(), "program", "programs"),
             shortened(&names, names.len())
         );
     }

@@ -2,7 +2,7 @@
 
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, DropReason, DroppedProgram, GeneChoice, GenePrograms, GeneSet, HvgFlavor,
-    HvgOptions, Kind, PrepareOptions, Prepared, ProgramOptions, Setting, choose_genes, highly_variable, log1p,
+    HvgOptions, Kind, PrepareOptions, Prepared, ProgramOptions, Setting, choose_genes, counted, highly_variable, log1p,
     normalize_total, shortened,
 };
 use scgraft_io::PROTEIN_SLOT;
@@ -115,7 +115,7 @@ pub fn train_reference(
     }
     let dropped = programs.as_ref().map(|p| p.dropped.clone()).unwrap_or_default();
     if !dropped.is_empty() {
-        tracing::info!("{} gene sets are left out: {}", dropped.len(), left_out(&dropped));
+        tracing::info!("{} left out: {}", counted(dropped.len(), "gene set is", "gene sets are"), left_out(&dropped));
     }
     let conditions = prepared.condition.levels.join(", ");
     tracing::info!("{} genes{of_programs}; conditions: {conditions}", prepared.n_genes());

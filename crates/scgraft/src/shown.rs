@@ -83,6 +83,11 @@ impl<'a> Shown<'a> {
         Ok(Shown { parts: reference.into_iter().chain([query]).collect(), obs, slot, gene_column })
     }
 
+    /// The files of cells, the reference first.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = &'a Cells> {
+        self.parts.iter().map(|p| p.cells)
+    }
+
     /// Cells of the reference.
     pub fn n_reference(&self) -> usize {
         self.parts.iter().rev().skip(1).map(|p| p.cells.n_cells()).sum()
@@ -255,7 +260,7 @@ impl<'a> Shown<'a> {
         let mut out = match &place {
             Place::Obs(column) => {
                 let plain = pictures::coloring(column, find_in(&self.obs, self.query().name, column)?);
-                pictures::in_own_colors(plain, self.parts.iter().map(|p| p.cells), HashMap::new())
+                pictures::in_own_colors(plain, self.cells(), HashMap::new())
             }
             other => {
                 let Value { name, values, signed, .. } = self.value(other)?;

@@ -126,7 +126,6 @@ impl Lists {
         let group = TILES * QUERIES;
         let steps = Steps::new("looking for neighbours", rows.len().div_ceil(group));
         rows.par_chunks(group).zip(places.par_chunks_mut(group)).for_each(|(rows, places)| {
-            steps.done();
             let rows: Vec<(usize, u32)> = rows.iter().map(|&row| (row, numbers[row])).collect();
             let mut tiles: Vec<Tile> =
                 rows.chunks(QUERIES).map(|rows| Tile::new(&self.reference, query, rows, k)).collect();
@@ -144,6 +143,7 @@ impl Lists {
                     }
                 });
             }
+            steps.done();
         });
     }
 

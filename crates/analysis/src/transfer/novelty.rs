@@ -374,13 +374,14 @@ fn curves(
     };
     let mut found = Vec::new();
     for (study, rows) in groups.into_iter().enumerate() {
-        steps.done();
         let others: Vec<usize> = (0..labels.codes.len()).filter(|&i| studies.codes[i] as usize != study).collect();
-        let Ok(types) = Types::of(pools, &others, labels, options.shrinkage) else { continue };
-        let rows: Vec<usize> = rows.into_iter().filter(|&i| types.has(labels.codes[i])).collect();
-        if rows.len() >= HELD_OUT {
-            found.extend(of(&types.distances(pools, &rows, true), &rows));
+        if let Ok(types) = Types::of(pools, &others, labels, options.shrinkage) {
+            let rows: Vec<usize> = rows.into_iter().filter(|&i| types.has(labels.codes[i])).collect();
+            if rows.len() >= HELD_OUT {
+                found.extend(of(&types.distances(pools, &rows, true), &rows));
+            }
         }
+        steps.done();
     }
     if found.is_empty() {
         let rows: Vec<usize> = (0..labels.codes.len()).collect();

@@ -61,13 +61,13 @@ impl Pools {
         };
         let steps = Steps::new("pooling cells", rows.len().div_ceil(BLOCK));
         for start in (0..rows.len()).step_by(BLOCK) {
-            steps.done();
             let end = (start + BLOCK).min(rows.len());
             let made: Vec<_> = (start..end).into_par_iter().map(pool).collect();
             for (&i, (mean, genes)) in rows[start..end].iter().zip(made) {
                 self.x.row_mut(i).copy_from_slice(&mean);
                 self.genes.row_mut(i).copy_from_slice(&genes);
             }
+            steps.done();
         }
         let place = match place {
             Some(_) => Some(components(rows.len(), self.genes.n_cols, |some| {

@@ -6,7 +6,7 @@
 //! (`cell_ranger`). With batches, genes without a count in a batch score 0 there.
 
 use super::{HighlyVariable, HvgFlavor, HvgOptions, moments};
-use crate::{CellsError, Csr};
+use crate::{CellsError, Csr, Steps};
 
 /// 1 / Φ⁻¹(3/4): makes a median absolute deviation estimate a standard deviation.
 const MAD_SCALE: f64 = 1.482_602_218_505_602;
@@ -16,6 +16,7 @@ pub(super) fn choose(
     batches: &[(String, Vec<usize>)],
     is_batched: bool,
     options: &HvgOptions,
+    steps: &Steps,
 ) -> Result<HighlyVariable, CellsError> {
     let unlogged;
     let x = if options.flavor == HvgFlavor::Seurat {
@@ -29,7 +30,7 @@ pub(super) fn choose(
     let mut sums = vec![(0.0, 0u32); x.n_cols];
     let mut selected_alone = Vec::new();
     for (name, rows) in batches {
-        let (mean, variance) = moments(x, rows);
+        let (mean, variance) = moments(x, rows, steps);
         let genes: Vec<usize> = (0..x.n_cols).filter(|&g| !is_batched || mean[g] > 0.0).collect();
         if rows.len() < 2 || genes.len() < 2 {
             let (n_cells, n_genes) = (rows.len(), genes.len());

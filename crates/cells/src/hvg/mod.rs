@@ -7,7 +7,7 @@ mod dispersion;
 mod loess;
 mod variance;
 
-use crate::{CellsError, Coded, Csr};
+use crate::{CellsError, Coded, Csr, Steps};
 
 /// How variability is scored, and how batches vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -86,9 +86,12 @@ pub fn highly_variable(x: &Csr, batch: Option<&Coded>, options: &HvgOptions) -> 
         Some(coded) => batches(coded),
         None => vec![("all cells".to_owned(), (0..x.n_rows).collect())],
     };
-    match options.flavor {
-        HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper => variance::choose(x, &batches, options),
-        HvgFlavor::Seurat | HvgFlavor::CellRanger => dispersion::choose(x, &batches, batch.is_some(), options),
+    let is_counts = matches!(options.flavor, HvgFlavor::SeuratV3 | HvgFlavor::SeuratV3Paper);
+    let passes = if is_counts { 3 } else { 2 };
+    let steps = Steps::new("choosing variable genes", batches.iter().map(|b| passes * b.1.len().div_ceil(BLOCK)).sum());
+    match is_counts {
+        true => variance::choose(x, &batches, options, &steps),
+        false => dispersion::choose(x, &batches, batch.is_some(), options, &steps),
     }
 }
 
@@ -102,26 +105,32 @@ fn batches(coded: &Coded) -> Vec<(String, Vec<usize>)> {
     out
 }
 
+/// Cells after which it is said how far it is.
+const BLOCK: usize = 1024;
+
+/// Goes through the entries of some rows: gene and value of each.
+fn entries(x: &Csr, rows: &[usize], steps: &Steps, mut take: impl FnMut(usize, f64)) {
+    for rows in rows.chunks(BLOCK) {
+        for &i in rows {
+            let (genes, values) = x.row(i);
+            genes.iter().zip(values).for_each(|(&g, &v)| take(g as usize, f64::from(v)));
+        }
+        steps.done();
+    }
+}
+
 /// Mean and variance (n − 1) of each gene over some rows, in two passes.
-fn moments(x: &Csr, rows: &[usize]) -> (Vec<f64>, Vec<f64>) {
+fn moments(x: &Csr, rows: &[usize], steps: &Steps) -> (Vec<f64>, Vec<f64>) {
     let n = rows.len() as f64;
     let mut mean = vec![0.0; x.n_cols];
     let mut filled = vec![0u32; x.n_cols];
-    for &i in rows {
-        let (genes, values) = x.row(i);
-        for (&g, &v) in genes.iter().zip(values) {
-            mean[g as usize] += f64::from(v);
-            filled[g as usize] += 1;
-        }
-    }
+    entries(x, rows, steps, |g, v| {
+        mean[g] += v;
+        filled[g] += 1;
+    });
     mean.iter_mut().for_each(|m| *m /= n);
     let mut variance: Vec<f64> = mean.iter().zip(&filled).map(|(m, &k)| m * m * (n - f64::from(k))).collect();
-    for &i in rows {
-        let (genes, values) = x.row(i);
-        for (&g, &v) in genes.iter().zip(values) {
-            variance[g as usize] += (f64::from(v) - mean[g as usize]).powi(2);
-        }
-    }
+    entries(x, rows, steps, |g, v| variance[g] += (v - mean[g]).powi(2));
     variance.iter_mut().for_each(|v| *v /= (n - 1.0).max(1.0));
     (mean, variance)
 }

@@ -4,18 +4,19 @@
 //! μ_g + σ_g √n; the score is Σ z²/(n − 1). Genes are ranked in each batch; a rank counts where it is below `n_top`.
 
 use super::loess::loess;
-use super::{HighlyVariable, HvgFlavor, HvgOptions, moments};
-use crate::{CellsError, Csr};
+use super::{HighlyVariable, HvgFlavor, HvgOptions, entries, moments};
+use crate::{CellsError, Csr, Steps};
 
 pub(super) fn choose(
     x: &Csr,
     batches: &[(String, Vec<usize>)],
     options: &HvgOptions,
+    steps: &Steps,
 ) -> Result<HighlyVariable, CellsError> {
     let mut score = vec![0.0; x.n_cols];
     let mut ranks: Vec<Vec<f64>> = vec![Vec::new(); x.n_cols];
     for (name, rows) in batches {
-        let scores = scores(x, rows, options.span).map_err(|n_genes| CellsError::TooSmallToRank {
+        let scores = scores(x, rows, options.span, steps).map_err(|n_genes| CellsError::TooSmallToRank {
             batch: name.clone(),
             n_cells: rows.len(),
             n_genes,
@@ -50,8 +51,8 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// The score of each gene in one batch; how many genes vary, where these are too few.
-fn scores(x: &Csr, rows: &[usize], span: f64) -> Result<Vec<f64>, usize> {
-    let (mean, variance) = moments(x, rows);
+fn scores(x: &Csr, rows: &[usize], span: f64, steps: &Steps) -> Result<Vec<f64>, usize> {
+    let (mean, variance) = moments(x, rows, steps);
     let varying: Vec<usize> = (0..x.n_cols).filter(|&g| rows.len() > 1 && variance[g] > 0.0).collect();
     let log_mean: Vec<f64> = varying.iter().map(|&g| mean[g].log10()).collect();
     let log_variance: Vec<f64> = varying.iter().map(|&g| variance[g].log10()).collect();
@@ -65,14 +66,11 @@ fn scores(x: &Csr, rows: &[usize], span: f64) -> Result<Vec<f64>, usize> {
     // Σ (x − μ)² over all cells = n μ² + Σ x² − 2 μ Σ x, the sums over what is stored.
     let mut sum = vec![0.0; x.n_cols];
     let mut squares = vec![0.0; x.n_cols];
-    for &i in rows {
-        let (genes, values) = x.row(i);
-        for (&g, &v) in genes.iter().zip(values) {
-            let v = f64::from(v).min(clip[g as usize]);
-            sum[g as usize] += v;
-            squares[g as usize] += v * v;
-        }
-    }
+    entries(x, rows, steps, |g, v| {
+        let v = v.min(clip[g]);
+        sum[g] += v;
+        squares[g] += v * v;
+    });
     Ok((0..x.n_cols)
         .map(|g| (n * mean[g] * mean[g] + squares[g] - 2.0 * sum[g] * mean[g]) / ((n - 1.0) * sd[g] * sd[g]))
         .collect())

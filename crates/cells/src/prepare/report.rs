@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Turned;
-use crate::advice::{Hint, Setting};
+use crate::advice::{Hint, Setting, counted};
 use crate::error::shortened;
 use crate::frame::missing_words_told;
 
@@ -201,31 +201,37 @@ impl fmt::Display for Warning {
             }
             Warning::LooksUnlabelled { column, label, n } => write!(
                 f,
-                "column `{column}` of obs: the label `{label}` ({n} cells) is taken for a cell type; if it means that a \
-                 cell has none, say so"
+                "column `{column}` of obs: the label `{label}` ({}) is taken for a cell type; if it means that a \
+                 cell has none, say so",
+                counted(*n, "cell", "cells")
             ),
             Warning::ExtraProteins { n, names } => {
                 write!(
                     f,
-                    "{n} protein(s) of the data are not used, the model does not know them: {}",
+                    "{} not used, as the model does not know of them: {}",
+                    counted(*n, "protein of the data is", "proteins of the data are"),
                     shortened(names, *n)
                 )
             }
             Warning::EmptyCells { n, names } => {
                 write!(
                     f,
-                    "{n} cell(s) have no count in any gene of the model: {}; consider dropping them",
+                    "{} no count in any gene of the model: {}; consider dropping them",
+                    counted(*n, "cell has", "cells have"),
                     shortened(names, *n)
                 )
             }
             Warning::FewCells { condition, n } => {
-                write!(f, "condition `{condition}` has only {n} cell(s); what is learnt for it will be uncertain")
+                let cells = counted(*n, "cell", "cells");
+                write!(f, "condition `{condition}` has only {cells}; what is learnt for it will be uncertain")
             }
             Warning::DuplicateCells { n, names } => {
-                write!(f, "{n} cell name(s) occur more than once: {}; results are by row", shortened(names, *n))
+                let occur = counted(*n, "cell name occurs", "cell names occur");
+                write!(f, "{occur} more than once: {}; results are by row", shortened(names, *n))
             }
             Warning::UnusedGeneNames { n, slot } => {
-                write!(f, "{slot} has {n} gene name(s) that are empty or repeated; the model uses none of them")
+                let names = counted(*n, "gene name that is", "gene names that are");
+                write!(f, "{slot} has {names} empty or repeated; the model uses none of them")
             }
             Warning::LooksLikeCounts { slot, max } => write!(
                 f,
@@ -240,7 +246,8 @@ impl fmt::Display for Warning {
                 write!(f, "column `{column}` of obs: these words count as missing: {}", missing_words_told(words))
             }
             Warning::MissingProteins { n, names, alike, hint } => {
-                write!(f, "{n} protein(s) of the model are not in the data: {}", shortened(names, *n))?;
+                let proteins = counted(*n, "protein of the model is", "proteins of the model are");
+                write!(f, "{proteins} not in the data: {}", shortened(names, *n))?;
                 if !alike.is_empty() {
                     write!(f, "; some are written otherwise there: {alike}; rename them")?;
                 }

@@ -124,7 +124,7 @@ fn a_column_that_is_missing_or_empty_is_named() {
     let mut cells = four_cells();
     cells.obs.set("batch", Column::Text(vec![Some("a".into()), None, Some(" ".into()), Some("b".into())]));
     let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
-    assert!(error.contains("`batch`") && error.contains("2 cell(s): `c1`, `c2`"), "{error}");
+    assert!(error.contains("`batch`") && error.contains("2 cells: `c1`, `c2`"), "{error}");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_is_no_count_is_named_with_the_remedy() {
     cells.x = Some(Matrix::Dense(Dense::new(4, 3, (0..12).map(|v| v as f32 * 0.5).collect())));
     let error = told(Prepared::reference(&cells, None, &by_batch()).unwrap_err());
     assert!(error.contains("X must hold raw counts") && error.contains("cell `c0`, gene `G1` has 0.5"), "{error}");
-    assert!(error.contains("6 such value(s) among 11") && error.contains("[layer=counts]"), "{error}");
+    assert!(error.contains("6 such values among 11") && error.contains("[layer=counts]"), "{error}");
     let counts = PrepareOptions { slot: Slot::Layer("counts".into()), ..by_batch() };
     assert_eq!(Prepared::reference(&cells, None, &counts).unwrap().library[2], 15.0);
     // As given, for a model of log-normalised values.

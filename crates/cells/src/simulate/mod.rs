@@ -16,7 +16,7 @@ mod plan;
 
 use rayon::prelude::*;
 
-use crate::{Cells, CellsError, Column, Csr, Dense, Frame, GeneSet, Matrix};
+use crate::{Cells, CellsError, Column, Csr, Dense, Frame, GeneSet, Matrix, Steps};
 use scgraft_numeric::random::Random;
 
 pub use plan::{Role, TrueProgram, Truth};
@@ -172,6 +172,7 @@ fn counts(
     who: &[Cell],
     is_query: bool,
 ) -> (Csr, Dense) {
+    let steps = Steps::new("drawing cells", who.len());
     let rows: Vec<(Vec<u32>, Vec<f32>, Vec<f32>)> = who
         .par_iter()
         .enumerate()
@@ -202,6 +203,7 @@ fn counts(
                     values.push(count as f32);
                 }
             }
+            steps.done();
             (genes, values, activity.iter().map(|&a| a as f32).collect())
         })
         .collect();

@@ -8,9 +8,9 @@ use scgraft::drawn::{self, Relation};
 use scgraft::models::Model;
 use scgraft::slots;
 
-use super::Canvas;
+use super::{Canvas, results};
 use crate::direction::Direction;
-use crate::{encode, files, input, remote};
+use crate::{encode, files, remote};
 
 #[derive(Args)]
 pub(crate) struct Correlation {
@@ -37,7 +37,7 @@ pub(crate) struct Enriched {
     /// Only programs that a test found enriched: the file that `enrich` wrote to
     #[arg(long, value_name = "FILE")]
     pub enriched: Option<PathBuf>,
-    /// Name of that test [default: the only one]
+    /// Name of that test [default: the one that a report shows first]
     #[arg(long, value_name = "NAME", requires = "enriched")]
     pub test: Option<String>,
 }
@@ -67,18 +67,8 @@ impl Enriched {
     fn read(&self) -> Result<Option<Vec<String>>> {
         let Some(path) = &self.enriched else { return Ok(None) };
         let (cells, _) = encode::stored(path, slots::LATENT)?;
-        let tests = slots::tests(&cells);
-        let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
-        let found = match &self.test {
-            Some(name) => tests.iter().find(|t| t.0 == *name),
-            None if tests.len() == 1 => tests.first(),
-            None => None,
-        };
+        let (name, table) = results::test(path, &cells, self.test.as_deref())?;
         let file = path.display();
-        let Some((name, table)) = found else {
-            let near = input::nearest_first(self.test.as_deref().unwrap_or(""), &names);
-            bail!("{file}: choose one of its tests with --test: {near}");
-        };
         let column = |name: &str| table.column(name).with_context(|| format!("{file}: the test has no column {name}"));
         let (programs, marks) = (column("program")?.texts(), column("enriched")?);
         let mut out: Vec<String> = programs

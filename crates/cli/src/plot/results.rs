@@ -1,12 +1,13 @@
 //! Pictures of results: tests, training, genes, labels, metrics.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::cells::{Cells, Column};
+use scgraft::cells::{Cells, Column, Frame};
 use scgraft::evaluate::Evaluated;
-use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
+use scgraft::io::{ReadOptions, Select, TableOptions, read_h5ad, read_table};
 use scgraft::programs::programs;
 use scgraft::report::{Confusion, GeneBars, Sankey};
 use scgraft::{pictures, slots};
@@ -19,7 +20,7 @@ use crate::{encode, files, input, remote};
 pub(crate) struct Bayes {
     /// A file that `enrich` wrote to
     pub mapped: PathBuf,
-    /// Name of the test [default: the only one]
+    /// Name of the test [default: the one that a report shows first]
     #[arg(long, value_name = "NAME")]
     pub test: Option<String>,
     /// Group to draw [default: the first]
@@ -85,26 +86,38 @@ pub(crate) struct MetricTable {
     pub output: PathBuf,
 }
 
+/// A test of a file: the one of that name, or the one that a report shows first.
+pub(super) fn test(file: &Path, cells: &Cells, name: Option<&str>) -> Result<(String, Frame)> {
+    let tests = slots::tests(cells);
+    let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
+    let carried = cells.obs.columns.iter().filter(|(column, _)| column.ends_with("_pred"));
+    let types: BTreeSet<String> = carried.flat_map(|(_, c)| c.labels().into_iter().flatten()).collect();
+    let found = match name {
+        Some(name) => tests.iter().find(|t| t.0 == name),
+        None => pictures::main_test(&tests, &types.into_iter().collect::<Vec<_>>()),
+    };
+    let file = file.display();
+    let Some(found) = found else {
+        match name {
+            Some(name) if !names.is_empty() => {
+                bail!("{file}: no test `{name}`; there are: {}", input::nearest_first(name, &names))
+            }
+            _ => bail!("{file}: no test in uns; run `scgraft enrich` first"),
+        }
+    };
+    if name.is_none() && names.len() > 1 {
+        let others: Vec<String> = names.iter().filter(|n| **n != found.0).map(|n| format!("`{n}`")).collect();
+        tracing::info!("of the test `{}`; --test takes another: {}", found.0, others.join(", "));
+    }
+    Ok(found.clone())
+}
+
 impl Bayes {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.mapped])?;
         let (cells, _) = encode::stored(&self.mapped, slots::LATENT)?;
-        let tests = slots::tests(&cells);
-        let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
-        let found = match &self.test {
-            Some(name) => tests.iter().find(|t| t.0 == *name),
-            None if tests.len() == 1 => tests.first(),
-            None => None,
-        };
-        let file = self.mapped.display();
-        let Some((_, table)) = found else {
-            if names.is_empty() {
-                bail!("{file}: no test in uns; run `scgraft enrich` first");
-            }
-            let near = input::nearest_first(self.test.as_deref().unwrap_or(""), &names);
-            bail!("{file}: choose one of its tests with --test: {near}");
-        };
-        let all = pictures::comparisons(table);
+        let (_, table) = test(&self.mapped, &cells, self.test.as_deref())?;
+        let all = pictures::comparisons(&table);
         let groups: Vec<&str> = all.iter().map(|c| c.group.as_str()).collect();
         let chosen = match &self.group {
             None => all.first(),
@@ -157,7 +170,7 @@ impl Labels {
     fn read(&self) -> Result<(Cells, &str, Column)> {
         files::check_input(&self.mapped)?;
         files::check_output(&self.output, &[&self.mapped])?;
-        let cells = read_h5ad(&self.mapped, &ReadOptions::tables())?;
+        let cells = read_h5ad(&self.mapped, &ReadOptions { uns: Select::All, ..ReadOptions::tables() })?;
         let file = self.mapped.display();
         let truth = self.truth.as_ref().unwrap_or(&self.labels);
         for (name, remedy) in [

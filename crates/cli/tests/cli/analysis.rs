@@ -179,6 +179,14 @@ fn directions_by_every_rule_and_how_clear_they_are() {
         let draw = ["plot", "violin", "mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type", "--direction", rule];
         scgraft(at, &[&draw[..], &["-o", "v.svg"]].concat()).good();
     }
+    // The list is as long as asked for and says how to see the rest; of a program that is named all is told.
+    let list = scgraft(at, &["programs", "mapped.scgraft", "--rows", "3"]).good().stdout;
+    assert!(list.lines().nth(5).is_some_and(|l| l.contains("--rows ") && l.contains("--all")), "{list}");
+    let one = scgraft(at, &["programs", "mapped.scgraft", "--program", "CELL_TYPE_[1]"]);
+    one.says(&["CELL_TYPE_[1]", "`CELL_TYPE_1`"]);
+    let one = scgraft(at, &["programs", "mapped.scgraft", "--program", "*TYPE_1", "--top", "3"]).good().stdout;
+    assert!(one.starts_with("CELL_TYPE_1\n  weight ") && one.contains("by sum") && one.contains("entropy"), "{one}");
+    assert_eq!(one.lines().nth(2).unwrap().split_whitespace().count(), 3, "{one}");
     let one = scgraft(at, &["programs", "mapped.scgraft", "--direction", "counts"]).good();
     assert!(one.stdout.contains("by counts") && !one.stdout.contains("by sum"), "{}", one.stdout);
     // A file that holds one rule only.
@@ -225,6 +233,17 @@ fn labels_nested_calibrated_and_compared() {
         let file = format!("{what}.svg");
         scgraft(at, &[&["plot", what][..], &more, &["-o", &file]].concat()).good();
         assert!(std::fs::metadata(at.join(file)).unwrap().len() > 2000, "{what}");
+    }
+    // In the colours that the file has for its labels.
+    let mut cells = read_h5ad(at.join("mapped.h5ad"), &ReadOptions::default()).unwrap();
+    let Some(Column::Categorical { categories, .. }) = cells.obs.column("cell_type") else { panic!("no labels") };
+    let own: Vec<String> = (0..categories.len()).map(|i| format!("#a1b2c{i}")).collect();
+    cells.uns.insert("cell_type_colors".into(), Uns::Texts(own));
+    write_h5ad(at.join("mapped.h5ad"), &cells, &WriteOptions::default()).unwrap();
+    for more in [["violin", "CELL_TYPE_1", "--groups"].as_slice(), &["sankey", "--labels"]] {
+        let words = [&["plot", more[0], "mapped.h5ad"], &more[1..], &["cell_type", "-o", "own.svg"]].concat();
+        scgraft(at, &words).good();
+        assert!(std::fs::read_to_string(at.join("own.svg")).unwrap().contains("#a1b2c1"), "{more:?}");
     }
     scgraft(at, &["plot", "confusion", "query.h5ad", "--labels", "cell_type", "-o", "x.svg"]).says(&["annotate"]);
     let small = ["plot", "heatmap", "mapped.h5ad", "--groups", "cell_type", "-o", "x.svg", "--size", "20x20"];

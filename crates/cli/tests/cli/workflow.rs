@@ -94,6 +94,10 @@ fn train_map_annotate_enrich_look() {
     // The reference is grey where only the query has the program.
     scgraft(at, &[&umap[..], &["-o", "umap.png"]].concat()).good();
     scgraft(at, &["plot", "bayes", "mapped.h5ad", "--test", "condition versus control", "-o", "b.svg"]).good();
+    // Of several tests the one that a report shows first, and it is said that there are others.
+    let first = scgraft(at, &["plot", "bayes", "mapped.h5ad", "-o", "first.svg"]).good();
+    assert!(first.stderr.contains("of the test `condition versus control`; --test takes another"), "{}", first.stderr);
+    assert_eq!(std::fs::read(at.join("first.svg")).unwrap(), std::fs::read(at.join("b.svg")).unwrap());
     scgraft(at, &["plot", "training", "mapped.h5ad", "-o", "t.svg"]).good();
     scgraft(
         at,

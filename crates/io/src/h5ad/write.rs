@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use scgraft_cells::{Array, Cells, Raw};
+use scgraft_cells::{Array, Cells, Raw, counted};
 
 use super::frame::write_frame;
 use super::keep::{Kept, write_kept};
@@ -152,7 +152,8 @@ fn unkept(path: &Path, cells: &Cells, lost: &[&str], reason: &str, options: &Wri
         slots.push_str(&format!(" and {} more", n - SHOWN));
     }
     if options.drop_unreadable {
-        tracing::warn!("{}: {n} slot(s) of the input are dropped: {slots}; {reason}", path.display());
+        let dropped = counted(n, "slot of the input is", "slots of the input are");
+        tracing::warn!("{}: {dropped} dropped: {slots}; {reason}", path.display());
         return Ok(());
     }
     let input = cells.origin.path.clone().unwrap_or_else(|| "the input".into());

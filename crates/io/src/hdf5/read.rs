@@ -20,7 +20,7 @@ use super::patched::Patched;
 use super::raw::Fields;
 use crate::error::{Error, Result};
 use crate::input::{Bytes, Input};
-use crate::store::{Attrs, Field, Info, Kind, LeftOut, Reader, Type, Values};
+use crate::store::{self, Attrs, Field, Info, Kind, LeftOut, Reader, Type, Values};
 
 /// Elements decoded at once: large enough to be quick, small enough to cost little memory.
 const WINDOW: usize = 1 << 20;
@@ -290,9 +290,7 @@ impl PureReader {
             // A dataset without even one value ("null dataspace").
             return Ok(Vec::new());
         }
-        // The two long lists of a sparse matrix are read at the same time.
-        let what = if at.ends_with("/indices") { "reading where values are" } else { "reading values" };
-        let steps = Steps::new(what, (rows.len() - head).div_ceil(window) + 1);
+        let steps = Steps::new(store::reading(at), (rows.len() - head).div_ceil(window) + 1);
         fill(first, rows.start)?;
         steps.done();
         rest.par_chunks_mut(window.saturating_mul(per_row)).enumerate().try_for_each(|(i, target)| {

@@ -88,6 +88,11 @@ pub(crate) trait Reader: Sync {
     }
 }
 
+/// What is going on while a slot's values are read: the two long lists of a sparse matrix are read at the same time.
+pub(crate) fn reading(at: &str) -> &'static str {
+    if at.ends_with("/indices") { "reading where values are" } else { "reading values" }
+}
+
 /// What to do about a file that is damaged.
 pub(crate) const REWRITE: &str = "copy the file again from its source, or write it anew with anndata";
 

@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
+use scgraft_cells::Steps;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::input::Input;
-use crate::store::{Attr, Attrs, Field, Info, Kind, LeftOut, Reader, Type, Values};
+use crate::store::{self, Attr, Attrs, Field, Info, Kind, LeftOut, Reader, Type, Values};
 use array::{Array, Element};
 use codec::{Chunk, Problem};
 
@@ -254,6 +255,7 @@ impl Store {
         }
         let chunk = array.chunk.iter().product::<u64>() * array.element.size() as u64;
         self.claim(at, chunk.saturating_mul(wanted.len() as u64))?;
+        let steps = Steps::new(store::reading(at), wanted.len());
         for batch in wanted.chunks((BATCH_BYTES / chunk.max(1)).clamp(1, BATCH as u64) as usize) {
             let unpacked: Vec<Result<Vec<T>>> = (batch.par_iter())
                 .map(|(_, path)| {
@@ -278,6 +280,7 @@ impl Store {
                     *first -= rows.start as i64;
                 }
                 codec::place(&values?, &array.chunk, &mut out, &window, &start);
+                steps.done();
             }
         }
         Ok(out)

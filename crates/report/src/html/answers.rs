@@ -37,7 +37,7 @@ pub(super) fn overview(report: &Report) -> Markup {
                     ul {
                         @for n in next {
                             @let color = Some(n.color.as_str()).filter(|c| !c.is_empty());
-                            li { a href={ "#" (n.section) } data-color=[color] { (n.text) } }
+                            li { a href={ "#" (n.section) } data-color=[color] { (tables::named(&n.text)) } }
                         }
                     }
                 }
@@ -130,7 +130,7 @@ fn shares(types: &[TypeShare]) -> Markup {
         html! {
             li title={ (number(cells as f64, 0)) " cells" } {
                 span { (name) }
-                span class="strength" { i style={ "width:" (width) "%;background:" (color) } {} }
+                span class="strength" { i style={ "width:" (width) "%;color:" (color) } {} }
                 span class="num" { (number(percent(cells), 1)) " %" }
             }
         }
@@ -175,14 +175,14 @@ pub(super) fn composition(c: &Composition) -> Markup {
                         @for (&cells, (label, color)) in row(g).iter().zip(&c.labels) {
                             @if cells > 0 {
                                 @let words = format!("{label}: {} cells, {} %", number(cells as f64, 0), number(share(cells, of), 1));
-                                i style={ "flex-grow:" (cells) ";background:" (color.css()) } title=(words) {}
+                                i style={ "flex-grow:" (cells) ";color:" (color.css()) } title=(words) {}
                             }
                         }
                     }
                 }
             }
             ul class="colors" {
-                @for (label, color) in &c.labels { li { i style={ "background:" (color.css()) } {} (label) } }
+                @for (label, color) in &c.labels { li { i style={ "color:" (color.css()) } {} (label) } }
             }
             details { summary { "Numbers of cells" } (scrolled(&format!("Composition by {}", c.by), &table)) }
         }

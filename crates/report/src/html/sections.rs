@@ -25,7 +25,15 @@ fn at_width(picture: &dyn Picture, width: f64) -> Result<Scene, ReportError> {
 
 /// A picture for narrow and one for wide places; the style sheet shows the one that fits.
 fn figure(picture: &dyn Picture, wide: f64, caption: &str) -> Result<Markup, ReportError> {
-    let narrow = at_width(picture, 326.0)?.to_inline_svg()?;
+    figure_at(picture, (NARROW, wide), caption)
+}
+
+/// What a narrow place has.
+const NARROW: f64 = 326.0;
+
+/// The same where a narrow place shows a part of a wider picture.
+fn figure_at(picture: &dyn Picture, (narrow, wide): (f64, f64), caption: &str) -> Result<Markup, ReportError> {
+    let narrow = at_width(picture, narrow)?.to_inline_svg()?;
     let wide = at_width(picture, wide)?.to_inline_svg()?;
     Ok(html! {
         figure {
@@ -122,7 +130,9 @@ pub(super) fn metrics(report: &Report) -> Result<Option<Markup>, ReportError> {
     let Some(metrics) = &report.metrics else { return Ok(None) };
     let wide = metrics.natural_size().width.min(1060.0);
     let bold = if metrics.methods.len() > 1 { "; the best of each column is bold" } else { "" };
-    let picture = figure(metrics, wide, &format!("Higher is better{bold}."))?;
+    // Names of columns stand upright beside each other.
+    let narrow = NARROW.max(90.0 + 14.0 * metrics.metrics.len() as f64).min(wide);
+    let picture = figure_at(metrics, (narrow, wide), &format!("Higher is better{bold}."))?;
     Ok(Some(html! { (card("full", &picture)) (tables::metrics(metrics)) }))
 }
 

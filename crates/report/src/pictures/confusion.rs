@@ -1,12 +1,14 @@
 //! Transferred against given labels: as a matrix and as flows.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::grid::grid;
 use super::{Picture, start};
 use crate::ReportError;
 use crate::axis::{Area, heading, number};
-use crate::color::{Scale, category};
+use crate::color::{Rgb, Scale, category};
 use crate::error::same_length;
 use crate::legend::{self, Bar};
 use crate::scene::{Paint, Scene, Shape, Size, Step, Text, Weight};
@@ -22,6 +24,9 @@ pub struct Confusion {
     pub transferred: Vec<String>,
     /// Number of cells, row after row.
     pub counts: Vec<u64>,
+    /// Colours of labels in the picture of flows; the others have those of the palette.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub colors: BTreeMap<String, Rgb>,
 }
 
 /// The same table as flows from given (left) to transferred labels (right).
@@ -43,7 +48,8 @@ impl Confusion {
                 counts[a as usize * transferred.1.len() + b as usize] += 1;
             }
         }
-        Ok(Confusion { title: String::new(), given: given.1.to_vec(), transferred: transferred.1.to_vec(), counts })
+        let (given, transferred) = (given.1.to_vec(), transferred.1.to_vec());
+        Ok(Confusion { given, transferred, counts, ..Confusion::default() })
     }
 
     fn check(&self) -> Result<(), ReportError> {
@@ -225,7 +231,10 @@ impl Picture for Sankey<'_> {
         let (row_top, column_top) = (tops(&row_sum), tops(&column_sum));
 
         // One colour a label, the same on both sides.
-        let color_of = |name: &str, other: usize| table.given.iter().position(|g| g == name).unwrap_or(other);
+        let color_of = |name: &str, other: usize| {
+            let of_palette = || category(table.given.iter().position(|g| g == name).unwrap_or(other));
+            table.colors.get(name).copied().unwrap_or_else(of_palette)
+        };
         // Counts are left to the tips where there is little room.
         let count = |sum: f64| if area.w < 420.0 { String::new() } else { format!(" ({})", number(sum, 0)) };
         let names = |which: &[usize], from: &[String], sums: &[f64]| -> Vec<String> {
@@ -255,7 +264,7 @@ impl Picture for Sankey<'_> {
                         Step::Curve(middle, b + h, middle, a + h, x0, a + h),
                         Step::Close,
                     ],
-                    fill: Some(category(i).into()),
+                    fill: Some(color_of(&table.given[i], i).into()),
                     fill_opacity: 0.5,
                     stroke: None,
                     tip: Some(format!("{} → {}: {count} cells", table.given[i], table.transferred[j])),
@@ -268,7 +277,7 @@ impl Picture for Sankey<'_> {
         for (x, top, sums, is_left) in sides {
             for k in 0..top.len() {
                 let label = if is_left { &table.given[rows[k]] } else { &table.transferred[columns[k]] };
-                let color = category(color_of(label, table.given.len() + k));
+                let color = color_of(label, table.given.len() + k);
                 scene.rect(x, top[k], NODE, (sums[k] * unit).max(1.0), color);
                 scene.tip(format!("{label}: {} cells", number(sums[k], 0)));
                 // The count is kept whole; the name gives way.
@@ -303,10 +312,10 @@ mod tests {
     fn rows_of_other_names_follow_their_main_column() {
         let s = |v: &[&str]| v.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         let table = Confusion {
-            title: String::new(),
             given: s(&["CD4 Naive T", "B Activated", "CD4 Memory T"]),
             transferred: s(&["unknown", "B", "CD4 T"]),
             counts: vec![1, 0, 9, 2, 5, 0, 0, 1, 20],
+            ..Confusion::default()
         };
         assert_eq!(table.shown(), (vec![2, 0, 1], vec![2, 1, 0]));
     }

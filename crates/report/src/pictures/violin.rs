@@ -35,6 +35,8 @@ pub struct Violins<'a> {
     pub groups: &'a [String],
     /// A second grouping, drawn side by side.
     pub split: Option<Split<'a>>,
+    /// A colour for each part of the split, or without one for each group; where there are none, those of the palette.
+    pub colors: &'a [Rgb],
 }
 
 /// One violin: its group, its part of the split, its sorted values.
@@ -101,7 +103,7 @@ impl Picture for Violins<'_> {
         let mut area = heading(&mut scene, area, self.title);
         if let Some(split) = &self.split {
             let named = split.levels.iter().enumerate();
-            let entries: Vec<Entry> = named.map(|(i, n)| Entry { name: n.clone(), color: category(i) }).collect();
+            let entries: Vec<Entry> = named.map(|(i, n)| Entry { name: n.clone(), color: self.color(i) }).collect();
             let plan = legend::below(&scene, &entries, "", area.w, area.h * 0.3);
             legend::draw(&mut scene, &plan, &entries, "", area.x, area.y);
             area = area.inside(0.0, plan.height + 6.0, 0.0, 0.0);
@@ -120,8 +122,13 @@ impl Picture for Violins<'_> {
 }
 
 impl Violins<'_> {
-    fn color(&self, part: &Part) -> Rgb {
-        category(if self.split.is_some() { part.part } else { part.group })
+    /// Colour of a part of the split, or of a group without one.
+    fn color(&self, i: usize) -> Rgb {
+        self.colors.get(i).copied().unwrap_or_else(|| category(i))
+    }
+
+    fn color_of(&self, part: &Part) -> Rgb {
+        self.color(if self.split.is_some() { part.part } else { part.group })
     }
 
     fn tip(&self, part: &Part) -> String {
@@ -152,7 +159,7 @@ impl Violins<'_> {
         for part in parts {
             let offset = (part.part as f64 + 0.5 - self.parts() as f64 / 2.0) * one;
             let x = inner.x + (part.group as f64 + 0.5) * band + offset;
-            violin(scene, part, self.color(part), &self.tip(part), one * 0.48, |along, across| {
+            violin(scene, part, self.color_of(part), &self.tip(part), one * 0.48, |along, across| {
                 (x + across, y.at(along))
             });
         }
@@ -191,7 +198,7 @@ impl Violins<'_> {
         for part in parts {
             let offset = (part.part as f64 + 0.5 - self.parts() as f64 / 2.0) * one;
             let y = inner.y + (part.group as f64 + 0.5) * band + offset;
-            violin(scene, part, self.color(part), &self.tip(part), one * 0.48, |along, across| {
+            violin(scene, part, self.color_of(part), &self.tip(part), one * 0.48, |along, across| {
                 (x.at(along), y + across)
             });
         }
