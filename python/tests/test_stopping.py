@@ -56,7 +56,7 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(sim, tmp_path, caplog):
         sg.train(sim.reference, checkpoint=kept, resume=True, **other)
     with caplog.at_level("WARNING", logger="scgraft"):
         sg.train(sim.reference, checkpoint=kept, checkpoint_every=1000, **other)
-    assert "an earlier fit, of other settings: epochs was 6, is 1" in caplog.text
+    assert "an earlier run, of other settings: epochs was 6, is 1" in caplog.text
     resumed = sg.train(sim.reference, checkpoint=kept, checkpoint_every=0, resume=True, **settings)
     assert resumed.reference_hash == whole.reference_hash
     assert not kept.exists()

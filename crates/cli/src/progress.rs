@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
-use scgraft::train::Progress;
+use scgraft::train::{Progress, earlier_fit};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -189,17 +189,8 @@ impl Progress for Epochs {
     }
 
     fn compared(&mut self, differences: Option<&[String]>) {
-        let Some(kept) = &self.kept else { return };
-        let file = kept.file.display();
-        match differences {
-            Some([]) => {
-                tracing::warn!("{file}: the state of an earlier run of these settings; --resume goes on from it")
-            }
-            Some(some) => tracing::warn!(
-                "{file}: the state of an earlier run, of other settings: {}; what this run keeps takes its place",
-                some.join("; ")
-            ),
-            None => tracing::warn!("{file}: the state of an earlier run; what this run keeps takes its place"),
+        if let Some(kept) = &self.kept {
+            tracing::warn!("{}", earlier_fit(&kept.file, differences, "--resume"));
         }
     }
 

@@ -12,6 +12,6 @@ pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
 pub use fit::{FitReport, MOST_EPOCHS, fit, with_threads};
 pub use graft::{Grafted, graft};
-pub use progress::{Progress, Quiet};
+pub use progress::{Progress, Quiet, earlier_fit};
 pub use scgraft_models::{Anneal, EarlyStopping, Schedule};
 pub use stopping::{Stopper, Verdict};

@@ -115,7 +115,7 @@ fn a_checkpoint_of_another_run_is_told_from_ones_own() {
     assert!(said.contains("of other settings: ") && said.contains("epochs was 60, is 1"), "{said}");
     std::fs::remove_file(at.join("model.scgraft")).unwrap();
     std::fs::write(&checkpoint, "something").unwrap();
-    assert!(run(&[]).contains("the state of an earlier run; what this run keeps takes its place"));
+    assert!(run(&[]).contains("the state of an earlier run; what this one keeps takes its place"));
 }
 
 #[test]
