@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
-use scgraft::train::{Progress, earlier_fit};
+use scgraft::train::{Progress, earlier_fit, is_checkpoint};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -119,6 +119,12 @@ impl Epochs {
             true => Some(std::fs::read(&file).with_context(|| file.display().to_string())?),
             false => None,
         };
+        if there.as_deref().is_some_and(|there| !is_checkpoint(there)) {
+            bail!(
+                "{}: the state of the fit would replace this file, which is none; name another (--checkpoint)",
+                file.display()
+            );
+        }
         let (resume, earlier) = if options.resume { (there, None) } else { (None, there) };
         let every = Duration::from_secs(options.checkpoint_every);
         stop::note_checkpoint(resume.is_some().then_some(file.as_path()));

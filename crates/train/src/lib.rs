@@ -8,6 +8,7 @@ mod graft;
 mod progress;
 mod stopping;
 
+pub use checkpoint::is_checkpoint;
 pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
 pub use fit::{FitReport, MOST_EPOCHS, fit, with_threads};
