@@ -56,7 +56,10 @@ def test_a_stopped_fit_goes_on_to_the_same_bits(sim, tmp_path, caplog):
         sg.train(sim.reference, checkpoint=kept, resume=True, **other)
     with caplog.at_level("WARNING", logger="scgraft"):
         sg.train(sim.reference, checkpoint=kept, checkpoint_every=1000, **other)
-    assert "an earlier fit, of other settings: epochs was 6, is 1" in caplog.text
+    assert "an earlier run, of other settings: epochs was 6, is 1" in caplog.text
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(sg.ScgraftError, match="notes.txt: the state of the fit would replace this file"):
+        sg.train(sim.reference, checkpoint=tmp_path / "notes.txt", **other)
     resumed = sg.train(sim.reference, checkpoint=kept, checkpoint_every=0, resume=True, **settings)
     assert resumed.reference_hash == whole.reference_hash
     assert not kept.exists()

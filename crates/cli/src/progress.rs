@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use scgraft::cells::STEPS;
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
-use scgraft::train::Progress;
+use scgraft::train::{Progress, earlier_fit, is_checkpoint};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -124,6 +124,12 @@ impl Epochs {
             true => Some(std::fs::read(&file).with_context(|| file.display().to_string())?),
             false => None,
         };
+        if there.as_deref().is_some_and(|there| !is_checkpoint(there)) {
+            bail!(
+                "{}: the state of the fit would replace this file, which is none; name another (--checkpoint)",
+                file.display()
+            );
+        }
         let (resume, earlier) = if options.resume { (there, None) } else { (None, there) };
         let every = Duration::from_secs(options.checkpoint_every);
         stop::note_checkpoint(resume.is_some().then_some(file.as_path()));
@@ -196,17 +202,8 @@ impl Progress for Epochs {
     }
 
     fn compared(&mut self, differences: Option<&[String]>) {
-        let Some(kept) = &self.kept else { return };
-        let file = kept.file.display();
-        match differences {
-            Some([]) => {
-                tracing::warn!("{file}: the state of an earlier run of these settings; --resume goes on from it")
-            }
-            Some(some) => tracing::warn!(
-                "{file}: the state of an earlier run, of other settings: {}; what this run keeps takes its place",
-                some.join("; ")
-            ),
-            None => tracing::warn!("{file}: the state of an earlier run; what this run keeps takes its place"),
+        if let Some(kept) = &self.kept {
+            tracing::warn!("{}", earlier_fit(&kept.file, differences, "--resume"));
         }
     }
 

@@ -263,7 +263,8 @@ fn find_files(path: &Path) -> Result<Files> {
         (true, false) => format!("{prefix}barcodes.tsv[.gz]"),
         (true, true) => format!("{prefix}features.tsv[.gz]"),
     };
-    Err(Error::missing(&folder, "file", &wanted, &there))
+    let what = if path.is_dir() { "file" } else { "file beside it" };
+    Err(Error::missing(path, what, &wanted, &there))
 }
 
 /// Whether a file is a matrix by its name: `.mtx`, also with something between that and what packed it.

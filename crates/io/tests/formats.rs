@@ -132,6 +132,9 @@ fn other_files_are_refused_with_what_they_are() {
     let empty = folder.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     assert!(message(&empty).contains("no file `matrix.mtx[.gz]`"), "{}", message(&empty));
+    let alone = folder.path().join("S1_matrix.mtx");
+    std::fs::copy(fixture("tenx_mtx_v2/matrix.mtx"), &alone).unwrap();
+    assert!(message(&alone).contains("S1_matrix.mtx: no file beside it `S1_barcodes.tsv[.gz]`"), "{}", message(&alone));
     let alevin = folder.path().join("alevin");
     std::fs::create_dir(&alevin).unwrap();
     std::fs::write(alevin.join("quants_mat.gz"), [0x1f, 0x8b, 8, 0]).unwrap();

@@ -19,7 +19,7 @@ use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry}
 use scgraft::programs::{Resemblance, resemblances};
 use scgraft::query::{map_query, prepare_known};
 use scgraft::reference::train_reference;
-use scgraft::train::{FitReport, TrainConfig};
+use scgraft::train::{FitReport, TrainConfig, is_checkpoint};
 use scgraft::{Embedding, Error, program_weights, slots};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -582,6 +582,10 @@ fn checkpoints(kept: Option<&str>) -> PyResult<Option<Checkpoints>> {
         true => Some(std::fs::read(&kept.file).map_err(|e| refuse(format!("{}: {e}", kept.file.display())))?),
         false => None,
     };
+    if there.as_deref().is_some_and(|there| !is_checkpoint(there)) {
+        let file = kept.file.display();
+        return Err(refuse(format!("checkpoint={file}: the state of the fit would replace this file, which is none")));
+    }
     Ok(Some(Checkpoints::new(kept.file, Duration::from_secs(kept.every), there, kept.resume)))
 }
 

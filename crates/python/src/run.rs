@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use scgraft::Error;
 use scgraft::models::EpochRecord;
-use scgraft::train::{Progress, with_threads};
+use scgraft::train::{Progress, earlier_fit, with_threads};
 
 use crate::error::raise;
 use crate::log;
@@ -119,17 +119,8 @@ impl Progress for Watch {
     }
 
     fn compared(&mut self, differences: Option<&[String]>) {
-        let Some(kept) = &self.kept else { return };
-        let file = kept.file.display();
-        match differences {
-            Some([]) => {
-                tracing::warn!("{file}: the state of an earlier fit of these settings; resume=True goes on from it")
-            }
-            Some(some) => tracing::warn!(
-                "{file}: the state of an earlier fit, of other settings: {}; what this fit keeps takes its place",
-                some.join("; ")
-            ),
-            None => tracing::warn!("{file}: the state of an earlier fit; what this fit keeps takes its place"),
+        if let Some(kept) = &self.kept {
+            tracing::warn!("{}", earlier_fit(&kept.file, differences, "resume=True"));
         }
     }
 

@@ -16,6 +16,11 @@ use crate::{Stopper, TrainConfig, TrainError};
 
 const MAGIC: &[u8] = b"scgraft checkpoint 1\n";
 
+/// Whether bytes are a checkpoint, of this version or another.
+pub fn is_checkpoint(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"scgraft checkpoint ")
+}
+
 /// What a fit knows between two epochs, besides values.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Progressed {

@@ -8,10 +8,11 @@ mod graft;
 mod progress;
 mod stopping;
 
+pub use checkpoint::is_checkpoint;
 pub use config::{Compat, TrainConfig};
 pub use error::TrainError;
 pub use fit::{FitReport, MOST_EPOCHS, fit, with_threads};
 pub use graft::{Grafted, graft};
-pub use progress::{Progress, Quiet};
+pub use progress::{Progress, Quiet, earlier_fit};
 pub use scgraft_models::{Anneal, EarlyStopping, Schedule};
 pub use stopping::{Stopper, Verdict};

@@ -114,8 +114,12 @@ fn a_checkpoint_of_another_run_is_told_from_ones_own() {
     let said = run(&other);
     assert!(said.contains("of other settings: ") && said.contains("epochs was 60, is 1"), "{said}");
     std::fs::remove_file(at.join("model.scgraft")).unwrap();
+    // Of another version, and no checkpoint at all.
+    std::fs::write(&checkpoint, "scgraft checkpoint 0\n").unwrap();
+    assert!(run(&[]).contains("the state of an earlier run; what this one keeps takes its place"));
     std::fs::write(&checkpoint, "something").unwrap();
-    assert!(run(&[]).contains("the state of an earlier run; what this run keeps takes its place"));
+    scgraft(at, &train(&[])).says(&["model.scgraft.checkpoint", "would replace this file"]);
+    assert_eq!(std::fs::read_to_string(&checkpoint).unwrap(), "something");
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn what_there_is_to_go_on_from_is_said() {
     let folder = folder_with(&["reference.h5ad", "programs.gmt", "query.h5ad", "reference.scgraft"]);
     let at = folder.path();
     scgraft(at, &train(&["--resume"])).says(&["no checkpoint", "model.scgraft.checkpoint"]);
-    std::fs::write(at.join("model.scgraft.checkpoint"), "something").unwrap();
+    std::fs::write(at.join("model.scgraft.checkpoint"), "scgraft checkpoint 0\n").unwrap();
     scgraft(at, &train(&["--resume"])).says(&["no checkpoint of this version"]);
     let map = ["map", "reference.scgraft", "query.h5ad", "--condition", "batch", "-o", "mapped.h5ad"];
     scgraft(at, &[&map[..], &["--resume"]].concat()).says(&["no checkpoint", "mapped.h5ad.checkpoint"]);
