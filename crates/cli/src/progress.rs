@@ -243,6 +243,8 @@ struct Told {
 
 /// Silence shorter than this is not worth a word.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// A bar that comes and goes sooner would flicker.
+const FLICKER: Duration = Duration::from_millis(200);
 /// The longest between two lines.
 const BETWEEN: Duration = Duration::from_secs(60);
 /// Whether a fit has its own bar.
@@ -295,8 +297,12 @@ impl Told {
             self.open.push((part.step.clone(), now));
             self.open.len() - 1
         });
+        let elapsed = now - self.open[at].1;
         let due = match terminal {
-            true => now - self.since >= WORTH_TELLING && !FITTING.load(Ordering::Relaxed),
+            true => {
+                let flickers = elapsed < FLICKER || FITTING.load(Ordering::Relaxed);
+                now - self.since >= WORTH_TELLING && !flickers
+            }
             false => now - self.last >= (self.last - self.since).clamp(WORTH_TELLING, BETWEEN),
         };
         if !due || at > 0 {
@@ -304,7 +310,6 @@ impl Told {
         }
         self.last = now;
         // Of all that was done so far: parts are not of one length.
-        let elapsed = now - self.open[at].1;
         let left = elapsed.as_secs_f64() / part.done as f64 * (part.of - part.done) as f64;
         let left = if left.is_finite() { format!(", about {:.0} s left", left.ceil()) } else { String::new() };
         Some((elapsed, left))
@@ -435,5 +440,16 @@ mod tests {
                 "40: next 1/2, about 20 s left",
             ]
         );
+        // In a terminal a bar comes after the same silence, and not for a moment.
+        let mut bars = Told { open: Vec::new(), bar: None, since: began, last: began };
+        let mut shows = |second: f64, done: u64| {
+            let part = Part { step: "step".into(), done, of: 9 };
+            bars.part(&part, began + Duration::from_secs_f64(second), true).is_some()
+        };
+        assert_eq!(
+            [(1.0, 0), (1.9, 1), (2.1, 2), (2.2, 3), (2.3, 9)].map(|(s, n)| shows(s, n)),
+            [false, false, true, true, false]
+        );
+        assert_eq!([(3.0, 0), (3.1, 1), (3.3, 2)].map(|(s, n)| shows(s, n)), [false, false, true]);
     }
 }
