@@ -16,6 +16,14 @@ import scgraft as sg
 LONG = dict(model="scvi", batch_key="batch", max_epochs=100_000, early_stopping=False, hidden=[32], progress=False)
 
 
+@pytest.fixture(autouse=True)
+def listening():
+    """What runs in the background of a script is started deaf to Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_stops_within_a_second(sim):
     started = threading.Event()
 
