@@ -264,6 +264,15 @@ mod tests {
     }
 
     #[test]
+    fn a_trained_start_takes_fewer_epochs_with_all_weights_at_once() {
+        let (ours, published) = (Training::REFERENCE.adopted(), Training::SCVI.adopted());
+        let counts = |t: Training| [200, 9_000, 1_000_000].map(|n| t.epochs.count(n, 128));
+        assert_eq!((counts(ours), counts(published)), ([100, 10, 3], [10, 10, 3]));
+        assert_eq!((ours.anneal, ours.start_from_data), (Anneal::Steps(0), false));
+        assert_eq!(published.anneal, Training::SCVI.anneal);
+    }
+
+    #[test]
     fn rates_rise_and_fall() {
         assert_eq!([0.0, 0.05, 0.1, 1.0].map(|x| Schedule::WarmCosine.factor(x)), [0.0, 1.0, 1.0, 0.0]);
         assert_eq!([0.0, 0.5, 1.0].map(|x| (Schedule::Cosine.factor(x) * 1e9).round() / 1e9), [1.0, 0.5, 0.0]);
