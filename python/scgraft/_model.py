@@ -1352,8 +1352,10 @@ class Model:
         if report.get("genes_missing"):
             told.append(("genes found", f"{report['genes_found']:,}; {report['genes_missing']:,} missing are taken as 0"))
         if fit:
-            told_arrived = {True: "arrived", False: "NOT ARRIVED: give it more epochs"}
-            arrived = told_arrived.get(fit["arrived"], "too few cells or epochs to tell whether it arrived")
+            arrived = {
+                True: "arrived", False: "NOT ARRIVED: give it more epochs",
+                None: "too few cells or epochs to tell whether it arrived",
+            }[fit["arrived"]]
             told.append(("fit", f"{fit['n_cells']:,} cells, {fit['epochs']} epochs, {fit['steps']:,} steps; {arrived}"))
         if self.adaptor is not None:
             told.append(("adaptor", f"{self.adaptor._native.n_values:,} numbers; the reference is as it was, to the bit"))

@@ -184,7 +184,7 @@ fn reference(options: &Options, pairing: &Pairing, entry: &ModelEntry, seed: u64
 }
 
 fn published(training: &Training, n_cells: usize) -> TrainConfig {
-    TrainConfig { compat: Some(Compat::Scarches), ..TrainConfig::of(training, n_cells) }
+    TrainConfig::of(training, n_cells).compatible(Compat::Scarches)
 }
 
 /// Share of labels right among those known, and its mean over types, by the most probable label.

@@ -143,6 +143,7 @@ impl Training {
         let kept = Training { start_from_data: false, ..self };
         match (self.schedule, self.epochs) {
             (Schedule::Constant, Epochs::ByCells(most)) => Training { epochs: Epochs::ThirdByCells(most), ..kept },
+            (Schedule::Constant, Epochs::Fixed(n)) => Training { epochs: Epochs::Fixed((n / 3).clamp(2, 10)), ..kept },
             (Schedule::Constant, _) => kept,
             _ => Training {
                 epochs: Epochs::BySteps { steps: 600, least: 10, most: 100, most_steps: 20_000 },
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!((counts(ours), counts(published)), ([100, 10, 3], [10, 10, 3]));
         assert_eq!((ours.anneal, ours.start_from_data), (Anneal::Steps(0), false));
         assert_eq!(published.anneal, Training::SCVI.anneal);
+        assert_eq!(counts(Training::SCARCHES.adopted()), [10, 10, 10]);
     }
 
     #[test]
