@@ -143,21 +143,16 @@ const ONE_BY_ONE: f32 = 64.0;
 fn thin((genes, values): (&[u32], &[f32]), least: f64, key: Key) -> (Vec<u32>, Vec<f32>) {
     let share = least.powf(key.uniform(0));
     let below = (share * 4_294_967_296.0) as u64;
-    let (mut left, mut words, mut drawn) = (&[][..], [0u32; 4], 1);
-    let mut kept = || -> bool {
-        if left.is_empty() {
-            words = key.words(drawn);
-            drawn += 1;
-            left = &[0usize, 1, 2, 3][..];
-        }
-        let at = left[0];
-        left = &left[1..];
-        u64::from(words[at]) < below
-    };
+    let singly = values.iter().filter(|&&v| v <= ONE_BY_ONE).map(|&v| v as usize).sum();
+    let mut words = vec![0; singly];
+    key.fill_words(1, &mut words);
+    let mut left = &words[..];
     let mut out = (Vec::with_capacity(genes.len()), Vec::with_capacity(genes.len()));
     for (at, (&gene, &value)) in genes.iter().zip(values).enumerate() {
         let n = if value <= ONE_BY_ONE {
-            (0..value as u32).filter(|_| kept()).count() as f32
+            let (own, others) = left.split_at(value as usize);
+            left = others;
+            own.iter().filter(|&&word| u64::from(word) < below).count() as f32
         } else {
             let (mean, normal) = (f64::from(value) * share, &mut [0f32]);
             key.fold(at as u64).fill_normal(normal);

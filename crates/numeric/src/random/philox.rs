@@ -30,6 +30,11 @@ impl Key {
         philox(self.seed, self.stream, i)
     }
 
+    /// Fills `out` with the words of counters `first`, `first` + 1, …
+    pub fn fill_words(self, first: u64, out: &mut [u32]) {
+        fill_words(self.seed, self.stream, first, out);
+    }
+
     /// A number in [0, 1) with 53 random bits, for counter `i`.
     pub fn uniform(self, i: u64) -> f64 {
         let w = self.words(i);
@@ -102,6 +107,29 @@ fn philox(seed: u64, stream: u64, counter: u64) -> [u32; 4] {
 const GROUP: usize = 16;
 
 kernel! {
+/// The words of 16 counters at a time.
+#[expect(clippy::needless_range_loop, reason = "a lane of several arrays")]
+fn fill_words(s, seed: u64, stream: u64, first: u64, out: &mut [u32]) {
+    let mut words = [[0u32; GROUP]; 4];
+    let mut quads = [0u32; 4 * GROUP];
+    for (block, chunk) in out.chunks_mut(4 * GROUP).enumerate() {
+        for j in 0..GROUP {
+            let w = philox(seed, stream, first + (block * GROUP + j) as u64);
+            for q in 0..4 {
+                words[q][j] = w[q];
+            }
+        }
+        for j in 0..GROUP {
+            for q in 0..4 {
+                quads[4 * j + q] = words[q][j];
+            }
+        }
+        chunk.copy_from_slice(&quads[..chunk.len()]);
+    }
+}
+}
+
+kernel! {
 /// Box–Muller on 16 Philox counters at a time; 64 normals a group.
 #[expect(clippy::needless_range_loop, reason = "a lane of several arrays")]
 fn fill_normal(s, seed: u64, stream: u64, first: u64, out: &mut [f32]) {
@@ -154,6 +182,16 @@ mod tests {
         // Known-answer tests of the Random123 library.
         assert_eq!(philox(0, 0, 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(philox(u64::MAX, u64::MAX, u64::MAX), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+    }
+
+    #[test]
+    fn words_in_bulk_are_those_of_their_counters() {
+        let key = Key::new(5).fold(2);
+        let mut out = vec![0u32; 331];
+        key.fill_words(9, &mut out);
+        for (i, word) in out.iter().enumerate() {
+            assert_eq!(*word, key.words(9 + i as u64 / 4)[i % 4]);
+        }
     }
 
     #[test]
