@@ -28,7 +28,8 @@ resolution, and connectivity on an undirected graph (--algorithm louvain --resol
 principal components of the counts, of all files together, on the genes of the model (else the most variable of those
 that all files have).
 Where reference and query are told apart, a second table has label accuracy (15 neighbours), label distance, unseen-label
-and unseen-cell distance, query kNN purity. All from 0 to 1, 1 is best.
+and unseen-cell distance (of the principal components that hold 90 % of the variance), query kNN purity. All from 0 to 1, 1
+is best.
 
 Several embeddings of one file, or of several files of the same cells (matched by name):
   scgraft evaluate data.h5ad --embedding X_scgraft,X_scVI,X_pca --batch study --labels cell_type --before X_pca

@@ -1,7 +1,8 @@
 //! Metrics of a query mapped onto a reference.
 //!
 //! Distances are Mahalanobis distances, in units of a group's own spread, so embeddings of
-//! different scale can be compared. Source: Zappia et al., *Nat Methods* 2025 (label distance,
+//! different scale can be compared. In many dimensions every cell is far from every other by that measure, most of all
+//! where dimensions hardly vary (programs that were pruned): compare [`leading`] components. Source: Zappia et al., *Nat Methods* 2025 (label distance,
 //! unseen-population distances). Neither paper of scArches defines metrics of this kind.
 
 use std::collections::BTreeMap;
@@ -11,9 +12,26 @@ use scgraft_numeric::eigen::decompose;
 
 use super::{Groups, mean};
 use crate::error::{Error, Result, check_matrix};
+use crate::pca::pca;
 
 /// Reference cells further from a centre than this share of the centre's own cells are outside it.
 const INSIDE: f64 = 0.9;
+/// The share of the variance that the components compared hold, and the most of them.
+const HELD: f64 = 0.9;
+const MOST_COMPONENTS: usize = 50;
+
+/// An embedding of all cells (reference and query) on its leading principal components: as few as hold 90 % of the
+/// variance, at most 50.
+///
+/// # Errors
+/// Of [`pca`].
+pub fn leading(x: &Dense) -> Result<Dense> {
+    let p = pca(x, x.n_rows.min(x.n_cols).min(MOST_COMPONENTS))?;
+    let mut held = 0.0;
+    let before = p.variance_ratio.iter().take_while(|&&share| (held < HELD, held += share).0).count();
+    let values = p.scores.values.chunks_exact(p.scores.n_cols).flat_map(|row| &row[..before]).copied();
+    Ok(Dense::new(x.n_rows, before, values.collect()))
+}
 
 /// A group's centre and spread.
 struct Cloud {

@@ -7,7 +7,7 @@ use scgraft_cells::{Coded, Dense};
 
 use super::Groups;
 use super::knn_purity::purity_within_batches;
-use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
+use super::mapping::{label_distance, leading, unseen_cell_distance, unseen_label_distance};
 use super::scores::left_out_of;
 use crate::error::{Error, Result, check_labels, check_matrix};
 use crate::neighbours::Search;
@@ -44,7 +44,8 @@ pub struct Sides<'a> {
 ///
 /// `before` is the data before mapping, for the purity of the query's neighbourhoods within its batches; without it that
 /// score is left out. Label accuracy is over query cells whose type the reference has: the share whose most probable
-/// label (`k` neighbours in the reference, the paper's weights) is their own. [`AROUND`] is the papers' `k`.
+/// label (`k` neighbours in the reference, the paper's weights) is their own. [`AROUND`] is the papers' `k`. The distances
+/// are between [`leading`] components.
 ///
 /// # Errors
 /// Lengths that differ, values that are not finite, no cell of the query or of the reference.
@@ -90,11 +91,13 @@ pub fn evaluate_query(
                 problem: "not given; this metric compares with it".to_owned(),
             }),
         };
+        let components = leading(x)?;
+        let (far, near) = (components.select_rows(&there), components.select_rows(&here));
         let values = vec![
             label_accuracy(&reference, &known, &query, &own, k, search),
-            label_distance(&reference, &known, &query, &own),
-            unseen_label_distance(&reference, &known, &query, &own),
-            unseen_cell_distance(&reference, &known, &query, &own),
+            label_distance(&far, &known, &near, &own),
+            unseen_label_distance(&far, &known, &near, &own),
+            unseen_cell_distance(&far, &known, &near, &own),
             purity,
         ];
         columns.push((name, values));
@@ -160,6 +163,25 @@ mod tests {
         assert!(bad_row[0].unwrap() < 0.7, "{bad_row:?}");
         for (metric, (a, b)) in QUERY_METRICS.iter().zip(good_row.iter().zip(bad_row)) {
             assert!(a.unwrap() > b.unwrap(), "{metric}: {a:?} {b:?}");
+        }
+    }
+
+    /// A hundred dimensions that hardly vary, and in which the query is elsewhere, say nothing of where its types are.
+    #[test]
+    fn silent_dimensions_do_not_count() {
+        let (x, query, batch, types) = world(false);
+        let noise = normals(600 * 100, 4);
+        let row = |i: usize| {
+            let shift = if query[i] { 0.02 } else { 0.0 };
+            let silent = noise[100 * i..100 * (i + 1)].iter().map(move |v| 0.005 * *v as f32 + shift);
+            x.row(i).iter().copied().chain(silent).collect::<Vec<f32>>()
+        };
+        let wide = Dense::new(600, 102, (0..600).flat_map(row).collect());
+        let sides = Sides { query: &query, batch: &batch, cell_types: &types };
+        let s = evaluate_query(&[("x", &x), ("wide", &wide)], sides, Some(&x), AROUND, &Search::Exact).unwrap();
+        assert!(s.left_out.is_empty(), "{:?}", s.left_out);
+        for (metric, (a, b)) in QUERY_METRICS.iter().zip(s.rows[0].1.iter().zip(&s.rows[1].1)) {
+            assert!((a.unwrap() - b.unwrap()).abs() < 0.03, "{metric}: {a:?} {b:?}");
         }
     }
 
