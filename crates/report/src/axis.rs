@@ -124,6 +124,11 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
     format!("{}{grouped}{rest}", if value < 0.0 && !zero { "−" } else { "" })
 }
 
+/// A number of things as readers write it, thousands apart: `1,966`.
+pub fn count(n: usize) -> String {
+    number(n as f64, 0)
+}
+
 /// Ticks in words, all with as many decimals as the finest step needs.
 pub(crate) fn tick_labels(ticks: &[f64]) -> Vec<String> {
     let step = ticks.windows(2).map(|w| (w[1] - w[0]).abs()).fold(f64::INFINITY, f64::min);

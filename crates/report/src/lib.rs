@@ -35,5 +35,6 @@ pub mod scene;
 mod splat;
 mod svg;
 
+pub use axis::count;
 pub use error::ReportError;
 pub use pictures::*;

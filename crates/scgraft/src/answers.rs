@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns, counted};
+use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
-use scgraft_report::{BayesFactors, Metrics};
+use scgraft_report::{BayesFactors, Metrics, count};
 
 use crate::page::{PagePlan, Parts};
 use crate::{pictures, slots};
@@ -296,16 +296,17 @@ fn types(
             // Which types they are nearest to says where to look. Where one side of the main test has more of them than its
             // share of the cells, what was done to the cells may be what is new.
             let near = most_of_unknown(cells, label, &format!("{label}_best"));
-            let near = near.map(|(t, n)| format!("; {n} of them are nearest to {t}")).unwrap_or_default();
+            let near = near.map(|(t, n)| format!("; {} of them are nearest to {t}", count(n))).unwrap_or_default();
             let column = main.and_then(|main| column_of(cells, main)).filter(|by| !is_of_label(by, label));
             let side = column.and_then(|by| {
                 let (group, own) = most_of_unknown(cells, label, &by)?;
                 let all = cells.obs.column(&by)?.texts();
                 let usual = all.iter().filter(|g| g.as_deref() == Some(&group)).count() as f64 / all.len() as f64;
-                (own as f64 / n as f64 > FAR_MORE * usual).then(|| format!("; {own} are {group}"))
+                (own as f64 / n as f64 > FAR_MORE * usual).then(|| format!("; {} are {group}", count(own)))
             });
             let side = side.unwrap_or_default();
-            format!("{}: {by}{near}{side}.", counted(n as usize, "cell is unknown", "cells are unknown"))
+            let are = if n == 1 { "cell is" } else { "cells are" };
+            format!("{} {are} unknown: {by}{near}{side}.", count(n as usize))
         }
     };
     (types, unknown)
@@ -386,7 +387,7 @@ fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
     {
         let share = 1.0 - *missing as f64 / genes.len() as f64;
         let limits = (PrepareOptions::GOOD_OVERLAP, PrepareOptions::default().min_overlap);
-        let what = format!("{{}} of the model's {} genes are in the query", genes.len());
+        let what = format!("{{}} of the model's {} genes are in the query", count(genes.len()));
         out.push(criterion(share, limits, percent, &what));
     }
     let values = |column: &str| -> Option<Vec<f64>> {
