@@ -2,7 +2,7 @@
 //!
 //! Where the record was made on a machine with these instruction sets and caches (both cut sums into pieces), every bit has
 //! to agree; on other machines sums over each result have to, to a part in a thousand. A change that is meant to change
-//! numbers is recorded anew, and named in the changelog: `SCGRAFT_RECORD=1 cargo test -p scgraft-cli --test cli bits`.
+//! numbers is recorded anew: `SCGRAFT_RECORD=1 cargo test -p scgraft-cli --test cli bits`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
