@@ -277,7 +277,14 @@ impl<'a> Compared<'a> {
     /// Of [`evaluate`].
     pub fn scores(&self, plan: &EvaluatePlan) -> Result<Scores, Error> {
         let names: Vec<&str> = self.named().into_iter().map(|(name, _)| name).collect();
-        tracing::info!("{} cells in {}", self.kept.len(), names.join(", "));
+        let EvaluateOptions { neighbours, kbet_neighbours, lisi_neighbours, .. } = plan.options;
+        let (n, others) = (self.kept.len(), self.kept.len() - 1);
+        for (of, asked) in [("the graph", neighbours), ("kBET", kbet_neighbours), ("LISI", lisi_neighbours)] {
+            if asked > n {
+                tracing::warn!("{asked} neighbours for {of} are more than there are; all {others} others are taken");
+            }
+        }
+        tracing::info!("{n} cells in {}", names.join(", "));
         let mut scores = evaluate(&self.named(), &self.batch, &self.labels, self.x_before(), &plan.options)?;
         self.say_why(&mut scores.left_out);
         Ok(scores)

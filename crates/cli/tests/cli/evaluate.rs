@@ -213,6 +213,8 @@ fn what_cannot_be_evaluated_says_why() {
     let wrong = ["evaluate", "reference_out.h5ad", "--batch", "bach", "--labels", "cell_type"];
     scgraft(at, &wrong).says(&["`bach`", "`batch`"]);
     scgraft(at, &evaluate(&["reference_out.h5ad", "--query", "nobody"])).says(&["nobody", "no such batch"]);
+    let many = scgraft(at, &evaluate(&["reference_out.h5ad", "--lisi-k", "5000"])).good();
+    assert!(many.stderr.contains("5000 neighbours for LISI are more than there are"), "{}", many.stderr);
     let mut cells = read_h5ad(&path, &ReadOptions::default()).unwrap();
     cells.obs.set("one", Column::categorical(&vec!["all"; 240]));
     cells.obs.set("nothing", Column::Text(vec![None; 240]));
