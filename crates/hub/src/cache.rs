@@ -13,7 +13,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use scgraft_io::write_bytes;
+use scgraft_io::{put_in_place, write_bytes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -90,7 +90,7 @@ impl Cache {
     /// Puts a whole file in its place.
     pub fn keep_file(&self, from: &Path, sha256: &str) -> Result<PathBuf, HubError> {
         let path = self.folder_of("files")?.join(sha256);
-        std::fs::rename(from, &path).map_err(|source| HubError::Io { path: path.clone(), source })?;
+        put_in_place(from, &path).map_err(|source| HubError::Io { path: path.clone(), source })?;
         Ok(path)
     }
 

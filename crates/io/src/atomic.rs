@@ -146,10 +146,9 @@ impl AtomicFile {
     }
 
     fn place(mut self, under_way: &mut BTreeSet<PathBuf>) -> Result<()> {
-        std::fs::rename(&self.temporary, &self.target).map_err(Error::io(&self.path, "rename"))?;
+        put_in_place(&self.temporary, &self.target).map_err(Error::io(&self.path, "rename"))?;
         under_way.remove(&self.temporary);
         self.committed = true;
-        sync_folder(&self.target);
         Ok(())
     }
 }
@@ -242,12 +241,18 @@ fn is_running(process: u32) -> bool {
     process == std::process::id() || Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// Makes the renaming itself last through a power cut, where the system can do that.
-fn sync_folder(path: &Path) {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+/// Gives a file that is complete and on the disk the name of another in one step, which lasts through a power cut where the
+/// system can do that.
+///
+/// # Errors
+/// When the file cannot be renamed.
+pub fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Err(error) = File::open(folder).and_then(|f| f.sync_all()) {
         tracing::debug!(folder = %folder.display(), %error, "the folder could not be synchronised");
     }
+    Ok(())
 }
 
 impl Write for AtomicFile {

@@ -30,7 +30,7 @@ mod table;
 mod tenx;
 mod zarr;
 
-pub use atomic::{AtomicFile, abandon, atomic_write, place, together, write_bytes};
+pub use atomic::{AtomicFile, abandon, atomic_write, place, put_in_place, together, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
 pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
