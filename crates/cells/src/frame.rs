@@ -89,6 +89,17 @@ pub struct Coded {
     pub levels: Vec<String>,
 }
 
+impl Coded {
+    /// A level for each text that there is, in the order of their names.
+    pub fn of(texts: Vec<String>) -> Coded {
+        let mut levels = texts.clone();
+        levels.sort_unstable();
+        levels.dedup();
+        let codes = texts.iter().map(|text| levels.partition_point(|l| l < text) as u32).collect();
+        Coded { codes, levels }
+    }
+}
+
 impl Column {
     /// Builds a categorical column; the categories are sorted, as pandas does.
     pub fn categorical<S: AsRef<str>>(values: &[S]) -> Column {
@@ -216,11 +227,7 @@ impl Column {
         if !missing.is_empty() {
             return Err(missing);
         }
-        let mut levels: Vec<String> = texts.iter().flatten().cloned().collect();
-        levels.sort_unstable();
-        levels.dedup();
-        let codes = texts.iter().flatten().map(|t| levels.binary_search(t).unwrap_or(0) as u32).collect();
-        Ok(Coded { codes, levels })
+        Ok(Coded::of(texts.into_iter().flatten().collect()))
     }
 }
 

@@ -99,8 +99,7 @@ pub fn joined(cells: &Cells, columns: &[String]) -> Coded {
         let parts = found.iter().flatten().map(|c| c.text(i).unwrap_or_default());
         parts.collect::<Vec<_>>().join(" | ")
     };
-    let texts = (0..cells.n_cells()).map(|i| Some(text(i))).collect();
-    Column::Text(texts).coded().unwrap_or_default()
+    Coded::of((0..cells.n_cells()).map(text).collect())
 }
 
 /// The same of some of the rows that were coded: codes of `kept`, from codes of `rows`, which rise.

@@ -6,6 +6,23 @@ use scgraft::models::{Adaptor, Model};
 
 use super::{WORLD, folder_with, names, scgraft, train};
 
+/// A reference and a query without any column that says what they are: all cells of one study, also of the reference's own.
+#[test]
+fn one_study_without_a_column_is_one_condition() {
+    let folder = folder_with(&["reference.h5ad", "query.h5ad"]);
+    let at = folder.path();
+    let train = ["train", "reference.h5ad", "--model", "scvi", "--condition-name", "atlas", "--epochs", "1"];
+    scgraft(at, &[&train[..], &["-o", "one.scgraft", "--embed", "one.h5ad"]].concat()).good();
+    for name in ["atlas", "patients"] {
+        let map = ["map", "one.scgraft", "query.h5ad", "--condition-name", name, "--epochs", "1", "-o", "mapped.h5ad"];
+        scgraft(at, &map).good();
+        let annotate = ["annotate", "one.h5ad", "mapped.h5ad", "--labels", "cell_type", "--coverage", "0.9", "--json"];
+        let told = scgraft(at, &annotate).good().json();
+        assert_eq!(told["labels"][0]["cells"], 100, "{told}");
+        scgraft(at, &["enrich", "mapped.h5ad", "--reference", "one.h5ad", "--versus", "reference"]).good();
+    }
+}
+
 #[test]
 fn train_map_annotate_enrich_look() {
     let folder = folder_with(&["reference.h5ad", "reference_out.h5ad", "query.h5ad", "reference.scgraft"]);
