@@ -51,9 +51,9 @@ pub(crate) struct Evaluate {
     /// Names of the rows of the table [default: made of files and keys]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub name: Vec<String>,
-    /// Column of obs with the batch (study, condition)
-    #[arg(long, value_name = "COLUMN")]
-    pub batch: String,
+    /// Column of obs with the batch (study, condition) [default: the reference is one, and the query another]
+    #[arg(long, value_name = "COLUMN", required_unless_present = "reference")]
+    pub batch: Option<String>,
     /// Column of obs with the cell type
     #[arg(long, value_name = "COLUMN")]
     pub labels: String,
@@ -121,7 +121,8 @@ impl Evaluate {
         if !self.resolution.is_empty() {
             options.resolutions = self.resolution.clone();
         }
-        let (batch, labels, query) = (self.batch.clone(), self.labels.clone(), self.query.clone());
+        let (labels, query) = (self.labels.clone(), self.query.clone());
+        let batch = self.batch.clone().unwrap_or_default();
         let plan = EvaluatePlan { batch, labels, query, options };
         self.check()?;
         let first = self.files(0)?;

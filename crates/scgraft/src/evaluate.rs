@@ -15,7 +15,7 @@ const VARIABLE: usize = 2000;
 /// Which cells are compared, and how.
 #[derive(Clone, Debug, Default)]
 pub struct EvaluatePlan {
-    /// Column of obs with the batch (study, condition).
+    /// Column of obs with the batch (study, condition); empty where a query and its reference are one batch each.
     pub batch: String,
     /// Column of obs with the cell type; the query's are named as the reference names them.
     pub labels: String,
@@ -172,12 +172,13 @@ impl<'a> Compared<'a> {
     /// A column that is not there, or has one level; no cell that has both; a batch that is to be the query and is not there.
     pub fn new(first: Side<'a>, plan: &EvaluatePlan) -> Result<Self, Error> {
         let name = first.query.name;
-        if first.parts().all(|p| p.cells.obs.column(&plan.batch).is_none()) {
+        let sides = plan.batch.is_empty() && first.reference.is_some();
+        if !sides && first.parts().all(|p| p.cells.obs.column(&plan.batch).is_none()) {
             columns::find(first.query.cells, name, &plan.batch)?;
         }
         let (mut batch, mut labels) = (Vec::new(), Vec::new());
-        for part in first.parts() {
-            let own = || vec![Some(part.batch.to_owned()); part.cells.n_cells()];
+        for (part, side) in first.parts().zip(["reference", "query"]) {
+            let own = || vec![Some(if sides { side } else { part.batch }.to_owned()); part.cells.n_cells()];
             batch.extend(part.cells.obs.column(&plan.batch).map_or_else(own, Column::labels));
             labels.extend(columns::find(part.cells, part.name, &plan.labels)?.labels());
         }

@@ -20,6 +20,9 @@ fn one_study_without_a_column_is_one_condition() {
         let told = scgraft(at, &annotate).good().json();
         assert_eq!(told["labels"][0]["cells"], 100, "{told}");
         scgraft(at, &["enrich", "mapped.h5ad", "--reference", "one.h5ad", "--versus", "reference"]).good();
+        let evaluate = ["evaluate", "mapped.h5ad", "--reference", "one.h5ad", "--labels", "cell_type", "--json"];
+        let told = scgraft(at, &evaluate).good().json();
+        assert!(told["embeddings"][0]["metrics"]["kBET"].is_number(), "{told}");
     }
 }
 
