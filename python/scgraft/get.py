@@ -8,6 +8,7 @@ import pandas as pd
 
 from . import _native
 from ._adata import need
+from ._frames import column, names, uns_to
 from ._model import LATENT, NOTES
 from ._native import ScgraftError
 from .tl import stored
@@ -28,7 +29,8 @@ def enrich_df(
     group
         Only this group's rows.
     key
-        The name of the test; the only one, or the last, unless told.
+        The name of the test; the one that a report shows first unless told (tests of conditions before tests of types, within
+        all cells before within some, of few comparisons before of many).
     use_rep
         The embedding that was tested.
     enriched
@@ -48,7 +50,7 @@ def enrich_df(
     if not tests:
         raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
     if key is None:
-        key = list(tests)[-1]
+        key = _main_test(adata, tests)
     need("there is no such test", tests, key=key)
     table = tests[key]
     if group is not None:
@@ -58,6 +60,16 @@ def enrich_df(
     if enriched:
         table = table[table["enriched"].astype(bool)]
     return table.reset_index(drop=True)
+
+
+def _main_test(adata: AnnData, tests: dict[str, pd.DataFrame]) -> str | None:
+    """The name of the test that a report shows first; the library tells by the labels that were carried over."""
+    cells = _native.Cells(names(adata.obs_names), [])
+    labels = [c.removesuffix("_pred") for c in map(str, adata.obs.columns) if c.endswith("_pred")]
+    for name in {label + end for label in labels for end in ("", "_pred", "_best")}.intersection(adata.obs.columns):
+        cells.set_obs(name, column(adata.obs[name]))
+    cells.set_uns({NOTES: {"tests": uns_to(tests)}})
+    return _native.main_test(cells)
 
 
 def program_scores(adata: AnnData, *, use_rep: str = LATENT, active: bool = True) -> pd.DataFrame:
@@ -97,6 +109,6 @@ def weights_df(adata: AnnData) -> pd.DataFrame:
     """
     if "scgraft_weights" not in adata.varm:
         raise ScgraftError('varm has no "scgraft_weights"; write them with model.to_adata(adata)')
-    names = [str(p) for p in adata.uns.get(NOTES, {}).get("programs", ())]
+    programs = [str(p) for p in adata.uns.get(NOTES, {}).get("programs", ())]
     weights = adata.varm["scgraft_weights"]
-    return pd.DataFrame(weights, index=adata.var_names, columns=names or None)
+    return pd.DataFrame(weights, index=adata.var_names, columns=programs or None)

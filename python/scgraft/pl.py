@@ -128,7 +128,7 @@ def draw(
     programs, enriched
         Patterns of the names of programs; only those that the test ``key`` of these cells found enriched.
     key, group
-        The test (the only one, or the last, unless told) and its group.
+        The test (the one that a report shows first unless told) and its group.
     top
         How many genes or programs.
     labels, truth, label_map

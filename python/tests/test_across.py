@@ -224,6 +224,14 @@ def test_across_files_is_the_command_lines(mapped, tmp_path):
     theirs = sg.get.enrich_df(anndata.read_h5ad(tmp_path / "e.h5ad"))
     ours = sg.get.enrich_df(mapped.query)
     assert np.array_equal(ours["log_bayes_factor"], theirs["log_bayes_factor"])
+    # Of several tests the command line, a picture and a table take the same one, whichever was made last.
+    sg.tl.enrich(mapped.query, groupby="condition", groups="stimulated", versus="control")
+    sg.tl.enrich(mapped.query, groupby="cell_type_pred", min_cells=3)
+    mapped.query.write_h5ad(tmp_path / "several.h5ad")
+    cli("plot", "bayes", tmp_path / "several.h5ad", "-o", tmp_path / "b.svg")
+    assert sg.pl.enrich_svg(mapped.query).svg == (tmp_path / "b.svg").read_text()
+    for cells in (mapped.query, anndata.read_h5ad(tmp_path / "several.h5ad")):
+        assert set(sg.get.enrich_df(cells)["group"]) == {"stimulated"}
     assert list(ours["program"].astype(str)) == list(theirs["program"].astype(str))
     cli("join", tmp_path / "q.h5ad", "--reference", tmp_path / "r.h5ad", "-o", tmp_path / "j.h5ad")
     joined = anndata.read_h5ad(tmp_path / "j.h5ad")

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use scgraft::analysis::programs::DirectionMethod;
 use scgraft::annotate::Placed;
 use scgraft::cells::{Cells, Column, Frame};
@@ -37,11 +36,6 @@ impl Drawing {
     /// As SVG.
     fn svg(&self) -> PyResult<String> {
         self.scene.to_svg().map_err(raise)
-    }
-
-    /// As PNG, so many pixels a px.
-    fn png<'py>(&self, py: Python<'py>, scale: f64) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.scene.to_png(scale).map_err(raise)?))
     }
 
     /// Writes it, as what the name ends in: `.svg` or `.png`.

@@ -27,12 +27,6 @@ use crate::run::run;
 use crate::steps::choose;
 use crate::uns::{csr_out, dense, dense_out};
 
-/// The instruction set that kernels use on this processor.
-#[pyfunction]
-pub fn instruction_set() -> String {
-    scgraft::instruction_set()
-}
-
 /// How neighbours are searched for: exactly, or approximately until this share of the true ones is found.
 pub fn search(approximate: Option<f64>, seed: u64) -> Search {
     match approximate {
@@ -436,6 +430,12 @@ pub fn report(
             false => scgraft::page::page(&parts, &plan)?.to_html()?,
         })
     })
+}
+
+/// The name of the test of cells that a report shows first.
+#[pyfunction]
+pub fn main_test(cells: &PyCells) -> PyResult<Option<String>> {
+    Ok(scgraft::page::main_test(&*cells.get()?))
 }
 
 /// Scores of an embedding turned to the directions of its programs, with their names and directions.
