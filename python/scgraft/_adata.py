@@ -511,3 +511,17 @@ def put(adata: AnnData, written: dict[str, Any]) -> None:
             adata.uns[name] = {**adata.uns[name], **value}
         else:
             adata.uns[name] = value
+
+
+def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
+    if slots.gene_key is None or slots.gene_key not in data.var.columns:
+        return None
+    return [str(v) for v in data.var[slots.gene_key]]
+
+
+def _among(of: Sequence[str], some: Sequence[str], case: bool = True) -> list[bool]:
+    if case:
+        among = set(some)
+        return [g in among for g in of]
+    among = {g.upper() for g in some} | set(some)
+    return [g in among or g.upper() in among for g in of]

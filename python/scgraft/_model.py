@@ -1,4 +1,4 @@
-"""Models as objects: trained on an atlas, grafted onto by queries, asked for what they know."""
+"""Models as objects: grafted onto by queries, asked for what they know."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -14,13 +13,17 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import SLOTS, Slots, cells, in_words, listed, nearest, need, opened, put, put_counts
+from ._adaptor import Adaptor, _adaptor  # noqa: F401, pickles name it here
+from ._adata import SLOTS, Slots, _among, _gene_names, cells, in_words, listed, nearest, need, opened, put, put_counts
+from ._files import _words
+from ._fit import _checkpoint, _fit, _settings, _threads
 from ._frames import column, csr_from, frame_from, names
 from ._native import ScgraftError
+from ._plan import _json, picture_plan
 from ._programs import gene_sets
 from ._progress import Epochs
-from ._settings import settings as session
 from ._settings import number, whole
+from ._stored import LATENT, PICTURE, picture, renamed
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,441 +31,6 @@ if TYPE_CHECKING:
 
     Given: TypeAlias = AnnData | str | Path | None
     Rows: TypeAlias = Sequence[int] | np.ndarray | None
-
-LATENT = "X_scgraft"
-NOTES = "scgraft"
-
-FIT = (
-    "max_epochs", "batch_size", "lr", "weight_decay", "kl_anneal", "kl_anneal_steps", "train_size", "patience",
-    "early_stopping", "stratified", "samples_per_label", "thinning", "published",
-)  # fmt: skip
-"""What a fit takes, by name."""
-
-
-def _fit(given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    fit = {k: given[k] for k in FIT if given.get(k) is not None}
-    for name in ("max_epochs", "batch_size", "patience", "samples_per_label", "kl_anneal", "kl_anneal_steps"):
-        if name in fit:
-            fit[name] = whole(name, fit[name], 0 if name.startswith("kl") else 1)
-    for name in ("lr", "weight_decay", "train_size"):
-        if name in fit:
-            fit[name] = number(name, fit[name])
-    if not 0 < fit.get("train_size", 1) <= 1:
-        raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
-    fit["seed"] = session.seed if seed is None else whole("seed", seed)
-    return fit
-
-
-def _settings(given: Mapping[str, Any], other: Callable[..., Any], here: str, there: str) -> dict[str, Any]:
-    """Settings of a model, among which no argument of the other function is."""
-    for name in given:
-        if name in signature(other).parameters and name not in FIT:
-            raise ScgraftError(f"{name}: {there} takes it, {here} does not")
-    return {k: v for k, v in given.items() if k not in FIT}
-
-
-def _threads(threads: int | None) -> int:
-    return session.threads if threads is None else whole("threads", threads)
-
-
-def _library(size: float | str) -> float | None:
-    """What a cell's genes sum to; ``None`` for its own."""
-    if isinstance(size, str) and size == "latent":
-        return None
-    if isinstance(size, (str, bool)) or not (np.isfinite(size) and size > 0):
-        raise ScgraftError(f"library_size={size!r}: expected a number above 0, or 'latent' for each cell's own")
-    return float(size)
-
-
-def _checkpoint(checkpoint: str | Path | None, resume: bool, every: int) -> str | None:
-    if checkpoint is None:
-        if resume:
-            raise ScgraftError("resume=True: name the checkpoint to go on from: checkpoint=")
-        return None
-    if not Path(checkpoint).absolute().parent.is_dir():
-        raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: there is no such folder")
-    return json.dumps({"file": str(checkpoint), "every": whole("checkpoint_every", every), "resume": bool(resume)})
-
-
-def models() -> pd.DataFrame:
-    """The base models: what each is, what it needs besides counts, when to use it.
-
-    Returns
-    -------
-    One row a model, indexed by the name that ``train(model=...)`` takes.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sg.models().loc["expimap", "needs"]
-    'gene programs'
-    """
-    table = pd.DataFrame(_native.models()).set_index("name")[["summary", "needs", "takes", "gives", "when", "cite"]]
-    for name in ("needs", "takes"):
-        table[name] = [", ".join(v) for v in table[name]]
-    return table
-
-
-def train(
-    adata: AnnData | str | Path,
-    *,
-    model: str = "expimap",
-    batch_key: str | Sequence[str] | None = None,
-    batch_name: str | None = None,
-    labels_key: str | None = None,
-    unlabeled_category: str | None = None,
-    programs: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path] | None = None,
-    start: Model | str | Path | None = None,
-    layer: str | None = None,
-    use_raw: bool = False,
-    gene_key: str | None = None,
-    protein_key: str | None = None,
-    protein_names_key: str | None = None,
-    categorical_covariate_keys: Sequence[str] = (),
-    continuous_covariate_keys: Sequence[str] = (),
-    n_top_genes: int | None = 2000,
-    flavor: Literal["seurat", "cell_ranger", "seurat_v3", "seurat_v3_paper"] = "seurat",
-    genes: Sequence[str] | None = None,
-    min_genes: int | None = None,
-    max_genes: int | None = None,
-    exact_case: bool = False,
-    keep_outside_programs: bool = False,
-    soft: bool = False,
-    n_free_programs: int = 0,
-    only_programs: str | Sequence[str] = (),
-    exclude_programs: str | Sequence[str] = (),
-    orthologs: str | Path | None = None,
-    ortholog_rule: str = "one-to-one",
-    fractions: Literal["accept", "round", "refuse"] | None = None,
-    gene_names: str | Sequence[str] | None = None,
-    client: Any = None,
-    max_epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    early_stopping: bool | None = None,
-    train_size: float | None = None,
-    published: bool = False,
-    seed: int | None = None,
-    threads: int | None = None,
-    progress: bool | None = None,
-    callback: Callable[[dict[str, Any]], bool | None] | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_every: int = 120,
-    resume: bool = False,
-    **settings: Any,
-) -> Model:
-    """Train a reference.
-
-    Parameters
-    ----------
-    adata
-        Cells of the reference, raw counts (log-normalised values for ``likelihood="mse"``); an AnnData in memory, backed
-        or with Dask arrays, a MuData, or the path of an h5ad file, of which only what the genes need is read.
-    model
-        The base model; :func:`models` lists them.
-    batch_key
-        Column of ``obs`` with the batch (study, condition) of each cell; several are joined.
-    batch_name
-        Instead: one name for all cells, for data that is one batch.
-    labels_key, unlabeled_category
-        Column of ``obs`` with cell labels, for models that learn them, and its value that means unlabelled.
-    programs
-        Gene programs, for models that have them: a dictionary of genes by name, GMT files, the name of a mask in
-        ``varm`` (genes × programs), or a long table with columns such as ``source`` and ``target``.
-    start
-        A trained model, or its file, to start from: its genes, its settings and the tensors that both have (scANVI from scVI).
-    layer, use_raw, gene_key
-        Where the counts stand, instead of ``X``; the column of ``var`` with the gene names, instead of its row names.
-    protein_key, protein_names_key
-        Entry of ``obsm`` with protein counts, for models of proteins (``protein_expression`` is found by itself), and of
-        ``uns`` with their names.
-    categorical_covariate_keys, continuous_covariate_keys
-        Columns of ``obs`` with further covariates, which a query has to have as well.
-    n_top_genes, flavor
-        How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
-    genes
-        Exactly these genes instead.
-    orthologs, ortholog_rule
-        For gene sets of another species: a table of orthologs and its rule, as :meth:`Model.map` takes them.
-    min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
-        Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
-        in no program stay; whether gene sets bind softly; programs without gene set to add
-        (chosen genes in no program then stay).
-    only_programs, exclude_programs
-        Patterns of the names of gene sets that are taken, and of those that are not; ``*`` stands for any text, ``?`` for
-        any letter.
-    fractions
-        What to do about counts that are not whole, as after a correction: ``"accept"`` them, ``"round"`` or ``"refuse"``
-        them; judged by how they look unless told.
-    gene_names
-        What to look past in names of genes, here and in gene sets: ``"trim"``, ``"strip-prefix"``, ``"symbol"``, ``"id"``,
-        ``"strip-version"``, ``"punctuation"``, ``"upper"``, several in their order. The model remembers it.
-    client
-        For Dask arrays: a ``dask.distributed`` client that computes their blocks, one after the other; Dask's own scheduler
-        unless told.
-    max_epochs, batch_size, lr, early_stopping, train_size
-        The fit; what is left out is the model's own.
-    published
-        Reproduce the numerics of the published code.
-    seed, threads, progress
-        Instead of those of :data:`scgraft.settings`.
-    callback
-        Called after every epoch with ``{"epoch", "epochs", "train", "validation"}``; ``True`` stops the fit.
-    checkpoint, checkpoint_every, resume
-        A file where the fit keeps its state every so many seconds, and when it is stopped; whether to go on from it, to
-        the same bits as in one go.
-    settings
-        Any other setting of the model (``hidden``, ``latent``, ``likelihood``, ``kl_weight``, …) or of the fit
-        (``patience``, ``weight_decay``, ``kl_anneal``, ``stratified``, ``samples_per_label``, ``thinning``).
-
-    Returns
-    -------
-    The trained model.
-
-    Raises
-    ------
-    ScgraftError
-        Values that are no counts, names that are empty or stand twice, columns that are not there, settings that the
-        model does not have; the message says what was found and what to do.
-    FileNotFoundError
-        A file that is not there.
-    KeyboardInterrupt
-        The user stopped it, or ``callback`` did.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
-    >>> model
-    Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
-    """
-    slots, fit = Slots.of(locals()), _fit({**settings, **locals()}, seed)
-    data = opened(adata)
-    begin = None if start is None else as_model(start, "start")._native
-    known = _native.models()
-    need("there is no such model", [m["name"] for m in known], model=model)
-    entry = next(m for m in known if m["name"] == model)
-    for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
-        if needed in entry["needs"] and given is None:
-            raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
-    if "protein counts" in entry["needs"] and protein_key is None and "protein_expression" not in data.obsm:
-        there = nearest("protein_expression", data.obsm)
-        raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
-    sets = gene_sets(programs, data, _gene_names(data, slots))
-    listed_genes = None if genes is None else listed(genes)
-    options = {
-        "model": model,
-        "settings": _settings(settings, Model.map, "scgraft.train", "Model.map"),
-        "data": slots.options(data),
-        "fit": fit,
-        "min_genes": min_genes,
-        "max_genes": max_genes,
-        "exact_case": exact_case,
-        "n_top_genes": n_top_genes,
-        "flavor": flavor,
-        "genes": listed_genes,
-        "keep_outside_programs": keep_outside_programs,
-        "soft": soft,
-        "n_free_programs": whole("n_free_programs", n_free_programs),
-        "only_programs": listed(only_programs),
-        "exclude_programs": listed(exclude_programs),
-    }
-
-    def wanted(of: list[str]) -> list[bool]:
-        if slots.gene_names is not None:
-            return [True] * len(of)
-        if begin is not None:
-            return _among(of, begin.genes)
-        if listed_genes is not None:
-            return _among(of, listed_genes)
-        if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
-            return _among(of, [g for _, some in sets for g in some], case=exact_case)
-        return [True] * len(of)
-
-    kept = _checkpoint(checkpoint, resume, checkpoint_every)
-    with Epochs("training", progress, callback) as epochs, in_words(data, slots):
-        given = cells(data, slots, wanted)
-        native, report = _native.train(given, sets, begin, _json(options), _threads(threads), epochs, kept)
-    return Model(native, adata=adata, slots=slots, report=report)
-
-
-def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
-    if slots.gene_key is None or slots.gene_key not in data.var.columns:
-        return None
-    return [str(v) for v in data.var[slots.gene_key]]
-
-
-def _among(of: Sequence[str], some: Sequence[str], case: bool = True) -> list[bool]:
-    if case:
-        among = set(some)
-        return [g in among for g in of]
-    among = {g.upper() for g in some} | set(some)
-    return [g in among or g.upper() in among for g in of]
-
-
-def _json(options: dict[str, Any]) -> str:
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, (np.ndarray, tuple, set)):
-            return list(value)
-        raise ScgraftError(f"a setting is a {type(value).__name__}; expected numbers, texts or lists of them")
-
-    return json.dumps(options, default=plain)
-
-
-def _fetched(path: str | Path, offline: bool = False) -> str:
-    """The file itself, or what an address names."""
-    if not isinstance(path, (str, Path)):
-        raise ScgraftError(f"expected the path or the address of a file, found {type(path).__name__}")
-    found = _native.fetch(str(path), offline)
-    return str(path) if found is None else found["path"]
-
-
-def load(path: str | Path, *, offline: bool = False) -> Model:
-    """Read a model, from a file or by its address.
-
-    Parameters
-    ----------
-    path
-        A file that :meth:`Model.save` or the command line wrote, or an address: ``hf://owner/name``, ``zenodo:1234567``, a
-        DOI, ``https://…``. What was fetched once is kept.
-    offline
-        Of an address: look among what was kept, and do not ask the network.
-
-    Returns
-    -------
-    The model.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ScgraftError
-        The file is no model, or is damaged.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "atlas.scgraft")
-    >>> sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False).save(path)
-    >>> sg.load(path).name
-    'scvi'
-    """
-    found = _fetched(path, offline)
-    if Path(found).is_dir():
-        raise ScgraftError(f"{path} is a folder; give the model's file, or read a folder of scvi-tools or scArches with "
-                           "scgraft.import_model(folder)")  # fmt: skip
-    return Model(_native.Model.load(found))
-
-
-def import_model(path: str | Path, *, program_names: Sequence[str] | None = None) -> Model:
-    """Read a model that was published with scvi-tools or scArches.
-
-    Nothing in the files is executed, and neither torch nor scvi-tools is needed.
-
-    Parameters
-    ----------
-    path
-        The folder that the package saved, or its ``model.pt``.
-    program_names
-        Names of the gene programs in their order, for EXPIMAP, whose files have none.
-
-    Returns
-    -------
-    The model; what it was is in ``Model.imported``.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file or folder.
-    ScgraftError
-        The files are no model's, or the model has no equal here.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sg.import_model("nowhere")
-    Traceback (most recent call last):
-        ...
-    FileNotFoundError: nowhere: there is no such file
-    """
-    native, about = _native.import_model(str(path), None if program_names is None else [str(n) for n in program_names])
-    model = Model(native)
-    model.imported = about
-    return model
-
-
-class Adaptor:
-    """What one query added to a reference: new rows of a few tensors, some kilobytes, no cells.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
-    >>> mapped = model.map(sim.query, batch_key="batch", name="patients", max_epochs=1, progress=False)
-    >>> mapped.adaptor
-    Adaptor(patients: conditions query_1, query_2)
-    >>> model.attach(mapped.adaptor).grafts
-    ['patients']
-    """
-
-    def __init__(self, native: _native.Adaptor):
-        self._native = native
-
-    @classmethod
-    def load(cls, path: str | Path) -> Adaptor:
-        """Read an adaptor, from a file or by its address."""
-        return cls(_native.Adaptor.load(_fetched(path)))
-
-    def save(self, path: str | Path) -> None:
-        """Write the adaptor, whole or not at all."""
-        self._native.save(str(path))
-
-    @property
-    def name(self) -> str:
-        """The name of the graft."""
-        return self._native.name
-
-    @property
-    def conditions(self) -> list[str]:
-        """The conditions that it added."""
-        return self._native.conditions
-
-    @property
-    def reference_hash(self) -> str:
-        """The reference that it belongs to."""
-        return self._native.reference_hash
-
-    def card(self, name: str = "query.adaptor", *, at: str = "hf:LAB/NAME", **words: Any) -> str:
-        """The card that goes beside a shared adaptor; as :meth:`Model.card`, with ``reference``, its reference's address."""
-        return self._native.card(name, at, _words(words))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_adaptor, (self._native.to_bytes(),))
-
-    def __repr__(self) -> str:
-        return f"Adaptor({self.name}: conditions {', '.join(self.conditions)})"
-
-
-WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues", "metrics", "cite", "related", "reference")
-"""What a card says that its file does not know."""
-
-
-def _words(words: dict[str, Any]) -> str:
-    for name in words:
-        need("a card has no such word", WORDS, words=name)
-    several = {k: listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
-    metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
-    return _json({**{k: v for k, v in words.items() if v is not None}, **several, "metrics": metrics})
-
-
-def _adaptor(data: bytes) -> Adaptor:
-    return Adaptor(_native.Adaptor.from_bytes(data))
 
 
 def _model(data: bytes, more: dict[str, Any]) -> Model:
@@ -519,6 +87,8 @@ class Model:
     @staticmethod
     def load(path: str | Path) -> Model:
         """Read a model file; see :func:`scgraft.load`."""
+        from ._load import load
+
         return load(path)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -594,8 +164,6 @@ class Model:
         for name in wanted:
             need("obs has no such column", data.obs, columns=name)
             cells.set_obs(name, column(data.obs[name]))
-        from .tl import PICTURE, picture
-
         if (drawn := picture(data)) is not None:
             cells.set_obsm(PICTURE, np.asarray(data.obsm[drawn], dtype=np.float32))
         return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
@@ -914,6 +482,8 @@ class Model:
         True
         """
         given, fit = locals(), _fit({**settings, **locals()}, seed)
+        from ._train import train
+
         data = opened(adata)
         slots = self._slots_of(data, given)
         if isinstance(new_programs, (int, np.integer)):
@@ -1385,14 +955,13 @@ def _few(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
-def picture_plan(what: str, **given: Any) -> str:
-    """What a picture is asked to show, as the library takes it."""
-    plan: dict[str, Any] = {
-        "what": what, "title": "", "names": [], "color": None, "color_reference": False, "groups": None, "split": None,
-        "group": None, "programs": [], "among": None, "direction": None, "top": None, "labels": None, "truth": None,
-        "renamed": [], "slot": "X", "layer": None, "gene_key": None, "size": None, "seed": 0,
-    }  # fmt: skip
-    return _json({**plan, **given})
+def _library(size: float | str) -> float | None:
+    """What a cell's genes sum to; ``None`` for its own."""
+    if isinstance(size, str) and size == "latent":
+        return None
+    if isinstance(size, (str, bool)) or not (np.isfinite(size) and size > 0):
+        raise ScgraftError(f"library_size={size!r}: expected a number above 0, or 'latent' for each cell's own")
+    return float(size)
 
 
 def _rows_of(indices: Rows, n: int) -> np.ndarray:
@@ -1406,21 +975,3 @@ def _rows_of(indices: Rows, n: int) -> np.ndarray:
     if wrong.any():
         raise ScgraftError(f"indices: expected rows of {n} cells, found {rows[wrong][0]}")
     return (rows % n).astype(np.int64) if n else rows.astype(np.int64)
-
-
-def as_model(model: Model | str | Path, argument: str = "model") -> Model:
-    """A model, or that of a file or an address."""
-    if isinstance(model, (str, Path)):
-        return load(model)
-    if not isinstance(model, Model):
-        raise ScgraftError(f"{argument}: expected a model, or the path or the address of one, found {type(model).__name__}")
-    return model
-
-
-def renamed(written: dict[str, Any], key: str) -> dict[str, Any]:
-    """Slots of an embedding under another name."""
-    if key == LATENT:
-        return written
-    obsm = {key + name[len(LATENT) :] if name.startswith(LATENT) else name: v for name, v in written["obsm"].items()}
-    uns = {key if name == NOTES else name: v for name, v in written["uns"].items()}
-    return {**written, "obsm": obsm, "uns": uns}

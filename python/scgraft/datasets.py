@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._adata import adata_from
-from ._model import _threads
+from ._fit import _threads
 from ._settings import number, whole
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ import pandas as pd
 from . import _native
 from ._adata import need
 from ._frames import column, names, uns_to
-from ._model import LATENT, NOTES
 from ._native import ScgraftError
-from .tl import stored
+from ._stored import LATENT, NOTES, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from . import _native
-from ._model import _json, _words
+from ._files import _words
 from ._native import ScgraftError
+from ._plan import _json
 
 __all__ = ["listing", "pull", "push"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from . import _native
+from ._fit import _threads
 from ._frames import column, dense
-from ._model import _threads
 from ._native import ScgraftError
 from .tl import evaluate
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from . import _native
 from ._adata import in_words
+from ._fit import _threads
 from ._frames import frame_from
-from ._model import _threads
 from ._settings import whole
-from .tl import _copied, _expression, _plan, neighbors, pca
+from ._stored import _copied
+from .tl import neighbors, pca
+from .tl._expression import _expression, _plan
 
 if TYPE_CHECKING:
     from anndata import AnnData

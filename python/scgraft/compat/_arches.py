@@ -490,7 +490,7 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
         import matplotlib.pyplot as plt
     except ImportError:
         raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
-    from ..pl import short
+    from ..pl._axes import short
 
     need("uns has no such entry", adata.uns, scores_key=scores_key, terms=terms if isinstance(terms, str) else None)
     scores = dict(adata.uns[scores_key])

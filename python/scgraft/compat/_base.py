@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from .._adaptor import Adaptor
 from .._adata import is_anndata, is_mudata, layers, listed, matrix, need, of_mudata
-from .._model import Adaptor, Model, import_model, load, train
+from .._load import import_model, load
+from .._model import Model
 from .._native import ScgraftError
 from .._settings import number, whole
 from .._settings import settings as session
+from .._train import train
 from ._words import IGNORED, Named, NotHere, no_argument, not_here, only_given
 
 if TYPE_CHECKING:
