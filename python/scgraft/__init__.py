@@ -26,36 +26,11 @@ if _TYPE_CHECKING:
     from ._train import models, train
 
 _MODULES = ("compat", "datasets", "get", "hub", "metrics", "pl", "pp", "tl")
-_NAMES = {
-    "Adaptor": "_adaptor",
-    "Model": "_model",
-    "import_model": "_load",
-    "load": "_load",
-    "models": "_train",
-    "train": "_train",
-    "read_gmt": "_programs",
-}
+_NAMES = {"Adaptor": "_adaptor", "Model": "_model", "import_model": "_load", "load": "_load", "models": "_train",
+          "read_gmt": "_programs", "train": "_train"}  # fmt: skip
 
-__all__ = [
-    "Adaptor",
-    "Model",
-    "ScgraftError",
-    "__version__",
-    "compat",
-    "datasets",
-    "get",
-    "hub",
-    "import_model",
-    "load",
-    "metrics",
-    "models",
-    "pl",
-    "pp",
-    "read_gmt",
-    "settings",
-    "tl",
-    "train",
-]
+__all__ = ["Adaptor", "Model", "ScgraftError", "__version__", "compat", "datasets", "get", "hub", "import_model", "load",
+           "metrics", "models", "pl", "pp", "read_gmt", "settings", "tl", "train"]  # fmt: skip
 
 
 if not _TYPE_CHECKING:

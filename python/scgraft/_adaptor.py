@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _native
-from ._files import _fetched, _words
+from .hub import card_words, fetched
 
 
 class Adaptor:
@@ -30,7 +30,7 @@ class Adaptor:
     @classmethod
     def load(cls, path: str | Path) -> Adaptor:
         """Read an adaptor, from a file or by its address."""
-        return cls(_native.Adaptor.load(_fetched(path)))
+        return cls(_native.Adaptor.load(fetched(path)))
 
     def save(self, path: str | Path) -> None:
         """Write the adaptor, whole or not at all."""
@@ -53,7 +53,7 @@ class Adaptor:
 
     def card(self, name: str = "query.adaptor", *, at: str = "hf:LAB/NAME", **words: Any) -> str:
         """The card that goes beside a shared adaptor; as :meth:`Model.card`, with ``reference``, its reference's address."""
-        return self._native.card(name, at, _words(words))
+        return self._native.card(name, at, card_words(words))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_adaptor, (self._native.to_bytes(),))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import _native
-from ._files import _fetched
 from ._model import Model
 from ._native import ScgraftError
+from .hub import fetched
 
 
 def load(path: str | Path, *, offline: bool = False) -> Model:
@@ -43,7 +43,7 @@ def load(path: str | Path, *, offline: bool = False) -> Model:
     >>> sg.load(path).name
     'scvi'
     """
-    found = _fetched(path, offline)
+    found = fetched(path, offline)
     if Path(found).is_dir():
         raise ScgraftError(f"{path} is a folder; give the model's file, or read a folder of scvi-tools or scArches with "
                            "scgraft.import_model(folder)")  # fmt: skip

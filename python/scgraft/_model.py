@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +12,17 @@ import pandas as pd
 
 from . import _native
 from ._adaptor import Adaptor, _adaptor  # noqa: F401, pickles name it here
-from ._adata import SLOTS, Slots, _among, _gene_names, cells, in_words, listed, nearest, need, opened, put, put_counts
-from ._files import _words
-from ._fit import _checkpoint, _fit, _settings, _threads
-from ._frames import column, csr_from, frame_from, names
+from ._adata import SLOTS, Slots, among, cells, in_words, listed, nearest, need, opened, put, put_counts, with_obs
+from ._frames import csr_from, frame_from, names
 from ._native import ScgraftError
-from ._plan import _json, picture_plan
+from ._plan import as_json, checkpoint_of, fit_of, settings_of, threads_of
 from ._programs import gene_sets
 from ._progress import Epochs
 from ._settings import number, whole
+from ._settings import settings as session
+from ._shown import shown
 from ._stored import LATENT, PICTURE, picture, renamed
+from .hub import card_words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -158,12 +157,9 @@ class Model:
         """
         data = self._adata(adata)
         columns = listed(columns)
-        wanted = list(dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns]))
-        cells = _native.Cells(names(data.obs_names), names(data.var_names))
+        wanted = dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns], "columns")
+        cells = with_obs(data, wanted)
         put_counts(data, self._native.genes, cells)
-        for name in wanted:
-            need("obs has no such column", data.obs, columns=name)
-            cells.set_obs(name, column(data.obs[name]))
         if (drawn := picture(data)) is not None:
             cells.set_obsm(PICTURE, np.asarray(data.obsm[drawn], dtype=np.float32))
         return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
@@ -194,7 +190,7 @@ class Model:
         >>> "# Bone marrow" in model.card(title="Bone marrow", authors=["Curie, Marie"], metrics={"accuracy": 0.7})
         True
         """
-        return self._native.card(name, at, _words(words))
+        return self._native.card(name, at, card_words(words))
 
     # What it is.
 
@@ -299,22 +295,12 @@ class Model:
         found = self._native.programs(direction)
         if found is None:
             raise ScgraftError(f"the model {self.name} has no gene programs; train one that has, such as expimap")
-        rows = [
-            {
-                "graft": p["graft"],
-                "active": p["active"],
-                "set_size": p["set_size"],
-                "n_genes": len(p["genes"]),
-                "direction": p["direction"],
-                "direction_confidence": p["direction_confidence"],
-                "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
-                "entropy": p["entropy"],
-                "stand_in": p["stand_in"],
-                "stands_for": ", ".join(p["stands_for"]),
-            }
-            for p in found
-        ]
-        return pd.DataFrame(rows, index=pd.Index([p["name"] for p in found], name="program", dtype=object))
+        for p in found:
+            p |= {"n_genes": len(p["genes"]), "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
+                  "stands_for": ", ".join(p["stands_for"])}  # fmt: skip
+        columns = ["graft", "active", "set_size", "n_genes", "direction", "direction_confidence", "top_genes", "entropy",
+                   "stand_in", "stands_for"]  # fmt: skip
+        return pd.DataFrame(found, pd.Index([p["name"] for p in found], name="program", dtype=object), columns)
 
     def program_genes(self, program: str) -> pd.DataFrame:
         """The genes of a program, the heaviest first: weight, share of all absolute weights, whether in its gene set."""
@@ -362,7 +348,7 @@ class Model:
         for name in wanted:
             need("the model has no such program", table.index, programs=name)
         sets = gene_sets(against, None)
-        found = [frame_from(self._native.resemblances(n, sets, whole("top", top), _threads(None))).reset_index() for n in wanted]
+        found = [frame_from(self._native.resemblances(n, sets, whole("top", top), session.threads)).reset_index() for n in wanted]
         for name, rows in zip(wanted, found, strict=True):
             rows.insert(0, "program", name)
         return pd.concat(found, ignore_index=True)
@@ -481,7 +467,7 @@ class Model:
         >>> mapped.reference_hash == model.reference_hash
         True
         """
-        given, fit = locals(), _fit({**settings, **locals()}, seed)
+        given, fit = locals(), fit_of({**settings, **locals()})
         from ._train import train
 
         data = opened(adata)
@@ -489,29 +475,21 @@ class Model:
         if isinstance(new_programs, (int, np.integer)):
             sets, free = [], whole("new_programs", new_programs) + whole("n_free_programs", n_free_programs)
         else:
-            sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), whole("n_free_programs", n_free_programs)
+            sets, free = gene_sets(new_programs, data, slots.genes(data)), whole("n_free_programs", n_free_programs)
         options = {
-            "name": name or batch_name or "query",
-            "settings": _settings(settings, train, "Model.map", "scgraft.train"),
-            "data": slots.options(data),
-            "fit": fit,
-            "surgery": surgery,
-            "fit_cells": fit_cells,
-            "new_programs": free,
-            "soft": soft,
-            "min_genes": min_genes,
-            "reactivate": listed(reactivate),
-        }
-        kept = _checkpoint(checkpoint, resume, checkpoint_every)
+            "name": name or batch_name or "query", "settings": settings_of(settings, train, "Model.map", "scgraft.train"),
+            "data": slots.options(data), "fit": fit, "surgery": surgery, "fit_cells": fit_cells, "new_programs": free,
+            "soft": soft, "min_genes": min_genes, "reactivate": listed(reactivate),
+        }  # fmt: skip
+        kept = checkpoint_of(checkpoint, resume, checkpoint_every)
         with Epochs(f"mapping {options['name']}", progress, callback) as epochs, in_words(data, slots):
             query = self._cells(data, slots)
             native, added, prepared, written, report = _native.map_cells(
-                self._native, query, sets, _json(options), _threads(threads), epochs, kept
+                self._native, query, sets, as_json(options), threads_of(threads), epochs, kept
             )
         adaptor = None if added is None else Adaptor(added)
         out = Model(native, adata=adata, slots=slots, report=report, adaptor=adaptor)
-        out._prepared = prepared
-        out._written = written
+        out._prepared, out._written = prepared, written
         return out
 
     def to_adata(self, adata: AnnData | None = None, *, key_added: str = LATENT, copy: bool = False) -> AnnData | None:
@@ -536,8 +514,8 @@ class Model:
         if adata is None:
             written, self._written = self._written, None
         if written is None:
-            genes = _gene_names(data, self._slots) or names(data.var_names)
-            written = self._native.embed(self._ready(adata), genes, _threads(None))
+            genes = self._slots.genes(data) or names(data.var_names)
+            written = self._native.embed(self._ready(adata), genes, session.threads)
         put(target, renamed(written, key_added))
         return target if copy else None
 
@@ -576,7 +554,7 @@ class Model:
         -------
         Cells × dimensions, float32; with ``return_dist`` means and variances.
         """
-        mean, variance = self._native.latent(self._ready(adata, indices, where), _threads(None))
+        mean, variance = self._native.latent(self._ready(adata, indices, where), session.threads)
         return (mean, variance) if return_dist else mean
 
     @overload
@@ -628,7 +606,7 @@ class Model:
         batches = listed(transform_batch)
         genes = listed(gene_list)
         size, draws, seed = _library(library_size), whole("n_samples", n_samples), whole("seed", seed)
-        values = self._native.expression(data, batches, size, draws, genes, seed, _threads(None))
+        values = self._native.expression(data, batches, size, draws, genes, seed, session.threads)
         if return_numpy:
             return values
         return pd.DataFrame(values, index=self._rows(adata, indices), columns=genes or self.var_names, copy=False)
@@ -647,7 +625,7 @@ class Model:
         -------
         Cells × genes of the model, counts.
         """
-        return csr_from(self._native.draws(self._ready(adata, indices, where), whole("seed", seed), _threads(None)))
+        return csr_from(self._native.draws(self._ready(adata, indices, where), whole("seed", seed), session.threads))
 
     def get_likelihood(
         self,
@@ -671,7 +649,7 @@ class Model:
         """
         data = self._ready(adata, indices, where)
         draws, seed = whole("n_marginal_samples", n_marginal_samples), whole("seed", seed)
-        error, elbo, marginal = self._native.likelihood(data, draws, seed, _threads(None))
+        error, elbo, marginal = self._native.likelihood(data, draws, seed, session.threads)
         table = pd.DataFrame({"reconstruction_error": error, "elbo": elbo}, index=self._rows(adata, indices))
         if marginal is not None:
             table["marginal_log_likelihood"] = marginal
@@ -707,7 +685,7 @@ class Model:
         ScgraftError
             The model has no classifier; :func:`scgraft.tl.annotate` carries labels over for any model.
         """
-        found = self._native.predict(self._ready(adata, indices, where), _threads(None))
+        found = self._native.predict(self._ready(adata, indices, where), session.threads)
         if found is None:
             raise ScgraftError(
                 f"{self.name} has no classifier of its own; train scanvi, or carry labels over with scgraft.tl.annotate"
@@ -746,12 +724,11 @@ class Model:
         -------
         Cells × proteins.
         """
-        batches = listed(transform_batch)
-        found = self._native.protein_estimates(self._ready(adata, indices, where), batches, efficiency, _threads(None))
-        kinds = {"denoised": 0, "total": 1, "foreground": 2}
-        if kind not in kinds:
-            raise ScgraftError(f'kind={kind!r}: expected "denoised", "total" or "foreground"')
-        return pd.DataFrame(found[kinds[kind]], index=self._rows(adata, indices), columns=self.proteins, copy=False)
+        kinds = ["denoised", "total", "foreground"]
+        need("there is no such kind", kinds, kind=kind)
+        ready = self._ready(adata, indices, where)
+        found = self._native.protein_estimates(ready, listed(transform_batch), efficiency, session.threads)
+        return pd.DataFrame(found[kinds.index(kind)], index=self._rows(adata, indices), columns=self.proteins, copy=False)
 
     def differential_expression(
         self,
@@ -802,40 +779,31 @@ class Model:
         (log2), ``mean_group``, ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        need("obs has no such column", data.obs, groupby=groupby, within=within, donor_key=donor_key)
-        batches = listed(transform_batch)
+        asked = {groupby: "groupby", within: "within", donor_key: "donor_key"}
+        groups = with_obs(data, {key: argument for key, argument in asked.items() if key is not None})
         plan = {
             "groups": groupby, "group": listed(group1), "versus": None if group2 is None else str(group2),
-            "draws": whole("n_samples", n_samples, 1), "as_conditions": batches, "mode": mode, "delta": number("delta", delta),
-            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": number("fdr", fdr), "seed": whole("seed", seed),
-            "donors": donor_key, "within": within,
+            "draws": whole("n_samples", n_samples, 1), "as_conditions": listed(transform_batch), "mode": mode,
+            "delta": number("delta", delta), "pseudocount": pseudocount, "both_directions": bool(both_directions),
+            "fdr": number("fdr", fdr), "seed": whole("seed", seed), "donors": donor_key, "within": within,
         }  # fmt: skip
-        groups = _native.Cells(names(data.obs_names), [])
-        for key in {groupby, within, donor_key}:
-            if key is not None:
-                groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
-        found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
+        found = _native.differential(self._native, groups, ready, as_json(plan), session.threads)
         return frame_from(found).reset_index(drop=True)
 
     # Inside.
 
     def _slots_of(self, data: AnnData, given: Mapping[str, Any]) -> Slots:
         """Where things stand in these cells: as told, else as in this model's own; proteins are no duty of a query."""
-        own = self._slots
-        asked = {k: given[k] for k in SLOTS if given.get(k) is not None}
-        asked = {k: v for k, v in asked.items() if not (isinstance(v, (list, tuple)) and not v)}
-        usual = {k: getattr(own, k) for k in ("layer", "use_raw", "gene_key", "categorical_covariate_keys",
-                                              "continuous_covariate_keys")}  # fmt: skip
-        if own.protein_key in data.obsm:
-            usual |= {k: getattr(own, k) for k in ("protein_key", "protein_names_key")}
-        if asked.get("use_raw"):
-            usual["layer"] = None
-        if "layer" in asked:
-            usual["use_raw"] = False
-        if "batch_key" not in asked and "batch_name" not in asked:
-            usual |= {"batch_key": own.batch_key, "batch_name": own.batch_name}
-        return Slots.of({**usual, **asked})
+        asked = {k: v for k in SLOTS if (v := given.get(k)) is not None and not (isinstance(v, (list, tuple)) and not v)}
+        usual = ["gene_key", "categorical_covariate_keys", "continuous_covariate_keys"]
+        if self._slots.protein_key in data.obsm:
+            usual += ["protein_key", "protein_names_key"]
+        if not ("layer" in asked or asked.get("use_raw")):
+            usual += ["layer", "use_raw"]
+        if not ("batch_key" in asked or "batch_name" in asked):
+            usual += ["batch_key", "batch_name"]
+        return Slots.of({k: getattr(self._slots, k) for k in usual} | asked)
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
         # Genes of another species become the model's only inside.
@@ -845,22 +813,18 @@ class Model:
         loose = slots.orthologs or slots.gene_names or any(
             (self.provenance.get(key) or {}).get("gene_names") for key in ("taken", "query_taken")
         )
-        return cells(data, slots, lambda of: [True] * len(of) if loose else _among(of, genes), more)
+        return cells(data, slots, lambda of: None if loose else among(of, genes), more)
 
     def _adata(self, adata: Any) -> AnnData:
-        if adata is None:
-            if self.adata is None:
-                raise ScgraftError("the model has no cells in this session; give adata=")
-            return opened(self.adata)
-        return opened(adata)
+        if adata is None and self.adata is None:
+            raise ScgraftError("the model has no cells in this session; give adata=")
+        return opened(self.adata if adata is None else adata)
 
     def _rows(self, adata: Any, indices: Rows) -> pd.Index:
         index = self._adata(adata).obs_names
         return index if indices is None else index[_rows_of(indices, len(index))]
 
-    def _ready(
-        self, adata: Any, indices: Rows = None, where: dict[str, Any] | None = None
-    ) -> _native.Prepared:
+    def _ready(self, adata: Any, indices: Rows = None, where: dict[str, Any] | None = None) -> _native.Prepared:
         if adata is None and not where and self._prepared is not None:
             prepared = self._prepared
         else:
@@ -869,13 +833,12 @@ class Model:
                 if name not in SLOTS:
                     raise ScgraftError(f"there is no argument {name!r}; there are: {nearest(name, SLOTS)}")
             slots = self._slots_of(data, where or {})
-            if not slots.batch_key or any(k not in data.obs.columns for k in slots.batch_key):
-                asked = (where or {}).get("batch_key")
-                if asked is None and slots.batch_name is None:
-                    slots.batch_key = []
+            missing = any(k not in data.obs.columns for k in slots.batch_key)
+            if missing and slots.batch_name is None and (where or {}).get("batch_key") is None:
+                slots.batch_key = []
             with in_words(data, slots):
-                options = json.dumps(slots.options(data))
-                prepared = _native.prepare(self._native, self._cells(data, slots), options, _threads(None))
+                options = as_json(slots.options(data))
+                prepared = _native.prepare(self._native, self._cells(data, slots), options, session.threads)
         if indices is None:
             return prepared
         return prepared.select(_rows_of(indices, prepared.n_cells).tolist())
@@ -903,56 +866,7 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        native, told = self._native, []
-        told.append(("genes", f"{len(native.genes):,}"))
-        if native.n_programs:
-            active = int(self.programs()["active"].sum())
-            told.append(("gene programs", f"{native.n_programs:,}, {active:,} of them kept by the fit"))
-        else:
-            told.append(("latent dimensions", f"{self.n_latent:,}"))
-        added = self.adaptor.conditions if self.adaptor else []
-        told.append(("conditions", _few([c for c in self.conditions if c not in added])))
-        if added:
-            told.append(("of the query", _few(added)))
-        for what, some in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
-            if some:
-                told.append((what, _few(some)))
-        report = self.report or {}
-        fit = report.get("fit", report)
-        if report.get("genes_missing"):
-            told.append(("genes found", f"{report['genes_found']:,}; {report['genes_missing']:,} missing are taken as 0"))
-        if fit:
-            arrived = {
-                True: "arrived", False: "NOT ARRIVED: give it more epochs",
-                None: "too few cells or epochs to tell whether it arrived",
-            }[fit["arrived"]]
-            told.append(("fit", f"{fit['n_cells']:,} cells, {fit['epochs']} epochs, {fit['steps']:,} steps; {arrived}"))
-        if self.adaptor is not None:
-            told.append(("adaptor", f"{self.adaptor._native.n_values:,} numbers; the reference is as it was, to the bit"))
-        if self.n_reference_cells:
-            told.append(("brings its cells", f"{self.n_reference_cells:,}"))
-        if self.imported:
-            told.append(("imported", f"{self.imported['class']} of {self.imported['package']} {self.imported['version'] or ''}"))
-        told.append(("reference", self.reference_hash[:16]))
-        rows = "".join(
-            "<tr><th style='text-align:left;vertical-align:top;padding-right:1em;font-weight:600'>"
-            f"{html.escape(a)}</th><td style='text-align:left'>{html.escape(b)}</td></tr>"
-            for a, b in told
-        )
-        drawn = _native.picture(None, None, native, None, picture_plan("training"), 1)
-        svg = "" if drawn is None else drawn[0].svg().replace("<svg", "<svg style='width:100%;height:auto'", 1)
-        curve = svg and f"<div style='flex:1 1 420px;max-width:560px'>{svg}</div>"
-        what = "mapped query" if self.adaptor is not None or report.get("new_conditions") else "model"
-        return (
-            "<div style='display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start'>"
-            f"<div><strong>scgraft {what}: {html.escape(self.name)}</strong>"
-            f"<table style='margin-top:.4em'>{rows}</table></div>{curve}</div>"
-        )
-
-
-def _few(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+        return shown(self)
 
 
 def _library(size: float | str) -> float | None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from . import _native
-from ._adata import Slots, _among, _gene_names, cells, in_words, listed, nearest, need, opened
-from ._fit import _checkpoint, _fit, _settings, _threads
+from ._adata import Slots, among, cells, in_words, listed, nearest, need, opened
 from ._load import as_model
 from ._model import Model
 from ._native import ScgraftError
-from ._plan import _json
+from ._plan import as_json, checkpoint_of, fit_of, settings_of, threads_of
 from ._programs import gene_sets
 from ._progress import Epochs
 from ._settings import whole
@@ -176,51 +175,37 @@ def train(
     >>> model
     Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
     """
-    slots, fit = Slots.of(locals()), _fit({**settings, **locals()}, seed)
+    slots, fit = Slots.of(locals()), fit_of({**settings, **locals()})
     data = opened(adata)
     begin = None if start is None else as_model(start, "start")._native
-    known = _native.models()
-    need("there is no such model", [m["name"] for m in known], model=model)
-    entry = next(m for m in known if m["name"] == model)
+    known = {m["name"]: m for m in _native.models()}
+    need("there is no such model", known, model=model)
     for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
-        if needed in entry["needs"] and given is None:
+        if needed in known[model]["needs"] and given is None:
             raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
-    if "protein counts" in entry["needs"] and protein_key is None and "protein_expression" not in data.obsm:
+    if "protein counts" in known[model]["needs"] and protein_key is None and "protein_expression" not in data.obsm:
         there = nearest("protein_expression", data.obsm)
         raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
-    sets = gene_sets(programs, data, _gene_names(data, slots))
+    sets = gene_sets(programs, data, slots.genes(data))
     listed_genes = None if genes is None else listed(genes)
     options = {
-        "model": model,
-        "settings": _settings(settings, Model.map, "scgraft.train", "Model.map"),
-        "data": slots.options(data),
-        "fit": fit,
-        "min_genes": min_genes,
-        "max_genes": max_genes,
-        "exact_case": exact_case,
-        "n_top_genes": n_top_genes,
-        "flavor": flavor,
-        "genes": listed_genes,
-        "keep_outside_programs": keep_outside_programs,
-        "soft": soft,
-        "n_free_programs": whole("n_free_programs", n_free_programs),
-        "only_programs": listed(only_programs),
+        "model": model, "settings": settings_of(settings, Model.map, "scgraft.train", "Model.map"), "data": slots.options(data),
+        "fit": fit, "n_top_genes": n_top_genes, "flavor": flavor, "genes": listed_genes, "min_genes": min_genes,
+        "max_genes": max_genes, "exact_case": exact_case, "keep_outside_programs": keep_outside_programs, "soft": soft,
+        "n_free_programs": whole("n_free_programs", n_free_programs), "only_programs": listed(only_programs),
         "exclude_programs": listed(exclude_programs),
-    }
+    }  # fmt: skip
 
-    def wanted(of: list[str]) -> list[bool]:
-        if slots.gene_names is not None:
-            return [True] * len(of)
-        if begin is not None:
-            return _among(of, begin.genes)
-        if listed_genes is not None:
-            return _among(of, listed_genes)
-        if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
-            return _among(of, [g for _, some in sets for g in some], case=exact_case)
-        return [True] * len(of)
+    def wanted(of: list[str]) -> list[bool] | None:
+        named = listed_genes if begin is None else begin.genes
+        if slots.gene_names is None and named is not None:
+            return among(of, named)
+        if slots.gene_names is None and sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
+            return among(of, [g for _, some in sets for g in some], case=exact_case)
+        return None
 
-    kept = _checkpoint(checkpoint, resume, checkpoint_every)
+    kept = checkpoint_of(checkpoint, resume, checkpoint_every)
     with Epochs("training", progress, callback) as epochs, in_words(data, slots):
         given = cells(data, slots, wanted)
-        native, report = _native.train(given, sets, begin, _json(options), _threads(threads), epochs, kept)
+        native, report = _native.train(given, sets, begin, as_json(options), threads_of(threads), epochs, kept)
     return Model(native, adata=adata, slots=slots, report=report)

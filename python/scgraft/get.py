@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from . import _native
-from ._adata import need
-from ._frames import column, names, uns_to
+from ._adata import listed, need, with_obs
+from ._frames import uns_to
 from ._native import ScgraftError
-from ._stored import LATENT, NOTES, stored
+from ._stored import LATENT, NOTES, notes_of, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -44,8 +44,7 @@ def enrich_df(
     --------
     See :func:`scgraft.tl.enrich`.
     """
-    notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
-    tests = notes.get("tests", {})
+    tests = notes_of(adata, use_rep).get("tests", {})
     if not tests:
         raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
     if key is None:
@@ -63,10 +62,9 @@ def enrich_df(
 
 def _main_test(adata: AnnData, tests: dict[str, pd.DataFrame]) -> str | None:
     """The name of the test that a report shows first; the library tells by the labels that were carried over."""
-    cells = _native.Cells(names(adata.obs_names), [])
     labels = [c.removesuffix("_pred") for c in map(str, adata.obs.columns) if c.endswith("_pred")]
-    for name in {label + end for label in labels for end in ("", "_pred", "_best")}.intersection(adata.obs.columns):
-        cells.set_obs(name, column(adata.obs[name]))
+    columns = {label + end for label in labels for end in ("", "_pred", "_best")}
+    cells = with_obs(adata, columns.intersection(adata.obs.columns))
     cells.set_uns({NOTES: {"tests": uns_to(tests)}})
     return _native.main_test(cells)
 
@@ -108,6 +106,5 @@ def weights_df(adata: AnnData) -> pd.DataFrame:
     """
     if "scgraft_weights" not in adata.varm:
         raise ScgraftError('varm has no "scgraft_weights"; write them with model.to_adata(adata)')
-    programs = [str(p) for p in adata.uns.get(NOTES, {}).get("programs", ())]
-    weights = adata.varm["scgraft_weights"]
-    return pd.DataFrame(weights, index=adata.var_names, columns=programs or None)
+    programs = listed(notes_of(adata).get("programs"))
+    return pd.DataFrame(adata.varm["scgraft_weights"], index=adata.var_names, columns=programs or None)

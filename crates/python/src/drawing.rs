@@ -44,8 +44,8 @@ impl Drawing {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Asked {
     /// Which picture.
     what: String,
@@ -71,7 +71,7 @@ struct Asked {
     truth: Option<String>,
     renamed: Vec<(String, String)>,
     /// Where genes are read.
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     gene_key: Option<String>,
     size: Option<(f64, f64)>,
@@ -181,7 +181,7 @@ impl Asked {
         let below = reference.zip(known.as_ref());
         let below = below.map(|(cells, embedding)| Placed { name: "reference", cells, embedding });
         let above = Placed { name: "adata", cells, embedding: &query };
-        let shown = Shown::new(below, above, slot(&self.slot, self.layer.clone()), self.gene_key.clone())?;
+        let shown = Shown::new(below, above, slot(self.use_raw, self.layer.clone()), self.gene_key.clone())?;
         let (size, name) = (self.size(), |at: usize| self.names.get(at).map_or("", String::as_str));
         let (color, groups) = (self.color.as_deref().unwrap_or(""), self.groups.as_deref().unwrap_or(""));
         match self.what.as_str() {

@@ -14,9 +14,11 @@ from scipy import sparse
 
 from .._adaptor import Adaptor
 from .._adata import is_anndata, is_mudata, layers, listed, matrix, need, of_mudata
+from .._frames import text
 from .._load import import_model, load
 from .._model import Model
 from .._native import ScgraftError
+from .._plan import as_json
 from .._settings import number, whole
 from .._settings import settings as session
 from .._train import train
@@ -50,10 +52,6 @@ def cells_of(adata: Any) -> AnnData | None:
     if setup:
         out.uns[SETUP] = setup
     return out
-
-
-def need_columns(adata: AnnData, **given: Any) -> None:
-    need("obs has no such column", adata.obs, **given)
 
 
 class Base(metaclass=Named):
@@ -99,17 +97,16 @@ class Base(metaclass=Named):
         if size_factor_key is not None:
             raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
                           "use_observed_lib_size=False")
-        need_columns(adata, batch_key=batch_key, labels_key=labels_key)
-        for key in listed(categorical_covariate_keys):
-            need_columns(adata, categorical_covariate_keys=key)
-        for key in listed(continuous_covariate_keys):
-            need_columns(adata, continuous_covariate_keys=key)
+        need("obs has no such column", adata.obs, batch_key=batch_key, labels_key=labels_key)
+        covariates = {"categorical_covariate_keys": listed(categorical_covariate_keys),
+                      "continuous_covariate_keys": listed(continuous_covariate_keys)}  # fmt: skip
+        for argument, keys in covariates.items():
+            for key in keys:
+                need("obs has no such column", adata.obs, **{argument: key})
         need("adata has no such layer", layers(adata), layer=layer)
         unlabeled = more.pop("unlabeled_category", None)
         no_argument("setup_anndata", more, IGNORED)
-        set_up(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
-               categorical_covariate_keys=listed(categorical_covariate_keys),
-               continuous_covariate_keys=listed(continuous_covariate_keys))  # fmt: skip
+        set_up(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled, **covariates)
 
     def _told(self, adata: AnnData) -> dict[str, Any]:
         """What ``setup_anndata`` was told of these cells."""
@@ -120,8 +117,9 @@ class Base(metaclass=Named):
     def _where(self, adata: AnnData) -> dict[str, Any]:
         setup = self._told(adata)
         batch = setup.get("batch_key")
-        more = {key: [str(v) for v in setup.get(key, ())] for key in ("categorical_covariate_keys", "continuous_covariate_keys")}
-        return {"layer": setup.get("layer"), **({"batch_name": "batch"} if batch is None else {"batch_key": listed(batch)}), **more}
+        more = {key: listed(setup.get(key)) for key in ("categorical_covariate_keys", "continuous_covariate_keys")}
+        given = {"batch_name": "batch"} if batch is None else {"batch_key": listed(batch)}
+        return {"layer": setup.get("layer"), **given, **more}
 
     def _labels(self, adata: AnnData) -> dict[str, Any]:
         return {}
@@ -371,15 +369,13 @@ class Base(metaclass=Named):
         **_: Any,
     ) -> np.ndarray:
         """Counts drawn from what the model expects: cells × genes, or × draws where there are several."""
+        for gene in listed(gene_list):
+            need("the model has no such gene", self.model.var_names, gene_list=gene)
+        at = slice(None) if gene_list is None else self.model.var_names.get_indexer(listed(gene_list))
         draws = []
         for i in range(n_samples):
             drawn = self.model.posterior_predictive_sample(indices=indices, seed=seed + i, **self._with(adata))
-            if gene_list is not None:
-                at = self.model.var_names.get_indexer(list(gene_list))
-                if (at < 0).any():
-                    raise ScgraftError(f"gene_list: the model has no gene {list(gene_list)[int(np.argmin(at))]!r}")
-                drawn = drawn[:, at]
-            draws.append(drawn.toarray())
+            draws.append(drawn[:, at].toarray())
         return draws[0] if n_samples == 1 else np.stack(draws, axis=-1)
 
     def get_elbo(self, adata: AnnData | None = None, indices: Sequence[int] | None = None, **_: Any) -> float:
@@ -434,7 +430,7 @@ class Base(metaclass=Named):
         found = self.model.differential_expression(
             data,
             groupby=groupby,
-            group1=None if group1 is None else group1 if isinstance(group1, str) else list(group1),
+            group1=listed(group1),
             group2=group2,
             mode=mode,
             delta=delta,
@@ -497,7 +493,7 @@ class Base(metaclass=Named):
         x, var, _ = matrix(data, self._where(self._like(data)).get("layer"), False)
         x = sparse.csr_matrix(x)
         genes = var.index.get_indexer(out.index)
-        of = data.obs[groupby].astype(object)
+        of = data.obs[groupby].map(text, na_action="ignore").astype(object)
         mask1 = (of == one).to_numpy()
         mask2 = (of == two).to_numpy() if two is not None else (~mask1 & of.notna().to_numpy())
         total = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1.0)
@@ -518,9 +514,8 @@ class Base(metaclass=Named):
         folder.mkdir(parents=True, exist_ok=True)
         prefix = prefix or ""
         self.model.save(folder / f"{prefix}{FILE}", overwrite=True)
-        setup = {} if self.adata is None else {k: plain(v) for k, v in dict(self.adata.uns.get(SETUP, {})).items()}
-        about = {"class": type(self).__name__, "setup": setup}
-        (folder / f"{prefix}setup.json").write_text(json.dumps(about), encoding="utf-8")
+        about = {"class": type(self).__name__, "setup": {} if self.adata is None else dict(self.adata.uns.get(SETUP, {}))}
+        (folder / f"{prefix}setup.json").write_text(as_json(about), encoding="utf-8")
         if save_anndata and self.adata is not None:
             self.adata.write_h5ad(folder / f"{prefix}adata.h5ad")
 
@@ -636,17 +631,13 @@ class Base(metaclass=Named):
             adata.uns[SETUP] = dict(setup)
         batch = adata.uns[SETUP].get("batch_key")
         if isinstance(batch, str):
-            need_columns(adata, batch_key=batch)
+            need("obs has no such column", adata.obs, batch_key=batch)
         self.adata = adata
 
     @property
     def adaptor(self) -> Adaptor | None:
         """What the query added to the reference."""
         return self.model.adaptor
-
-
-def plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _usual(model: Model) -> dict[str, Any]:

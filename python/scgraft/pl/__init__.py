@@ -7,8 +7,7 @@ report where there is one (:class:`Svg`).
 from . import _drawn
 from ._cells import umap, violin
 from ._drawn import Svg, draw, enrich_svg, evaluate_svg, history_svg, map
-from ._programs import correlation, enriched, members, overlap, program, programs
-from ._results import confusion, history, reliability
+from ._results import confusion, correlation, enriched, history, members, overlap, program, programs, reliability
 
 __all__ = ["PICTURES", "Svg", "confusion", "correlation", "draw", "enrich_svg", "enriched", "evaluate_svg", "history",
            "history_svg", "map", "members", "overlap", "program", "programs", "reliability", "umap", "violin"]  # fmt: skip

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def _panels(size: tuple[float, float], rows: int = 1, columns: int = 1) -> list[Axes]:
+def panels_of(size: tuple[float, float], rows: int = 1, columns: int = 1) -> list[Axes]:
+    """New axes, each so wide and high in inches."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
@@ -23,8 +24,9 @@ def _panels(size: tuple[float, float], rows: int = 1, columns: int = 1) -> list[
     return list(plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")[1].flat)
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    return _panels(size)[0] if ax is None else ax
+def axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """Those that were given, or new ones."""
+    return panels_of(size)[0] if ax is None else ax
 
 
 def short(names: Iterable[Any], most: int = 42) -> list[str]:
@@ -33,8 +35,9 @@ def short(names: Iterable[Any], most: int = 42) -> list[str]:
     return [n if len(n) <= most else f"{n[: most - 17]}…{n[-16:]}" for n in shown]
 
 
-def _matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None) -> Axes:
-    ax = _axes(ax, (0.22 * table.shape[1] + 3.5, 0.22 * table.shape[0] + 2.5))
+def matrix(table: pd.DataFrame, label: str, diverging: bool, ax: Axes | None, wide: float = 0.22) -> Axes:
+    """A table in colours."""
+    ax = axes(ax, (wide * table.shape[1] + 3.5, wide * table.shape[0] + 2.5))
     most = float(np.nanmax(np.abs(table.to_numpy()), initial=0.0)) or 1.0
     cmap, least = ("RdBu_r", -most) if diverging else ("viridis", 0.0)
     drawn = ax.imshow(table.to_numpy(), aspect="auto", cmap=cmap, vmin=least, vmax=most)

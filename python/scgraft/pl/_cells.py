@@ -13,7 +13,7 @@ from .._native import ScgraftError
 from .._settings import whole
 from .._stored import LATENT
 from ..get import program_scores
-from ._axes import _axes, _panels, short
+from ._axes import axes, panels_of, short
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,13 +64,13 @@ def umap(
         for name in color:  # before anything is drawn
             _values(adata, name, use_rep)
         columns = min(whole("ncols", ncols), len(color))
-        panels = _panels((5, 4), -(-len(color) // columns), columns)
+        panels = panels_of((5, 4), -(-len(color) // columns), columns)
         for spare in panels[len(color):]:
             spare.set_axis_off()
         return [umap(adata, name, basis=basis, use_rep=use_rep, ax=one) for name, one in zip(color, panels, strict=False)]
     values = None if color is None else _values(adata, color, use_rep)
     name = color or ""
-    ax = _axes(ax, (5, 4))
+    ax = axes(ax, (5, 4))
     x, y = np.asarray(adata.obsm[basis])[:, :2].T
     size = min(30.0, 60_000 / max(adata.n_obs, 1))
     order = np.random.default_rng(0).permutation(adata.n_obs)
@@ -112,12 +112,12 @@ def violin(
     if isinstance(values.dtype, pd.CategoricalDtype):
         raise ScgraftError(f"name={name!r}: the column holds groups; give one with numbers, a program or a gene")
     need("obs has no such column", adata.obs, groupby=groupby, split=split)
-    grouped = _groups(adata, groupby)
-    parted = _groups(adata, split) if split else pd.Categorical([""] * adata.n_obs)
+    grouped = groups_of(adata, groupby)
+    parted = groups_of(adata, split) if split else pd.Categorical([""] * adata.n_obs)
     groups, parts = list(grouped.categories), list(parted.categories)
     table = pd.DataFrame({"value": np.asarray(values, dtype=float), "group": grouped, "part": parted})
     table = table[np.isfinite(table["value"])]
-    ax = _axes(ax, (0.5 * len(groups) * len(parts) + 2, 3.5))
+    ax = axes(ax, (0.5 * len(groups) * len(parts) + 2, 3.5))
     shades = _shades(adata, split) if split else {"": "tab:blue"}
     width = 0.85 / len(parts)
     for j, part in enumerate(parts):
@@ -176,7 +176,7 @@ def _scale(adata: AnnData, color: str) -> str:
     return "log1p of counts per 10,000" if gene and whole_numbers(adata.X) else ""
 
 
-def _groups(adata: AnnData, key: str) -> pd.Categorical:
+def groups_of(adata: AnnData, key: str) -> pd.Categorical:
     """The groups of a column as texts, those that have cells, in the column's own order."""
     values = adata.obs[key].astype("category").cat.remove_unused_categories().cat
     return pd.Categorical.from_codes(values.codes, [str(c) for c in values.categories])

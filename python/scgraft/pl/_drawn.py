@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from .. import _native
-from .._adata import Slots, is_anndata, listed, matrices, need, put_genes
-from .._fit import _threads
-from .._frames import column, frame, frame_from
+from .._adata import Slots, is_anndata, listed, need, with_obs
+from .._frames import frame, frame_from
 from .._load import as_model
 from .._model import Model
 from .._native import ScgraftError
-from .._plan import picture_plan
-from .._reference import _reference, of_reference
-from .._settings import whole
-from .._stored import LATENT, stored
+from .._plan import as_json, pairs
+from .._settings import settings, whole
+from .._stored import LATENT, with_reference
 from ..get import enrich_df
 from ..tl._report import Report, page_of
 
@@ -70,10 +68,6 @@ class Svg:
 
     def _repr_svg_(self) -> str:
         return self.svg
-
-
-def _pairs(label_map: Mapping[str, str] | None) -> list[list[str]]:
-    return [[str(a), str(b)] for a, b in dict(label_map or {}).items()]
 
 
 def draw(
@@ -170,16 +164,10 @@ def draw(
         model.program_genes(names[0])
     cells = known = None
     if what in ("umap", "scores", "violin", "heatmap", "dots", "correlation"):
-        cells = stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True) if what != "correlation" else [])
-        if reference is not None:
-            reference = _reference(reference)
-            known = of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
         slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-        put_genes([(adata, cells), (reference, known)], slots, [*names, *([color] if color else [])])
+        cells, known = with_reference(adata, reference, use_rep, slots, names + listed(color))
     elif what in ("confusion", "sankey", "reliability") and adata is not None:
-        cells = _native.Cells([str(n) for n in adata.obs_names], [])
-        for name in adata.obs.columns:
-            cells.set_obs(str(name), column(adata.obs[name]))
+        cells = with_obs(adata, adata.obs.columns)
         colors = [f"{labels}_colors", f"{labels}_pred_colors"]
         cells.set_uns({key: [str(color) for color in adata.uns[key]] for key in colors if key in adata.uns})
         if f"{labels}_probabilities" in adata.obsm:
@@ -192,14 +180,14 @@ def draw(
     if enriched is not None:
         test = enrich_df(enriched, key=key, use_rep=use_rep, enriched=True)
         among = sorted(set(test["program"].astype(str)))
-    plan = picture_plan(
-        what, title=title, names=names, color=color, color_reference=color_reference, groups=groupby, split=split,
-        group=group, programs=listed(programs), among=among, direction=direction, top=top, labels=labels, truth=truth,
-        renamed=_pairs(label_map), slot="raw" if use_raw else "X", layer=layer, gene_key=gene_key, size=size,
-        seed=whole("seed", seed),
-    )  # fmt: skip
-    given = None if table is None else frame(table)
-    found = _native.picture(cells, known, None if model is None else model._native, given, plan, _threads(None))
+    plan = {
+        "what": what, "title": title, "names": names, "color": color, "color_reference": color_reference, "groups": groupby,
+        "split": split, "group": group, "programs": listed(programs), "among": among, "direction": direction, "top": top,
+        "labels": labels, "truth": truth, "renamed": pairs(label_map), "use_raw": use_raw, "layer": layer, "gene_key": gene_key,
+        "size": size, "seed": whole("seed", seed),
+    }  # fmt: skip
+    native, given = None if model is None else model._native, None if table is None else frame(table)
+    found = _native.picture(cells, known, native, given, as_json(plan), settings.threads)
     if found is None:
         raise ScgraftError(NOTHING[what])
     drawing, numbers = found
@@ -264,8 +252,7 @@ def map(  # noqa: A001
     """
     page = page_of(
         adata, reference, use_rep=use_rep, layer=layer, use_raw=use_raw, gene_key=gene_key, genes=listed(genes), title=title,
-        label=labels, truth=None, groups=None, color=listed(color), direction=None, renamed=[],
-        seed=whole("seed", seed), map=True,
+        label=labels, color=listed(color), renamed=[], seed=whole("seed", seed), map=True,
     )  # fmt: skip
     return Report(page, height)
 

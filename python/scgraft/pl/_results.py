@@ -1,9 +1,9 @@
-"""Fits and labels on matplotlib's axes."""
+"""Programs, their tests, fits and labels on matplotlib's axes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,140 @@ import pandas as pd
 from .._adata import need
 from .._model import Model
 from .._native import ScgraftError
-from ._axes import _axes, _matrix
-from ._drawn import NOTHING
+from .._stored import LATENT
+from ..get import enrich_df, program_scores
+from ._axes import axes, matrix, short
+from ._cells import groups_of
+from ._drawn import NOTHING, draw
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+
+
+def enriched(
+    adata: AnnData, group: str | None = None, *, key: str | None = None, n_programs: int = 15, ax: Axes | None = None
+) -> Axes:
+    """The log Bayes factors of the leading programs of a test.
+
+    Parameters
+    ----------
+    group, key
+        As in :func:`scgraft.get.enrich_df`.
+    n_programs
+        How many programs.
+
+    Returns
+    -------
+    The axes: one bar a program, with its standard error; lines at ±2.3, from which a program counts as enriched.
+    """
+    table = enrich_df(adata, group, key=key)
+    first = table.iloc[0]
+    rows = table[(table["group"] == first["group"]) & (table["within"] == first["within"])].head(n_programs).iloc[::-1]
+    ax = axes(ax, (6, 0.3 * len(rows) + 1))
+    values = rows["log_bayes_factor"].to_numpy()
+    ax.barh(range(len(rows)), values, xerr=rows["log_bayes_factor_se"].fillna(0),
+            color=np.where(values > 0, "tab:red", "tab:blue"))  # fmt: skip
+    ax.set_yticks(range(len(rows)), short(rows["program"]))
+    for at in (-2.3, 2.3):
+        ax.axvline(at, color="grey", lw=0.8, ls=":")
+    ax.set(xlabel="log Bayes factor", title=f"{first['group']} versus {first['comparison']}")
+    return ax
+
+
+def programs(
+    adata: AnnData, groupby: str, *, programs: Sequence[str] | None = None, n_programs: int = 3, use_rep: str = LATENT,
+    ax: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Mean scores of programs in groups of cells, standardised over all cells.
+
+    Parameters
+    ----------
+    groupby
+        Column of ``obs``.
+    programs, n_programs
+        The programs, or how many leading ones of each group.
+
+    Returns
+    -------
+    The axes: groups × programs.
+    """
+    need("obs has no such column", adata.obs, groupby=groupby)
+    scores = program_scores(adata, use_rep=use_rep)
+    z = (scores - scores.mean()) / scores.std().replace(0, 1)
+    means = z.groupby(groups_of(adata, groupby), observed=True).mean()
+    if programs is None:
+        leading = [means.loc[g].nlargest(n_programs).index for g in means.index]
+        programs = list(dict.fromkeys(p for some in leading for p in some))
+    for p in programs:
+        need("there is no such active program", means, programs=p)
+    return matrix(means[list(programs)], "mean score (standard deviations)", True, ax, 0.35)
+
+
+def program(model: Model, name: str, *, n_genes: int = 20, ax: Axes | None = None) -> Axes:
+    """The heaviest genes of a program.
+
+    Parameters
+    ----------
+    model, name
+        The model, and the program.
+    n_genes
+        How many genes.
+
+    Returns
+    -------
+    The axes: one bar a gene; genes that are not in the program's gene set are lighter.
+    """
+    genes = model.program_genes(name).head(n_genes).iloc[::-1]
+    ax = axes(ax, (5, 0.25 * len(genes) + 1))
+    ax.barh(genes.index, genes["weight"], color=["tab:blue" if s else "lightsteelblue" for s in genes["in_set"]])
+    ax.set(xlabel="decoder weight", title=short([name])[0])
+    return ax
+
+
+def correlation(adata: AnnData, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Correlations of the scores of programs, alike ones together.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``direction``, ``use_rep`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: programs × programs, −1 to 1.
+    """
+    return matrix(draw("correlation", adata, **asked).table, "correlation", True, ax)
+
+
+def overlap(model: Model, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Overlap (Jaccard) of the genes of programs, alike ones together.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``top`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: programs × programs, 0 to 1.
+    """
+    return matrix(draw("overlap", model=model, **asked).table, "Jaccard index", False, ax)
+
+
+def members(model: Model, *, ax: Axes | None = None, **asked: Any) -> Axes:
+    """Which of their heaviest genes programs share.
+
+    Parameters
+    ----------
+    asked
+        ``programs``, ``enriched``, ``key``, ``top`` of :func:`draw`, whose ``table`` has the numbers.
+
+    Returns
+    -------
+    The axes: genes × programs, weights over the program's largest.
+    """
+    return matrix(draw("members", model=model, **asked).table, "weight / largest", True, ax)
 
 
 def history(model: Model, *, ax: Axes | None = None) -> Axes:
@@ -29,7 +157,7 @@ def history(model: Model, *, ax: Axes | None = None) -> Axes:
     table = model.history
     if table.empty:
         raise ScgraftError(NOTHING["training"])
-    ax = _axes(ax, (5, 3))
+    ax = axes(ax, (5, 3))
     for what, side in (("training", "train_"), ("validation", "validation_")):
         terms = table[[c for c in table if c.startswith(side) and c != "validation_loss"]]
         if terms.notna().any(axis=None):
@@ -68,7 +196,7 @@ def confusion(
     counts = pd.crosstab(given, adata.obs[f"{labels}_pred"].astype(object))
     if counts.empty:
         raise ScgraftError(NOTHING["confusion"])
-    ax = _matrix(counts.div(counts.sum(axis=1), axis=0), "share of the row's cells", False, ax)
+    ax = matrix(counts.div(counts.sum(axis=1), axis=0), "share of the row's cells", False, ax)
     for i, j in zip(*np.nonzero(counts.to_numpy()), strict=True):
         share = counts.iat[i, j] / counts.iloc[i].sum()
         ax.text(j, i, f"{counts.iat[i, j]:,}", ha="center", va="center", fontsize=7, color="white" if share < 0.6 else "black")
@@ -99,7 +227,7 @@ def reliability(
     sure = 1.0 - adata.obs[f"{labels}_uncertainty"].to_numpy(dtype=float)[known]
     right = (given == best).to_numpy()[known]
     bins = np.minimum((sure * 10).astype(int), 9)
-    ax = _axes(ax, (4, 4))
+    ax = axes(ax, (4, 4))
     at = [b for b in range(10) if (bins == b).any()]
     ax.plot([0, 1], [0, 1], color="grey", lw=0.8, ls=":")
     ax.plot([sure[bins == b].mean() for b in at], [right[bins == b].mean() for b in at], marker="o")

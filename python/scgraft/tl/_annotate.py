@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import _native
-from .._adata import listed, put, put_counts
-from .._fit import _threads
+from .._adata import is_anndata, listed, put, put_counts
 from .._model import Model
 from .._native import ScgraftError
-from .._reference import _reference, of_reference
-from .._settings import number, whole
-from .._stored import LATENT, NOTES, _copied, stored
+from .._plan import as_json, pairs
+from .._settings import number, settings, whole
+from .._stored import LATENT, copied, notes_of, of_reference, opened_reference, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -112,27 +110,24 @@ def annotate(
     if not labels:
         raise ScgraftError("labels: name at least one column of the reference's obs")
     across = listed(across)
-    adata = _copied(adata, copy)
+    adata = copied(adata, copy)
     rule = rule or ("paper" if unknown is not None else "novelty")
-    notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
-    conditions = notes.get("provenance", {}).get("condition_columns", ()) if isinstance(notes, Mapping) else ()
+    notes = notes_of(adata, use_rep)
     needed = {calibrate_across: "calibrate_across"} if calibrate_across else {}
     needed |= dict.fromkeys(listed(numbers), "numbers") | dict.fromkeys(labels, "labels")
-    extra = across or [str(c) for c in conditions]
+    extra = across or listed(notes.get("provenance", {}).get("condition_columns"))
     truth = listed(truth)
     if len(truth) > len(labels):
         raise ScgraftError(f"truth has {len(truth)} columns, labels {len(labels)}")
-    reference = _reference(reference)
-    here = hasattr(reference, "obsm")
-    others = dict.fromkeys(_known(extra, reference) if here else (), "across")
+    reference = opened_reference(reference)
+    others = {c: "across" for c in extra if c in reference.obs.columns} if is_anndata(reference) else {}
     known = of_reference(reference, use_rep, obs=others | needed)
-    compared = dict.fromkeys([*_known(extra, adata), *_known(labels[len(truth):], adata)], "labels")
+    compared = {c: "labels" for c in extra + labels[len(truth):] if c in adata.obs.columns}
     compared |= dict.fromkeys(listed(majority), "majority") | dict.fromkeys(truth, "truth")
     mine = stored(adata, use_rep, obs=compared)
     if rule == "novelty":
-        learned = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
-        genes = [str(g) for g in learned.get("genes", ())] if isinstance(learned, Mapping) else []
-        if here:
+        genes = listed(notes.get("genes"))
+        if is_anndata(reference):
             put_counts(reference, genes, known)
         put_counts(adata, genes, mine)
     plan = {
@@ -141,14 +136,7 @@ def annotate(
         "unknown": 0.5 if unknown is None else number("unknown", unknown),
         "across": across, "nested": bool(nested), "numbers": listed(numbers), "calibrate": calibrate,
         "calibrate_across": calibrate_across, "majority": majority, "truth": truth,
-        "renamed": [[str(a), str(b)] for a, b in dict(label_map or {}).items()],
-        "programs": listed(programs), "seed": whole("seed", seed),
-        "approximate": approximate,
+        "renamed": pairs(label_map), "programs": listed(programs), "seed": whole("seed", seed), "approximate": approximate,
     }  # fmt: skip
-    put(adata, _native.annotate(known, mine, json.dumps(plan), _threads(None)))
+    put(adata, _native.annotate(known, mine, as_json(plan), settings.threads))
     return adata if copy else None
-
-
-def _known(columns: Sequence[str] | str | None, adata: AnnData) -> list[str]:
-    """Columns that the cells have."""
-    return [c for c in listed(columns) if c in adata.obs.columns]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import _native
-from .._adata import Slots, listed, need, put_expression
-from .._fit import _threads
+from .._adata import Slots, is_anndata, listed, need, put_expression
 from .._frames import frame_from
 from .._model import Model
 from .._native import ScgraftError
+from .._plan import as_json
 from .._programs import gene_sets
-from .._reference import of_reference
 from .._settings import settings, whole
-from .._stored import LATENT, NOTES, _copied, stored
+from .._stored import LATENT, NOTES, copied, notes_of, of_reference, opened_reference, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -112,9 +110,9 @@ def enrich(
     >>> list(sim.query.uns["scgraft"]["tests"])
     ['condition versus control', 'query versus reference']
     """
-    adata = _copied(adata, copy)
+    adata = copied(adata, copy)
     versus = listed(versus)
-    if isinstance(reference, str) or (isinstance(reference, Sequence) and not hasattr(reference, "obsm")):
+    if isinstance(reference, str) or (isinstance(reference, Sequence) and not is_anndata(reference)):
         if versus:
             raise ScgraftError("reference names groups here, and so does versus; give the groups as versus alone")
         versus, reference = listed(reference), None
@@ -133,24 +131,23 @@ def enrich(
         for argument, named in (("groups", tested), ("versus", [v for v in versus if versus != ["rest"]])):
             for g in named:
                 need(f"{groupby!r} has no such value", levels, **{argument: g})
+    reference = None if reference is None else opened_reference(reference)
     known = None if reference is None else of_reference(reference, use_rep, every=True)
-    sets = gene_sets(programs, adata) if programs is not None else []
-    if sets:
-        slots = Slots(layer=layer, use_raw=use_raw)
-        put_expression(adata, slots, mine)
-        if known is not None and hasattr(reference, "obsm"):
-            put_expression(reference, slots, known)
+    sets = gene_sets(programs, adata)
+    slots = Slots(layer=layer, use_raw=use_raw)
+    for data, part in ((adata, mine), (reference, known)):
+        if sets and part is not None and is_anndata(data):
+            put_expression(data, slots, part)
     plan = {
         "groups": groupby, "tested": tested, "versus": versus, "k": whole("n_neighbors", n_neighbors), "within": within,
         "directed": directed, "direction": direction, "min_cells": whole("min_cells", min_cells), "samples": n_samples,
         "published": published, "donors": donor_key, "paired": paired,
         "seed": settings.seed if seed is None else whole("seed", seed),
-        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
+        "use_raw": use_raw, "layer": layer, "normalised": log_normalised,
         "unknown": {"label": None if unknown is True else str(unknown)} if unknown else None,
     }  # fmt: skip
-    table, name = _native.enrich(mine, known, sets, json.dumps(plan), _threads(None))
-    notes = adata.uns.setdefault(NOTES if use_rep == LATENT else use_rep, {})
-    tests = dict(notes.get("tests", {}))
-    tests[(key_added or name).replace("/", "_")] = frame_from(table).reset_index(drop=True)
-    notes["tests"] = tests
+    table, name = _native.enrich(mine, known, sets, as_json(plan), settings.threads)
+    notes = notes_of(adata, use_rep)
+    made = {(key_added or name).replace("/", "_"): frame_from(table).reset_index(drop=True)}
+    adata.uns[NOTES if use_rep == LATENT else use_rep] = notes | {"tests": notes.get("tests", {}) | made}
     return adata if copy else None

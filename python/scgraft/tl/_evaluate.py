@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from .. import _native
-from .._adata import Slots, cells, listed, need
-from .._fit import _threads
-from .._frames import column, dense, frame_from, names, uns_to
-from .._settings import number, whole
-from .._stored import LATENT, NOTES
+from .._adata import Slots, cells, listed, need, with_obs
+from .._frames import dense, frame_from, uns_to
+from .._plan import as_json
+from .._settings import number, settings, whole
+from .._stored import LATENT, NOTES, notes_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -85,37 +84,30 @@ def evaluate(
     if not any(batch_key in data.obs.columns for data in (adata, reference) if data is not None):
         need("obs has no such column", adata.obs, batch_key=batch_key)
 
-    def part(data: AnnData, what: str) -> tuple[_native.Cells, Slots]:
-        slots = Slots(layer=layer, use_raw=use_raw)
+    def part(data: AnnData, what: str) -> _native.Cells:
         columns = [c for c in (batch_key, labels_key) if c in data.obs.columns]
         need(f"obs of {what} has no such column", data.obs, labels_key=labels_key)
         for key in [*keys, *extra]:
             need(f"obsm of {what} has no such embedding", data.obsm, embeddings=key)
-        if before == "counts":
-            out = cells(data, slots, lambda of: [True] * len(of), columns)
-        else:
-            out = _native.Cells(names(data.obs_names), names(data.var_names))
-            for c in columns:
-                out.set_obs(c, column(data.obs[c]))
+        slots = Slots(layer=layer, use_raw=use_raw)
+        out = cells(data, slots, more=columns) if before == "counts" else with_obs(data, columns)
         for key in [*keys, *extra]:
             out.set_obsm(key, dense(data.obsm[key], f'obsm["{key}"]'))
-        if isinstance(data.uns.get(NOTES), Mapping):
-            out.set_uns({NOTES: uns_to(dict(data.uns[NOTES]))})
+        out.set_uns({NOTES: uns_to(notes_of(data))})
         if "PCs" in data.varm:
             out.set_varm("PCs", dense(data.varm["PCs"], 'varm["PCs"]'))
-        return out, slots
+        return out
 
-    mine, _ = part(adata, "adata")
-    known = None if reference is None else part(reference, "reference")[0]
+    mine, known = part(adata, "adata"), None if reference is None else part(reference, "reference")
     plan = {
         "batch": batch_key, "labels": labels_key, "query": listed(query),
         "embeddings": keys, "before": extra[0] if extra else None, "counts": before == "counts",
-        "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised, "louvain": algorithm == "louvain",
+        "use_raw": use_raw, "layer": layer, "normalised": log_normalised, "louvain": algorithm == "louvain",
         "components": whole("n_comps", n_comps, 1), "resolutions": [number("resolutions", r) for r in resolutions],
         "k": whole("n_neighbors", n_neighbors), "kbet_k": whole("kbet_neighbors", kbet_neighbors),
         "lisi_k": whole("lisi_neighbors", lisi_neighbors), "seed": whole("seed", seed), "approximate": approximate,
     }  # fmt: skip
-    table, left_out = _native.evaluate(mine, known, json.dumps(plan), _threads(None))
+    table, left_out = _native.evaluate(mine, known, as_json(plan), settings.threads)
     out = frame_from(table)
     out.attrs["left_out"] = dict(left_out)
     return out

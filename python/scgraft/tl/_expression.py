@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .. import _native
 from .._adata import Slots, cells, in_words, listed, need, put
-from .._fit import _threads
-from .._settings import whole
-from .._stored import _copied
+from .._plan import as_json
+from .._settings import settings, whole
+from .._stored import copied
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,12 +52,14 @@ def pca(
     >>> sim.reference.obsm["X_pca"].shape
     (300, 10)
     """
-    adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
-    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
-                 n_top=whole("n_top_genes", n_top_genes), components=None if n_comps is None else whole("n_comps", n_comps, 1))  # fmt: skip
+    adata = copied(adata, copy)
+    given, slots = expression(adata, layer, use_raw, batch_key=batch_key)
+    plan = {
+        "use_raw": use_raw, "layer": layer, "normalised": log_normalised, "batch": batch_key,
+        "n_top": whole("n_top_genes", n_top_genes), "components": None if n_comps is None else whole("n_comps", n_comps, 1),
+    }  # fmt: skip
     with in_words(adata, slots):
-        written, chosen = _native.components(given, plan, _threads(None))
+        written, chosen = _native.components(given, as_json(plan), settings.threads)
     put(adata, written)
     if not use_raw:
         variable = np.zeros(adata.n_vars, dtype=bool)
@@ -109,23 +110,23 @@ def rank_genes_groups(
     >>> sorted(sim.reference.uns["rank_genes_groups"])[:3]
     ['logfoldchanges', 'names', 'params']
     """
-    adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, groupby=groupby)
+    adata = copied(adata, copy)
+    given, slots = expression(adata, layer, use_raw, groupby=groupby)
     plan = {
         "groups": groupby, "group": listed(groups), "versus": None if reference == "rest" else str(reference),
-        "tie_correct": bool(tie_correct), "slot": "raw" if use_raw else "X", "layer": layer, "normalised": log_normalised,
+        "tie_correct": bool(tie_correct), "use_raw": use_raw, "layer": layer, "normalised": log_normalised,
     }  # fmt: skip
     with in_words(adata, slots):
-        found = _native.markers(given, json.dumps(plan), _threads(None))
-    n = n_genes if n_genes is not None else (len(found[0][1]) if found else 0)
+        found = _native.markers(given, as_json(plan), settings.threads)
+    n = None if n_genes is None else whole("n_genes", n_genes)
 
     def records(at: int, kind: str) -> np.recarray:
-        return np.rec.fromarrays([np.asarray(g[at])[:n].astype(kind) for g in found],
-                                 dtype=[(g[0], kind) for g in found])  # fmt: skip
+        return np.rec.fromarrays([np.asarray(g[at])[:n].astype(kind) for g in found], dtype=[(g[0], kind) for g in found])
 
-    index = pd.Index(adata.raw.var_names if use_raw else adata.var_names)
-    shares = {w: pd.DataFrame({g[0]: pd.Series(g[at], index=g[1]).reindex(index) for g in found})
-              for w, at in (("pts", 6), ("pts_rest", 7))}  # fmt: skip
+    def shares(at: int) -> pd.DataFrame:
+        return pd.DataFrame({g[0]: pd.Series(g[at], index=g[1]).reindex(genes) for g in found})
+
+    genes = pd.Index(adata.raw.var_names if use_raw else adata.var_names)
     adata.uns[key_added] = {
         "params": {"groupby": groupby, "reference": reference, "method": "wilcoxon", "use_raw": use_raw, "layer": layer,
                    "corr_method": "benjamini-hochberg", "tie_correct": tie_correct},
@@ -134,25 +135,14 @@ def rank_genes_groups(
         "pvals": records(3, "<f8"),
         "pvals_adj": records(4, "<f8"),
         "logfoldchanges": records(5, "<f4"),
-        "pts": shares["pts"],
+        "pts": shares(6),
+        **({"pts_rest": shares(7)} if reference == "rest" else {}),
     }  # fmt: skip
-    if reference == "rest":
-        adata.uns[key_added]["pts_rest"] = shares["pts_rest"]
     return adata if copy else None
 
 
-def _expression(
-    adata: AnnData, *, layer: str | None, use_raw: bool, **obs: str | None
-) -> tuple[_native.Cells, Slots]:
+def expression(adata: AnnData, layer: str | None, use_raw: bool, **obs: str | None) -> tuple[_native.Cells, Slots]:
     """All expression of a slot, with columns of obs by the arguments that named them."""
     slots = Slots(layer=layer, use_raw=use_raw)
     need("obs has no such column", adata.obs, **obs)
-    return cells(adata, slots, lambda of: [True] * len(of), [c for c in obs.values() if c is not None]), slots
-
-
-def _plan(**given: Any) -> str:
-    plan = {
-        "slot": "raw" if given.pop("use_raw", False) else "X", "layer": None, "normalised": False, "batch": None,
-        "n_top": 2000, "flavor": "seurat", "components": 50,
-    }  # fmt: skip
-    return json.dumps({**plan, **given})
+    return cells(adata, slots, more=[c for c in obs.values() if c is not None]), slots

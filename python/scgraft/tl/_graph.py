@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +12,11 @@ from scipy import sparse
 
 from .. import _native
 from .._adata import need
-from .._fit import _threads
 from .._frames import csr_from, dense
 from .._model import Model
-from .._reference import _reference, of_reference
-from .._settings import number, whole
-from .._stored import LATENT, NOTES, PICTURE, _copied, stored
+from .._plan import as_json
+from .._settings import number, settings, whole
+from .._stored import LATENT, NOTES, PICTURE, copied, notes_of, of_reference, opened_reference, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,26 +59,18 @@ def neighbors(
     >>> sim.reference.obsp["connectivities"].shape
     (300, 300)
     """
-    adata = _copied(adata, copy)
-    x = _rep(adata, use_rep)
+    adata = copied(adata, copy)
+    need("obsm has no such entry", adata.obsm, use_rep=use_rep)
+    x = dense(adata.obsm[use_rep], f'obsm["{use_rep}"]')
     n_neighbors, seed = whole("n_neighbors", n_neighbors), whole("seed", seed)
-    distances, graph, recall = _native.neighbours(x, n_neighbors, approximate, seed, _threads(None))
+    distances, graph, recall = _native.neighbours(x, n_neighbors, approximate, seed, settings.threads)
     prefix = "" if key_added is None else f"{key_added}_"
     adata.obsp[f"{prefix}distances"] = csr_from(distances)
     adata.obsp[f"{prefix}connectivities"] = csr_from(graph)
-    params = {"n_neighbors": n_neighbors, "method": "umap", "metric": "euclidean", "use_rep": use_rep,
-              "recall": recall}  # fmt: skip
-    adata.uns["neighbors" if key_added is None else key_added] = {
-        "connectivities_key": f"{prefix}connectivities",
-        "distances_key": f"{prefix}distances",
-        "params": params,
-    }
+    params = {"n_neighbors": n_neighbors, "method": "umap", "metric": "euclidean", "use_rep": use_rep, "recall": recall}
+    keys = {f"{what}_key": f"{prefix}{what}" for what in ("connectivities", "distances")}
+    adata.uns["neighbors" if key_added is None else key_added] = {**keys, "params": params}
     return adata if copy else None
-
-
-def _rep(adata: AnnData, use_rep: str) -> np.ndarray:
-    need("obsm has no such entry", adata.obsm, use_rep=use_rep)
-    return dense(adata.obsm[use_rep], f'obsm["{use_rep}"]')
 
 
 def leiden(
@@ -119,9 +109,7 @@ def leiden(
     >>> sim.reference.obs["leiden"].dtype.name
     'category'
     """
-    adata = _copied(adata, copy)
-    _cluster(adata, resolution, seed, key_added, neighbors_key, False)
-    return adata if copy else None
+    return _cluster(False, adata, resolution, key_added, neighbors_key, seed, copy)
 
 
 def louvain(
@@ -134,14 +122,14 @@ def louvain(
     copy: bool = False,
 ) -> AnnData | None:
     """Cluster cells with the Louvain algorithm; parameters as :func:`leiden`."""
-    adata = _copied(adata, copy)
-    _cluster(adata, resolution, seed, key_added, neighbors_key, True)
-    return adata if copy else None
+    return _cluster(True, adata, resolution, key_added, neighbors_key, seed, copy)
 
 
 def _cluster(
-    adata: AnnData, resolution: float | Sequence[float], seed: int, key_added: str, neighbors_key: str | None, louvain: bool
-) -> None:
+    louvain: bool, adata: AnnData, resolution: float | Sequence[float], key_added: str, neighbors_key: str | None, seed: int,
+    copy: bool,
+) -> AnnData | None:  # fmt: skip
+    adata = copied(adata, copy)
     key = "neighbors" if neighbors_key is None else neighbors_key
     remedy = ". Find neighbours first: scgraft.tl.neighbors(adata) or scanpy.pp.neighbors"
     need("uns has no such neighbours", adata.uns, remedy, neighbors_key=key)
@@ -149,19 +137,13 @@ def _cluster(
     graph.sort_indices()
     several = isinstance(resolution, (Sequence, np.ndarray, pd.Series)) and not isinstance(resolution, str)
     resolutions = [number("resolution", r) for r in np.atleast_1d(np.asarray(resolution, dtype=object))]
-    found = _native.clusters(
-        graph.indptr.astype(np.int64),
-        graph.indices.astype(np.int32),
-        graph.data.astype(np.float32),
-        resolutions,
-        louvain,
-        whole("seed", seed),
-        _threads(None),
-    )
+    parts = graph.indptr.astype(np.int64), graph.indices.astype(np.int32), graph.data.astype(np.float32)
+    found = _native.clusters(*parts, resolutions, louvain, whole("seed", seed), settings.threads)
     for r, (codes, n, modularity) in zip(resolutions, found, strict=True):
         column_ = f"{key_added}_{r:g}" if several else key_added
         adata.obs[column_] = pd.Categorical.from_codes(codes, [str(i) for i in range(n)])
         adata.uns[column_] = {"params": {"resolution": r, "random_state": whole("seed", seed)}, "modularity": modularity}
+    return adata if copy else None
 
 
 def umap(
@@ -209,11 +191,11 @@ def umap(
     >>> sim.reference.obsm["X_umap"].shape
     (300, 2)
     """
-    adata = _copied(adata, copy)
+    adata = copied(adata, copy)
     mine = stored(adata, use_rep)
     known, picture = None, key_added
     if reference is not None:
-        reference = _reference(reference)
+        reference = opened_reference(reference)
         if isinstance(reference, Model):
             picture = PICTURE
         else:
@@ -224,11 +206,10 @@ def umap(
         "key": LATENT, "picture": picture, "k": whole("n_neighbors", n_neighbors), "min_dist": min_dist, "spread": spread,
         "epochs": max_epochs, "seed": whole("seed", seed), "approximate": approximate,
     }  # fmt: skip
-    written = _native.umap(mine, known, json.dumps(plan), _threads(None))
+    written = _native.umap(mine, known, as_json(plan), settings.threads)
     layout = written["uns"].pop(NOTES, {})
     adata.obsm[key_added] = written["obsm"][picture]
-    notes = adata.uns.setdefault(NOTES, {})
-    notes.update(layout)
+    adata.uns[NOTES] = notes_of(adata) | layout
     adata.uns["umap" if key_added == "X_umap" else key_added] = {
         "params": {"random_state": whole("seed", seed), "n_neighbors": whole("n_neighbors", n_neighbors), "use_rep": use_rep}
     }

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _native
-from .._adata import Slots, adata_from, layers, matrices, put_expression
-from .._fit import _threads
+from .._adata import Slots, adata_from, is_anndata, layers, matrices, put_expression
 from .._load import as_model
 from .._model import Model
 from .._native import ScgraftError
-from .._reference import _reference, of_reference
-from .._stored import LATENT, _copied, stored
+from .._settings import settings
+from .._stored import LATENT, copied, of_reference, opened_reference, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -70,7 +69,7 @@ def map(
     >>> sim.query.obsm["X_scgraft"].shape
     (100, 10)
     """
-    adata = _copied(adata, copy)
+    adata = copied(adata, copy)
     mapped = as_model(model).map(adata, name=name, batch_key=batch_key, batch_name=batch_name, **settings)
     mapped.to_adata(key_added=key_added)
     if save_model is not None:
@@ -117,21 +116,18 @@ def join(adata: AnnData, reference: AnnData | Model | str | Path) -> AnnData:
     >>> both.shape, both.obs["scgraft_origin"].value_counts().to_dict()
     ((400, 1000), {'reference': 300, 'query': 100})
     """
-    reference = _reference(reference)
+    reference = opened_reference(reference)
 
-    def filled(data: AnnData, cells_: _native.Cells) -> _native.Cells:
-        slots: list[tuple[str | None, bool]] = [(None, False)] if data.X is not None else []
-        slots += [(name, False) for name in layers(data)] + ([(None, True)] if data.raw is not None else [])
-        for layer, raw in slots:
-            put_expression(data, Slots(layer=layer, use_raw=raw), cells_)
-        return cells_
+    def whole_of(data: AnnData, what: str) -> _native.Cells:
+        out = stored(data, every=True, obsm=matrices(data), what=what, drawn=False)
+        slots = [Slots()] if data.X is not None else []
+        slots += [Slots(layer=name) for name in layers(data)] + ([Slots(use_raw=True)] if data.raw is not None else [])
+        for slot in slots:
+            put_expression(data, slot, out)
+        return out
 
-    mine = filled(adata, stored(adata, every=True, obsm=matrices(adata), drawn=False))
-    if hasattr(reference, "obsm"):
-        known = filled(reference, stored(reference, every=True, obsm=matrices(reference), what="reference", drawn=False))
-    else:
-        known = of_reference(reference)
-    parts, left_out = _native.join(known, mine, _threads(None))
+    known = whole_of(reference, "reference") if is_anndata(reference) else of_reference(reference)
+    parts, left_out = _native.join(known, whole_of(adata, "adata"), settings.threads)
     for slot, reason in left_out:
         _log.warning("%s is left out: %s", slot, reason)
     return adata_from(parts)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from .. import _native
-from .._adata import Slots, listed, matrices, need, put_genes
-from .._fit import _threads
+from .._adata import Slots, listed, need
 from .._frames import dense, frame
 from .._load import as_model
 from .._model import Model
-from .._reference import _reference, of_reference
-from .._settings import whole
-from .._stored import LATENT, _copied, stored
+from .._plan import as_json, pairs
+from .._settings import settings, whole
+from .._stored import LATENT, copied, with_reference
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -81,12 +80,11 @@ def report(
     >>> page.html[:15].lower()
     '<!doctype html>'
     """
-    need("obs has no such column", _copied(adata, False).obs, truth=truth, groupby=groupby)
+    need("obs has no such column", copied(adata, False).obs, truth=truth, groupby=groupby)
     page = page_of(
         adata, reference, model=None if model is None else as_model(model), metrics=metrics, use_rep=use_rep, layer=layer,
-        use_raw=use_raw, gene_key=gene_key,
-        genes=listed(genes), title=title, label=labels, truth=truth, groups=groupby, color=listed(color), direction=direction,
-        renamed=[[str(a), str(b)] for a, b in dict(label_map or {}).items()], seed=whole("seed", seed), map=False,
+        use_raw=use_raw, gene_key=gene_key, genes=listed(genes), title=title, label=labels, truth=truth, groups=groupby,
+        color=listed(color), direction=direction, renamed=pairs(label_map), seed=whole("seed", seed), map=False,
     )  # fmt: skip
     out = Report(page)
     if path is not None:
@@ -109,19 +107,14 @@ def page_of(
     **plan: Any,
 ) -> str:
     """The report's page, or its map alone, as text."""
-    mine = stored(adata, use_rep, every=True, obsm=matrices(adata, tables=True))
+    slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
+    mine, known = with_reference(adata, reference, use_rep, slots, [*genes, *color])
     if use_rep == LATENT and "scgraft_weights" in adata.varm:
         mine.set_varm("scgraft_weights", dense(adata.varm["scgraft_weights"], 'varm["scgraft_weights"]'))
-    known = None
-    if reference is not None:
-        reference = _reference(reference)
-        known = of_reference(reference, use_rep, every=True, obsm=matrices(reference, tables=True))
-    slots = Slots(layer=layer, use_raw=use_raw, gene_key=gene_key)
-    put_genes([(adata, mine), (reference, known)], slots, [*genes, *color])
     asked = {**plan, "key": LATENT, "genes": list(genes), "color": list(color),
-             "slot": "raw" if use_raw else "X", "layer": layer, "gene_key": gene_key}  # fmt: skip
+             "use_raw": use_raw, "layer": layer, "gene_key": gene_key}  # fmt: skip
     return _native.report(mine, known, None if model is None else model._native,
-                          None if metrics is None else frame(metrics), json.dumps(asked), _threads(None))  # fmt: skip
+                          None if metrics is None else frame(metrics), as_json(asked), settings.threads)  # fmt: skip
 
 
 class Report:
@@ -144,6 +137,4 @@ class Report:
         return f"Report({len(self.html) // 1000:,} kB; save(path) writes the page)"
 
     def _repr_html_(self) -> str:
-        import html
-
-        return f'<iframe srcdoc="{html.escape(self.html)}" width="100%" height="{self.height}" style="border:0"></iframe>'
+        return f'<iframe srcdoc="{escape(self.html)}" width="100%" height="{self.height}" style="border:0"></iframe>'
