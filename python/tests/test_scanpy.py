@@ -11,20 +11,6 @@ import scanpy as sc
 import scgraft as sg
 
 
-@pytest.fixture
-def mapped(sim, expimap):
-    """A mapped query, and its reference with its embedding."""
-    expimap.to_adata(sim.reference)
-    sg.tl.map(sim.query, expimap, max_epochs=2, progress=False)
-    return sim
-
-
-@pytest.fixture(autouse=True)
-def _closed():
-    yield
-    plt.close("all")
-
-
 def test_neighbours_clusters_and_pictures_are_scanpys(sim):
     adata = sim.reference
     sg.tl.pca(adata, n_comps=10)
