@@ -304,12 +304,9 @@ class Model:
 
     def program_genes(self, program: str) -> pd.DataFrame:
         """The genes of a program, the heaviest first: weight, share of all absolute weights, whether in its gene set."""
-        found = self._native.programs("top") or []
-        for p in found:
-            if p["name"] == program:
-                table = pd.DataFrame(p["genes"], columns=["gene", "weight", "share", "in_set"])
-                return table.set_index("gene")
-        need("the model has no such program", [p["name"] for p in found], program=program)
+        found = {p["name"]: p["genes"] for p in self._native.programs("top") or []}
+        need("the model has no such program", found, program=program)
+        return pd.DataFrame(found[program], columns=["gene", "weight", "share", "in_set"]).set_index("gene")
 
     def compare_programs(
         self, against: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path], *,

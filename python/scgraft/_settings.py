@@ -58,26 +58,23 @@ class Settings:
         )
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """A whole number, at least so much."""
-    try:
-        right = not isinstance(value, (bool, str)) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError):
-        right = False
-    if not right:
-        raise ScgraftError(f"{name}: expected a whole number, {least} or more, found {value!r}")
-    return int(value)
-
-
-def number(name: str, value: Any) -> float:
+def number(name: str, value: Any, what: str = "a number, 0 or more") -> float:
     """A number, 0 or more."""
     try:
         right = not isinstance(value, (bool, str)) and 0 <= float(value) < float("inf")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         right = False
     if not right:
-        raise ScgraftError(f"{name}: expected a number, 0 or more, found {value!r}")
+        raise ScgraftError(f"{name}: expected {what}, found {value!r}")
     return float(value)
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number, at least so much."""
+    what = f"a whole number, {least} or more"
+    if number(name, value, what) < least or int(value) != value:
+        raise ScgraftError(f"{name}: expected {what}, found {value!r}")
+    return int(value)
 
 
 settings = Settings()

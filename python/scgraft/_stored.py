@@ -114,6 +114,7 @@ def with_reference(
 
 
 def copied(adata: AnnData, copy: bool) -> AnnData:
+    """Cells to write into: these, or a copy of them."""
     if not is_anndata(adata):
         raise ScgraftError(f"adata: expected an AnnData, found {type(adata).__name__}")
     return adata.copy() if copy else adata

@@ -220,6 +220,8 @@ def test_across_files_is_the_command_lines(mapped, tmp_path, cli):
     joined = anndata.read_h5ad(tmp_path / "j.h5ad")
     both = sg.tl.join(mapped.query, mapped.reference)
     assert (both.X != joined.X).nnz == 0 and list(both.obs_names) == list(joined.obs_names)
+    mapped.reference.write_zarr(tmp_path / "r.zarr")
+    assert list(sg.tl.join(mapped.query, tmp_path / "r.zarr").obs_names) == list(joined.obs_names)
     cli("plot", "violin", tmp_path / "q.h5ad", mapped.query.var_names[0], "--groups", "cell_type", "-o", tmp_path / "v.svg")
     drawn = sg.pl.draw("violin", mapped.query, names=mapped.query.var_names[0], groupby="cell_type")
     assert drawn.svg == (tmp_path / "v.svg").read_text()

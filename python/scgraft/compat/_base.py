@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
@@ -13,8 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from .._adaptor import Adaptor
-from .._adata import is_anndata, is_mudata, layers, listed, matrix, need, of_mudata
-from .._frames import text
+from .._adata import is_anndata, is_mudata, layers, listed, need, of_mudata
 from .._load import import_model, load
 from .._model import Model
 from .._native import ScgraftError
@@ -22,6 +22,7 @@ from .._plan import as_json
 from .._settings import number, whole
 from .._settings import settings as session
 from .._train import train
+from ._differential import counted, grouped, their_columns
 from ._words import IGNORED, Named, NotHere, no_argument, not_here, only_given
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ class Base(metaclass=Named):
                 term = c.split("_", 1)[1]
                 key = ("reconstruction_loss_" if term.startswith("reconstruction") else f"{term}_") + side
                 out[key] = pd.DataFrame({key: table[c]})
-        out["train_loss_epoch"] = out["elbo_train"].rename(columns={"elbo_train": "train_loss_epoch"})
+        if "elbo_train" in out:
+            out["train_loss_epoch"] = out["elbo_train"].rename(columns={"elbo_train": "train_loss_epoch"})
         return out
 
     history_ = history
@@ -349,15 +351,10 @@ class Base(metaclass=Named):
         if not return_mean and n_samples > 1:
             raise NotHere("return_mean=False is not here: draw one by one with seed=")
         return self.model.get_normalized_expression(
-            indices=indices,
-            transform_batch=transform_batch,
-            gene_list=gene_list,
+            indices=indices, transform_batch=transform_batch, gene_list=gene_list, seed=seed, return_numpy=return_numpy,
             library_size="latent" if library_size == "latent" else float(library_size),
-            n_samples=0 if n_samples <= 1 else int(n_samples),
-            seed=seed,
-            return_numpy=return_numpy,
-            **self._with(adata),
-        )
+            n_samples=0 if n_samples <= 1 else int(n_samples), **self._with(adata),
+        )  # fmt: skip
 
     def posterior_predictive_sample(
         self,
@@ -424,83 +421,18 @@ class Base(metaclass=Named):
         where = self._with(adata)
         data = where.pop("adata")
         if idx1 is not None:
-            groupby, group1, group2, data = self._indexed(data, idx1, idx2)
+            groupby, group1, group2 = "_scgraft_groups", "group1", "group2"
+            data = grouped(data, groupby, idx1, idx2)
         elif groupby is None:
             raise ScgraftError("differential_expression: give groupby=, or idx1= and idx2=")
         found = self.model.differential_expression(
-            data,
-            groupby=groupby,
-            group1=listed(group1),
-            group2=group2,
-            mode=mode,
-            delta=delta,
-            fdr=fdr_target,
-            pseudocount=pseudocounts,
-            n_samples=n_samples_overall or 5000,
-            transform_batch="all" if batch_correction else None,
-            seed=seed,
-            **where,
-        )
-        return self._their_columns(found, data, groupby, mode, delta, fdr_target, all_stats)
-
-    def _indexed(self, data: AnnData, idx1: Any, idx2: Any) -> tuple[str, str, str | None, AnnData]:
-        def rows(idx: Any) -> np.ndarray:
-            if isinstance(idx, str):
-                return np.asarray(data.obs.eval(idx), dtype=bool)
-            mask = np.zeros(data.n_obs, dtype=bool)
-            mask[np.asarray(idx)] = True
-            return mask
-
-        groups = np.full(data.n_obs, None, dtype=object)
-        one = rows(idx1)
-        groups[one] = "group1"
-        other = ~one if idx2 is None else rows(idx2) & ~one
-        groups[other] = "group2"
-        data = data.copy()
-        data.obs["_scgraft_groups"] = groups
-        return "_scgraft_groups", "group1", "group2", data
-
-    def _their_columns(
-        self, found: pd.DataFrame, data: AnnData, groupby: str, mode: str, delta: float, fdr: float, all_stats: bool
-    ) -> pd.DataFrame:
-        parts = []
-        for (one, two), rows in found.groupby(["group", "comparison"], sort=False, observed=True):
-            p = rows["probability"].to_numpy()
-            two_name = "Rest" if two == "rest" else two
-            vanilla, bf = mode == "vanilla", rows["log_bayes_factor"].to_numpy()
-            one_is, other_is = ("proba_m1", "proba_m2") if vanilla else ("proba_de", "proba_not_de")
-            out = pd.DataFrame({one_is: p, other_is: 1 - p})
-            order = np.argsort(-(bf if vanilla else p), kind="stable")
-            out["bayes_factor"] = bf
-            out["scale1"] = rows["mean_group"].to_numpy()
-            out["scale2"] = rows["mean_comparison"].to_numpy()
-            if mode == "change":
-                out["delta"] = delta
-                for name in ("mean", "median", "std", "min", "max"):
-                    out[f"lfc_{name}"] = rows["lfc_sd" if name == "std" else f"lfc_{name}"].to_numpy()
-            out.index = pd.Index(rows["gene"].astype(str))
-            if all_stats:
-                self._counted(out, data, groupby, str(one), None if two == "rest" else str(two))
-            if mode == "change":
-                out[f"is_de_fdr_{fdr}"] = rows["differs"].to_numpy(dtype=bool)
-            out["comparison"] = f"{one} vs {two_name}"
-            out["group1"], out["group2"] = str(one), two_name
-            parts.append(out.iloc[order])
-        return pd.concat(parts) if parts else found
-
-    def _counted(self, out: pd.DataFrame, data: AnnData, groupby: str, one: str, two: str | None) -> None:
-        """Means of counts, shares of cells that express a gene, and means of normalised counts."""
-        x, var, _ = matrix(data, self._where(self._like(data)).get("layer"), False)
-        x = sparse.csr_matrix(x)
-        genes = var.index.get_indexer(out.index)
-        of = data.obs[groupby].map(text, na_action="ignore").astype(object)
-        mask1 = (of == one).to_numpy()
-        mask2 = (of == two).to_numpy() if two is not None else (~mask1 & of.notna().to_numpy())
-        total = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1.0)
-        normalised = sparse.diags(1e4 / total) @ x
-        for name, values in (("raw_mean", x), ("non_zeros_proportion", x != 0), ("raw_normalized_mean", normalised)):
-            for at, mask in ((1, mask1), (2, mask2)):
-                out[f"{name}{at}"] = np.asarray(values[mask].mean(axis=0)).ravel()[genes]
+            data, groupby=groupby, group1=listed(group1), group2=group2, mode=mode, delta=delta, fdr=fdr_target,
+            pseudocount=pseudocounts, n_samples=n_samples_overall or 5000, seed=seed,
+            transform_batch="all" if batch_correction else None, **where,
+        )  # fmt: skip
+        if not all_stats:
+            return their_columns(found, mode, delta, fdr_target, lambda *_: {})
+        return their_columns(found, mode, delta, fdr_target, partial(counted, data, where["layer"], groupby))
 
     # Files.
 
