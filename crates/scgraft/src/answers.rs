@@ -559,6 +559,35 @@ mod tests {
     }
 
     #[test]
+    fn tests_of_conditions_come_first_and_a_pair_counts_as_one() {
+        let test = |rows: &[[&str; 3]]| {
+            let mut table = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
+            for (at, name) in ["group", "comparison", "within"].into_iter().enumerate() {
+                table.set(name, Column::categorical(&rows.iter().map(|r| r[at]).collect::<Vec<_>>()));
+            }
+            table.set("program", Column::categorical(&vec!["P"; rows.len()]));
+            table.set("log_bayes_factor", Column::Real(vec![3.0; rows.len()]));
+            Uns::Frame(table)
+        };
+        let all = "all cells";
+        let made = [
+            ("types", test(&[["B", "rest", all]])),
+            ("within", test(&[["stim", "control", "B"]])),
+            ("pair", test(&[["stim", "rest", all], ["control", "rest", all]])),
+            ("two", test(&[["stim", "control", all], ["later", "control", all]])),
+        ];
+        let made = made.into_iter().map(|(name, table)| (name.to_owned(), table)).collect();
+        let mut obs = Frame::new(vec!["cell".to_owned()]);
+        obs.set("type_pred", Column::categorical(&["B"]));
+        let mut cells = Cells::empty(obs, Frame::default());
+        cells
+            .uns
+            .insert(slots::NOTES.to_owned(), Uns::Map([("tests".to_owned(), Uns::Map(made))].into_iter().collect()));
+        let order: Vec<String> = tests(&cells, None).into_iter().map(|t| t.name).collect();
+        assert_eq!(order, ["pair", "two", "within", "types"]);
+    }
+
+    #[test]
     fn the_first_screen_counts_programs_and_the_types_they_differ_in() {
         let main = comparison("stim", "control", "", &[("UP", 5.0), ("DOWN", -3.0), ("NOT", 1.0)]);
         let inside = |t: &str, up: f64| comparison("stim", "control", t, &[("UP", up), ("DOWN", 2.5)]);
