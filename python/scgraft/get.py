@@ -48,7 +48,7 @@ def enrich_df(
     if not tests:
         raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
     if key is None:
-        key = _main_test(adata, tests)
+        key = next(iter(tests)) if len(tests) == 1 else _main_test(adata, tests)
     need("there is no such test", tests, key=key)
     table = tests[key]
     if group is not None:
