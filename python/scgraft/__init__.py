@@ -19,40 +19,18 @@ from ._settings import settings
 
 if _TYPE_CHECKING:
     from . import compat, datasets, get, hub, metrics, pl, pp, tl
-    from ._model import Adaptor, Model, import_model, load, models, train
+    from ._adaptor import Adaptor
+    from ._load import import_model, load
+    from ._model import Model
     from ._programs import read_gmt
+    from ._train import models, train
 
 _MODULES = ("compat", "datasets", "get", "hub", "metrics", "pl", "pp", "tl")
-_NAMES = {
-    "Adaptor": "_model",
-    "Model": "_model",
-    "import_model": "_model",
-    "load": "_model",
-    "models": "_model",
-    "train": "_model",
-    "read_gmt": "_programs",
-}
+_NAMES = {"Adaptor": "_adaptor", "Model": "_model", "import_model": "_load", "load": "_load", "models": "_train",
+          "read_gmt": "_programs", "train": "_train"}  # fmt: skip
 
-__all__ = [
-    "Adaptor",
-    "Model",
-    "ScgraftError",
-    "__version__",
-    "compat",
-    "datasets",
-    "get",
-    "hub",
-    "import_model",
-    "load",
-    "metrics",
-    "models",
-    "pl",
-    "pp",
-    "read_gmt",
-    "settings",
-    "tl",
-    "train",
-]
+__all__ = ["Adaptor", "Model", "ScgraftError", "__version__", "compat", "datasets", "get", "hub", "import_model", "load",
+           "metrics", "models", "pl", "pp", "read_gmt", "settings", "tl", "train"]  # fmt: skip
 
 
 if not _TYPE_CHECKING:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from . import _native
-from ._frames import array_from, column, column_from, csr_from, frame, frame_from, names, uns_from
+from ._frames import array_from, column, column_from, csr_from, dense, frame, frame_from, names, uns_from
 from ._native import ScgraftError
 from ._settings import number, settings
 
@@ -48,18 +48,18 @@ def need(lacking: str, known: Iterable[Any], remedy: str = "", /, **given: Any) 
             raise ScgraftError(f"{argument}={name!r}: {lacking}; there are: {nearest(str(name), known)}{remedy}")
 
 
-def opened(data: Any) -> AnnData:
+def opened(data: Any, what: str = "adata") -> AnnData:
     """An AnnData from what a user gives: one, a MuData's RNA, or the path of a file, which is read block by block."""
     if isinstance(data, (str, Path)):
         return _read(Path(data))
     if is_mudata(data):
         return of_mudata(data)
     if not is_anndata(data):
-        raise ScgraftError(f"adata: expected an AnnData, a MuData or the path of a file, found {type(data).__name__}")
+        raise ScgraftError(f"{what}: expected an AnnData, a MuData or the path of a file, found {type(data).__name__}")
     return data
 
 
-def is_anndata(data: Any) -> bool:
+def is_anndata(data: Any) -> TypeGuard[AnnData]:
     """Whether it has the slots that are read."""
     return all(hasattr(data, slot) for slot in ("obs", "var", "obsm"))
 
@@ -120,36 +120,6 @@ def of_mudata(
     return out
 
 
-def describe(x: Any) -> str:
-    """What a matrix is, in words.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from scipy import sparse
-    >>> from scgraft._adata import describe
-    >>> describe(sparse.csr_matrix(np.eye(3, dtype="float32")))
-    'CSR, float32, indices int32'
-    >>> describe(np.eye(3))
-    'dense, float64'
-    """
-    if x is None:
-        return "nothing"
-    view = ", a view" if "View" in type(x).__name__ else ""
-    if sparse.issparse(x):
-        indices = f", indices {x.indices.dtype}" if hasattr(x, "indices") else ""
-        return f"{x.format.upper()}, {x.dtype}{indices}{view}"
-    if isinstance(x, np.ndarray):
-        return f"dense, {x.dtype}{view}"
-    if _is_dask(x):
-        return f"Dask array of {type(x._meta).__name__}, {x.dtype}, {len(x.chunks[0])} blocks"
-    if _is_backed_sparse(x):
-        return f"{x.format.upper()} on disk, {x.dtype}"
-    if _is_on_disk(x):
-        return f"dense on disk, {x.dtype}"
-    return type(x).__name__
-
-
 def _is_dask(x: Any) -> bool:
     return type(x).__module__.startswith("dask.") and hasattr(x, "blocks")
 
@@ -168,21 +138,16 @@ def gather(x: Any, wanted: Sequence[bool], where: str, client: Any = None) -> _n
     CSR, CSC and dense arrays in memory are read where they stand; files and Dask arrays a block of cells at a time, the
     blocks of a Dask array computed by ``client``, or by Dask's own scheduler.
     """
-    counts = _native.Counts(list(wanted), settings.threads)
-    if client is not None:
-        _check_client(client, x, where)
-    _add(counts, x, where, client)
-    return counts
-
-
-def _check_client(client: Any, x: Any, where: str) -> None:
-    if not (hasattr(client, "compute") and hasattr(client, "gather")):
+    if client is not None and not (hasattr(client, "compute") and hasattr(client, "gather")):
         raise ScgraftError(f"client=: expected a client of dask.distributed, found {type(client).__name__}")
-    if not _is_dask(x):
+    if client is not None and not _is_dask(x):
         raise ScgraftError(
-            f"client=: a client computes the blocks of a Dask array, and {where} is {describe(x)}; leave client= out "
+            f"client=: a client computes the blocks of a Dask array, and {where} is a {type(x).__name__}; leave client= out "
             "(training itself runs on the threads of this process)"
         )
+    counts = _native.Counts(list(wanted), settings.threads)
+    _add(counts, x, where, client)
+    return counts
 
 
 def _add(counts: _native.Counts, x: Any, where: str, client: Any = None) -> None:
@@ -294,42 +259,46 @@ class Slots:
         told = {name: getattr(self, name) for name in SLOTS if name != "client"}
         return {**told, "counts_elsewhere": counts_elsewhere(adata, self) is not None}
 
-    def columns(self) -> list[tuple[str, str]]:
+    def genes(self, adata: AnnData) -> list[str] | None:
+        """The names of genes in their column, where one was named."""
+        return names(adata.var[self.gene_key]) if self.gene_key in adata.var.columns else None
+
+    def columns(self) -> dict[str, str]:
         """Columns of obs, and which argument named each."""
-        asked = [("batch_key", k) for k in self.batch_key]
-        if self.labels_key is not None:
-            asked.append(("labels_key", self.labels_key))
-        asked += [("categorical_covariate_keys", k) for k in self.categorical_covariate_keys]
-        return asked + [("continuous_covariate_keys", k) for k in self.continuous_covariate_keys]
+        named = ("batch_key", "labels_key", "categorical_covariate_keys", "continuous_covariate_keys")
+        return {key: argument for argument in named for key in listed(getattr(self, argument))}
 
 
 SLOTS = tuple(f.name for f in fields(Slots))
 
 
+def with_obs(adata: AnnData, columns: Iterable[str], what: str = "") -> _native.Cells:
+    """Cells and genes by name, with columns of obs; a dictionary says which argument named each."""
+    out = _native.Cells(names(adata.obs_names), names(adata.var_names))
+    for name in columns:
+        named = {columns[name] if isinstance(columns, Mapping) else "column": name}
+        need(f"obs {what and f'of {what} '}has no such column", adata.obs, **named)
+        out.set_obs(str(name), column(adata.obs[name]))
+    return out
+
+
 def cells(
-    adata: AnnData, slots: Slots, wanted: Callable[[list[str]], Sequence[bool]], more: Sequence[str] = ()
+    adata: AnnData, slots: Slots, wanted: Callable[[list[str]], Sequence[bool] | None] = lambda _: None, more: Sequence[str] = ()
 ) -> _native.Cells:
-    """Cells with what a model reads of them; ``wanted`` says of a list of genes which are, ``more`` are columns of obs to
-    take where they are there."""
+    """Cells with what a model reads of them; ``wanted`` says of a list of genes which are (all unless told), ``more`` are columns
+    of obs to take where they are there."""
     x, var, where = matrix(adata, slots.layer, slots.use_raw)
     need(f"{'adata.raw.var' if slots.use_raw else 'adata.var'} has no such column", var, gene_key=slots.gene_key)
     check_names(adata.obs_names, "adata.obs_names")
     if slots.gene_key is None:
         check_names(var.index, "adata.var_names")
-    out = _native.Cells(names(adata.obs_names), names(adata.var_names))
-    for argument, key in slots.columns():
-        need("obs has no such column", adata.obs, **{argument: key})
-        out.set_obs(key, column(adata.obs[key]))
-    taken = {key for _, key in slots.columns()}
-    for key in more:
-        if key in adata.obs.columns and key not in taken:
-            out.set_obs(key, column(adata.obs[key]))
+    out = with_obs(adata, slots.columns() | {key: "column" for key in more if key in adata.obs.columns})
     if not slots.use_raw:
         for key in adata.var.columns:
             if key == slots.gene_key or adata.var[key].dtype.kind == "O":
                 out.set_var(str(key), column(adata.var[key]))
     genes = names(var.index) if slots.gene_key is None else [str(v) for v in var[slots.gene_key]]
-    _put(out, gather(x, wanted(genes), where, slots.client), slots, var)
+    _put(out, gather(x, wanted(genes) or [True] * len(genes), where, slots.client), slots, var)
     _proteins(adata, slots, out)
     return out
 
@@ -386,8 +355,6 @@ def _proteins(adata: AnnData, slots: Slots, out: _native.Cells) -> None:
         except (TypeError, ValueError) as error:
             raise ScgraftError(f'obsm["{key}"]: expected counts of proteins, cells × proteins; {error}') from None
     else:
-        from ._frames import dense
-
         out.set_obsm(key, dense(values, f'obsm["{key}"]'))
     if slots.protein_names_key is not None:
         need("uns has no such entry", adata.uns, protein_names_key=slots.protein_names_key)
@@ -488,10 +455,7 @@ def adata_from(parts: dict[str, Any]) -> AnnData:
     if parts["raw"] is not None:
         values, var = parts["raw"]
         out.raw = anndata.AnnData(X=csr_from(values), obs=obs[[]], var=frame_from(var))
-    for name, value in parts["obsm"].items():
-        out.obsm[name] = array_from(value, out.obs_names)
-    for name, value in parts["uns"].items():
-        out.uns[name] = uns_from(value)
+    put(out, {"obs": {}, "varm": {}, "obsp": {}, "obsm": parts["obsm"], "uns": parts["uns"]})
     return out
 
 
@@ -499,15 +463,20 @@ def put(adata: AnnData, written: dict[str, Any]) -> None:
     """Puts what the library wrote into the slots of an AnnData; arrays are not copied."""
     for name, parts in written["obs"].items():
         adata.obs[name] = column_from(parts, adata.obs_names)
-    for name, value in written["obsm"].items():
-        adata.obsm[name] = array_from(value, adata.obs_names)
-    for name, value in written["varm"].items():
-        adata.varm[name] = array_from(value, adata.var_names)
-    for name, value in written["obsp"].items():
-        adata.obsp[name] = array_from(value, adata.obs_names)
+    for slot, index in (("obsm", adata.obs_names), ("varm", adata.var_names), ("obsp", adata.obs_names)):
+        for name, value in written[slot].items():
+            getattr(adata, slot)[name] = array_from(value, index)
     for name, value in written["uns"].items():
         value = uns_from(value)
         if isinstance(value, dict) and isinstance(adata.uns.get(name), dict):
             adata.uns[name] = {**adata.uns[name], **value}
         else:
             adata.uns[name] = value
+
+
+def among(of: Sequence[str], some: Sequence[str], case: bool = True) -> list[bool]:
+    if case:
+        among = set(some)
+        return [g in among for g in of]
+    among = {g.upper() for g in some} | set(some)
+    return [g in among or g.upper() in among for g in of]

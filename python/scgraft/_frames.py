@@ -25,14 +25,10 @@ def column(values: Any) -> tuple[Any, ...]:
     if isinstance(kind, pd.CategoricalDtype):
         codes = np.ascontiguousarray(s.cat.codes.to_numpy(), dtype=np.int32)
         return ("categorical", codes, [text(c) for c in s.cat.categories], bool(s.cat.ordered))
-    if pd.api.types.is_bool_dtype(kind):
+    if (boolean := pd.api.types.is_bool_dtype(kind)) or pd.api.types.is_integer_dtype(kind):
         missing = s.isna().to_numpy()
-        filled = s.fillna(False) if missing.any() else s
-        return ("boolean", np.ascontiguousarray(filled.to_numpy(dtype=bool)), missing if missing.any() else None)
-    if pd.api.types.is_integer_dtype(kind):
-        missing = s.isna().to_numpy()
-        filled = s.fillna(0) if missing.any() else s
-        return ("integer", np.ascontiguousarray(filled.to_numpy(dtype=np.int64)), missing if missing.any() else None)
+        filled = s.fillna(False if boolean else 0).to_numpy(dtype=bool if boolean else np.int64)
+        return ("boolean" if boolean else "integer", np.ascontiguousarray(filled), missing if missing.any() else None)
     if pd.api.types.is_float_dtype(kind):
         return ("real", np.ascontiguousarray(s.to_numpy(dtype=np.float64, na_value=np.nan)))
     return ("text", [None if pd.api.types.is_scalar(v) and pd.isna(v) else text(v) for v in s])
@@ -114,12 +110,8 @@ def uns_to(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return {"\0table": frame(value)}
     if isinstance(value, np.ndarray) and value.dtype.names is None:
-        if value.dtype.kind == "f":
-            return np.ascontiguousarray(value, dtype=np.float64)
-        if value.dtype.kind in "iu":
-            return np.ascontiguousarray(value, dtype=np.int64)
-        if value.dtype.kind == "b":
-            return np.ascontiguousarray(value)
+        if value.dtype.kind in "fiub":
+            return np.ascontiguousarray(value, dtype={"f": np.float64, "b": bool}.get(value.dtype.kind, np.int64))
         if value.ndim == 1:
             return [text(v) for v in value]
         return None

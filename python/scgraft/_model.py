@@ -1,12 +1,9 @@
-"""Models as objects: trained on an atlas, grafted onto by queries, asked for what they know."""
+"""Models as objects: grafted onto by queries, asked for what they know."""
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -14,13 +11,18 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adata import SLOTS, Slots, cells, in_words, listed, nearest, need, opened, put, put_counts
-from ._frames import column, csr_from, frame_from, names
+from ._adaptor import Adaptor, _adaptor  # noqa: F401, pickles name it here
+from ._adata import SLOTS, Slots, among, cells, in_words, listed, nearest, need, opened, put, put_counts, with_obs
+from ._frames import csr_from, frame_from, names
 from ._native import ScgraftError
+from ._plan import as_json, checkpoint_of, fit_of, settings_of, threads_of
 from ._programs import gene_sets
 from ._progress import Epochs
-from ._settings import settings as session
 from ._settings import number, whole
+from ._settings import settings as session
+from ._shown import shown
+from ._stored import LATENT, PICTURE, picture, renamed
+from .hub import card_words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,441 +30,6 @@ if TYPE_CHECKING:
 
     Given: TypeAlias = AnnData | str | Path | None
     Rows: TypeAlias = Sequence[int] | np.ndarray | None
-
-LATENT = "X_scgraft"
-NOTES = "scgraft"
-
-FIT = (
-    "max_epochs", "batch_size", "lr", "weight_decay", "kl_anneal", "kl_anneal_steps", "train_size", "patience",
-    "early_stopping", "stratified", "samples_per_label", "thinning", "published",
-)  # fmt: skip
-"""What a fit takes, by name."""
-
-
-def _fit(given: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
-    fit = {k: given[k] for k in FIT if given.get(k) is not None}
-    for name in ("max_epochs", "batch_size", "patience", "samples_per_label", "kl_anneal", "kl_anneal_steps"):
-        if name in fit:
-            fit[name] = whole(name, fit[name], 0 if name.startswith("kl") else 1)
-    for name in ("lr", "weight_decay", "train_size"):
-        if name in fit:
-            fit[name] = number(name, fit[name])
-    if not 0 < fit.get("train_size", 1) <= 1:
-        raise ScgraftError(f"train_size={fit['train_size']!r}: expected a share above 0 and at most 1")
-    fit["seed"] = session.seed if seed is None else whole("seed", seed)
-    return fit
-
-
-def _settings(given: Mapping[str, Any], other: Callable[..., Any], here: str, there: str) -> dict[str, Any]:
-    """Settings of a model, among which no argument of the other function is."""
-    for name in given:
-        if name in signature(other).parameters and name not in FIT:
-            raise ScgraftError(f"{name}: {there} takes it, {here} does not")
-    return {k: v for k, v in given.items() if k not in FIT}
-
-
-def _threads(threads: int | None) -> int:
-    return session.threads if threads is None else whole("threads", threads)
-
-
-def _library(size: float | str) -> float | None:
-    """What a cell's genes sum to; ``None`` for its own."""
-    if isinstance(size, str) and size == "latent":
-        return None
-    if isinstance(size, (str, bool)) or not (np.isfinite(size) and size > 0):
-        raise ScgraftError(f"library_size={size!r}: expected a number above 0, or 'latent' for each cell's own")
-    return float(size)
-
-
-def _checkpoint(checkpoint: str | Path | None, resume: bool, every: int) -> str | None:
-    if checkpoint is None:
-        if resume:
-            raise ScgraftError("resume=True: name the checkpoint to go on from: checkpoint=")
-        return None
-    if not Path(checkpoint).absolute().parent.is_dir():
-        raise FileNotFoundError(f"checkpoint={str(checkpoint)!r}: there is no such folder")
-    return json.dumps({"file": str(checkpoint), "every": whole("checkpoint_every", every), "resume": bool(resume)})
-
-
-def models() -> pd.DataFrame:
-    """The base models: what each is, what it needs besides counts, when to use it.
-
-    Returns
-    -------
-    One row a model, indexed by the name that ``train(model=...)`` takes.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sg.models().loc["expimap", "needs"]
-    'gene programs'
-    """
-    table = pd.DataFrame(_native.models()).set_index("name")[["summary", "needs", "takes", "gives", "when", "cite"]]
-    for name in ("needs", "takes"):
-        table[name] = [", ".join(v) for v in table[name]]
-    return table
-
-
-def train(
-    adata: AnnData | str | Path,
-    *,
-    model: str = "expimap",
-    batch_key: str | Sequence[str] | None = None,
-    batch_name: str | None = None,
-    labels_key: str | None = None,
-    unlabeled_category: str | None = None,
-    programs: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path] | None = None,
-    start: Model | str | Path | None = None,
-    layer: str | None = None,
-    use_raw: bool = False,
-    gene_key: str | None = None,
-    protein_key: str | None = None,
-    protein_names_key: str | None = None,
-    categorical_covariate_keys: Sequence[str] = (),
-    continuous_covariate_keys: Sequence[str] = (),
-    n_top_genes: int | None = 2000,
-    flavor: Literal["seurat", "cell_ranger", "seurat_v3", "seurat_v3_paper"] = "seurat",
-    genes: Sequence[str] | None = None,
-    min_genes: int | None = None,
-    max_genes: int | None = None,
-    exact_case: bool = False,
-    keep_outside_programs: bool = False,
-    soft: bool = False,
-    n_free_programs: int = 0,
-    only_programs: str | Sequence[str] = (),
-    exclude_programs: str | Sequence[str] = (),
-    orthologs: str | Path | None = None,
-    ortholog_rule: str = "one-to-one",
-    fractions: Literal["accept", "round", "refuse"] | None = None,
-    gene_names: str | Sequence[str] | None = None,
-    client: Any = None,
-    max_epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    early_stopping: bool | None = None,
-    train_size: float | None = None,
-    published: bool = False,
-    seed: int | None = None,
-    threads: int | None = None,
-    progress: bool | None = None,
-    callback: Callable[[dict[str, Any]], bool | None] | None = None,
-    checkpoint: str | Path | None = None,
-    checkpoint_every: int = 120,
-    resume: bool = False,
-    **settings: Any,
-) -> Model:
-    """Train a reference.
-
-    Parameters
-    ----------
-    adata
-        Cells of the reference, raw counts (log-normalised values for ``likelihood="mse"``); an AnnData in memory, backed
-        or with Dask arrays, a MuData, or the path of an h5ad file, of which only what the genes need is read.
-    model
-        The base model; :func:`models` lists them.
-    batch_key
-        Column of ``obs`` with the batch (study, condition) of each cell; several are joined.
-    batch_name
-        Instead: one name for all cells, for data that is one batch.
-    labels_key, unlabeled_category
-        Column of ``obs`` with cell labels, for models that learn them, and its value that means unlabelled.
-    programs
-        Gene programs, for models that have them: a dictionary of genes by name, GMT files, the name of a mask in
-        ``varm`` (genes × programs), or a long table with columns such as ``source`` and ``target``.
-    start
-        A trained model, or its file, to start from: its genes, its settings and the tensors that both have (scANVI from scVI).
-    layer, use_raw, gene_key
-        Where the counts stand, instead of ``X``; the column of ``var`` with the gene names, instead of its row names.
-    protein_key, protein_names_key
-        Entry of ``obsm`` with protein counts, for models of proteins (``protein_expression`` is found by itself), and of
-        ``uns`` with their names.
-    categorical_covariate_keys, continuous_covariate_keys
-        Columns of ``obs`` with further covariates, which a query has to have as well.
-    n_top_genes, flavor
-        How many of the most variable genes are kept (``None``: all), and how variability is scored, by scanpy's names.
-    genes
-        Exactly these genes instead.
-    orthologs, ortholog_rule
-        For gene sets of another species: a table of orthologs and its rule, as :meth:`Model.map` takes them.
-    min_genes, max_genes, exact_case, keep_outside_programs, soft, n_free_programs
-        Sizes of programs in genes of the data; whether gene names are matched as they are written; whether chosen genes
-        in no program stay; whether gene sets bind softly; programs without gene set to add
-        (chosen genes in no program then stay).
-    only_programs, exclude_programs
-        Patterns of the names of gene sets that are taken, and of those that are not; ``*`` stands for any text, ``?`` for
-        any letter.
-    fractions
-        What to do about counts that are not whole, as after a correction: ``"accept"`` them, ``"round"`` or ``"refuse"``
-        them; judged by how they look unless told.
-    gene_names
-        What to look past in names of genes, here and in gene sets: ``"trim"``, ``"strip-prefix"``, ``"symbol"``, ``"id"``,
-        ``"strip-version"``, ``"punctuation"``, ``"upper"``, several in their order. The model remembers it.
-    client
-        For Dask arrays: a ``dask.distributed`` client that computes their blocks, one after the other; Dask's own scheduler
-        unless told.
-    max_epochs, batch_size, lr, early_stopping, train_size
-        The fit; what is left out is the model's own.
-    published
-        Reproduce the numerics of the published code.
-    seed, threads, progress
-        Instead of those of :data:`scgraft.settings`.
-    callback
-        Called after every epoch with ``{"epoch", "epochs", "train", "validation"}``; ``True`` stops the fit.
-    checkpoint, checkpoint_every, resume
-        A file where the fit keeps its state every so many seconds, and when it is stopped; whether to go on from it, to
-        the same bits as in one go.
-    settings
-        Any other setting of the model (``hidden``, ``latent``, ``likelihood``, ``kl_weight``, …) or of the fit
-        (``patience``, ``weight_decay``, ``kl_anneal``, ``stratified``, ``samples_per_label``, ``thinning``).
-
-    Returns
-    -------
-    The trained model.
-
-    Raises
-    ------
-    ScgraftError
-        Values that are no counts, names that are empty or stand twice, columns that are not there, settings that the
-        model does not have; the message says what was found and what to do.
-    FileNotFoundError
-        A file that is not there.
-    KeyboardInterrupt
-        The user stopped it, or ``callback`` did.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> model = sg.train(sim.reference, batch_key="batch", programs=sim.programs, max_epochs=2, progress=False)
-    >>> model
-    Model(expimap: 760 genes, 40 programs, conditions reference_1, reference_2, reference_3)
-    """
-    slots, fit = Slots.of(locals()), _fit({**settings, **locals()}, seed)
-    data = opened(adata)
-    begin = None if start is None else as_model(start, "start")._native
-    known = _native.models()
-    need("there is no such model", [m["name"] for m in known], model=model)
-    entry = next(m for m in known if m["name"] == model)
-    for needed, given, argument in (("gene programs", programs, "programs"), ("cell labels", labels_key, "labels_key")):
-        if needed in entry["needs"] and given is None:
-            raise ScgraftError(f"the model {model} needs {needed}: give {argument}=")
-    if "protein counts" in entry["needs"] and protein_key is None and "protein_expression" not in data.obsm:
-        there = nearest("protein_expression", data.obsm)
-        raise ScgraftError(f"the model {model} needs protein counts: give protein_key=, an entry of obsm; there are: {there}")
-    sets = gene_sets(programs, data, _gene_names(data, slots))
-    listed_genes = None if genes is None else listed(genes)
-    options = {
-        "model": model,
-        "settings": _settings(settings, Model.map, "scgraft.train", "Model.map"),
-        "data": slots.options(data),
-        "fit": fit,
-        "min_genes": min_genes,
-        "max_genes": max_genes,
-        "exact_case": exact_case,
-        "n_top_genes": n_top_genes,
-        "flavor": flavor,
-        "genes": listed_genes,
-        "keep_outside_programs": keep_outside_programs,
-        "soft": soft,
-        "n_free_programs": whole("n_free_programs", n_free_programs),
-        "only_programs": listed(only_programs),
-        "exclude_programs": listed(exclude_programs),
-    }
-
-    def wanted(of: list[str]) -> list[bool]:
-        if slots.gene_names is not None:
-            return [True] * len(of)
-        if begin is not None:
-            return _among(of, begin.genes)
-        if listed_genes is not None:
-            return _among(of, listed_genes)
-        if sets and not (keep_outside_programs or n_free_programs) and orthologs is None:
-            return _among(of, [g for _, some in sets for g in some], case=exact_case)
-        return [True] * len(of)
-
-    kept = _checkpoint(checkpoint, resume, checkpoint_every)
-    with Epochs("training", progress, callback) as epochs, in_words(data, slots):
-        given = cells(data, slots, wanted)
-        native, report = _native.train(given, sets, begin, _json(options), _threads(threads), epochs, kept)
-    return Model(native, adata=adata, slots=slots, report=report)
-
-
-def _gene_names(data: AnnData, slots: Slots) -> list[str] | None:
-    if slots.gene_key is None or slots.gene_key not in data.var.columns:
-        return None
-    return [str(v) for v in data.var[slots.gene_key]]
-
-
-def _among(of: Sequence[str], some: Sequence[str], case: bool = True) -> list[bool]:
-    if case:
-        among = set(some)
-        return [g in among for g in of]
-    among = {g.upper() for g in some} | set(some)
-    return [g in among or g.upper() in among for g in of]
-
-
-def _json(options: dict[str, Any]) -> str:
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, (np.ndarray, tuple, set)):
-            return list(value)
-        raise ScgraftError(f"a setting is a {type(value).__name__}; expected numbers, texts or lists of them")
-
-    return json.dumps(options, default=plain)
-
-
-def _fetched(path: str | Path, offline: bool = False) -> str:
-    """The file itself, or what an address names."""
-    if not isinstance(path, (str, Path)):
-        raise ScgraftError(f"expected the path or the address of a file, found {type(path).__name__}")
-    found = _native.fetch(str(path), offline)
-    return str(path) if found is None else found["path"]
-
-
-def load(path: str | Path, *, offline: bool = False) -> Model:
-    """Read a model, from a file or by its address.
-
-    Parameters
-    ----------
-    path
-        A file that :meth:`Model.save` or the command line wrote, or an address: ``hf://owner/name``, ``zenodo:1234567``, a
-        DOI, ``https://…``. What was fetched once is kept.
-    offline
-        Of an address: look among what was kept, and do not ask the network.
-
-    Returns
-    -------
-    The model.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ScgraftError
-        The file is no model, or is damaged.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "atlas.scgraft")
-    >>> sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False).save(path)
-    >>> sg.load(path).name
-    'scvi'
-    """
-    found = _fetched(path, offline)
-    if Path(found).is_dir():
-        raise ScgraftError(f"{path} is a folder; give the model's file, or read a folder of scvi-tools or scArches with "
-                           "scgraft.import_model(folder)")  # fmt: skip
-    return Model(_native.Model.load(found))
-
-
-def import_model(path: str | Path, *, program_names: Sequence[str] | None = None) -> Model:
-    """Read a model that was published with scvi-tools or scArches.
-
-    Nothing in the files is executed, and neither torch nor scvi-tools is needed.
-
-    Parameters
-    ----------
-    path
-        The folder that the package saved, or its ``model.pt``.
-    program_names
-        Names of the gene programs in their order, for EXPIMAP, whose files have none.
-
-    Returns
-    -------
-    The model; what it was is in ``Model.imported``.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file or folder.
-    ScgraftError
-        The files are no model's, or the model has no equal here.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sg.import_model("nowhere")
-    Traceback (most recent call last):
-        ...
-    FileNotFoundError: nowhere: there is no such file
-    """
-    native, about = _native.import_model(str(path), None if program_names is None else [str(n) for n in program_names])
-    model = Model(native)
-    model.imported = about
-    return model
-
-
-class Adaptor:
-    """What one query added to a reference: new rows of a few tensors, some kilobytes, no cells.
-
-    Examples
-    --------
-    >>> import scgraft as sg
-    >>> sim = sg.datasets.simulate(n_reference=300, n_query=100)
-    >>> model = sg.train(sim.reference, model="scvi", batch_key="batch", max_epochs=1, progress=False)
-    >>> mapped = model.map(sim.query, batch_key="batch", name="patients", max_epochs=1, progress=False)
-    >>> mapped.adaptor
-    Adaptor(patients: conditions query_1, query_2)
-    >>> model.attach(mapped.adaptor).grafts
-    ['patients']
-    """
-
-    def __init__(self, native: _native.Adaptor):
-        self._native = native
-
-    @classmethod
-    def load(cls, path: str | Path) -> Adaptor:
-        """Read an adaptor, from a file or by its address."""
-        return cls(_native.Adaptor.load(_fetched(path)))
-
-    def save(self, path: str | Path) -> None:
-        """Write the adaptor, whole or not at all."""
-        self._native.save(str(path))
-
-    @property
-    def name(self) -> str:
-        """The name of the graft."""
-        return self._native.name
-
-    @property
-    def conditions(self) -> list[str]:
-        """The conditions that it added."""
-        return self._native.conditions
-
-    @property
-    def reference_hash(self) -> str:
-        """The reference that it belongs to."""
-        return self._native.reference_hash
-
-    def card(self, name: str = "query.adaptor", *, at: str = "hf:LAB/NAME", **words: Any) -> str:
-        """The card that goes beside a shared adaptor; as :meth:`Model.card`, with ``reference``, its reference's address."""
-        return self._native.card(name, at, _words(words))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_adaptor, (self._native.to_bytes(),))
-
-    def __repr__(self) -> str:
-        return f"Adaptor({self.name}: conditions {', '.join(self.conditions)})"
-
-
-WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues", "metrics", "cite", "related", "reference")
-"""What a card says that its file does not know."""
-
-
-def _words(words: dict[str, Any]) -> str:
-    for name in words:
-        need("a card has no such word", WORDS, words=name)
-    several = {k: listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
-    metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
-    return _json({**{k: v for k, v in words.items() if v is not None}, **several, "metrics": metrics})
-
-
-def _adaptor(data: bytes) -> Adaptor:
-    return Adaptor(_native.Adaptor.from_bytes(data))
 
 
 def _model(data: bytes, more: dict[str, Any]) -> Model:
@@ -519,6 +86,8 @@ class Model:
     @staticmethod
     def load(path: str | Path) -> Model:
         """Read a model file; see :func:`scgraft.load`."""
+        from ._load import load
+
         return load(path)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -588,14 +157,9 @@ class Model:
         """
         data = self._adata(adata)
         columns = listed(columns)
-        wanted = list(dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns]))
-        cells = _native.Cells(names(data.obs_names), names(data.var_names))
+        wanted = dict.fromkeys([*self.provenance.get("condition_columns", ()), *columns], "columns")
+        cells = with_obs(data, wanted)
         put_counts(data, self._native.genes, cells)
-        for name in wanted:
-            need("obs has no such column", data.obs, columns=name)
-            cells.set_obs(name, column(data.obs[name]))
-        from .tl import PICTURE, picture
-
         if (drawn := picture(data)) is not None:
             cells.set_obsm(PICTURE, np.asarray(data.obsm[drawn], dtype=np.float32))
         return Model(self._native.bundle(self._ready(adata), cells, columns), slots=self._slots)
@@ -626,7 +190,7 @@ class Model:
         >>> "# Bone marrow" in model.card(title="Bone marrow", authors=["Curie, Marie"], metrics={"accuracy": 0.7})
         True
         """
-        return self._native.card(name, at, _words(words))
+        return self._native.card(name, at, card_words(words))
 
     # What it is.
 
@@ -731,31 +295,18 @@ class Model:
         found = self._native.programs(direction)
         if found is None:
             raise ScgraftError(f"the model {self.name} has no gene programs; train one that has, such as expimap")
-        rows = [
-            {
-                "graft": p["graft"],
-                "active": p["active"],
-                "set_size": p["set_size"],
-                "n_genes": len(p["genes"]),
-                "direction": p["direction"],
-                "direction_confidence": p["direction_confidence"],
-                "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
-                "entropy": p["entropy"],
-                "stand_in": p["stand_in"],
-                "stands_for": ", ".join(p["stands_for"]),
-            }
-            for p in found
-        ]
-        return pd.DataFrame(rows, index=pd.Index([p["name"] for p in found], name="program", dtype=object))
+        for p in found:
+            p |= {"n_genes": len(p["genes"]), "top_genes": ", ".join(g[0] for g in p["genes"][:10]),
+                  "stands_for": ", ".join(p["stands_for"])}  # fmt: skip
+        columns = ["graft", "active", "set_size", "n_genes", "direction", "direction_confidence", "top_genes", "entropy",
+                   "stand_in", "stands_for"]  # fmt: skip
+        return pd.DataFrame(found, pd.Index([p["name"] for p in found], name="program", dtype=object), columns)
 
     def program_genes(self, program: str) -> pd.DataFrame:
         """The genes of a program, the heaviest first: weight, share of all absolute weights, whether in its gene set."""
-        found = self._native.programs("top") or []
-        for p in found:
-            if p["name"] == program:
-                table = pd.DataFrame(p["genes"], columns=["gene", "weight", "share", "in_set"])
-                return table.set_index("gene")
-        need("the model has no such program", [p["name"] for p in found], program=program)
+        found = {p["name"]: p["genes"] for p in self._native.programs("top") or []}
+        need("the model has no such program", found, program=program)
+        return pd.DataFrame(found[program], columns=["gene", "weight", "share", "in_set"]).set_index("gene")
 
     def compare_programs(
         self, against: Mapping[str, Sequence[str]] | pd.DataFrame | str | Path | Sequence[str | Path], *,
@@ -794,7 +345,7 @@ class Model:
         for name in wanted:
             need("the model has no such program", table.index, programs=name)
         sets = gene_sets(against, None)
-        found = [frame_from(self._native.resemblances(n, sets, whole("top", top), _threads(None))).reset_index() for n in wanted]
+        found = [frame_from(self._native.resemblances(n, sets, whole("top", top), session.threads)).reset_index() for n in wanted]
         for name, rows in zip(wanted, found, strict=True):
             rows.insert(0, "program", name)
         return pd.concat(found, ignore_index=True)
@@ -913,35 +464,29 @@ class Model:
         >>> mapped.reference_hash == model.reference_hash
         True
         """
-        given, fit = locals(), _fit({**settings, **locals()}, seed)
+        given, fit = locals(), fit_of({**settings, **locals()})
+        from ._train import train
+
         data = opened(adata)
         slots = self._slots_of(data, given)
         if isinstance(new_programs, (int, np.integer)):
             sets, free = [], whole("new_programs", new_programs) + whole("n_free_programs", n_free_programs)
         else:
-            sets, free = gene_sets(new_programs, data, _gene_names(data, slots)), whole("n_free_programs", n_free_programs)
+            sets, free = gene_sets(new_programs, data, slots.genes(data)), whole("n_free_programs", n_free_programs)
         options = {
-            "name": name or batch_name or "query",
-            "settings": _settings(settings, train, "Model.map", "scgraft.train"),
-            "data": slots.options(data),
-            "fit": fit,
-            "surgery": surgery,
-            "fit_cells": fit_cells,
-            "new_programs": free,
-            "soft": soft,
-            "min_genes": min_genes,
-            "reactivate": listed(reactivate),
-        }
-        kept = _checkpoint(checkpoint, resume, checkpoint_every)
+            "name": name or batch_name or "query", "settings": settings_of(settings, train, "Model.map", "scgraft.train"),
+            "data": slots.options(data), "fit": fit, "surgery": surgery, "fit_cells": fit_cells, "new_programs": free,
+            "soft": soft, "min_genes": min_genes, "reactivate": listed(reactivate),
+        }  # fmt: skip
+        kept = checkpoint_of(checkpoint, resume, checkpoint_every)
         with Epochs(f"mapping {options['name']}", progress, callback) as epochs, in_words(data, slots):
             query = self._cells(data, slots)
             native, added, prepared, written, report = _native.map_cells(
-                self._native, query, sets, _json(options), _threads(threads), epochs, kept
+                self._native, query, sets, as_json(options), threads_of(threads), epochs, kept
             )
         adaptor = None if added is None else Adaptor(added)
         out = Model(native, adata=adata, slots=slots, report=report, adaptor=adaptor)
-        out._prepared = prepared
-        out._written = written
+        out._prepared, out._written = prepared, written
         return out
 
     def to_adata(self, adata: AnnData | None = None, *, key_added: str = LATENT, copy: bool = False) -> AnnData | None:
@@ -966,8 +511,8 @@ class Model:
         if adata is None:
             written, self._written = self._written, None
         if written is None:
-            genes = _gene_names(data, self._slots) or names(data.var_names)
-            written = self._native.embed(self._ready(adata), genes, _threads(None))
+            genes = self._slots.genes(data) or names(data.var_names)
+            written = self._native.embed(self._ready(adata), genes, session.threads)
         put(target, renamed(written, key_added))
         return target if copy else None
 
@@ -1006,7 +551,7 @@ class Model:
         -------
         Cells × dimensions, float32; with ``return_dist`` means and variances.
         """
-        mean, variance = self._native.latent(self._ready(adata, indices, where), _threads(None))
+        mean, variance = self._native.latent(self._ready(adata, indices, where), session.threads)
         return (mean, variance) if return_dist else mean
 
     @overload
@@ -1058,7 +603,7 @@ class Model:
         batches = listed(transform_batch)
         genes = listed(gene_list)
         size, draws, seed = _library(library_size), whole("n_samples", n_samples), whole("seed", seed)
-        values = self._native.expression(data, batches, size, draws, genes, seed, _threads(None))
+        values = self._native.expression(data, batches, size, draws, genes, seed, session.threads)
         if return_numpy:
             return values
         return pd.DataFrame(values, index=self._rows(adata, indices), columns=genes or self.var_names, copy=False)
@@ -1077,7 +622,7 @@ class Model:
         -------
         Cells × genes of the model, counts.
         """
-        return csr_from(self._native.draws(self._ready(adata, indices, where), whole("seed", seed), _threads(None)))
+        return csr_from(self._native.draws(self._ready(adata, indices, where), whole("seed", seed), session.threads))
 
     def get_likelihood(
         self,
@@ -1101,7 +646,7 @@ class Model:
         """
         data = self._ready(adata, indices, where)
         draws, seed = whole("n_marginal_samples", n_marginal_samples), whole("seed", seed)
-        error, elbo, marginal = self._native.likelihood(data, draws, seed, _threads(None))
+        error, elbo, marginal = self._native.likelihood(data, draws, seed, session.threads)
         table = pd.DataFrame({"reconstruction_error": error, "elbo": elbo}, index=self._rows(adata, indices))
         if marginal is not None:
             table["marginal_log_likelihood"] = marginal
@@ -1137,7 +682,7 @@ class Model:
         ScgraftError
             The model has no classifier; :func:`scgraft.tl.annotate` carries labels over for any model.
         """
-        found = self._native.predict(self._ready(adata, indices, where), _threads(None))
+        found = self._native.predict(self._ready(adata, indices, where), session.threads)
         if found is None:
             raise ScgraftError(
                 f"{self.name} has no classifier of its own; train scanvi, or carry labels over with scgraft.tl.annotate"
@@ -1176,12 +721,11 @@ class Model:
         -------
         Cells × proteins.
         """
-        batches = listed(transform_batch)
-        found = self._native.protein_estimates(self._ready(adata, indices, where), batches, efficiency, _threads(None))
-        kinds = {"denoised": 0, "total": 1, "foreground": 2}
-        if kind not in kinds:
-            raise ScgraftError(f'kind={kind!r}: expected "denoised", "total" or "foreground"')
-        return pd.DataFrame(found[kinds[kind]], index=self._rows(adata, indices), columns=self.proteins, copy=False)
+        kinds = ["denoised", "total", "foreground"]
+        need("there is no such kind", kinds, kind=kind)
+        ready = self._ready(adata, indices, where)
+        found = self._native.protein_estimates(ready, listed(transform_batch), efficiency, session.threads)
+        return pd.DataFrame(found[kinds.index(kind)], index=self._rows(adata, indices), columns=self.proteins, copy=False)
 
     def differential_expression(
         self,
@@ -1232,40 +776,31 @@ class Model:
         (log2), ``mean_group``, ``mean_comparison`` (shares of a cell's counts), ``differs``, ``effect``, ``higher``, ``rank``.
         """
         data = self._adata(adata)
-        need("obs has no such column", data.obs, groupby=groupby, within=within, donor_key=donor_key)
-        batches = listed(transform_batch)
+        asked = {groupby: "groupby", within: "within", donor_key: "donor_key"}
+        groups = with_obs(data, {key: argument for key, argument in asked.items() if key is not None})
         plan = {
             "groups": groupby, "group": listed(group1), "versus": None if group2 is None else str(group2),
-            "draws": whole("n_samples", n_samples, 1), "as_conditions": batches, "mode": mode, "delta": number("delta", delta),
-            "pseudocount": pseudocount, "both_directions": bool(both_directions), "fdr": number("fdr", fdr), "seed": whole("seed", seed),
-            "donors": donor_key, "within": within,
+            "draws": whole("n_samples", n_samples, 1), "as_conditions": listed(transform_batch), "mode": mode,
+            "delta": number("delta", delta), "pseudocount": pseudocount, "both_directions": bool(both_directions),
+            "fdr": number("fdr", fdr), "seed": whole("seed", seed), "donors": donor_key, "within": within,
         }  # fmt: skip
-        groups = _native.Cells(names(data.obs_names), [])
-        for key in {groupby, within, donor_key}:
-            if key is not None:
-                groups.set_obs(key, column(data.obs[key]))
         ready = self._ready(adata, None, where)
-        found = _native.differential(self._native, groups, ready, json.dumps(plan), _threads(None))
+        found = _native.differential(self._native, groups, ready, as_json(plan), session.threads)
         return frame_from(found).reset_index(drop=True)
 
     # Inside.
 
     def _slots_of(self, data: AnnData, given: Mapping[str, Any]) -> Slots:
         """Where things stand in these cells: as told, else as in this model's own; proteins are no duty of a query."""
-        own = self._slots
-        asked = {k: given[k] for k in SLOTS if given.get(k) is not None}
-        asked = {k: v for k, v in asked.items() if not (isinstance(v, (list, tuple)) and not v)}
-        usual = {k: getattr(own, k) for k in ("layer", "use_raw", "gene_key", "categorical_covariate_keys",
-                                              "continuous_covariate_keys")}  # fmt: skip
-        if own.protein_key in data.obsm:
-            usual |= {k: getattr(own, k) for k in ("protein_key", "protein_names_key")}
-        if asked.get("use_raw"):
-            usual["layer"] = None
-        if "layer" in asked:
-            usual["use_raw"] = False
-        if "batch_key" not in asked and "batch_name" not in asked:
-            usual |= {"batch_key": own.batch_key, "batch_name": own.batch_name}
-        return Slots.of({**usual, **asked})
+        asked = {k: v for k in SLOTS if (v := given.get(k)) is not None and not (isinstance(v, (list, tuple)) and not v)}
+        usual = ["gene_key", "categorical_covariate_keys", "continuous_covariate_keys"]
+        if self._slots.protein_key in data.obsm:
+            usual += ["protein_key", "protein_names_key"]
+        if not ("layer" in asked or asked.get("use_raw")):
+            usual += ["layer", "use_raw"]
+        if not ("batch_key" in asked or "batch_name" in asked):
+            usual += ["batch_key", "batch_name"]
+        return Slots.of({k: getattr(self._slots, k) for k in usual} | asked)
 
     def _cells(self, data: AnnData, slots: Slots) -> _native.Cells:
         # Genes of another species become the model's only inside.
@@ -1275,22 +810,18 @@ class Model:
         loose = slots.orthologs or slots.gene_names or any(
             (self.provenance.get(key) or {}).get("gene_names") for key in ("taken", "query_taken")
         )
-        return cells(data, slots, lambda of: [True] * len(of) if loose else _among(of, genes), more)
+        return cells(data, slots, lambda of: None if loose else among(of, genes), more)
 
     def _adata(self, adata: Any) -> AnnData:
-        if adata is None:
-            if self.adata is None:
-                raise ScgraftError("the model has no cells in this session; give adata=")
-            return opened(self.adata)
-        return opened(adata)
+        if adata is None and self.adata is None:
+            raise ScgraftError("the model has no cells in this session; give adata=")
+        return opened(self.adata if adata is None else adata)
 
     def _rows(self, adata: Any, indices: Rows) -> pd.Index:
         index = self._adata(adata).obs_names
         return index if indices is None else index[_rows_of(indices, len(index))]
 
-    def _ready(
-        self, adata: Any, indices: Rows = None, where: dict[str, Any] | None = None
-    ) -> _native.Prepared:
+    def _ready(self, adata: Any, indices: Rows = None, where: dict[str, Any] | None = None) -> _native.Prepared:
         if adata is None and not where and self._prepared is not None:
             prepared = self._prepared
         else:
@@ -1299,13 +830,12 @@ class Model:
                 if name not in SLOTS:
                     raise ScgraftError(f"there is no argument {name!r}; there are: {nearest(name, SLOTS)}")
             slots = self._slots_of(data, where or {})
-            if not slots.batch_key or any(k not in data.obs.columns for k in slots.batch_key):
-                asked = (where or {}).get("batch_key")
-                if asked is None and slots.batch_name is None:
-                    slots.batch_key = []
+            missing = any(k not in data.obs.columns for k in slots.batch_key)
+            if missing and slots.batch_name is None and (where or {}).get("batch_key") is None:
+                slots.batch_key = []
             with in_words(data, slots):
-                options = json.dumps(slots.options(data))
-                prepared = _native.prepare(self._native, self._cells(data, slots), options, _threads(None))
+                options = as_json(slots.options(data))
+                prepared = _native.prepare(self._native, self._cells(data, slots), options, session.threads)
         if indices is None:
             return prepared
         return prepared.select(_rows_of(indices, prepared.n_cells).tolist())
@@ -1333,66 +863,16 @@ class Model:
         )
 
     def _repr_html_(self) -> str:
-        native, told = self._native, []
-        told.append(("genes", f"{len(native.genes):,}"))
-        if native.n_programs:
-            active = int(self.programs()["active"].sum())
-            told.append(("gene programs", f"{native.n_programs:,}, {active:,} of them kept by the fit"))
-        else:
-            told.append(("latent dimensions", f"{self.n_latent:,}"))
-        added = self.adaptor.conditions if self.adaptor else []
-        told.append(("conditions", _few([c for c in self.conditions if c not in added])))
-        if added:
-            told.append(("of the query", _few(added)))
-        for what, some in (("labels", self.labels), ("proteins", self.proteins), ("grafts", self.grafts)):
-            if some:
-                told.append((what, _few(some)))
-        report = self.report or {}
-        fit = report.get("fit", report)
-        if report.get("genes_missing"):
-            told.append(("genes found", f"{report['genes_found']:,}; {report['genes_missing']:,} missing are taken as 0"))
-        if fit:
-            arrived = {
-                True: "arrived", False: "NOT ARRIVED: give it more epochs",
-                None: "too few cells or epochs to tell whether it arrived",
-            }[fit["arrived"]]
-            told.append(("fit", f"{fit['n_cells']:,} cells, {fit['epochs']} epochs, {fit['steps']:,} steps; {arrived}"))
-        if self.adaptor is not None:
-            told.append(("adaptor", f"{self.adaptor._native.n_values:,} numbers; the reference is as it was, to the bit"))
-        if self.n_reference_cells:
-            told.append(("brings its cells", f"{self.n_reference_cells:,}"))
-        if self.imported:
-            told.append(("imported", f"{self.imported['class']} of {self.imported['package']} {self.imported['version'] or ''}"))
-        told.append(("reference", self.reference_hash[:16]))
-        rows = "".join(
-            "<tr><th style='text-align:left;vertical-align:top;padding-right:1em;font-weight:600'>"
-            f"{html.escape(a)}</th><td style='text-align:left'>{html.escape(b)}</td></tr>"
-            for a, b in told
-        )
-        drawn = _native.picture(None, None, native, None, picture_plan("training"), 1)
-        svg = "" if drawn is None else drawn[0].svg().replace("<svg", "<svg style='width:100%;height:auto'", 1)
-        curve = svg and f"<div style='flex:1 1 420px;max-width:560px'>{svg}</div>"
-        what = "mapped query" if self.adaptor is not None or report.get("new_conditions") else "model"
-        return (
-            "<div style='display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start'>"
-            f"<div><strong>scgraft {what}: {html.escape(self.name)}</strong>"
-            f"<table style='margin-top:.4em'>{rows}</table></div>{curve}</div>"
-        )
+        return shown(self)
 
 
-def _few(names: Sequence[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def picture_plan(what: str, **given: Any) -> str:
-    """What a picture is asked to show, as the library takes it."""
-    plan: dict[str, Any] = {
-        "what": what, "title": "", "names": [], "color": None, "color_reference": False, "groups": None, "split": None,
-        "group": None, "programs": [], "among": None, "direction": None, "top": None, "labels": None, "truth": None,
-        "renamed": [], "slot": "X", "layer": None, "gene_key": None, "size": None, "seed": 0,
-    }  # fmt: skip
-    return _json({**plan, **given})
+def _library(size: float | str) -> float | None:
+    """What a cell's genes sum to; ``None`` for its own."""
+    if isinstance(size, str) and size == "latent":
+        return None
+    if isinstance(size, (str, bool)) or not (np.isfinite(size) and size > 0):
+        raise ScgraftError(f"library_size={size!r}: expected a number above 0, or 'latent' for each cell's own")
+    return float(size)
 
 
 def _rows_of(indices: Rows, n: int) -> np.ndarray:
@@ -1406,21 +886,3 @@ def _rows_of(indices: Rows, n: int) -> np.ndarray:
     if wrong.any():
         raise ScgraftError(f"indices: expected rows of {n} cells, found {rows[wrong][0]}")
     return (rows % n).astype(np.int64) if n else rows.astype(np.int64)
-
-
-def as_model(model: Model | str | Path, argument: str = "model") -> Model:
-    """A model, or that of a file or an address."""
-    if isinstance(model, (str, Path)):
-        return load(model)
-    if not isinstance(model, Model):
-        raise ScgraftError(f"{argument}: expected a model, or the path or the address of one, found {type(model).__name__}")
-    return model
-
-
-def renamed(written: dict[str, Any], key: str) -> dict[str, Any]:
-    """Slots of an embedding under another name."""
-    if key == LATENT:
-        return written
-    obsm = {key + name[len(LATENT) :] if name.startswith(LATENT) else name: v for name, v in written["obsm"].items()}
-    uns = {key if name == NOTES else name: v for name, v in written["uns"].items()}
-    return {**written, "obsm": obsm, "uns": uns}

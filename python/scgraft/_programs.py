@@ -128,7 +128,7 @@ def _mask(key: str, adata: AnnData, genes: Sequence[str] | None) -> list[tuple[s
         else:
             columns = [f"program_{j}" for j in range(values.shape[1])]
     if not np.isin(values, (0, 1)).all():
-        raise ScgraftError(f"programs={key!r}: varm[{key!r}] holds weights, not 0 and 1; say from which on a gene is of a program: "
-                           f"adata.varm[{key!r}] = abs(adata.varm[{key!r}]) > 0.1")  # fmt: skip
+        raise ScgraftError(f"programs={key!r}: varm[{key!r}] holds weights, not 0 and 1; say from which on a gene is of a "
+                           f"program: adata.varm[{key!r}] = abs(adata.varm[{key!r}]) > 0.1")  # fmt: skip
     names = list(genes) if genes is not None else [str(g) for g in adata.var_names]
     return [(name, [names[i] for i in np.flatnonzero(values[:, j])]) for j, name in enumerate(columns)]

@@ -35,54 +35,22 @@ class Settings:
     >>> sg.settings.threads = 0
     """
 
-    __slots__ = ("_progress", "_seed", "_threads", "_verbosity")
+    __slots__ = ("progress", "seed", "threads", "verbosity")
+
+    seed: int
+    threads: int
+    progress: Literal["auto"] | bool
+    verbosity: int
 
     def __init__(self) -> None:
-        self._seed = 2020
-        self._threads = 0
-        self._progress: Literal["auto"] | bool = "auto"
-        self._verbosity = 1
-        self.verbosity = 1
+        self.seed, self.threads, self.progress, self.verbosity = 2020, 0, "auto", 1
 
-    @property
-    def seed(self) -> int:
-        """Seed of training."""
-        return self._seed
-
-    @seed.setter
-    def seed(self, value: int) -> None:
-        self._seed = whole("settings.seed", value)
-
-    @property
-    def threads(self) -> int:
-        """How many threads; 0 takes every core."""
-        return self._threads
-
-    @threads.setter
-    def threads(self, value: int) -> None:
-        self._threads = whole("settings.threads", value)
-
-    @property
-    def progress(self) -> Literal["auto"] | bool:
-        """Whether bars are shown."""
-        return self._progress
-
-    @progress.setter
-    def progress(self, value: Literal["auto"] | bool) -> None:
-        if value not in ("auto", True, False):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "progress" and value not in ("auto", True, False):
             raise ScgraftError(f'settings.progress: expected "auto", True or False, found {value!r}')
-        self._progress = value
-
-    @property
-    def verbosity(self) -> int:
-        """0: errors, 1: warnings, 2: what the library does."""
-        return self._verbosity
-
-    @verbosity.setter
-    def verbosity(self, value: int) -> None:
-        value = whole("settings.verbosity", value)
-        self._verbosity = value
-        _log.setLevel({0: logging.ERROR, 1: logging.WARNING}.get(value, logging.INFO))
+        super().__setattr__(name, value if name == "progress" else whole(f"settings.{name}", value))
+        if name == "verbosity":
+            _log.setLevel({0: logging.ERROR, 1: logging.WARNING}.get(self.verbosity, logging.INFO))
 
     def __repr__(self) -> str:
         return (
@@ -90,26 +58,23 @@ class Settings:
         )
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """A whole number, at least so much."""
-    try:
-        right = not isinstance(value, (bool, str)) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError):
-        right = False
-    if not right:
-        raise ScgraftError(f"{name}: expected a whole number, {least} or more, found {value!r}")
-    return int(value)
-
-
-def number(name: str, value: Any) -> float:
+def number(name: str, value: Any, what: str = "a number, 0 or more") -> float:
     """A number, 0 or more."""
     try:
         right = not isinstance(value, (bool, str)) and 0 <= float(value) < float("inf")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         right = False
     if not right:
-        raise ScgraftError(f"{name}: expected a number, 0 or more, found {value!r}")
+        raise ScgraftError(f"{name}: expected {what}, found {value!r}")
     return float(value)
+
+
+def whole(name: str, value: Any, least: int = 0) -> int:
+    """A whole number, at least so much."""
+    what = f"a whole number, {least} or more"
+    if number(name, value, what) < least or int(value) != value:
+        raise ScgraftError(f"{name}: expected {what}, found {value!r}")
+    return int(value)
 
 
 settings = Settings()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._adata import adata_from
-from ._model import _threads
-from ._settings import number, whole
+from ._plan import as_json
+from ._settings import number, settings, whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,5 +82,5 @@ def simulate(
     )  # fmt: skip
     for name, value in options.items():
         options[name] = number(name, value) if name == "batch_effect" else whole(name, value)
-    found = _native.simulate(json.dumps(options), _threads(None))
+    found = _native.simulate(as_json(options), settings.threads)
     return Simulated(adata_from(found["reference"]), adata_from(found["query"]), found["gene_sets"], found["truth"])

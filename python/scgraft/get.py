@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from . import _native
-from ._adata import need
-from ._model import LATENT, NOTES
+from ._adata import listed, need, with_obs
+from ._frames import uns_to
 from ._native import ScgraftError
-from .tl import stored
+from ._stored import LATENT, NOTES, notes_of, stored
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,7 +28,8 @@ def enrich_df(
     group
         Only this group's rows.
     key
-        The name of the test; the only one, or the last, unless told.
+        The name of the test; the one that a report shows first unless told (tests of conditions before tests of types, within
+        all cells before within some, of few comparisons before of many).
     use_rep
         The embedding that was tested.
     enriched
@@ -43,12 +44,11 @@ def enrich_df(
     --------
     See :func:`scgraft.tl.enrich`.
     """
-    notes = adata.uns.get(NOTES if use_rep == LATENT else use_rep, {})
-    tests = notes.get("tests", {})
+    tests = notes_of(adata, use_rep).get("tests", {})
     if not tests:
         raise ScgraftError("adata has no program test; make one with scgraft.tl.enrich(adata, groupby=...)")
     if key is None:
-        key = list(tests)[-1]
+        key = next(iter(tests)) if len(tests) == 1 else _main_test(adata, tests)
     need("there is no such test", tests, key=key)
     table = tests[key]
     if group is not None:
@@ -58,6 +58,15 @@ def enrich_df(
     if enriched:
         table = table[table["enriched"].astype(bool)]
     return table.reset_index(drop=True)
+
+
+def _main_test(adata: AnnData, tests: dict[str, pd.DataFrame]) -> str | None:
+    """The name of the test that a report shows first; the library tells by the labels that were carried over."""
+    labels = [c.removesuffix("_pred") for c in map(str, adata.obs.columns) if c.endswith("_pred")]
+    columns = {label + end for label in labels for end in ("", "_pred", "_best")}
+    cells = with_obs(adata, columns.intersection(adata.obs.columns))
+    cells.set_uns({NOTES: {"tests": uns_to(tests)}})
+    return _native.main_test(cells)
 
 
 def program_scores(adata: AnnData, *, use_rep: str = LATENT, active: bool = True) -> pd.DataFrame:
@@ -97,6 +106,5 @@ def weights_df(adata: AnnData) -> pd.DataFrame:
     """
     if "scgraft_weights" not in adata.varm:
         raise ScgraftError('varm has no "scgraft_weights"; write them with model.to_adata(adata)')
-    names = [str(p) for p in adata.uns.get(NOTES, {}).get("programs", ())]
-    weights = adata.varm["scgraft_weights"]
-    return pd.DataFrame(weights, index=adata.var_names, columns=names or None)
+    programs = listed(notes_of(adata).get("programs"))
+    return pd.DataFrame(adata.varm["scgraft_weights"], index=adata.var_names, columns=programs or None)

@@ -13,10 +13,14 @@ from typing import Any
 import pandas as pd
 
 from . import _native
-from ._model import _json, _words
+from ._adata import listed, need
 from ._native import ScgraftError
+from ._plan import as_json
 
 __all__ = ["listing", "pull", "push"]
+
+WORDS = ("title", "summary", "authors", "licence", "data", "organism", "tissues", "metrics", "cite", "related", "reference")
+"""What a card says that its file does not know."""
 
 
 def pull(address: str, path: str | Path | None = None, *, offline: bool = False) -> dict[str, Any]:
@@ -134,8 +138,8 @@ def push(
     if isinstance(files, Mapping):
         named: list[tuple[str | None, str]] = [(str(name), str(path)) for name, path in files.items()]
     else:
-        named = [(None, str(path)) for path in ([files] if isinstance(files, (str, Path)) else files)]
-    others = [str(also)] if isinstance(also, (str, Path)) else [str(path) for path in also]
+        named = [(None, path) for path in listed(files)]
+    others = listed(also)
     if not named:
         raise ScgraftError("files: name at least one model or adaptor")
     for path in [path for _, path in named] + others:
@@ -143,4 +147,21 @@ def push(
             raise FileNotFoundError(f"{path}: there is no such file")
     plan = {"files": named, "also": others, "to": str(to), "version": version, "draft": bool(draft), "keep": bool(keep),
             "private": bool(private)}  # fmt: skip
-    return _native.push(_json(plan), _words(words))
+    return _native.push(as_json(plan), card_words(words))
+
+
+def card_words(words: dict[str, Any]) -> str:
+    """What a card says, as the library takes it."""
+    for name in words:
+        need("a card has no such word", WORDS, words=name)
+    several = {k: listed(words[k]) for k in ("authors", "tissues", "related") if words.get(k)}
+    metrics = [[str(k), v] for k, v in dict(words.get("metrics") or {}).items()]
+    return as_json({**{k: v for k, v in words.items() if v is not None}, **several, "metrics": metrics})
+
+
+def fetched(path: str | Path, offline: bool = False) -> str:
+    """The file itself, or what an address names."""
+    if not isinstance(path, (str, Path)):
+        raise ScgraftError(f"expected the path or the address of a file, found {type(path).__name__}")
+    found = _native.fetch(str(path), offline)
+    return str(path) if found is None else found["path"]

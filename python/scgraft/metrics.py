@@ -9,8 +9,8 @@ import pandas as pd
 
 from . import _native
 from ._frames import column, dense
-from ._model import _threads
 from ._native import ScgraftError
+from ._settings import settings
 from .tl import evaluate
 
 __all__ = ["ari", "evaluate", "nmi", "silhouette"]
@@ -66,4 +66,4 @@ def silhouette(x: Any, labels: Any, batches: Any = None) -> float:
     True
     """
     given = None if batches is None else column(pd.Series(list(batches)))
-    return _native.silhouettes(dense(x, "x"), column(pd.Series(list(labels))), given, _threads(None))
+    return _native.silhouettes(dense(x, "x"), column(pd.Series(list(labels))), given, settings.threads)

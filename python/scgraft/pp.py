@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 from . import _native
 from ._adata import in_words
 from ._frames import frame_from
-from ._model import _threads
-from ._settings import whole
-from .tl import _copied, _expression, _plan, neighbors, pca
+from ._plan import as_json
+from ._settings import settings, whole
+from ._stored import copied
+from .tl import neighbors, pca
+from .tl._expression import expression
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,12 +68,12 @@ def highly_variable_genes(
     >>> int(sim.reference.var["highly_variable"].sum())
     200
     """
-    adata = _copied(adata, copy)
-    given, slots = _expression(adata, layer=layer, use_raw=use_raw, batch_key=batch_key)
-    plan = _plan(layer=layer, use_raw=use_raw, normalised=log_normalised, batch=batch_key,
-                 n_top=whole("n_top_genes", n_top_genes), flavor=flavor)  # fmt: skip
+    adata = copied(adata, copy)
+    given, slots = expression(adata, layer, use_raw, batch_key=batch_key)
+    plan = {"use_raw": use_raw, "layer": layer, "normalised": log_normalised, "batch": batch_key,
+            "n_top": whole("n_top_genes", n_top_genes), "flavor": flavor}  # fmt: skip
     with in_words(adata, slots):
-        table = frame_from(_native.variable_genes(given, plan, _threads(None)))
+        table = frame_from(_native.variable_genes(given, as_json(plan), settings.threads))
     if use_raw:
         table = table.reindex(adata.var_names)
     for name in table.columns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 import anndata
 import numpy as np
@@ -11,17 +10,6 @@ import pandas as pd
 import pytest
 
 import scgraft as sg
-
-CLI = os.environ.get("SCGRAFT_CLI")
-NEEDS_CLI = pytest.mark.skipif(CLI is None and not os.environ.get("CI"), reason="SCGRAFT_CLI does not name the program")
-
-
-@pytest.fixture
-def mapped(expimap, sim):
-    expimap.to_adata(sim.reference)
-    sg.tl.map(sim.query, expimap, max_epochs=2, progress=False)
-    sg.tl.annotate(sim.query, sim.reference)
-    return sim
 
 
 def test_joined_cells(mapped):
@@ -162,7 +150,7 @@ def test_a_dask_client_computes_the_blocks(sim, client):
     model = sg.train(lazy, client=client, **given)
     assert len(client.asked) == 4
     assert all(np.array_equal(v, plain.parameters()[k]) for k, v in model.parameters().items())
-    with pytest.raises(sg.ScgraftError, match="blocks of a Dask array, and X is CSR"):
+    with pytest.raises(sg.ScgraftError, match="blocks of a Dask array, and X is a csr_matrix"):
         sg.train(sim.reference, client=client, **given)
     with pytest.raises(sg.ScgraftError, match="expected a client of dask.distributed, found str"):
         sg.train(lazy, client="tcp://here", **given)
@@ -209,14 +197,9 @@ def test_a_model_goes_round_by_a_service(expimap, sim, tmp_path, monkeypatch, to
     assert np.array_equal(again.get_latent_representation(sim.reference), expimap.get_latent_representation(sim.reference))
 
 
-@NEEDS_CLI
-def test_across_files_is_the_command_lines(mapped, tmp_path):
+def test_across_files_is_the_command_lines(mapped, tmp_path, cli):
     mapped.reference.write_h5ad(tmp_path / "r.h5ad")
     mapped.query.write_h5ad(tmp_path / "q.h5ad")
-
-    def cli(*words):
-        done = subprocess.run([CLI, *map(str, words)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
 
     cli("enrich", tmp_path / "q.h5ad", "--reference", tmp_path / "r.h5ad", "--within", "cell_type_pred", "-o",
         tmp_path / "e.h5ad")  # fmt: skip
@@ -224,11 +207,21 @@ def test_across_files_is_the_command_lines(mapped, tmp_path):
     theirs = sg.get.enrich_df(anndata.read_h5ad(tmp_path / "e.h5ad"))
     ours = sg.get.enrich_df(mapped.query)
     assert np.array_equal(ours["log_bayes_factor"], theirs["log_bayes_factor"])
+    # Of several tests the command line, a picture and a table take the same one, whichever was made last.
+    sg.tl.enrich(mapped.query, groupby="condition", groups="stimulated", versus="control")
+    sg.tl.enrich(mapped.query, groupby="cell_type_pred", min_cells=3)
+    mapped.query.write_h5ad(tmp_path / "several.h5ad")
+    cli("plot", "bayes", tmp_path / "several.h5ad", "-o", tmp_path / "b.svg")
+    assert sg.pl.enrich_svg(mapped.query).svg == (tmp_path / "b.svg").read_text()
+    for cells in (mapped.query, anndata.read_h5ad(tmp_path / "several.h5ad")):
+        assert set(sg.get.enrich_df(cells)["group"]) == {"stimulated"}
     assert list(ours["program"].astype(str)) == list(theirs["program"].astype(str))
     cli("join", tmp_path / "q.h5ad", "--reference", tmp_path / "r.h5ad", "-o", tmp_path / "j.h5ad")
     joined = anndata.read_h5ad(tmp_path / "j.h5ad")
     both = sg.tl.join(mapped.query, mapped.reference)
     assert (both.X != joined.X).nnz == 0 and list(both.obs_names) == list(joined.obs_names)
+    mapped.reference.write_zarr(tmp_path / "r.zarr")
+    assert list(sg.tl.join(mapped.query, tmp_path / "r.zarr").obs_names) == list(joined.obs_names)
     cli("plot", "violin", tmp_path / "q.h5ad", mapped.query.var_names[0], "--groups", "cell_type", "-o", tmp_path / "v.svg")
     drawn = sg.pl.draw("violin", mapped.query, names=mapped.query.var_names[0], groupby="cell_type")
     assert drawn.svg == (tmp_path / "v.svg").read_text()

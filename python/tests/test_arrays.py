@@ -10,7 +10,7 @@ from scipy import sparse
 
 import scgraft as sg
 from scgraft import _native
-from scgraft._adata import BLOCK, describe, gather
+from scgraft._adata import gather
 
 
 def latent(model, adata):
@@ -83,15 +83,14 @@ def test_views_and_other_orders_of_genes(sim, scvi):
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "dense"])
-def test_backed_files_are_read_block_by_block(sim, scvi, tmp_path, form):
+def test_backed_files_are_read_block_by_block(sim, scvi, tmp_path, form, monkeypatch):
+    monkeypatch.setattr("scgraft._adata.BLOCK", 64)
     expected = latent(scvi, sim.reference)
     x = {"csr": sim.reference.X, "csc": sparse.csc_matrix(sim.reference.X), "dense": sim.reference.X.toarray()}[form]
     with_x(sim.reference, x).write_h5ad(tmp_path / "r.h5ad")
     backed = anndata.read_h5ad(tmp_path / "r.h5ad", backed="r")
     assert np.array_equal(latent(scvi, backed), expected)
     assert np.array_equal(latent(scvi, tmp_path / "r.h5ad"), expected)
-    assert "on disk" in describe(backed.X)
-    assert BLOCK > 1
 
 
 def test_zarr_stores_are_read_by_their_path(sim, scvi, tmp_path):
@@ -108,7 +107,6 @@ def test_dask_backed_cells(sim, scvi, form):
     if form == "CSR":
         x = x.map_blocks(sparse.csr_matrix)
     assert np.array_equal(latent(scvi, with_x(sim.reference, x)), expected)
-    assert describe(x).startswith("Dask array")
 
 
 def test_cells_of_a_file_as_dask_has_them(sim, scvi, tmp_path):
@@ -117,7 +115,6 @@ def test_cells_of_a_file_as_dask_has_them(sim, scvi, tmp_path):
     sim.reference.write_h5ad(tmp_path / "r.h5ad")
     with h5py.File(tmp_path / "r.h5ad") as file:
         lazy = with_x(sim.reference, read_elem_lazy(file["X"], chunks=(100, sim.reference.n_vars)))
-        assert "csr" in describe(lazy.X)
         assert np.array_equal(latent(scvi, lazy), latent(scvi, sim.reference))
 
 

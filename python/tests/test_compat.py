@@ -61,6 +61,10 @@ def test_outputs_of_scvi(sim):
     assert {"proba_m1", "proba_m2", "bayes_factor"} <= set(de.columns)
     rest = model.differential_expression(groupby="cell_type")
     assert "type_1 vs Rest" in set(rest["comparison"])
+    sim.reference.obs["cluster"] = pd.Categorical(np.arange(sim.reference.n_obs) % 3)
+    numbered = model.differential_expression(groupby="cluster", group1=0, group2=2)
+    first = np.asarray(sim.reference.X[::3].mean(axis=0)).ravel()
+    assert np.allclose(numbered["raw_mean1"], first[sim.reference.var_names.get_indexer(numbered.index)])
 
 
 def test_scanvi_from_scvi(sim):

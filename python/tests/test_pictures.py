@@ -14,14 +14,10 @@ import scgraft as sg
 
 
 @pytest.fixture
-def mapped(expimap, sim):
-    """A query with its reference: embedded, labelled, tested."""
-    expimap.to_adata(sim.reference)
-    sg.tl.map(sim.query, expimap, max_epochs=2, progress=False)
-    sg.tl.annotate(sim.query, sim.reference)
-    sg.tl.enrich(sim.query, groupby="condition", groups="stimulated", versus="control")
-    yield sim
-    plt.close("all")
+def mapped(mapped):
+    """Tested as well."""
+    sg.tl.enrich(mapped.query, groupby="condition", groups="stimulated", versus="control")
+    return mapped
 
 
 def test_every_drawing(mapped, expimap, tmp_path):

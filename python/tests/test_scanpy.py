@@ -11,20 +11,6 @@ import scanpy as sc
 import scgraft as sg
 
 
-@pytest.fixture
-def mapped(sim, expimap):
-    """A mapped query, and its reference with its embedding."""
-    expimap.to_adata(sim.reference)
-    sg.tl.map(sim.query, expimap, max_epochs=2, progress=False)
-    return sim
-
-
-@pytest.fixture(autouse=True)
-def _closed():
-    yield
-    plt.close("all")
-
-
 def test_neighbours_clusters_and_pictures_are_scanpys(sim):
     adata = sim.reference
     sg.tl.pca(adata, n_comps=10)
@@ -85,7 +71,7 @@ def test_labels_are_carried_over(mapped):
     assert {"cell_type_pred", "cell_type_best", "cell_type_uncertainty", "cell_type_novelty", "scgraft_distance"} <= set(q.obs)
     p = q.obsm["cell_type_probabilities"]
     assert isinstance(p, pd.DataFrame) and np.allclose(p.sum(axis=1), 1, atol=1e-5)
-    sg.tl.annotate(q, mapped.reference, labels="cell_type", unknown=0.3, coverage=0.9, calibrate="temperature")
+    sg.tl.annotate(q, mapped.reference, labels="cell_type", unknown=0.3, coverage=np.float32(0.9), calibrate="temperature")
     assert "cell_type_set" in q.obs
     with pytest.raises(sg.ScgraftError, match="kernel="):
         sg.tl.annotate(q, mapped.reference, kernel="round")

@@ -136,13 +136,6 @@ impl PyCells {
             Ok(())
         })
     }
-
-    /// How many cells and genes.
-    #[getter]
-    fn shape(&self) -> PyResult<(usize, usize)> {
-        let cells = self.get()?;
-        Ok((cells.n_cells(), cells.n_genes()))
-    }
 }
 
 /// Simulated cells: `{"reference": …, "query": …, "gene_sets": {name: genes}, "truth": …}`; options as JSON.

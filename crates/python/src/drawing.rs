@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 use scgraft::analysis::programs::DirectionMethod;
 use scgraft::annotate::Placed;
 use scgraft::cells::{Cells, Column, Frame};
@@ -39,19 +38,14 @@ impl Drawing {
         self.scene.to_svg().map_err(raise)
     }
 
-    /// As PNG, so many pixels a px.
-    fn png<'py>(&self, py: Python<'py>, scale: f64) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.scene.to_png(scale).map_err(raise)?))
-    }
-
     /// Writes it, as what the name ends in: `.svg` or `.png`.
     fn save(&self, path: PathBuf) -> PyResult<()> {
         scgraft::save::scene(path, &self.scene).map_err(raise)
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Asked {
     /// Which picture.
     what: String,
@@ -77,7 +71,7 @@ struct Asked {
     truth: Option<String>,
     renamed: Vec<(String, String)>,
     /// Where genes are read.
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     gene_key: Option<String>,
     size: Option<(f64, f64)>,
@@ -187,7 +181,7 @@ impl Asked {
         let below = reference.zip(known.as_ref());
         let below = below.map(|(cells, embedding)| Placed { name: "reference", cells, embedding });
         let above = Placed { name: "adata", cells, embedding: &query };
-        let shown = Shown::new(below, above, slot(&self.slot, self.layer.clone()), self.gene_key.clone())?;
+        let shown = Shown::new(below, above, slot(self.use_raw, self.layer.clone()), self.gene_key.clone())?;
         let (size, name) = (self.size(), |at: usize| self.names.get(at).map_or("", String::as_str));
         let (color, groups) = (self.color.as_deref().unwrap_or(""), self.groups.as_deref().unwrap_or(""));
         match self.what.as_str() {

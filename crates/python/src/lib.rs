@@ -38,7 +38,7 @@ mod _native {
     use super::steps::{annotate, differential, enrich, markers};
     #[pymodule_export]
     use super::tools::{
-        agreements, clusters, components, evaluate, instruction_set, neighbours, report, scores, silhouettes, umap,
+        agreements, clusters, components, evaluate, main_test, neighbours, report, scores, silhouettes, umap,
         variable_genes,
     };
 

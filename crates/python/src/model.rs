@@ -482,22 +482,10 @@ impl PyAdaptor {
         self.inner.origin.conditions.clone()
     }
 
-    /// How many programs it added.
-    #[getter]
-    fn n_programs(&self) -> usize {
-        self.inner.origin.n_programs
-    }
-
     /// The reference that it belongs to.
     #[getter]
     fn reference_hash(&self) -> &str {
         &self.inner.reference
-    }
-
-    /// The base model's name.
-    #[getter]
-    fn model(&self) -> &str {
-        &self.inner.model
     }
 
     /// How many numbers it holds.
@@ -513,19 +501,6 @@ impl PyPrepared {
     #[getter]
     fn n_cells(&self) -> usize {
         self.inner.n_cells()
-    }
-
-    /// The condition of each cell, by name.
-    #[getter]
-    fn conditions(&self) -> Vec<String> {
-        let c = &self.inner.condition;
-        c.codes.iter().map(|&k| c.levels[k as usize].clone()).collect()
-    }
-
-    /// Genes of the model that the cells lack.
-    #[getter]
-    fn missing_genes(&self) -> Vec<String> {
-        self.inner.report.missing_genes.clone()
     }
 
     /// The cells named by their rows.

@@ -15,6 +15,8 @@ use scgraft::{Error, cells::GeneSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::tools::slot;
+
 /// Where things stand in the cells.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,11 +61,7 @@ pub struct Data {
 impl Data {
     /// Where the expression stands.
     pub fn slot(&self) -> Slot {
-        match (&self.layer, self.use_raw) {
-            (Some(name), _) => Slot::Layer(name.clone()),
-            (None, true) => Slot::Raw,
-            (None, false) => Slot::X,
-        }
+        slot(self.use_raw, self.layer.clone())
     }
 
     /// The condition asked for; `None` where nothing was.

@@ -156,7 +156,7 @@ struct EnrichAsked {
     seed: u64,
     donors: Option<String>,
     paired: bool,
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     normalised: bool,
 }
@@ -226,7 +226,7 @@ pub fn enrich(
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let sets = gene_sets(sets);
     let (found, name) = run(py, threads, None, move |teller| {
-        let slot = slot(&asked.slot, asked.layer.clone());
+        let slot = slot(asked.use_raw, asked.layer.clone());
         let embedding = slots::embedding(&cells, slots::LATENT)?;
         let query = Placed { name: "adata", cells: &cells, embedding: &embedding };
         let mut joined = match &reference {
@@ -334,7 +334,7 @@ struct MarkersAsked {
     group: Vec<String>,
     versus: Option<String>,
     tie_correct: bool,
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     normalised: bool,
 }
@@ -346,7 +346,7 @@ pub fn markers(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> P
     let cells = cells.get()?;
     let (found, genes) = run(py, threads, None, move |_| {
         let values =
-            log_expression(&cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised, Default::default())?;
+            log_expression(&cells, &slot(asked.use_raw, asked.layer.clone()), asked.normalised, Default::default())?;
         let (groups, group, versus) = (asked.groups, asked.group, asked.versus);
         let plan = MarkerPlan { groups, group, versus, tie_correct: asked.tie_correct };
         Ok((scgraft::markers::markers((&cells, "adata"), &values, &plan)?, values.genes.index))

@@ -27,12 +27,6 @@ use crate::run::run;
 use crate::steps::choose;
 use crate::uns::{csr_out, dense, dense_out};
 
-/// The instruction set that kernels use on this processor.
-#[pyfunction]
-pub fn instruction_set() -> String {
-    scgraft::instruction_set()
-}
-
 /// How neighbours are searched for: exactly, or approximately until this share of the true ones is found.
 pub fn search(approximate: Option<f64>, seed: u64) -> Search {
     match approximate {
@@ -41,12 +35,12 @@ pub fn search(approximate: Option<f64>, seed: u64) -> Search {
     }
 }
 
-/// A slot by name: "X", "raw", or a layer.
-pub fn slot(name: &str, layer: Option<String>) -> Slot {
-    match (name, layer) {
-        (_, Some(layer)) => Slot::Layer(layer),
-        ("raw", None) => Slot::Raw,
-        _ => Slot::X,
+/// Where expression stands: in a layer, in raw, or else in X.
+pub fn slot(use_raw: bool, layer: Option<String>) -> Slot {
+    match layer {
+        Some(layer) => Slot::Layer(layer),
+        None if use_raw => Slot::Raw,
+        None => Slot::X,
     }
 }
 
@@ -168,18 +162,19 @@ pub fn umap(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExpressionAsked {
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     normalised: bool,
     batch: Option<String>,
     n_top: usize,
+    #[serde(default)]
     flavor: String,
     components: Option<usize>,
 }
 
 impl ExpressionAsked {
     fn slot(&self) -> Slot {
-        slot(&self.slot, self.layer.clone())
+        slot(self.use_raw, self.layer.clone())
     }
 
     fn batch(&self, cells: &Cells) -> Result<Option<Coded>, Error> {
@@ -251,7 +246,7 @@ struct EvaluateAsked {
     embeddings: Vec<String>,
     before: Option<String>,
     counts: bool,
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     normalised: bool,
     components: usize,
@@ -305,7 +300,7 @@ pub fn evaluate(
                 for (part, rows) in side.parts().zip(rows) {
                     match plain_expression(
                         part.cells,
-                        &slot(&asked.slot, asked.layer.clone()),
+                        &slot(asked.use_raw, asked.layer.clone()),
                         asked.normalised,
                         Default::default(),
                     ) {
@@ -379,7 +374,7 @@ struct PageAsked {
     color: Vec<String>,
     genes: Vec<String>,
     direction: Option<String>,
-    slot: String,
+    use_raw: bool,
     layer: Option<String>,
     gene_key: Option<String>,
     renamed: Vec<(String, String)>,
@@ -420,7 +415,7 @@ pub fn report(
             groups: asked.groups,
             color: asked.color,
             genes: asked.genes,
-            slot: slot(&asked.slot, asked.layer),
+            slot: slot(asked.use_raw, asked.layer),
             gene_column: asked.gene_key,
             seed: asked.seed,
         };
@@ -436,6 +431,12 @@ pub fn report(
             false => scgraft::page::page(&parts, &plan)?.to_html()?,
         })
     })
+}
+
+/// The name of the test of cells that a report shows first.
+#[pyfunction]
+pub fn main_test(cells: &PyCells) -> PyResult<Option<String>> {
+    Ok(scgraft::page::main_test(&*cells.get()?))
 }
 
 /// Scores of an embedding turned to the directions of its programs, with their names and directions.

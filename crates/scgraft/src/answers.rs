@@ -1,10 +1,10 @@
 //! What a page says first: which programs differ, which types the cells are of, how good the mapping is, what to look at
 //! next. Everything is read off what other steps left in the cells.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, Frame, PrepareOptions, Uns};
+use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics, count};
@@ -49,23 +49,44 @@ const CONTROLS: [&str; 14] = [
     "pbs",
 ];
 
-/// The comparisons of the tests of a file, those that count most first ([`pictures::precedence`]); of several tests in turns,
-/// so that the first few have something of every test.
-pub(crate) fn ordered(tests: &[(String, Frame)], types: &[String]) -> Vec<BayesFactors> {
-    let mut tests: Vec<Vec<BayesFactors>> =
-        tests.iter().map(|(_, table)| one_of_a_pair(pictures::comparisons(table))).filter(|t| !t.is_empty()).collect();
-    let key = |t: &Vec<BayesFactors>| pictures::precedence(t, types);
-    tests.sort_by_key(key);
-    let of_types = tests.split_off(tests.partition_point(|t| !key(t).0));
+/// A test of cells, and whether its groups are cell types.
+pub(crate) struct Test {
+    pub name: String,
+    of_types: bool,
+    comparisons: Vec<BayesFactors>,
+}
+
+/// The tests of cells. What says more at first sight comes first: tests of conditions before tests of types (of labels that were
+/// carried over, and of `label`), within all cells before within some, tests of few comparisons before those of many.
+pub(crate) fn tests(cells: &Cells, label: Option<&str>) -> Vec<Test> {
+    let carried = cells.obs.names().into_iter().filter_map(|name| name.strip_suffix("_pred"));
+    let columns = carried.chain(label).flat_map(|l| [l.to_owned(), format!("{l}_pred"), format!("{l}_best")]);
+    let types: HashSet<String> = columns.filter_map(|name| cells.obs.column(&name)).flat_map(levels_of).collect();
+    let of = |(name, table)| {
+        let comparisons = one_of_a_pair(pictures::comparisons(&table));
+        Test { name, of_types: comparisons.iter().all(|c| types.contains(&c.group)), comparisons }
+    };
+    let mut tests: Vec<Test> = slots::tests(cells).into_iter().map(of).collect();
+    tests.sort_by_key(|Test { of_types, comparisons: all, .. }| {
+        (all.is_empty(), *of_types, all.iter().any(|c| !c.within.is_empty()), all.len())
+    });
+    tests
+}
+
+/// The comparisons of the tests of cells, in the order of [`tests`]; of several tests in turns, so that the first few have
+/// something of every test.
+pub(crate) fn ordered(cells: &Cells, label: Option<&str>) -> Vec<BayesFactors> {
+    let mut tests = tests(cells, label);
+    let of_types = tests.split_off(tests.partition_point(|t| !t.of_types));
     let mut out = by_turns(tests);
     out.extend(by_turns(of_types));
     out
 }
 
 /// The first comparison of each test, then the second of each.
-fn by_turns(tests: Vec<Vec<BayesFactors>>) -> Vec<BayesFactors> {
-    let most = tests.iter().map(Vec::len).max().unwrap_or(0);
-    let mut tests: Vec<_> = tests.into_iter().map(Vec::into_iter).collect();
+fn by_turns(tests: Vec<Test>) -> Vec<BayesFactors> {
+    let most = tests.iter().map(|t| t.comparisons.len()).max().unwrap_or(0);
+    let mut tests: Vec<_> = tests.into_iter().map(|t| t.comparisons.into_iter()).collect();
     (0..most).flat_map(|_| tests.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>()).collect()
 }
 
@@ -490,6 +511,7 @@ fn next(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scgraft_cells::Frame;
     use scgraft_report::ProgramBayesFactor;
 
     fn comparison(group: &str, comparison: &str, within: &str, programs: &[(&str, f64)]) -> BayesFactors {
@@ -535,6 +557,35 @@ mod tests {
         }
         let three = ["a", "b", "c"].map(|g| comparison(g, "rest", "", &[])).to_vec();
         assert_eq!(one_of_a_pair(three).len(), 3);
+    }
+
+    #[test]
+    fn tests_of_conditions_come_first_and_a_pair_counts_as_one() {
+        let test = |rows: &[[&str; 3]]| {
+            let mut table = Frame::new((0..rows.len()).map(|i| i.to_string()).collect());
+            for (at, name) in ["group", "comparison", "within"].into_iter().enumerate() {
+                table.set(name, Column::categorical(&rows.iter().map(|r| r[at]).collect::<Vec<_>>()));
+            }
+            table.set("program", Column::categorical(&vec!["P"; rows.len()]));
+            table.set("log_bayes_factor", Column::Real(vec![3.0; rows.len()]));
+            Uns::Frame(table)
+        };
+        let all = "all cells";
+        let made = [
+            ("types", test(&[["B", "rest", all]])),
+            ("within", test(&[["stim", "control", "B"]])),
+            ("pair", test(&[["stim", "rest", all], ["control", "rest", all]])),
+            ("two", test(&[["stim", "control", all], ["later", "control", all]])),
+        ];
+        let made = made.into_iter().map(|(name, table)| (name.to_owned(), table)).collect();
+        let mut obs = Frame::new(vec!["cell".to_owned()]);
+        obs.set("type_pred", Column::categorical(&["B"]));
+        let mut cells = Cells::empty(obs, Frame::default());
+        cells
+            .uns
+            .insert(slots::NOTES.to_owned(), Uns::Map([("tests".to_owned(), Uns::Map(made))].into_iter().collect()));
+        let order: Vec<String> = tests(&cells, None).into_iter().map(|t| t.name).collect();
+        assert_eq!(order, ["pair", "two", "within", "types"]);
     }
 
     #[test]

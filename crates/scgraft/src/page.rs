@@ -70,18 +70,18 @@ pub fn carried_over(cells: &Cells) -> Option<String> {
     cells.obs.names().iter().find_map(|n| n.strip_suffix("_pred").map(str::to_owned))
 }
 
+/// The name of the test of cells that says most at first sight, which a page shows first.
+pub fn main_test(cells: &Cells) -> Option<String> {
+    Some(answers::tests(cells, None).into_iter().next()?.name)
+}
+
 /// Fills the page.
 ///
 /// # Errors
 /// A column of groups that is not there or empty; a colour or gene that is not there; of [`layout::together`] and
 /// [`pictures::grid`].
 pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
-    let of_type = |label: &String| {
-        let names = [label.clone(), format!("{label}_pred"), format!("{label}_best")];
-        names.iter().filter_map(|n| parts.cells.obs.column(n)).flat_map(answers::levels_of).collect::<Vec<_>>()
-    };
-    let types = plan.label.as_ref().map(of_type).unwrap_or_default();
-    let tests = answers::ordered(&slots::tests(parts.cells), &types);
+    let tests = answers::ordered(parts.cells, plan.label.as_deref());
     let label_colors = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
     let answers = answers::answers(parts, plan, &tests, &label_colors);
     // The leading programs: those of the first screen, then of each test in turn.
@@ -122,9 +122,8 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
 /// # Errors
 /// As [`page`].
 pub fn map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
-    let tests = slots::tests(parts.cells);
     let of_label = plan.label.as_ref().map(|l| answers::label_colors(parts, l)).unwrap_or_default();
-    let tests = answers::ordered(&tests, &[]);
+    let tests = answers::ordered(parts.cells, plan.label.as_deref());
     let map = cell_map(parts, plan, (tests.first(), &of_label), &[], true)?;
     Ok(Report { title: plan.title.clone(), embeddings: vec![map], ..Report::default() })
 }

@@ -95,17 +95,6 @@ pub fn comparisons(table: &Frame) -> Vec<BayesFactors> {
     out
 }
 
-/// What says more at first sight comes first: tests of conditions before tests of types, within all cells before within some,
-/// tests of few comparisons before those of many.
-pub(crate) fn precedence(test: &[BayesFactors], types: &[String]) -> (bool, bool, usize) {
-    (test.iter().all(|c| types.contains(&c.group)), test.iter().any(|c| !c.within.is_empty()), test.len())
-}
-
-/// The test that says most at first sight, as on the first screen of a report; `types` are the names of cell types.
-pub fn main_test<'t>(tests: &'t [(String, Frame)], types: &[String]) -> Option<&'t (String, Frame)> {
-    tests.iter().min_by_key(|(_, table)| precedence(&comparisons(table), types))
-}
-
 /// Labels that cells were given (rows) against those carried over to them from the reference (columns), of the cells that
 /// have both; `None` where there are none.
 pub fn confusion(cells: &Cells, label: &str, given: &Column) -> Option<Confusion> {

@@ -13,7 +13,7 @@ from scipy import sparse
 from .._adata import listed, need
 from .._native import ScgraftError
 from .._programs import gene_sets
-from ._base import Base, model_of, need_columns, set_up
+from ._base import Base, model_of, set_up
 from ._words import IGNORED, NotHere, no_argument, only_given
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Arches(Base):
     ) -> None:  # fmt: skip
         if condition_key is None:
             raise ScgraftError(f"{type(self).__name__}: give condition_key=, a column of obs")
-        need_columns(adata, condition_key=condition_key)
+        need("obs has no such column", adata.obs, condition_key=condition_key)
         set_up(adata, batch_key=condition_key)
         Base.__init__(self, adata)
         self._settings = {"hidden": [int(h) for h in hidden_layer_sizes], "dropout": float(dr_rate),
@@ -50,7 +50,14 @@ class Arches(Base):
         seed: int | None = None,
         **more: Any,
     ) -> None:
-        """Fit the model, or graft the query on; names as in scArches."""
+        """Fit the model, or graft the query on; names as in scArches, what is left out is the model's own.
+
+        Parameters
+        ----------
+        more
+            Of EXPIMAP ``alpha``, ``alpha_l1``, ``gamma_ext``, ``gamma_epoch_anneal``, ``beta``: weights of the lasso of programs,
+            of single genes, of new programs (and the epochs over which it comes up), and of their independence.
+        """
         fit = self._own_fit(more)
         known = IGNORED | {"monitor", "monitor_only_val", "print_stats", "n_workers", "trainer", "log_train", "eps",
                            "clip_value", "train_frac", "reload_best"}  # fmt: skip
@@ -229,21 +236,6 @@ class EXPIMAP(Arches):
         self._soft, self._n_ext = soft_mask, int(n_ext)
         if decoder_last_layer is not None:
             self._settings["output"] = decoder_last_layer
-
-    def train(self, n_epochs: int | None = None, lr: float | None = None, **fit: Any) -> None:  # type: ignore[override]
-        """Fit the model, or graft the query on; names as in scArches.
-
-        Parameters
-        ----------
-        n_epochs, lr
-            Passes over the cells, the step size; the model's own unless told.
-        fit
-            ``alpha``, ``alpha_l1``, ``gamma_ext``, ``gamma_epoch_anneal``, ``beta``: weights of the lasso of programs, of single
-            genes, of new programs (and the epochs over which it comes up), and of their independence. ``alpha_kl``,
-            ``alpha_epoch_anneal``, ``weight_decay``, ``batch_size``, ``early_stopping_kwargs``, ``use_early_stopping``,
-            ``use_stratified_sampling``, ``seed``: as for all models of scArches.
-        """
-        super().train(n_epochs, lr, **fit)
 
     def _own_fit(self, more: dict[str, Any]) -> dict[str, Any]:
         if more.pop("omega", None) is not None:
@@ -486,21 +478,16 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
     -------
     The figure.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise ScgraftError("pictures need matplotlib: pip install 'scgraft[plot]'") from None
-    from ..pl import short
+    from ..pl._axes import panels_of, short
 
     need("uns has no such entry", adata.uns, scores_key=scores_key, terms=terms if isinstance(terms, str) else None)
     scores = dict(adata.uns[scores_key])
     names = np.asarray(adata.uns[terms] if isinstance(terms, str) else terms, dtype=object)
     n_cols = min(n_cols, len(scores))
-    n_rows = -(-len(scores) // n_cols)
-    fig, axes = plt.subplots(n_rows, n_cols, figsize=(4.2 * n_cols, 4.2 * n_rows), squeeze=False, layout="constrained")
-    for ax in axes.flat[len(scores):]:
+    panels = panels_of((4.2, 4.2), -(-len(scores) // n_cols), n_cols)
+    for ax in panels[len(scores):]:
         ax.set_axis_off()
-    for ax, (group, found) in zip(axes.flat, scores.items(), strict=False):
+    for ax, (group, found) in zip(panels, scores.items(), strict=False):
         bf = np.abs(np.asarray(found["bf"], dtype=float))
         if len(bf) != len(names):
             raise ScgraftError(f"terms: {len(names)} names for {len(bf)} programs; call update_terms(adata=...)")
@@ -509,7 +496,7 @@ def plot_abs_bfs(adata: AnnData, scores_key: str = "bf_scores", terms: str | Seq
         ax.set_yticks(np.arange(len(order)), short(names[order]), fontsize=6)
         ax.axvline(2.3, color="grey", lw=0.8, ls=":")
         ax.set(title=str(group), xlabel="|log Bayes factor|")
-    return fig
+    return panels[0].figure
 
 
 def add_annotations(

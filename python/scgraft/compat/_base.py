@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
@@ -12,11 +13,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from .._adata import is_anndata, is_mudata, layers, listed, matrix, need, of_mudata
-from .._model import Adaptor, Model, import_model, load, train
+from .._adaptor import Adaptor
+from .._adata import is_anndata, is_mudata, layers, listed, need, of_mudata
+from .._load import import_model, load
+from .._model import Model
 from .._native import ScgraftError
+from .._plan import as_json
 from .._settings import number, whole
 from .._settings import settings as session
+from .._train import train
+from ._differential import counted, grouped, their_columns
 from ._words import IGNORED, Named, NotHere, no_argument, not_here, only_given
 
 if TYPE_CHECKING:
@@ -47,10 +53,6 @@ def cells_of(adata: Any) -> AnnData | None:
     if setup:
         out.uns[SETUP] = setup
     return out
-
-
-def need_columns(adata: AnnData, **given: Any) -> None:
-    need("obs has no such column", adata.obs, **given)
 
 
 class Base(metaclass=Named):
@@ -96,17 +98,16 @@ class Base(metaclass=Named):
         if size_factor_key is not None:
             raise NotHere("size_factor_key is not here: library sizes are the sums of the counts, or learned with "
                           "use_observed_lib_size=False")
-        need_columns(adata, batch_key=batch_key, labels_key=labels_key)
-        for key in listed(categorical_covariate_keys):
-            need_columns(adata, categorical_covariate_keys=key)
-        for key in listed(continuous_covariate_keys):
-            need_columns(adata, continuous_covariate_keys=key)
+        need("obs has no such column", adata.obs, batch_key=batch_key, labels_key=labels_key)
+        covariates = {"categorical_covariate_keys": listed(categorical_covariate_keys),
+                      "continuous_covariate_keys": listed(continuous_covariate_keys)}  # fmt: skip
+        for argument, keys in covariates.items():
+            for key in keys:
+                need("obs has no such column", adata.obs, **{argument: key})
         need("adata has no such layer", layers(adata), layer=layer)
         unlabeled = more.pop("unlabeled_category", None)
         no_argument("setup_anndata", more, IGNORED)
-        set_up(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled,
-               categorical_covariate_keys=listed(categorical_covariate_keys),
-               continuous_covariate_keys=listed(continuous_covariate_keys))  # fmt: skip
+        set_up(adata, layer=layer, batch_key=batch_key, labels_key=labels_key, unlabeled_category=unlabeled, **covariates)
 
     def _told(self, adata: AnnData) -> dict[str, Any]:
         """What ``setup_anndata`` was told of these cells."""
@@ -117,8 +118,9 @@ class Base(metaclass=Named):
     def _where(self, adata: AnnData) -> dict[str, Any]:
         setup = self._told(adata)
         batch = setup.get("batch_key")
-        more = {key: [str(v) for v in setup.get(key, ())] for key in ("categorical_covariate_keys", "continuous_covariate_keys")}
-        return {"layer": setup.get("layer"), **({"batch_name": "batch"} if batch is None else {"batch_key": listed(batch)}), **more}
+        more = {key: listed(setup.get(key)) for key in ("categorical_covariate_keys", "continuous_covariate_keys")}
+        given = {"batch_name": "batch"} if batch is None else {"batch_key": listed(batch)}
+        return {"layer": setup.get("layer"), **given, **more}
 
     def _labels(self, adata: AnnData) -> dict[str, Any]:
         return {}
@@ -262,7 +264,8 @@ class Base(metaclass=Named):
                 term = c.split("_", 1)[1]
                 key = ("reconstruction_loss_" if term.startswith("reconstruction") else f"{term}_") + side
                 out[key] = pd.DataFrame({key: table[c]})
-        out["train_loss_epoch"] = out["elbo_train"].rename(columns={"elbo_train": "train_loss_epoch"})
+        if "elbo_train" in out:
+            out["train_loss_epoch"] = out["elbo_train"].rename(columns={"elbo_train": "train_loss_epoch"})
         return out
 
     history_ = history
@@ -348,15 +351,10 @@ class Base(metaclass=Named):
         if not return_mean and n_samples > 1:
             raise NotHere("return_mean=False is not here: draw one by one with seed=")
         return self.model.get_normalized_expression(
-            indices=indices,
-            transform_batch=transform_batch,
-            gene_list=gene_list,
+            indices=indices, transform_batch=transform_batch, gene_list=gene_list, seed=seed, return_numpy=return_numpy,
             library_size="latent" if library_size == "latent" else float(library_size),
-            n_samples=0 if n_samples <= 1 else int(n_samples),
-            seed=seed,
-            return_numpy=return_numpy,
-            **self._with(adata),
-        )
+            n_samples=0 if n_samples <= 1 else int(n_samples), **self._with(adata),
+        )  # fmt: skip
 
     def posterior_predictive_sample(
         self,
@@ -368,15 +366,13 @@ class Base(metaclass=Named):
         **_: Any,
     ) -> np.ndarray:
         """Counts drawn from what the model expects: cells × genes, or × draws where there are several."""
+        for gene in listed(gene_list):
+            need("the model has no such gene", self.model.var_names, gene_list=gene)
+        at = slice(None) if gene_list is None else self.model.var_names.get_indexer(listed(gene_list))
         draws = []
         for i in range(n_samples):
             drawn = self.model.posterior_predictive_sample(indices=indices, seed=seed + i, **self._with(adata))
-            if gene_list is not None:
-                at = self.model.var_names.get_indexer(list(gene_list))
-                if (at < 0).any():
-                    raise ScgraftError(f"gene_list: the model has no gene {list(gene_list)[int(np.argmin(at))]!r}")
-                drawn = drawn[:, at]
-            draws.append(drawn.toarray())
+            draws.append(drawn[:, at].toarray())
         return draws[0] if n_samples == 1 else np.stack(draws, axis=-1)
 
     def get_elbo(self, adata: AnnData | None = None, indices: Sequence[int] | None = None, **_: Any) -> float:
@@ -425,83 +421,18 @@ class Base(metaclass=Named):
         where = self._with(adata)
         data = where.pop("adata")
         if idx1 is not None:
-            groupby, group1, group2, data = self._indexed(data, idx1, idx2)
+            groupby, group1, group2 = "_scgraft_groups", "group1", "group2"
+            data = grouped(data, groupby, idx1, idx2)
         elif groupby is None:
             raise ScgraftError("differential_expression: give groupby=, or idx1= and idx2=")
         found = self.model.differential_expression(
-            data,
-            groupby=groupby,
-            group1=None if group1 is None else group1 if isinstance(group1, str) else list(group1),
-            group2=group2,
-            mode=mode,
-            delta=delta,
-            fdr=fdr_target,
-            pseudocount=pseudocounts,
-            n_samples=n_samples_overall or 5000,
-            transform_batch="all" if batch_correction else None,
-            seed=seed,
-            **where,
-        )
-        return self._their_columns(found, data, groupby, mode, delta, fdr_target, all_stats)
-
-    def _indexed(self, data: AnnData, idx1: Any, idx2: Any) -> tuple[str, str, str | None, AnnData]:
-        def rows(idx: Any) -> np.ndarray:
-            if isinstance(idx, str):
-                return np.asarray(data.obs.eval(idx), dtype=bool)
-            mask = np.zeros(data.n_obs, dtype=bool)
-            mask[np.asarray(idx)] = True
-            return mask
-
-        groups = np.full(data.n_obs, None, dtype=object)
-        one = rows(idx1)
-        groups[one] = "group1"
-        other = ~one if idx2 is None else rows(idx2) & ~one
-        groups[other] = "group2"
-        data = data.copy()
-        data.obs["_scgraft_groups"] = groups
-        return "_scgraft_groups", "group1", "group2", data
-
-    def _their_columns(
-        self, found: pd.DataFrame, data: AnnData, groupby: str, mode: str, delta: float, fdr: float, all_stats: bool
-    ) -> pd.DataFrame:
-        parts = []
-        for (one, two), rows in found.groupby(["group", "comparison"], sort=False, observed=True):
-            p = rows["probability"].to_numpy()
-            two_name = "Rest" if two == "rest" else two
-            vanilla, bf = mode == "vanilla", rows["log_bayes_factor"].to_numpy()
-            one_is, other_is = ("proba_m1", "proba_m2") if vanilla else ("proba_de", "proba_not_de")
-            out = pd.DataFrame({one_is: p, other_is: 1 - p})
-            order = np.argsort(-(bf if vanilla else p), kind="stable")
-            out["bayes_factor"] = bf
-            out["scale1"] = rows["mean_group"].to_numpy()
-            out["scale2"] = rows["mean_comparison"].to_numpy()
-            if mode == "change":
-                out["delta"] = delta
-                for name in ("mean", "median", "std", "min", "max"):
-                    out[f"lfc_{name}"] = rows["lfc_sd" if name == "std" else f"lfc_{name}"].to_numpy()
-            out.index = pd.Index(rows["gene"].astype(str))
-            if all_stats:
-                self._counted(out, data, groupby, str(one), None if two == "rest" else str(two))
-            if mode == "change":
-                out[f"is_de_fdr_{fdr}"] = rows["differs"].to_numpy(dtype=bool)
-            out["comparison"] = f"{one} vs {two_name}"
-            out["group1"], out["group2"] = str(one), two_name
-            parts.append(out.iloc[order])
-        return pd.concat(parts) if parts else found
-
-    def _counted(self, out: pd.DataFrame, data: AnnData, groupby: str, one: str, two: str | None) -> None:
-        """Means of counts, shares of cells that express a gene, and means of normalised counts."""
-        x, var, _ = matrix(data, self._where(self._like(data)).get("layer"), False)
-        x = sparse.csr_matrix(x)
-        genes = var.index.get_indexer(out.index)
-        of = data.obs[groupby].astype(object)
-        mask1 = (of == one).to_numpy()
-        mask2 = (of == two).to_numpy() if two is not None else (~mask1 & of.notna().to_numpy())
-        total = np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1.0)
-        normalised = sparse.diags(1e4 / total) @ x
-        for name, values in (("raw_mean", x), ("non_zeros_proportion", x != 0), ("raw_normalized_mean", normalised)):
-            for at, mask in ((1, mask1), (2, mask2)):
-                out[f"{name}{at}"] = np.asarray(values[mask].mean(axis=0)).ravel()[genes]
+            data, groupby=groupby, group1=listed(group1), group2=group2, mode=mode, delta=delta, fdr=fdr_target,
+            pseudocount=pseudocounts, n_samples=n_samples_overall or 5000, seed=seed,
+            transform_batch="all" if batch_correction else None, **where,
+        )  # fmt: skip
+        if not all_stats:
+            return their_columns(found, mode, delta, fdr_target, lambda *_: {})
+        return their_columns(found, mode, delta, fdr_target, partial(counted, data, where["layer"], groupby))
 
     # Files.
 
@@ -515,9 +446,8 @@ class Base(metaclass=Named):
         folder.mkdir(parents=True, exist_ok=True)
         prefix = prefix or ""
         self.model.save(folder / f"{prefix}{FILE}", overwrite=True)
-        setup = {} if self.adata is None else {k: plain(v) for k, v in dict(self.adata.uns.get(SETUP, {})).items()}
-        about = {"class": type(self).__name__, "setup": setup}
-        (folder / f"{prefix}setup.json").write_text(json.dumps(about), encoding="utf-8")
+        about = {"class": type(self).__name__, "setup": {} if self.adata is None else dict(self.adata.uns.get(SETUP, {}))}
+        (folder / f"{prefix}setup.json").write_text(as_json(about), encoding="utf-8")
         if save_anndata and self.adata is not None:
             self.adata.write_h5ad(folder / f"{prefix}adata.h5ad")
 
@@ -633,17 +563,13 @@ class Base(metaclass=Named):
             adata.uns[SETUP] = dict(setup)
         batch = adata.uns[SETUP].get("batch_key")
         if isinstance(batch, str):
-            need_columns(adata, batch_key=batch)
+            need("obs has no such column", adata.obs, batch_key=batch)
         self.adata = adata
 
     @property
     def adaptor(self) -> Adaptor | None:
         """What the query added to the reference."""
         return self.model.adaptor
-
-
-def plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _usual(model: Model) -> dict[str, Any]:

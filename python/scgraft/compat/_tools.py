@@ -12,7 +12,7 @@ import pandas as pd
 from .._adata import is_mudata, listed, need, of_mudata
 from .._native import ScgraftError
 from .._settings import whole
-from ._base import SETUP, Base, need_columns
+from ._base import SETUP, Base
 from ._words import NotHere
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class SCANVI(Base):
         labels_key = labels_key or setup.get("labels_key")
         if labels_key is None:
             raise ScgraftError("from_scvi_model: give labels_key=, a column of obs")
-        need_columns(adata, labels_key=labels_key)
+        need("obs has no such column", adata.obs, labels_key=labels_key)
         adata.uns[SETUP] = {**setup, "labels_key": labels_key, "unlabeled_category": unlabeled_category}
         out = cls(adata, **settings)
         out._start = scvi_model.model

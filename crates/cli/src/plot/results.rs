@@ -1,6 +1,5 @@
 //! Pictures of results: tests, training, genes, labels, metrics.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +9,7 @@ use scgraft::evaluate::Evaluated;
 use scgraft::io::{ReadOptions, Select, TableOptions, read_h5ad, read_table};
 use scgraft::programs::programs;
 use scgraft::report::{Confusion, GeneBars, Sankey};
-use scgraft::{pictures, slots};
+use scgraft::{page, pictures, slots};
 
 use super::Canvas;
 use crate::label_map::LabelMap;
@@ -90,12 +89,8 @@ pub(crate) struct MetricTable {
 pub(super) fn test(file: &Path, cells: &Cells, name: Option<&str>) -> Result<(String, Frame)> {
     let tests = slots::tests(cells);
     let names: Vec<&str> = tests.iter().map(|t| t.0.as_str()).collect();
-    let carried = cells.obs.columns.iter().filter(|(column, _)| column.ends_with("_pred"));
-    let types: BTreeSet<String> = carried.flat_map(|(_, c)| c.labels().into_iter().flatten()).collect();
-    let found = match name {
-        Some(name) => tests.iter().find(|t| t.0 == name),
-        None => pictures::main_test(&tests, &types.into_iter().collect::<Vec<_>>()),
-    };
+    let main = if name.is_none() { page::main_test(cells) } else { None };
+    let found = tests.iter().find(|t| Some(t.0.as_str()) == name.or(main.as_deref()));
     let file = file.display();
     let Some(found) = found else {
         match name {
