@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use scgraft_hub::{Address, Fetched, Hub, HubError, ImportOptions, Progress, Settings, import_files};
-use server::{Answer, Fault, Server, go, huggingface, noise, settings, sha256, token, zenodo};
+use server::{Answer, Fault, Server, go, huggingface, noise, settings, sha256, stop_after, token, zenodo};
 
 fn hub(folder: &tempfile::TempDir) -> Hub {
     Hub::new(settings(folder.path())).unwrap()
@@ -116,11 +116,7 @@ fn what_a_user_stopped_goes_on_in_the_next_run() {
     let server = one(content.clone());
     let address = at(&server, "/a/model.scgraft");
     for share in [600_000, 1_300_000] {
-        let mut watch = |p: &Progress<'_>| match p {
-            Progress::Receiving { done, .. } if *done > share => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        };
-        let error = hub(&folder).fetch(&address, &mut watch).unwrap_err();
+        let error = hub(&folder).fetch(&address, &mut stop_after(share)).unwrap_err();
         assert!(matches!(error, HubError::Stopped { .. }), "{error}");
     }
     let fetched = hub(&folder).fetch(&address, &mut go).unwrap();
@@ -139,11 +135,7 @@ fn a_file_that_changed_meanwhile_comes_from_its_start() {
     let (old, new) = (noise(500_000, 5), noise(400_000, 6));
     let server = one(old);
     let address = at(&server, "/a/model.scgraft");
-    let mut watch = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 100_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    hub(&folder).fetch(&address, &mut watch).unwrap_err();
+    hub(&folder).fetch(&address, &mut stop_after(100_000)).unwrap_err();
     // The same port cannot be had again for sure, so the same server answers with another file.
     for _ in 0..2 {
         server.fail("GET", Fault::Instead(Answer::new(200, new.clone()).with("etag", "\"new\"")));
@@ -183,17 +175,8 @@ fn a_wrong_beginning_is_thrown_away_once() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(500_000, 9));
     let server = one(content.clone());
     let address = at(&server, &format!("/a/model.scgraft#sha256={}", sha256(&content)));
-    let mut watch = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 100_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
     server.fail("GET", Fault::Garbled);
-    let mut stop_late = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 300_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    hub(&folder).fetch(&address, &mut stop_late).unwrap_err();
-    let _ = &mut watch;
+    hub(&folder).fetch(&address, &mut stop_after(300_000)).unwrap_err();
     assert_eq!(bytes(&hub(&folder).fetch(&address, &mut go).unwrap()), content);
 }
 

@@ -23,7 +23,7 @@ use crate::error::{raise, refuse};
 use crate::frame::{frame, frame_out};
 use crate::model::{PyModel, options};
 use crate::run::run;
-use crate::steps::choose;
+use crate::steps::direction;
 use crate::tools::slot;
 
 /// A picture, drawn.
@@ -109,8 +109,7 @@ pub fn picture(
 ) -> PyResult<Option<(Drawing, Option<Py<PyAny>>)>> {
     let asked: Asked = options(plan)?;
     check(asked.size)?;
-    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
-    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
+    let rule = asked.direction.as_deref().map(direction).transpose()?;
     let given = Given {
         cells: cells.map(PyCells::get).transpose()?,
         reference: reference.map(PyCells::get).transpose()?,
@@ -187,7 +186,7 @@ impl Asked {
         let below = reference.zip(known.as_ref());
         let below = below.map(|(cells, embedding)| Placed { name: "reference", cells, embedding });
         let above = Placed { name: "adata", cells, embedding: &query };
-        let shown = Shown::new(below, above, slot(&self.slot, self.layer.clone()), self.gene_key.clone())?;
+        let shown = Shown::new(below, above, slot(&self.slot, self.layer.as_ref()), self.gene_key.clone())?;
         let (size, name) = (self.size(), |at: usize| self.names.get(at).map_or("", String::as_str));
         let (color, groups) = (self.color.as_deref().unwrap_or(""), self.groups.as_deref().unwrap_or(""));
         match self.what.as_str() {

@@ -59,11 +59,7 @@ pub struct Data {
 impl Data {
     /// Where the expression stands.
     pub fn slot(&self) -> Slot {
-        match (&self.layer, self.use_raw) {
-            (Some(name), _) => Slot::Layer(name.clone()),
-            (None, true) => Slot::Raw,
-            (None, false) => Slot::X,
-        }
+        Slot::of(self.layer.as_ref(), self.use_raw)
     }
 
     /// The condition asked for; `None` where nothing was.

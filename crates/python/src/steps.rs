@@ -20,10 +20,11 @@ use scgraft::markers::MarkerPlan;
 use scgraft::{log_expression, slots};
 use serde::Deserialize;
 
-use crate::cells::{PyCells, written};
+use crate::cells::PyCells;
 use crate::error::refuse;
 use crate::frame::frame_out;
 use crate::model::{PyModel, PyPrepared, gene_sets, options};
+use crate::output::written;
 use crate::run::run;
 use crate::tools::{search, slot};
 
@@ -33,6 +34,11 @@ pub fn choose<T: Copy>(argument: &str, asked: &str, known: &[(&str, T)]) -> PyRe
         let names: Vec<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
         refuse(format!("{argument}={asked:?}: expected one of {}", names.join(", ")))
     })
+}
+
+/// A rule of directions by its name.
+pub fn direction(asked: &str) -> PyResult<DirectionMethod> {
+    choose("direction", asked, &DirectionMethod::ALL.map(|m| (m.name(), m)))
 }
 
 #[derive(Deserialize)]
@@ -218,15 +224,14 @@ pub fn enrich(
     threads: usize,
 ) -> PyResult<(Py<PyAny>, String)> {
     let asked: EnrichAsked = options(plan)?;
-    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
-    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
+    let rule = asked.direction.as_deref().map(direction).transpose()?;
     if asked.versus.len() > 1 && asked.versus.iter().any(|n| n == REST) {
         return Err(refuse("versus: either \"rest\" or names of groups, not both"));
     }
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let sets = gene_sets(sets);
     let (found, name) = run(py, threads, None, move |teller| {
-        let slot = slot(&asked.slot, asked.layer.clone());
+        let slot = slot(&asked.slot, asked.layer.as_ref());
         let embedding = slots::embedding(&cells, slots::LATENT)?;
         let query = Placed { name: "adata", cells: &cells, embedding: &embedding };
         let mut joined = match &reference {
@@ -346,7 +351,7 @@ pub fn markers(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> P
     let cells = cells.get()?;
     let (found, genes) = run(py, threads, None, move |_| {
         let values =
-            log_expression(&cells, &slot(&asked.slot, asked.layer.clone()), asked.normalised, Default::default())?;
+            log_expression(&cells, &slot(&asked.slot, asked.layer.as_ref()), asked.normalised, Default::default())?;
         let (groups, group, versus) = (asked.groups, asked.group, asked.versus);
         let plan = MarkerPlan { groups, group, versus, tie_correct: asked.tie_correct };
         Ok((scgraft::markers::markers((&cells, "adata"), &values, &plan)?, values.genes.index))

@@ -286,6 +286,14 @@ pub fn go(_: &Progress<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// A user who stops once more bytes than so many have come or gone.
+pub fn stop_after(n: u64) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> {
+    move |p| match p {
+        Progress::Receiving { done, .. } | Progress::Sending { done, .. } if *done > n => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
 /// Bytes without a pattern.
 pub fn noise(n: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
