@@ -84,7 +84,7 @@ impl Counts {
     ) -> PyResult<()> {
         let py = values.py();
         let shape = if by_row { (n_cells, self.wanted.len()) } else { (self.wanted.len(), n_cells) };
-        let starts: Vec<i64> = by_place!(starts, "indptr", |starts| starts.iter().map(|&p| i64::from(p)).collect());
+        let starts: Vec<i64> = by_place!(starts, "indptr", |starts| wide(starts));
         by_place!(indices, "indices", |indices| by_number!(
             values,
             PyArray1,
@@ -105,6 +105,10 @@ impl Counts {
         }
         by_number!(values, PyArray2, |v| self.add_array(py, &v), "the matrix")
     }
+}
+
+fn wide<I: Copy + Into<i64>>(places: &[I]) -> Vec<i64> {
+    places.iter().map(|&p| p.into()).collect()
 }
 
 fn contiguous<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, name: &str) -> PyResult<&'a [T]> {
