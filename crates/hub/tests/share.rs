@@ -7,9 +7,9 @@ mod server;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use scgraft_hub::{Address, Card, CardWords, Hub, HubError, Outgoing, Progress, Push, Settings, Target};
+use scgraft_hub::{Address, Card, CardWords, HubError, Outgoing, Progress, Push, Settings, Target};
 use scgraft_models::{Adaptor, Model, Newcomers, Surgery};
-use server::{Answer, Fault, Server, go, huggingface, model, settings, stop_after, token, zenodo};
+use server::{Answer, Fault, Server, go, hub, huggingface, model, stop_after, token, zenodo};
 
 fn words() -> CardWords {
     CardWords {
@@ -35,12 +35,6 @@ fn push(target: &str, name: &str, path: &Path, model: &Model) -> Push {
         card: Card::of_model(name, model, words()),
         version: Some("1.0".to_owned()),
     }
-}
-
-fn hub(folder: &tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Hub {
-    let mut settings = settings(folder.path());
-    change(&mut settings);
-    Hub::new(settings).unwrap()
 }
 
 /// Settings of somebody with a token for the service.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scgraft_hub::{Patience, Progress, Settings, Token};
+use scgraft_hub::{Hub, Patience, Progress, Settings, Token};
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -280,6 +280,13 @@ pub fn settings(folder: &Path) -> Settings {
 
 pub fn token(text: &str) -> Option<Token> {
     Token::new(text).unwrap()
+}
+
+/// A hub with a cache in this folder.
+pub fn hub(folder: impl AsRef<Path>, change: impl FnOnce(&mut Settings)) -> Hub {
+    let mut settings = settings(folder.as_ref());
+    change(&mut settings);
+    Hub::new(settings).unwrap()
 }
 
 pub fn go(_: &Progress<'_>) -> ControlFlow<()> {
