@@ -7,8 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::data;
-
 /// Options of the comparison.
 #[derive(Args)]
 pub struct Options {
@@ -18,9 +16,6 @@ pub struct Options {
     /// Python with scArches 0.6.1 (tools/peers/requirements-scarches.txt), for label transfer.
     #[arg(long)]
     scarches: Option<PathBuf>,
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Numbers of simulated cells on which speed is compared.
     #[arg(long, value_delimiter = ',', default_value = "10000,100000")]
     cells: Vec<usize>,
@@ -68,20 +63,21 @@ struct Line {
 
 struct Runner<'a> {
     options: &'a Options,
+    folder: &'a Path,
     root: PathBuf,
     scratch: PathBuf,
     measure: PathBuf,
 }
 
 /// Runs the parts asked for and prints their tables.
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let scratch = root.join("target/peers");
     std::fs::create_dir_all(&scratch)?;
     let build = ["build", "--release", "--quiet", "-p", "scgraft-analysis", "--example", "measure"];
     ensure!(Command::new("cargo").args(build).current_dir(&root).status()?.success(), "the build failed");
     let measure = root.join("target/release/examples/measure");
-    let runner = Runner { options, root, scratch, measure };
+    let runner = Runner { options, folder, root, scratch, measure };
     let mut figures = json!({"threads": options.threads});
     for part in &options.parts {
         figures[part] = match part.as_str() {
@@ -154,7 +150,7 @@ impl Runner<'_> {
 
     /// Arrays of a real file, made once.
     fn arrays(&self, (file, batch, label): (&str, &str, &str)) -> Result<Option<String>> {
-        let path = data::folder(self.options.data.as_deref()).join(file);
+        let path = self.folder.join(file);
         if !path.exists() {
             println!("{file} is not there: skipped (--data names the folder)");
             return Ok(None);

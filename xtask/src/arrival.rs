@@ -1,10 +1,10 @@
 //! Do default runs arrive? A reference, and queries of several sizes mapped onto it by default and by long runs at several
 //! rates: validation losses, label accuracy, interferon programs, times.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use scgraft_analysis::programs::{DirectionMethod, Latent, ProgramTestOptions, directions, test_programs};
 use scgraft_cells::{Cells, ConditionSource, PrepareOptions, Prepared};
@@ -17,9 +17,6 @@ use crate::{mapping, quality};
 /// Options of the check.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Base model.
     #[arg(long, default_value = "expimap")]
     model: String,
@@ -58,12 +55,10 @@ pub struct Options {
 const INTERFERON: [&str; 2] = ["REACTOME_INTERFERON_ALPHA_BETA_SIGNALING", "REACTOME_INTERFERON_SIGNALING"];
 
 /// Runs the check and prints what was found.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
     with_threads(options.threads, || -> Result<()> {
-        let pair = data::read(&folder)?;
-        let task = Task::read(&folder, "pbmc")?;
+        let pair = data::read(folder)?;
+        let task = Task::read(folder, "pbmc")?;
         options.seeds.iter().try_for_each(|&seed| one(options, &pair, &task, seed))
     })?
 }
@@ -182,11 +177,8 @@ fn map(
         let (mean, _) = mapped.latent(&query)?;
         let (reference, _) = mapped.latent(&mapping::prepared(&task.reference, false, Some(&mapped))?)?;
         let (right, by_type) = quality::accuracy(&task.reference, truth, &reference, &mean)?;
-        let own = mapped.label_probabilities(&query)?.map_or(String::new(), |p| {
-            let best = |i: usize| (0..p.n_cols).fold(0, |b, k| if p.row(i)[k] > p.row(i)[b] { k } else { b });
-            let right = truth.iter().filter(|(i, t)| mapped.header.labels[best(*i)] == *t).count();
-            format!(", by the classifier {:.3}", right as f64 / truth.len() as f64)
-        });
+        let own = mapping::own_accuracy(&mapped, &query, truth)?;
+        let own = own.map_or(String::new(), |own| format!(", by the classifier {own:.3}"));
         println!(
             "  {what}, {name}: {}; label accuracy {right:.3}, mean over types {by_type:.3}{own}; {seconds:.2} s",
             told(&report)

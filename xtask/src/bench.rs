@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft_analysis::programs::{Latent, ProgramTestOptions, test_programs};
 use scgraft_models::{EarlyStopping, Surgery};
@@ -17,9 +17,6 @@ use crate::{data, floor, mapping, proteins};
 /// Options of the bench.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Base models to time.
     #[arg(long, value_delimiter = ',', default_value = "expimap,cvae,trvae,scvi,scanvi,totalvi")]
     models: Vec<String>,
@@ -38,9 +35,7 @@ pub struct Options {
 }
 
 /// Runs the bench and prints its tables.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
     let rates = floor::measure();
     println!(
         "one thread multiplies {:.0} GFLOP/s and moves {:.1} GB/s; {} threads used",
@@ -57,10 +52,10 @@ pub fn run(options: &Options) -> Result<()> {
     };
     for model in &options.models {
         let times = match model.as_str() {
-            "expimap" => main_job(&folder, options)?,
-            "cvae" | "trvae" => mapping::times(&folder, model, options.scarches.as_deref(), &pbmc)?,
-            "scvi" | "scanvi" => mapping::times(&folder, model, options.scvi_tools.as_deref(), &pbmc)?,
-            "totalvi" => proteins::times(&folder, options.scvi_tools.as_deref(), options.epochs, options.threads)?,
+            "expimap" => main_job(folder, options)?,
+            "cvae" | "trvae" => mapping::times(folder, model, options.scarches.as_deref(), &pbmc)?,
+            "scvi" | "scanvi" => mapping::times(folder, model, options.scvi_tools.as_deref(), &pbmc)?,
+            "totalvi" => proteins::times(folder, options.scvi_tools.as_deref(), options.epochs, options.threads)?,
             other => bail!("`{other}` is not a model that the bench knows"),
         };
         print(model, options.threads, &times);

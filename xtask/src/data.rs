@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use scgraft_cells::{
     Cells, Coded, Column, ConditionSource, Frame, GenePrograms, GeneSet, Known, Matrix, PrepareOptions, Prepared,
     ProgramOptions,
 };
-use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};
+use scgraft_io::{ReadOptions, WriteOptions, read_gmt, read_h5ad, write_h5ad};
 use scgraft_models::{Header, Membership, Model, Program, Segment};
 use serde_json::Value;
 
@@ -20,9 +20,9 @@ pub struct Pair {
 }
 
 /// Where the data is: the folder given, `SCGRAFT_DATA`, or `../shared/data` beside the project.
-pub fn folder(given: Option<&Path>) -> PathBuf {
+pub fn folder(given: Option<PathBuf>) -> PathBuf {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    given.map(Path::to_owned).or_else(|| std::env::var_os("SCGRAFT_DATA").map(PathBuf::from)).unwrap_or(beside.into())
+    given.or_else(|| std::env::var_os("SCGRAFT_DATA").map(PathBuf::from)).unwrap_or(beside.into())
 }
 
 pub fn read(folder: &Path) -> Result<Pair> {
@@ -38,11 +38,12 @@ pub fn read_query(folder: &Path) -> Result<Cells> {
 }
 
 pub fn sets(folder: &Path) -> Result<Vec<GeneSet>> {
-    Ok(read_gmt(&[folder.join("expimap_ref_model_fig3_mask.gmt")], &GmtOptions::default())?)
+    Ok(read_gmt(&[folder.join("expimap_ref_model_fig3_mask.gmt")])?)
 }
 
 pub fn cells(path: &Path) -> Result<Cells> {
-    read_h5ad(path, &ReadOptions::default()).with_context(|| format!("reading {}", path.display()))
+    ensure!(path.exists(), "no {}: give --data", path.display());
+    Ok(read_h5ad(path, &ReadOptions::default())?)
 }
 
 /// A column of obs that every cell has a value in.
@@ -109,12 +110,6 @@ pub fn known_cells(query: &Cells) -> Result<Vec<(usize, String)>> {
     let kinds = coded(query, "cell_type")?;
     let kind = |i: usize| map.get(kinds.levels[kinds.codes[i] as usize].as_str()).map(|&kind| (i, kind.to_owned()));
     Ok((0..query.n_cells()).filter_map(kind).collect())
-}
-
-/// The reference's cells, prepared for a model that may know more conditions than they have.
-pub fn query_like(cells: &Cells, model: &Model) -> Result<Prepared> {
-    let condition = ConditionSource::Columns(vec!["study".into()]);
-    Ok(Prepared::query(cells, &model.header.known, &PrepareOptions { condition, ..PrepareOptions::default() })?)
 }
 
 /// A reference with `study` and `cell_type`, and a query on the same genes with `study` and `truth`: the type in the

@@ -1,7 +1,7 @@
 //! What a user gets with defaults: a reference, a query mapped onto it, labels, programs, by the steps of the library that the
 //! command line takes, on pairs of real data with known labels.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use scgraft::{Embedding, slots};
 use scgraft_analysis::programs::{Comparison, ProgramTestOptions};
 use scgraft_cells::{Cells, Column, ConditionSource, GeneSet, PrepareOptions, ProgramOptions};
 use scgraft_engine::Key;
-use scgraft_io::{GmtOptions, read_gmt};
+use scgraft_io::read_gmt;
 use scgraft_models::{Input, ModelEntry, Surgery, Training, find};
 use scgraft_train::{Compat, FitReport, Quiet, TrainConfig, with_threads};
 
@@ -24,9 +24,6 @@ use crate::data;
 /// Options of the check.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Pairs: kang (PBMC of five studies; its control cells, then all of Kang), pbmc-N:D (draw D of N cells of that
     /// reference; control cells), islets (human; mouse), lines (CEL-seq2; Drop-seq).
     #[arg(
@@ -67,16 +64,14 @@ struct Pairing {
 }
 
 /// Runs the check and prints a row for each query.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
     println!(
         "| pair | model | seed | reference | seconds | query | labels right | mean over types | mapping | seconds |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     with_threads(options.threads, || -> Result<()> {
         for pair in &options.pairs {
-            let pairing = read(&folder, pair)?;
+            let pairing = read(folder, pair)?;
             for model in options.models.iter().filter(|m| *m != "expimap" || !pairing.sets.is_empty()) {
                 options.seeds.iter().try_for_each(|&seed| one(options, pair, &pairing, find(model)?, seed))?;
             }
@@ -94,7 +89,7 @@ fn read(folder: &Path, pair: &str) -> Result<Pairing> {
         let of = |name: &str| -> Vec<usize> {
             (0..all.n_cells()).filter(|&i| species.levels[species.codes[i] as usize] == name).collect()
         };
-        let sets = read_gmt(&[folder.join("c2.cp.reactome.v4.0.symbols.gmt")], &GmtOptions::default())?;
+        let sets = read_gmt(&[folder.join("c2.cp.reactome.v4.0.symbols.gmt")])?;
         let (reference, query) = (all.select_cells(&of("human")), all.select_cells(&of("mouse")));
         return Ok(Pairing { reference, queries: vec![("mouse", query)], sets });
     }

@@ -20,6 +20,9 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's own chores")]
 struct Cli {
+    /// Folder of the real data [default: SCGRAFT_DATA, or ../shared/data]
+    #[arg(long, global = true)]
+    data: Option<std::path::PathBuf>,
     #[command(subcommand)]
     chore: Chore,
 }
@@ -47,15 +50,17 @@ enum Chore {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().chore {
-        Chore::Analysis(options) => analysis::run(&options),
-        Chore::Arrival(options) => arrival::run(&options),
-        Chore::Bench(options) => bench::run(&options),
-        Chore::Defaults(options) => defaults::run(&options),
-        Chore::Mapping(options) => mapping::run(&options),
-        Chore::Novelty(options) => novelty::run(&options),
-        Chore::Proteins(options) => proteins::run(&options),
-        Chore::Quality(options) => quality::run(&options),
+    let Cli { data, chore } = Cli::parse();
+    let folder = data::folder(data);
+    match chore {
+        Chore::Analysis(options) => analysis::run(&options, &folder),
+        Chore::Arrival(options) => arrival::run(&options, &folder),
+        Chore::Bench(options) => bench::run(&options, &folder),
+        Chore::Defaults(options) => defaults::run(&options, &folder),
+        Chore::Mapping(options) => mapping::run(&options, &folder),
+        Chore::Novelty(options) => novelty::run(&options, &folder),
+        Chore::Proteins(options) => proteins::run(&options, &folder),
+        Chore::Quality(options) => quality::run(&options, &folder),
         Chore::Wasm(options) => wasm::run(&options),
     }
 }

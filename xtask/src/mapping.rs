@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::data::{self, Task};
+use crate::data::Task;
 use crate::quality;
 use crate::times::{self, Time};
 use anyhow::{Context, Result, bail};
@@ -25,9 +25,6 @@ pub struct Options {
     /// Python with the peer's packages.
     #[arg(long)]
     peer: Option<PathBuf>,
-    /// Folder of the data.
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Epochs of the reference.
     #[arg(long, default_value_t = 100)]
     epochs: usize,
@@ -46,13 +43,8 @@ pub struct Options {
 /// Every so many cells of the reference, one is held out.
 const HELD_OUT: usize = 10;
 
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    if !folder.is_dir() {
-        println!("skipped: no data in {} (give --data or SCGRAFT_DATA)", folder.display());
-        return Ok(());
-    }
-    let task = Task::read(&folder, &options.task)?;
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
+    let task = Task::read(folder, &options.task)?;
     for &seed in &options.seeds {
         let settings = Settings {
             epochs: options.epochs,
@@ -215,6 +207,14 @@ fn reconstruction(model: &Model, data: &Prepared) -> Result<f64> {
     Ok(total / data.n_cells() as f64)
 }
 
+/// Share of the cells of known type that a model's own classifier labels right, where it has one.
+pub fn own_accuracy(model: &Model, cells: &Prepared, known: &[(usize, String)]) -> Result<Option<f64>> {
+    let Some(p) = model.label_probabilities(cells)? else { return Ok(None) };
+    let best = |i: usize| (0..p.n_cols).fold(0, |best, k| if p.row(i)[k] > p.row(i)[best] { k } else { best });
+    let right = known.iter().filter(|(i, truth)| model.header.labels[best(*i)] == *truth).count();
+    Ok(Some(right as f64 / known.len() as f64))
+}
+
 /// Times and findings, each with its place in the peer's report.
 type Ours = (Vec<(Time, &'static str)>, Vec<(&'static str, f64, &'static str)>);
 
@@ -258,13 +258,8 @@ fn ours(task: &Task, model: &str, settings: &Settings) -> Result<Ours> {
     let known = task.truth();
     let (accuracy, _) = quality::accuracy(&task.reference, &known, &reference_mean, &query_mean)?;
     findings.push(("label accuracy, 15 neighbours", accuracy, "/label_accuracy"));
-    if let Some(p) = grafted.label_probabilities(&query)? {
-        let best = |i: usize| {
-            let row = p.row(i);
-            (0..row.len()).fold(0, |best, k| if row[k] > row[best] { k } else { best })
-        };
-        let right = known.iter().filter(|(i, truth)| grafted.header.labels[best(*i)] == **truth).count();
-        findings.push(("label accuracy, own prediction", right as f64 / known.len() as f64, "/predicted_accuracy"));
+    if let Some(accuracy) = own_accuracy(&grafted, &query, &known)? {
+        findings.push(("label accuracy, own prediction", accuracy, "/predicted_accuracy"));
     }
     Ok((times, findings))
 }

@@ -2,7 +2,7 @@
 //! out and labelled with sets: novelty beside the paper's rule and plain distances on the same embeddings, coverage.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -23,9 +23,6 @@ use crate::mapping;
 /// Options of the check.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Seeds.
     #[arg(long, value_delimiter = ',', default_value = "2020")]
     seeds: Vec<u64>,
@@ -44,12 +41,10 @@ pub struct Options {
 }
 
 /// Runs the check and prints what was found.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
     with_threads(options.threads, || -> Result<()> {
-        let pair = data::read(&folder)?;
-        let task = Task::read(&folder, "pbmc")?;
+        let pair = data::read(folder)?;
+        let task = Task::read(folder, "pbmc")?;
         for &seed in &options.seeds {
             types(options, &pair, &task, seed)?;
             studies(options, &pair, &task, seed)?;

@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, PrepareOptions, Prepared, ProteinSource};
-use scgraft_io::{ReadOptions, read_h5ad};
 use scgraft_models::{Anneal, DecodeAs, Known, Model, Surgery};
 use scgraft_train::{TrainConfig, with_threads};
 use serde_json::{Value, json};
@@ -17,9 +16,6 @@ use crate::{arrival, data};
 /// Options of the comparison.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Python with scvi-tools (tools/peers/requirements-current.txt); without it only ours runs.
     #[arg(long)]
     peer: Option<PathBuf>,
@@ -55,14 +51,11 @@ struct Figures {
 }
 
 /// Runs the comparison and prints its tables.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    let path = folder.join(REFERENCE);
-    ensure!(path.exists(), "no {}: give --data", path.display());
-    let cells = read_h5ad(&path, &ReadOptions::default())?;
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
+    let cells = data::cells(&folder.join(REFERENCE))?;
     for &seed in &options.seeds {
-        let (names, ours, times) = with_threads(options.threads, || ours(&cells, &folder, options, seed))??;
-        let report = options.peer.as_ref().map(|python| peer(python, &folder, options, seed)).transpose()?;
+        let (names, ours, times) = with_threads(options.threads, || ours(&cells, folder, options, seed))??;
+        let report = options.peer.as_ref().map(|python| peer(python, folder, options, seed)).transpose()?;
         let theirs = report.as_ref().map(|report| figures(report, &names)).transpose()?;
         println!("seed {seed}: Pearson correlation of ln(1 + imputed) with ln(1 + counts), hidden cells");
         println!("| protein | scgraft | scvi-tools | without background | scvi-tools |\n|---|---|---|---|---|");
@@ -132,7 +125,7 @@ fn ours(cells: &Cells, folder: &Path, options: &Options, seed: u64) -> Result<(V
 
 /// Times of an epoch of training and of surgery.
 pub fn times(folder: &Path, python: Option<&Path>, epochs: usize, threads: usize) -> Result<Vec<Time>> {
-    let cells = read_h5ad(folder.join(REFERENCE), &ReadOptions::default())?;
+    let cells = data::cells(&folder.join(REFERENCE))?;
     let times = with_threads(threads, || -> Result<_> {
         let (model, _, training) = train(&hide(&cells)?.0, epochs, "{}", 0)?;
         Ok(vec![training, map(&model, folder, epochs, 0)?.2])
@@ -178,7 +171,7 @@ fn train(hidden: &Cells, epochs: usize, replaced: &str, seed: u64) -> Result<(Mo
 
 /// Grafts the query without proteins on.
 fn map(model: &Model, folder: &Path, epochs: usize, seed: u64) -> Result<(Model, Prepared, Time)> {
-    let query = read_h5ad(folder.join("citeseq_pbmc5k_totalvi_rna_only.h5ad"), &ReadOptions::default())?;
+    let query = data::cells(&folder.join("citeseq_pbmc5k_totalvi_rna_only.h5ad"))?;
     let prepare =
         PrepareOptions { condition: ConditionSource::Columns(vec!["batch".into()]), ..PrepareOptions::default() };
     let prepared = Prepared::query(&query, &model.header.known, &prepare)?;

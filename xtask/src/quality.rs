@@ -2,10 +2,10 @@
 //! cells, are labels transferred, do new programs find what the reference was denied?
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use scgraft_analysis::auroc::auroc;
 use scgraft_analysis::knn;
@@ -19,13 +19,11 @@ use scgraft_train::{Quiet, TrainConfig, fit, graft, with_threads};
 use serde_json::json;
 
 use crate::data::{self, Pair, known_control_cells};
+use crate::mapping;
 
 /// Options of the quality check.
 #[derive(Args)]
 pub struct Options {
-    /// Folder of the real data (default: SCGRAFT_DATA, or ../shared/data).
-    #[arg(long)]
-    data: Option<PathBuf>,
     /// Seeds, one run each.
     #[arg(long, value_delimiter = ',', default_value = "2020")]
     seeds: Vec<u64>,
@@ -56,10 +54,8 @@ const INTERFERON: &str = "REACTOME_INTERFERON_ALPHA_BETA_SIGNALING";
 const B_RECEPTOR: &str = "REACTOME_SIGNALING_BY_THE_B_CELL_RECEPTOR_BCR";
 
 /// Runs the check and prints what was found.
-pub fn run(options: &Options) -> Result<()> {
-    let folder = data::folder(options.data.as_deref());
-    ensure!(folder.join("kang_ifnb_2800.h5ad").exists(), "no data in {}: give --data", folder.display());
-    let pair = data::read(&folder)?;
+pub fn run(options: &Options, folder: &Path) -> Result<()> {
+    let pair = data::read(folder)?;
     for &seed in &options.seeds {
         if !options.only_new_programs {
             with_threads(options.threads, || main_job(&pair, options, seed))??;
@@ -139,7 +135,7 @@ fn main_job(pair: &Pair, options: &Options, seed: u64) -> Result<()> {
     let b = test("cell_type", "B")?;
     println!("  B cells: {B_RECEPTOR} {:?}; first five {:?}", rank(&b, B_RECEPTOR), &b[..5]);
 
-    let (reference_mean, _) = model.latent(&data::query_like(&pair.reference, &model)?)?;
+    let (reference_mean, _) = model.latent(&mapping::prepared(&pair.reference, false, Some(&model))?)?;
     let (correct, macro_mean) = accuracy(&pair.reference, &known_control_cells(&pair.query)?, &reference_mean, &mean)?;
     println!("  label accuracy on control cells of known types: {correct:.3}, mean over types {macro_mean:.3}");
     Ok(())

@@ -130,6 +130,15 @@ pub enum Error {
 /// The result of an analysis, or why there is none.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Refuses 0 neighbours.
+pub fn check_k(k: usize) -> Result<()> {
+    if k > 0 {
+        Ok(())
+    } else {
+        Err(Error::Parameter { name: "k", value: "0".into(), expected: "at least one neighbour" })
+    }
+}
+
 /// Refuses a matrix that is empty or has a value that is not finite.
 ///
 /// # Errors

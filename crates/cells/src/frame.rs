@@ -1,6 +1,6 @@
 //! A small columnar frame: what `obs` and `var` are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How tables that went through other programs write that there is no value.
 const MISSING: [&str; 14] =
@@ -92,9 +92,7 @@ pub struct Coded {
 impl Coded {
     /// A level for each text that there is, in the order of their names.
     pub fn of(texts: Vec<String>) -> Coded {
-        let mut levels = texts.clone();
-        levels.sort_unstable();
-        levels.dedup();
+        let levels = distinct(texts.iter().cloned());
         let codes = texts.iter().map(|text| levels.partition_point(|l| l < text) as u32).collect();
         Coded { codes, levels }
     }
@@ -103,13 +101,14 @@ impl Coded {
 impl Column {
     /// Builds a categorical column; the categories are sorted, as pandas does.
     pub fn categorical<S: AsRef<str>>(values: &[S]) -> Column {
-        let mut categories: Vec<String> = values.iter().map(|v| v.as_ref().to_owned()).collect();
-        categories.sort_unstable();
-        categories.dedup();
-        let codes = values
-            .iter()
-            .map(|v| categories.binary_search_by(|c| c.as_str().cmp(v.as_ref())).map_or(-1, |i| i as i32))
-            .collect();
+        Column::categories(&values.iter().map(Some).collect::<Vec<_>>())
+    }
+
+    /// The same; what is missing has no category.
+    pub fn categories<S: AsRef<str>>(values: &[Option<S>]) -> Column {
+        let categories = distinct(values.iter().flatten().map(|v| v.as_ref().to_owned()));
+        let code = |v: &S| categories.binary_search_by(|c| c.as_str().cmp(v.as_ref())).ok();
+        let codes = values.iter().map(|v| v.as_ref().and_then(code).map_or(-1, |i| i as i32)).collect();
         Column::Categorical { codes, categories, ordered: false }
     }
 
@@ -229,6 +228,11 @@ impl Column {
         }
         Ok(Coded::of(texts.into_iter().flatten().collect()))
     }
+}
+
+/// Each of some texts once, sorted.
+pub fn distinct(texts: impl IntoIterator<Item = String>) -> Vec<String> {
+    texts.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A table with a name for every row: `obs` (rows are cells) or `var` (rows are genes).

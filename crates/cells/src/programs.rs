@@ -196,28 +196,7 @@ impl GenePrograms {
 
     /// Genes in at least one program, increasing: what the paper keeps before it chooses variable genes.
     pub fn genes_in_programs(&self) -> Vec<u32> {
-        self.genes_where(|n| n > 0)
-    }
-
-    /// Genes in no program, increasing.
-    pub fn genes_in_no_program(&self) -> Vec<u32> {
-        self.genes_where(|n| n == 0)
-    }
-
-    /// The programs as gene sets again, over other genes than before: after choosing variable genes, lay them
-    /// anew with [`GenePrograms::new`].
-    pub fn to_gene_sets(&self) -> Vec<GeneSet> {
-        (0..self.len())
-            .map(|j| GeneSet {
-                name: self.names[j].clone(),
-                description: self.descriptions[j].clone(),
-                genes: self.gene_names(j).map(str::to_owned).collect(),
-            })
-            .collect()
-    }
-
-    fn genes_where(&self, keep: impl Fn(u32) -> bool) -> Vec<u32> {
-        (0u32..).zip(self.programs_per_gene()).filter(|&(_, n)| keep(n)).map(|(g, _)| g).collect()
+        (0u32..).zip(self.programs_per_gene()).filter(|&(_, n)| n > 0).map(|(g, _)| g).collect()
     }
 }
 
@@ -370,7 +349,6 @@ mod tests {
         let programs = GenePrograms::new(&sets, &genes(&["G0", "G1", "G2", "G3"]), &any_size(GeneCase::Exact)).unwrap();
         assert_eq!(programs.members, vec![vec![1, 3]]);
         assert_eq!(programs.repeated_genes, 1);
-        assert_eq!(programs.genes_in_no_program(), vec![0, 2]);
         assert_eq!(programs.genes_in_programs(), vec![1, 3]);
     }
 
@@ -460,14 +438,5 @@ mod tests {
         assert!(matches!(with(&[set("x", &["B"])]), CellsError::NoPrograms { .. }));
         let twice = GenePrograms::new(&[set("x", &["A"])], &genes(&["A", "A"]), &any_size(GeneCase::Exact));
         assert!(matches!(twice, Err(CellsError::DuplicateGenes { .. })));
-    }
-
-    #[test]
-    fn laid_over_fewer_genes_programs_shrink() {
-        let sets = [set("a", &["A", "B"]), set("b", &["C"])];
-        let all = GenePrograms::new(&sets, &genes(&["A", "B", "C"]), &any_size(GeneCase::Exact)).unwrap();
-        let fewer = GenePrograms::new(&all.to_gene_sets(), &genes(&["B"]), &any_size(GeneCase::Exact)).unwrap();
-        assert_eq!(fewer.names, ["a"]);
-        assert_eq!(fewer.members, vec![vec![0]]);
     }
 }

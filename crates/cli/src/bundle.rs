@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use scgraft::bundle::bundle;
-use scgraft::io::{ReadOptions, Select, read_h5ad};
+use scgraft::io::{ReadOptions, read_h5ad};
 
 use super::{Global, Output, files, remote};
 
@@ -40,8 +40,7 @@ impl Bundle {
         files::check_input(&self.reference)?;
         files::check_output(&self.output, &[&self.reference])?;
         let mut model = remote::model(&self.model)?;
-        let options = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
-        let cells = read_h5ad(&self.reference, &options)?;
+        let cells = read_h5ad(&self.reference, &ReadOptions::without_pairs())?;
         let before = model.to_bytes()?.len();
         bundle(&mut model, &cells, &self.reference.display().to_string(), &self.columns)?;
         let bytes = model.to_bytes()?.len() - before;

@@ -1,11 +1,11 @@
 //! `scgraft card`: what goes beside a shared file, written from the file and from what its authors say.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use scgraft::hub::{Address, Card as Written, CardWords, Contents};
-use scgraft::io::write_bytes;
+use scgraft::hub::{Address, Card as Written, CardWords};
+use scgraft::io::{file_name, write_bytes};
 
 use super::{Global, Output, files};
 
@@ -99,44 +99,21 @@ impl Words {
     }
 
     /// The card of these files, each under the name that it will have.
-    pub fn card(self, files: &[(String, &Path)]) -> Result<Written> {
-        let mut card: Option<Written> = None;
-        let words = self.read()?;
-        for (name, path) in files {
-            let contents = Contents::read(path)?;
-            card = match (card, &contents) {
-                (Some(card), _) => Some(card.with(name, &contents)),
-                (None, Contents::Model(model)) => Some(Written::of_model(name, model, words.clone())),
-                (None, Contents::Adaptor(adaptor)) => Some(Written::of_adaptor(name, adaptor, words.clone())),
-                (None, Contents::Other) => None,
-            };
-        }
-        let Some(card) = card else {
-            bail!(
-                "none of these files is a model or an adaptor of scgraft; `scgraft inspect FILE` says what a file is"
-            );
-        };
-        Ok(card)
+    pub fn card(self, files: &[(String, PathBuf)]) -> Result<Written> {
+        let none =
+            "none of these files is a model or an adaptor of scgraft; `scgraft inspect FILE` says what a file is";
+        Written::of_files(files, self.read()?)?.context(none)
     }
-}
-
-/// The name of a file, without folders.
-pub(crate) fn name(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
 impl Card {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
         self.files.iter().try_for_each(|f| files::check_input(f))?;
-        let inputs: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
-        files::check_outputs(&self.output, &inputs)?;
+        files::check_outputs(&self.output, &self.files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
         let at: Address = self.at.parse()?;
-        let named: Vec<(String, &Path)> = inputs.iter().map(|p| (name(p), *p)).collect();
+        let named: Vec<_> = self.files.into_iter().map(|p| (file_name(&p), p)).collect();
         let card = self.words.card(&named)?;
-        let text = match at {
-            Address::HuggingFace { .. } => card.markdown_with_yaml(&at),
-            _ => card.markdown(&at),
-        };
+        let text = card.markdown(&at);
         match &self.output {
             Some(path) => {
                 write_bytes(path, text.as_bytes())?;

@@ -77,7 +77,6 @@ impl Algorithm {
 
 impl Cluster {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
         files::check_update(&self.data, Some(output), [], &[])?;
         let mut cells = files::read_own(&self.data, true)?;

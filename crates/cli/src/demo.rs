@@ -117,7 +117,7 @@ impl Demo {
                 test("cell_type versus rest", TYPE, Comparison::Rest),
             ],
         };
-        let mut watch = |what: &str, epochs| Box::new(Epochs::new(what, epochs, global)) as Box<dyn Progress>;
+        let mut watch = |what: &str, epochs| Box::new(Epochs::watch(what, epochs, global, None)) as Box<dyn Progress>;
         let story = read_against(&mut reference, &mut query, &gene_sets, &plan, &mut watch, &mut stop::ask)?;
         let Story { reference: trained, mapped, annotation, tests, .. } = story;
         let (stimulation, by_type) = (&tests[0], &tests[1]);

@@ -50,13 +50,9 @@ impl Source {
     pub fn read(&self, again: Option<bool>) -> Result<(Model, Cells, Prepared)> {
         files::check_input(&self.cells)?;
         [&self.model].into_iter().chain(&self.attach).try_for_each(|p| remote::check_input(p))?;
-        let mut model = remote::model(&self.model)?;
-        if !self.attach.is_empty() {
-            let adaptors = self.attach.iter().map(remote::adaptor).collect::<Result<Vec<_>>>()?;
-            model = model.attach(&adaptors)?;
-        }
-        let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
-        let cells = files::read(&self.cells, &if again.is_some() { ReadOptions::default() } else { few })?;
+        let model = remote::attached(&self.model, &self.attach)?;
+        let slots = if again.is_some() { ReadOptions::default() } else { ReadOptions::without_pairs() };
+        let cells = files::read(&self.cells, &slots)?;
         again.map_or(Ok(()), |same| files::can_keep(&cells, same))?;
         let prepared = prepared(&model, &cells, &self.cells, &self.values, &self.condition, Some(self))?;
         Ok((model, cells, prepared))
@@ -132,8 +128,7 @@ pub(crate) fn encoded(
     values: &Values,
     condition: &Condition,
 ) -> Result<(Cells, Embedding)> {
-    let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
-    let cells = files::read(path, &few)?;
+    let cells = files::read(path, &ReadOptions::without_pairs())?;
     let prepared = prepared(model, &cells, path, values, condition, None)?;
     let embedding = Embedding::of(model, &prepared)?;
     Ok((cells, embedding))
@@ -145,8 +140,7 @@ pub(crate) fn whole(path: &Path) -> Result<(Cells, Embedding)> {
     if files::is_model(&local) {
         return stored(path, slots::LATENT);
     }
-    let few = ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() };
-    let cells = files::read(&local, &few)?;
+    let cells = files::read(&local, &ReadOptions::without_pairs())?;
     let embedding = slots::embedding(&cells, slots::LATENT).with_context(|| path.display().to_string())?;
     Ok((cells, embedding))
 }
@@ -157,12 +151,7 @@ pub(crate) fn add_expression(path: &Path, slot: &Slot, cells: &mut Cells) -> Res
     if files::is_model(path) {
         return Ok(());
     }
-    let options = match slot {
-        Slot::X => ReadOptions { x: true, ..ReadOptions::nothing() },
-        Slot::Raw => ReadOptions { raw: true, ..ReadOptions::nothing() },
-        Slot::Layer(_) => ReadOptions { layers: Select::All, ..ReadOptions::nothing() },
-    };
-    let read = scgraft::io::read_h5ad(path, &options)?;
+    let read = scgraft::io::read_h5ad(path, &ReadOptions::expression(slot))?;
     (cells.x, cells.layers, cells.raw) = (read.x, read.layers, read.raw);
     Ok(())
 }

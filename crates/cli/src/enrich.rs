@@ -9,7 +9,7 @@ use scgraft::analysis::programs::{Comparison, Pairs, ProgramTestOptions, Program
 use scgraft::annotate::Placed;
 use scgraft::cells::counted;
 use scgraft::enrich::{EnrichPlan, Enrichment, ProgramComparison, enrich, gene_direction};
-use scgraft::io::{GmtOptions, read_gmt, together};
+use scgraft::io::{read_gmt, together};
 use scgraft::join::{Compared, Comparing, Joined, join};
 use scgraft::slots;
 use serde_json::{Value, json};
@@ -127,7 +127,6 @@ pub(crate) struct Enrich {
 
 impl Enrich {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.mapped)?;
         self.reference.iter().try_for_each(|path| remote::check_input(path))?;
         let output = (!self.no_update).then(|| self.output.as_ref().unwrap_or(&self.mapped));
         let mut inputs = self.beside.inputs();
@@ -149,7 +148,7 @@ impl Enrich {
             [] => None,
             files => {
                 let expression = self.beside.expression.of(tested)?;
-                let sets = read_gmt(files, &GmtOptions::default())?;
+                let sets = read_gmt(files)?;
                 Some((self.beside.orthologs.turn_sets(sets, &expression.genes.index)?, expression))
             }
         };

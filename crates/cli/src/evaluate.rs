@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::analysis::metrics::scores::{Category, EvaluateOptions};
-use scgraft::cells::{Cells, Slot};
+use scgraft::cells::Cells;
 use scgraft::evaluate::{ColumnKind, Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::io::{ReadOptions, Select, read_h5ad, together};
 use scgraft::labels::Match;
@@ -193,7 +193,8 @@ impl Evaluate {
         stop::check()?;
         let mut parts = Vec::new();
         for (file, rows) in first.reference.iter().chain([&first.query]).zip(comparison.rows()) {
-            let cells = read_h5ad(&file.path, &self.slot_options())?;
+            let slots = ReadOptions { var: Select::All, ..ReadOptions::expression(&self.expression.values.slot()) };
+            let cells = read_h5ad(&file.path, &slots)?;
             match self.expression.plain_of(&cells) {
                 Ok(values) => parts.push(values.select_cells(&rows)),
                 Err(reason) => {
@@ -204,16 +205,6 @@ impl Evaluate {
         }
         comparison.before_is_of(&parts, self.expression.log_normalised, self.components);
         Ok(())
-    }
-
-    /// What to read of a file for its counts.
-    fn slot_options(&self) -> ReadOptions {
-        let tables = ReadOptions { obs: Select::Nothing, ..ReadOptions::tables() };
-        match self.expression.values.slot() {
-            Slot::X => ReadOptions { x: true, ..tables },
-            Slot::Raw => ReadOptions { raw: true, ..tables },
-            Slot::Layer(_) => ReadOptions { layers: Select::All, ..tables },
-        }
     }
 
     /// A file and its reference. Labels of the query, or of the one file that holds all cells, are renamed.

@@ -34,14 +34,15 @@ pub(crate) fn check_outputs<'p>(outputs: impl IntoIterator<Item = &'p PathBuf>, 
     Ok(())
 }
 
-/// The same for a command that writes a file again with more in it, to `output`, and `more` besides: the file is an input
-/// where it is not what is written.
+/// The same for a command that writes a file again with more in it, to `output`, and `more` besides: the file has to be there,
+/// and is an input where it is not what is written.
 pub(crate) fn check_update<'p>(
     own: &'p Path,
     output: Option<&'p PathBuf>,
     more: impl IntoIterator<Item = &'p PathBuf>,
     inputs: &[&'p Path],
 ) -> Result<()> {
+    check_input(own)?;
     let mut inputs = inputs.to_vec();
     if output.is_none_or(|output| place(output) != place(own)) {
         inputs.push(own);
@@ -130,7 +131,6 @@ pub(crate) fn can_keep(cells: &Cells, same: bool) -> Result<()> {
 /// Writes an h5ad, whole or not at all.
 pub(crate) fn write(path: &Path, cells: &Cells) -> Result<()> {
     stop::check()?;
-    // Old versions of anndata cannot read a file with a `None` in it, but a user's own is kept.
     let options = WriteOptions { drop_unreadable: DROP.load(Ordering::Relaxed), ..WriteOptions::default() };
     write_h5ad(path, cells, &options).map_err(scgraft::Error::from)?;
     wrote(path);

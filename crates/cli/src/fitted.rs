@@ -1,10 +1,11 @@
 //! How a fit went.
 
 use scgraft::cells::counted;
+use scgraft::relations::Independence;
 use scgraft::train::FitReport;
 use serde_json::Value;
 
-use super::output::{Output, number};
+use super::output::{Output, fixed, number};
 
 /// How a fit went, in words.
 pub(crate) fn told(report: &FitReport) -> String {
@@ -38,4 +39,10 @@ pub(crate) fn summary(out: &mut Output, report: &FitReport) {
     out.put("arrived", report.arrived());
     out.put("trained_values", report.n_trainable);
     out.put("validation_loss", report.best_loss.map_or(Value::Null, number));
+}
+
+/// How far a new program says what a program of before says already.
+pub(crate) fn independence(of: &Independence) -> String {
+    let (r, h) = (fixed(of.correlation, 2), fixed(of.hsic, 2));
+    format!("{}: largest |correlation| with a program of before {r} ({}), HSIC {h}", of.program, of.with)
 }

@@ -60,7 +60,7 @@ impl Import {
             None => import(&self.path, &options)?,
         };
         let file = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-        let file = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let file = scgraft::io::file_name(&file);
         let p = &mut imported.model.provenance;
         p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
         p.insert("reference".into(), file.into());

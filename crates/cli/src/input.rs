@@ -81,11 +81,7 @@ pub(crate) enum NotWhole {
 
 impl Values {
     pub fn slot(&self) -> Slot {
-        match (&self.layer, self.raw) {
-            (Some(name), _) => Slot::Layer(name.clone()),
-            (None, true) => Slot::Raw,
-            (None, false) => Slot::X,
-        }
+        Slot::of(self.layer.as_ref(), self.raw)
     }
 
     pub fn fractions(&self) -> Fractions {

@@ -70,7 +70,7 @@ impl Inspect {
         // Any table with tabs would pass for gene sets, so the name must say it.
         let name = path.to_string_lossy().to_lowercase();
         if [".gmt", ".gmx", ".grp", ".xml", ".json"].iter().any(|e| name.trim_end_matches(".gz").ends_with(e)) {
-            let sets = read_gmt(&[path], &scgraft::io::GmtOptions::default())?;
+            let sets = read_gmt(&[path])?;
             let sizes: Vec<usize> = sets.iter().map(|s| s.genes.len()).collect();
             let (least, most) = (sizes.iter().min().copied().unwrap_or(0), sizes.iter().max().copied().unwrap_or(0));
             out.put("kind", "gene sets");

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::cells::{Cells, GeneCase, PrepareOptions, ProgramOptions, Turned, counted};
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, together};
+use scgraft::io::{ReadOptions, file_name, read_gmt, together};
 use scgraft::models::{Granularity, Model, Surgery};
 use scgraft::query::{Mapped, QueryPlan, map_query, new_programs};
 use scgraft::slots;
 use serde_json::{Value, json};
 
-use super::fitted::told;
+use super::fitted::{independence, told};
 use super::input::{self, Condition, Measured, OrthologTable, Values};
-use super::output::fixed;
 use super::progress::{Checkpoints, Epochs};
 use super::settings::{Fit, Weights, published};
 use super::{Global, Output, files, remote, stop};
@@ -147,11 +146,7 @@ impl Map {
     pub fn run(mut self, global: &Global, out: &mut Output) -> Result<()> {
         self.settle_names()?;
         self.check()?;
-        let mut reference = remote::model(&self.reference)?;
-        if !self.attach.is_empty() {
-            let adaptors = self.attach.iter().map(remote::adaptor).collect::<Result<Vec<_>>>()?;
-            reference = reference.attach(&adaptors)?;
-        }
+        let reference = remote::attached(&self.reference, &self.attach)?;
         let mut adaptors = Vec::new();
         let mut told = Vec::new();
         for (at, ((query, output), name)) in self.queries.iter().zip(&self.outputs).zip(&self.name).enumerate() {
@@ -159,10 +154,10 @@ impl Map {
             files::can_keep(&cells, true)?;
             let plan = self.plan(&reference, &cells, query, name, global)?;
             stop::check()?;
-            let epochs = Epochs::new(&format!("mapping {name}"), plan.train.epochs, global);
-            let mut epochs = epochs.keeping(&self.checkpoints, output)?;
+            let (what, kept) = (format!("mapping {name}"), self.checkpoints.of(output)?);
+            let mut epochs = Epochs::watch(&what, plan.train.epochs, global, kept);
             let mut mapped = map_query(&reference, &cells, &plan, &mut epochs)?;
-            epochs.clear();
+            epochs.front.clear();
             describe(&mut mapped, query);
             told.push(self.tell(&mapped, name, output, out));
             let gene_column = self.values.gene_column.as_deref();
@@ -263,8 +258,7 @@ impl Map {
     fn plan(&self, reference: &Model, cells: &Cells, file: &Path, name: &str, global: &Global) -> Result<QueryPlan> {
         let condition = input::condition(&self.condition, reference, cells, file)?;
         let graft = &self.graft;
-        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-        let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained, &gmt)? };
+        let sets = if graft.new_constrained.is_empty() { Vec::new() } else { read_gmt(&graft.new_constrained)? };
         let sets = self.orthologs.turn_sets(sets, &reference.header.genes)?;
         let sizes = ProgramOptions { case: GeneCase::Upper, min_genes: graft.min_genes, max_genes: None };
         let programs = new_programs(reference, &sets, &sizes, graft.soft, &graft.reactivate, graft.new_programs)?;
@@ -278,7 +272,7 @@ impl Map {
         published(self.fit.compat, entry, &mut settings);
         let granularity = graft.surgery.granularity();
         let usual = entry.mapping_by(granularity, programs.is_some());
-        let surgery = Surgery { granularity, programs, settings: settings.into(), ..Surgery::adaptor(name) };
+        let surgery = Surgery { granularity, programs, settings, ..Surgery::adaptor(name) };
         let plan = QueryPlan::by(reference, surgery, condition.clone(), cells.n_cells());
         let mut prepare = PrepareOptions {
             min_overlap: self.min_overlap,
@@ -316,11 +310,7 @@ impl Map {
         }
         let turned = |t: &Turned| json!({"turned": t.turned, "as_written": t.as_written, "ambiguous": t.ambiguous, "lost": t.lost});
         for i in &mapped.independence {
-            let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
-            out.line(format!(
-                "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
-                i.program, i.with
-            ));
+            out.line(independence(i));
         }
         json!({
             "independence": mapped.independence,
@@ -343,6 +333,6 @@ impl Map {
 
 /// Notes which file was mapped.
 fn describe(mapped: &mut Mapped, query: &Path) {
-    let file = query.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = file_name(query);
     mapped.grafted.model.provenance.insert("query".into(), file.into());
 }

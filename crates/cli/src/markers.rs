@@ -68,7 +68,6 @@ pub(crate) struct OfGroups {
 
 impl Markers {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.data)?;
         let output = (!self.no_update).then(|| self.output.clone().unwrap_or_else(|| self.data.clone()));
         files::check_update(&self.data, output.as_ref(), &self.of.tsv, &[])?;
         let mut cells = files::read_own(&self.data, output.is_some())?;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use scgraft::slots;
+use scgraft::{columns, slots};
 
 use super::near::Expression;
 use super::output::{fixed, number};
-use super::{Global, Output, files, input};
+use super::{Global, Output, files};
 
 const EXAMPLES: &str = "\
 Counts are scaled to 10,000 a cell, log1p, narrowed to the most variable genes. Writes obsm[\"X_pca\"], varm[\"PCs\"],
@@ -42,21 +42,12 @@ pub(crate) struct Pca {
 
 impl Pca {
     pub fn run(self, _: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
         files::check_update(&self.data, Some(output), [], &[])?;
         let mut cells = files::read_own(&self.data, true)?;
         let expression = self.expression.of(&cells)?;
-        let batch = match &self.batch {
-            None => None,
-            Some(name) => {
-                let (coded, rows) = input::coded(&cells, &self.data.display().to_string(), name)?;
-                if rows.len() < cells.n_cells() {
-                    anyhow::bail!("{} cells have no `{name}`; fill the column first", cells.n_cells() - rows.len());
-                }
-                Some(coded)
-            }
-        };
+        let file = self.data.display().to_string();
+        let batch = self.batch.as_ref().map(|name| columns::whole(&cells, &file, name)).transpose()?;
         let (pca, chosen) = scgraft::principal_components(&expression, batch.as_ref(), self.hvg, self.components)?;
         let k = pca.components.n_rows;
         let ratio: Vec<_> = pca.variance_ratio.iter().map(|&v| number(v)).collect();

@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{choose_names, counted};
-use scgraft::io::{GmtOptions, ReadOptions, read_gmt, together};
+use scgraft::io::{ReadOptions, read_gmt, together};
 use scgraft::models::{Membership, Model};
 use scgraft::programs::{ProgramGene, ProgramSummary, Resemblance, SPECIFIC, programs, resemblances};
 use scgraft::relations::{gene_means, remembered};
 use serde_json::{Value, json};
 
 use super::direction::Direction;
+use super::fitted::independence;
 use super::help::broken;
 use super::input::OrthologTable;
 use super::near::Expression;
@@ -156,15 +157,11 @@ impl Programs {
                 lost.iter().take(SHOWN_SETS).map(name).collect::<Vec<_>>().join(", ")
             ));
         }
-        let independence = remembered(&model);
-        for i in independence.iter().filter(|i| !named || shown.iter().any(|p| p.name == i.program)) {
-            let (r, h) = (fixed(i.correlation, 2), fixed(i.hsic, 2));
-            out.line(format!(
-                "{}: largest |correlation| with a program of before {r} ({}), HSIC {h}",
-                i.program, i.with
-            ));
+        let all = remembered(&model);
+        for i in all.iter().filter(|i| !named || shown.iter().any(|p| p.name == i.program)) {
+            out.line(independence(i));
         }
-        out.put("independence", json!(independence));
+        out.put("independence", json!(all));
         if !self.against.is_empty() {
             let wanted = |p: &&&ProgramSummary| p.is_active() && (named || p.membership == Membership::Free);
             let compared: Vec<&ProgramSummary> = shown.iter().filter(wanted).copied().collect();
@@ -232,7 +229,7 @@ impl Programs {
 
     /// The heaviest genes of programs against known gene sets.
     fn compare(&self, model: &Model, programs: &[&ProgramSummary], out: &mut Output) -> Result<()> {
-        let sets = read_gmt(&self.against, &GmtOptions::default())?;
+        let sets = read_gmt(&self.against)?;
         let sets = self.orthologs.turn_sets(sets, &model.header.genes)?;
         let mut table = Vec::new();
         let mut told = Vec::new();

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 use scgraft::cells::STEPS;
 use scgraft::io::write_bytes;
 use scgraft::models::EpochRecord;
-use scgraft::train::{Progress, earlier_fit, is_checkpoint};
+use scgraft::watch::{Front, Kept, Watch};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -45,11 +45,6 @@ pub(crate) struct Epochs {
     total: usize,
     /// Epochs of this run.
     done: u32,
-    kept: Option<Kept>,
-    /// When the epoch began, whether the one before was long, and whether the state before this one is held.
-    began: Instant,
-    long: bool,
-    held: bool,
     /// When a line was last said.
     said: Instant,
 }
@@ -72,16 +67,6 @@ pub(crate) struct Checkpoints {
     pub resume: bool,
 }
 
-/// The checkpoints of one fit.
-struct Kept {
-    file: PathBuf,
-    every: Duration,
-    last: Instant,
-    resume: Option<Vec<u8>>,
-    earlier: Option<Vec<u8>>,
-    written: bool,
-}
-
 impl Checkpoints {
     /// The file of a fit whose result goes to `output`; none where none is wanted.
     pub fn file(&self, output: &Path) -> Option<PathBuf> {
@@ -92,49 +77,25 @@ impl Checkpoints {
         };
         (!self.no_checkpoint).then(|| self.checkpoint.clone().unwrap_or_else(usual))
     }
+
+    /// The checkpoints of a fit whose result goes to `output`.
+    ///
+    /// # Errors
+    /// Of [`Kept::new`].
+    pub fn of(&self, output: &Path) -> Result<Option<Kept>> {
+        let kept = |file| Kept::new(file, Duration::from_secs(self.checkpoint_every), self.resume);
+        Ok(self.file(output).map(kept).transpose()?)
+    }
 }
 
 impl Epochs {
-    pub fn new(what: &str, epochs: usize, global: &Global) -> Self {
+    pub fn watch(what: &str, epochs: usize, global: &Global, kept: Option<Kept>) -> Watch<Self> {
         let template = "{prefix} {bar:16.cyan/blue} epoch {pos}/{len}  {elapsed}{wide_msg}";
         let bar = bar(epochs as u64, template, global.quiet);
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_secs(1));
         FITTING.store(true, Ordering::Relaxed);
-        Epochs {
-            bar,
-            quiet: global.quiet,
-            total: epochs,
-            done: 0,
-            kept: None,
-            began: Instant::now(),
-            long: false,
-            held: true,
-            said: Instant::now(),
-        }
-    }
-
-    /// Keeps checkpoints of a fit whose result goes to `output`, and goes on from the last one where that is asked for.
-    ///
-    /// # Errors
-    /// A checkpoint that cannot be read.
-    pub fn keeping(mut self, options: &Checkpoints, output: &Path) -> Result<Self> {
-        let Some(file) = options.file(output) else { return Ok(self) };
-        let there = match file.exists() {
-            true => Some(std::fs::read(&file).with_context(|| file.display().to_string())?),
-            false => None,
-        };
-        if there.as_deref().is_some_and(|there| !is_checkpoint(there)) {
-            bail!(
-                "{}: the state of the fit would replace this file, which is none; name another (--checkpoint)",
-                file.display()
-            );
-        }
-        let (resume, earlier) = if options.resume { (there, None) } else { (None, there) };
-        let every = Duration::from_secs(options.checkpoint_every);
-        stop::note_checkpoint(resume.is_some().then_some(file.as_path()));
-        self.kept = Some(Kept { file, every, last: Instant::now(), written: resume.is_some(), resume, earlier });
-        Ok(self)
+        Watch::new(Epochs { bar, quiet: global.quiet, total: epochs, done: 0, said: Instant::now() }, kept)
     }
 
     /// The fit is over: the bar goes.
@@ -143,22 +104,13 @@ impl Epochs {
         FITTING.store(false, Ordering::Relaxed);
         self.bar.finish_and_clear();
     }
-
-    /// The result is written: the checkpoint has done its work.
-    pub fn done(mut self) {
-        stop::note_checkpoint(None);
-        if let Some(kept) = self.kept.take().filter(|k| k.written)
-            && let Err(error) = std::fs::remove_file(&kept.file)
-        {
-            tracing::warn!("{}: could not be removed: {error}", kept.file.display());
-        }
-    }
 }
 
-impl Progress for Epochs {
-    /// Stops the fit when the user asked to.
-    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
-        stop::looks_up();
+impl Front for Epochs {
+    const GOES_ON: &str = "--resume";
+    const WORTH: Duration = Duration::from_secs(20);
+
+    fn epoch(&mut self, record: &EpochRecord) {
         let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
         let loss = format!("loss {:.1}", sum(&record.train));
         let validation = record.validation_loss.map(|loss| format!("validation {loss:.1}"));
@@ -176,55 +128,21 @@ impl Progress for Epochs {
             self.said = Instant::now();
         }
         self.bar.set_message(format!("{left}  {}", validation.unwrap_or(loss)));
-        self.long = self.began.elapsed() >= LONG;
-        (self.began, self.held) = (Instant::now(), false);
+    }
+
+    fn goes_on(&mut self) -> ControlFlow<()> {
+        stop::looks_up();
         stop::ask()
     }
 
-    /// Stops a long epoch too, where no more than that epoch is lost.
-    fn step(&mut self) -> ControlFlow<()> {
+    fn leaves(&mut self, file: Option<&Path>) {
+        stop::note_checkpoint(file);
+    }
+
+    fn write(&mut self, file: &Path, checkpoint: &[u8]) -> Result<(), scgraft::io::Error> {
+        let written = stop::undisturbed(|| write_bytes(file, checkpoint));
         stop::looks_up();
-        let loses_one_epoch = self.kept.is_none() || self.held;
-        if loses_one_epoch && self.began.elapsed() >= LONG { stop::ask() } else { ControlFlow::Continue(()) }
-    }
-
-    fn holds_start(&mut self) -> bool {
-        self.held = self.long;
-        self.held
-    }
-
-    fn resume(&mut self) -> Option<Vec<u8>> {
-        self.kept.as_mut().and_then(|k| k.resume.take())
-    }
-
-    fn earlier(&mut self) -> Option<Vec<u8>> {
-        self.kept.as_mut().and_then(|k| k.earlier.take())
-    }
-
-    fn compared(&mut self, differences: Option<&[String]>) {
-        if let Some(kept) = &self.kept {
-            tracing::warn!("{}", earlier_fit(&kept.file, differences, "--resume"));
-        }
-    }
-
-    fn keeps_checkpoints(&self) -> bool {
-        self.kept.is_some()
-    }
-
-    fn wants_checkpoint(&mut self) -> bool {
-        let due = |k: &Kept| k.last.elapsed() >= k.every || stop::asked() && k.last.elapsed() >= WORTH;
-        self.kept.as_ref().is_some_and(due)
-    }
-
-    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        // What failed is tried again when the next one is due, not after every epoch.
-        kept.last = Instant::now();
-        stop::undisturbed(|| write_bytes(&kept.file, checkpoint)).map_err(|e| e.to_string())?;
-        stop::looks_up();
-        kept.written = true;
-        stop::note_checkpoint(Some(&kept.file));
-        Ok(())
+        written
     }
 }
 
@@ -352,12 +270,6 @@ impl Visit for Part {
 
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
-
-/// An epoch of so much is stopped before its end.
-const LONG: Duration = Duration::from_secs(1);
-
-/// A fit that was stopped before so much is as soon done again.
-const WORTH: Duration = Duration::from_secs(20);
 
 impl Drop for Epochs {
     fn drop(&mut self) {

@@ -1,12 +1,10 @@
 //! `scgraft pull`: a file from Zenodo, Hugging Face or a server.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use scgraft::hub::{Address, Contents};
-use scgraft::io::AtomicFile;
 
 use super::{Global, Output, files, remote};
 
@@ -48,10 +46,7 @@ impl Pull {
             Contents::Adaptor(adaptor) => format!("adaptor of reference {}", adaptor.reference),
             Contents::Other => "no file of scgraft".to_owned(),
         };
-        let mut file = AtomicFile::create(&output)?;
-        let mut from = File::open(&fetched.path).with_context(|| fetched.path.display().to_string())?;
-        std::io::copy(&mut from, &mut file).with_context(|| format!("{}: cannot be written", output.display()))?;
-        file.commit()?;
+        scgraft::io::copy(&fetched.path, &output)?;
         out.line(format!("{}: {kind}, {} bytes", output.display(), fetched.bytes));
         out.line(format!("these bytes for ever: {}", fetched.pinned));
         out.put("file", output.display().to_string());

@@ -1,13 +1,14 @@
 //! `scgraft push`: models and adaptors to Zenodo or Hugging Face.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
 use scgraft::cells::counted;
 use scgraft::hub::{Outgoing, Push as Sent, Target};
+use scgraft::io::file_name;
 
-use super::card::{Words, name};
+use super::card::Words;
 use super::remote::{self, Bar};
 use super::{Global, Output, files};
 
@@ -78,8 +79,8 @@ impl Push {
         let named = named(&self.files, &self.names, &target)?;
         let card = self.words.card(&named)?;
         let title = card.title();
-        let also = self.also.iter().map(|path| (name(path), path.as_path()));
-        let all = named.iter().cloned().chain(also).map(|(name, path)| Outgoing::new(name, path)).collect();
+        let also = self.also.into_iter().map(|path| (file_name(&path), path));
+        let all = named.into_iter().chain(also).map(|(name, path)| Outgoing::new(name, path)).collect();
         let mut bar = Bar::new();
         let sent = Sent { target, files: all, card, version: self.version };
         let made = remote::hub()?.push(&sent, &mut |p| bar.look(p))?;
@@ -99,7 +100,7 @@ impl Push {
 }
 
 /// Files under the names that they will have.
-fn named<'p>(files: &'p [PathBuf], names: &[String], target: &Target) -> Result<Vec<(String, &'p Path)>> {
+fn named(files: &[PathBuf], names: &[String], target: &Target) -> Result<Vec<(String, PathBuf)>> {
     if !names.is_empty() && names.len() != files.len() {
         bail!(
             "{} files, but --as was given {}; give it once for each, in their order",
@@ -107,14 +108,9 @@ fn named<'p>(files: &'p [PathBuf], names: &[String], target: &Target) -> Result<
             counted(names.len(), "time", "times")
         );
     }
-    let usual = |path: &Path| {
-        let is_model = path.extension().is_some_and(|e| e == "scgraft" || e == "safetensors");
-        match target {
-            Target::HuggingFace { .. } if files.len() == 1 && is_model => "model.safetensors".to_owned(),
-            _ => name(path),
-        }
+    let alone = files.len() == 1;
+    let name_of = |(at, path): (usize, &PathBuf)| {
+        (names.get(at).cloned().unwrap_or_else(|| target.name_of(path, alone)), path.clone())
     };
-    let name_of =
-        |(at, path): (usize, &'p PathBuf)| (names.get(at).cloned().unwrap_or_else(|| usual(path)), path.as_path());
     Ok(files.iter().enumerate().map(name_of).collect())
 }

@@ -31,6 +31,7 @@ pub(crate) fn remedy(error: &Error) -> String {
         Error::NotCounts { .. } => {
             "; choose the slot with counts (--layer, --raw), or say --log-normalised for log1p values".to_owned()
         }
+        Error::NoCheckpoint { .. } => "; name another (--checkpoint)".to_owned(),
         Error::NoProgramSets => "; give the file that the model was trained with".to_owned(),
         Error::NoBatch { name, there, .. } => {
             format!(" to be the --query; nearest name first: {}", nearest(name, there))
@@ -80,8 +81,12 @@ fn flag(name: &str) -> Option<&str> {
         "neighbours of kBET" => "kbet_k",
         "neighbours of LISI" => "lisi_k",
         "library size" => "library_size",
+        "batch size" => "batch_size",
+        "learning rate" => "learning_rate",
+        "weight decay" => "weight_decay",
+        "train fraction" => "train_fraction",
         "k" | "coverage" | "resolution" | "min_dist" | "spread" | "epochs" | "components" | "free" | "new_programs"
-        | "samples" | "marginal" | "pseudocount" => name,
+        | "samples" | "marginal" | "pseudocount" | "thinning" => name,
         _ => return None,
     })
 }

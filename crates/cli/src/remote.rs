@@ -71,9 +71,11 @@ pub(crate) fn model(path: impl AsRef<Path>) -> Result<Model> {
     load(path.as_ref(), |p| Model::load(p))
 }
 
-/// Loads an adaptor by its file or address.
-pub(crate) fn adaptor(path: impl AsRef<Path>) -> Result<Adaptor> {
-    load(path.as_ref(), |p| Adaptor::load(p))
+/// Loads a model with adaptors, each by its file or address.
+pub(crate) fn attached(path: &Path, adaptors: &[PathBuf]) -> Result<Model> {
+    let model = model(path)?;
+    let adaptors = adaptors.iter().map(|path| load(path, |p| Adaptor::load(p))).collect::<Result<Vec<_>>>()?;
+    if adaptors.is_empty() { Ok(model) } else { Ok(model.attach(&adaptors)?) }
 }
 
 fn load<T, E>(path: &Path, load: impl FnOnce(&Path) -> Result<T, E>) -> Result<T>

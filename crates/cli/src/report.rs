@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use scgraft::cells::Uns;
 use scgraft::evaluate::Evaluated;
-use scgraft::io::{TableOptions, read_table};
+use scgraft::io::read_table;
 use scgraft::page::{self, PagePlan, Parts};
 use scgraft::{pictures, slots};
 
@@ -97,7 +97,7 @@ impl Report {
         let label = self.labels.clone().or_else(|| page::carried_over(&cells));
         let truth = self.truth.as_ref().or(label.as_ref());
         let truth = truth.and_then(|t| cells.obs.column(t).map(|column| (t.clone(), renamed.column(column))));
-        let metrics = self.metrics.as_ref().map(|p| read_table(p, &TableOptions::default())).transpose()?;
+        let metrics = self.metrics.as_ref().map(read_table).transpose()?;
         let plan = PagePlan {
             title: self.title.unwrap_or_else(|| match slots::provenance(&cells, "query") {
                 Some(Uns::Text(query)) => format!("{}, mapped", files::stem(Path::new(query))),

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use scgraft::models::{ModelEntry, Training};
+use scgraft::settings::complete;
 use scgraft::train::{Anneal, Compat, EarlyStopping, MOST_EPOCHS, TrainConfig};
 use serde_json::{Map, Value};
 
@@ -66,18 +67,6 @@ impl Fit {
     /// The model's defaults for so many cells, with what the user says in their place.
     pub fn config(&self, ours: &Training, published: &Training, n_cells: usize, seed: u64) -> Result<TrainConfig> {
         let plain = TrainConfig::of(if self.compat.is_some() { published } else { ours }, n_cells);
-        refuse_epochs("--epochs", self.epochs)?;
-        if self.batch_size == Some(0) {
-            bail!("--batch-size 0: expected at least 1");
-        }
-        for (option, value, above_zero) in
-            [("--learning-rate", self.learning_rate, true), ("--weight-decay", self.weight_decay, false)]
-        {
-            refuse_odd(option, value, above_zero)?;
-        }
-        if let Some(share) = self.train_fraction.filter(|s| !(*s > 0.0 && *s <= 1.0)) {
-            bail!("--train-fraction {share}: expected a share above 0 and at most 1");
-        }
         let anneal = self.kl_anneal.map(Anneal::Epochs).or(self.kl_anneal_steps.map(Anneal::Steps));
         let mut config = TrainConfig {
             epochs: self.epochs.unwrap_or(plain.epochs),
@@ -98,11 +87,9 @@ impl Fit {
             config.early_stopping = None;
         }
         if let Some(least) = self.thinning {
-            if !(least > 0.0 && least <= 1.0) {
-                bail!("--thinning {least}: expected a share above 0 and at most 1; 1 shows the encoder all counts");
-            }
-            config.thinning = Some(least).filter(|&l| l < 1.0);
+            config.thinning = Some(least).filter(|&l| l != 1.0);
         }
+        config.check().map_err(scgraft::Error::from)?;
         Ok(match self.compat {
             Some(Published::Scarches) => config.compatible(Compat::Scarches),
             None => config,
@@ -118,23 +105,10 @@ pub(crate) fn refuse_epochs(option: &str, epochs: Option<usize>) -> Result<()> {
     }
 }
 
-/// Refuses a weight or a step that is no number, infinite or negative.
-fn refuse_odd(option: &str, value: Option<f32>, above_zero: bool) -> Result<()> {
-    match value {
-        Some(v) if !v.is_finite() || v < 0.0 || (above_zero && v == 0.0) => {
-            let expected = if above_zero { "a number above 0" } else { "0 or a number above it" };
-            bail!("{option} {v}: expected {expected}")
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Under `--compat`, the published settings of a model where the user has not said otherwise.
-pub(crate) fn published(compat: Option<Published>, entry: &ModelEntry, settings: &mut Map<String, Value>) {
-    if let (Some(Published::Scarches), Value::Object(published)) = (compat, (entry.published_settings)()) {
-        for (name, value) in published {
-            settings.entry(name).or_insert(value);
-        }
+pub(crate) fn published(compat: Option<Published>, entry: &ModelEntry, settings: &mut Value) {
+    if let Some(Published::Scarches) = compat {
+        complete(settings, (entry.published_settings)());
     }
 }
 
@@ -155,25 +129,18 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// The settings given, by name; those of `more` first, so that `--set` wins.
-    pub fn settings(&self, more: Vec<(&str, Option<Value>)>) -> Result<Map<String, Value>> {
+    pub fn settings(&self, more: Vec<(&str, Option<Value>)>) -> Result<Value> {
         let mut out = Map::new();
-        refuse_odd("--kl-weight", self.kl_weight, false)?;
-        refuse_odd("--l1-weight", self.l1_weight, false)?;
-        for (name, value) in &more {
-            // What JSON cannot hold became null.
-            match value {
-                Some(Value::Null) => bail!("--{}: expected a finite number", name.replace('_', "-")),
-                Some(v) if v.as_f64().is_some_and(|v| v < 0.0) => {
-                    bail!("--{} {v}: expected 0 or a number above it", name.replace('_', "-"))
-                }
-                _ => {}
-            }
-        }
         let own = [("kl_weight", self.kl_weight.map(Value::from)), ("l1_weight", self.l1_weight.map(Value::from))];
-        for (name, value) in more.into_iter().chain(own) {
-            if let Some(value) = value {
-                out.insert(name.to_owned(), value);
+        for (name, value) in more.into_iter().chain(own).filter_map(|(name, value)| Some((name, value?))) {
+            // What JSON cannot hold became null.
+            if value.is_null() {
+                bail!("--{}: expected a finite number", name.replace('_', "-"));
             }
+            if let Some(v) = value.as_f64().filter(|v| *v < 0.0) {
+                bail!("--{} {v}: expected 0 or a number above it", name.replace('_', "-"));
+            }
+            out.insert(name.to_owned(), value);
         }
         for pair in &self.set {
             let Some((key, value)) = pair.split_once('=') else {
@@ -182,6 +149,6 @@ impl Weights {
             let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
             out.insert(key.trim().to_owned(), value);
         }
-        Ok(out)
+        Ok(out.into())
     }
 }

@@ -11,11 +11,11 @@ use scgraft::cells::{
 };
 use scgraft::columns;
 use scgraft::gather::{FILE, GatherPlan, GenesOf, gather};
-use scgraft::io::{DuplicateSets, GmtOptions, ReadOptions, read_gmt, read_list, together};
+use scgraft::io::{ReadOptions, file_name, read_gmt, read_list, together};
 use scgraft::models::{Input, Membership, Model, ModelEntry, find};
 use scgraft::reference::{Genes, Reference, ReferencePlan, prepare_reference, train_reference};
 use scgraft::{Embedding, slots};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::fitted::{summary, told};
 use super::input::{self, Condition, Measured, OrthologTable, Values};
@@ -165,8 +165,7 @@ impl Choice {
 
     /// The gene sets that are asked for; none where there are no files of them.
     pub fn sets(&self) -> Result<Vec<GeneSet>> {
-        let gmt = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-        let sets = if self.programs.is_empty() { Vec::new() } else { read_gmt(&self.programs, &gmt)? };
+        let sets = if self.programs.is_empty() { Vec::new() } else { read_gmt(&self.programs)? };
         Ok(choose_sets(sets, &self.only_program, &self.exclude_program)?)
     }
 
@@ -232,7 +231,7 @@ pub(crate) struct ModelOptions {
 }
 
 impl ModelOptions {
-    pub fn settings(&self) -> Result<Map<String, Value>> {
+    pub fn settings(&self) -> Result<Value> {
         let hidden = (!self.hidden.is_empty()).then(|| json!(self.hidden));
         self.weights.settings(vec![
             ("hidden", hidden),
@@ -250,7 +249,6 @@ impl Train {
         let mut settings = self.model.settings()?;
         published(self.fit.compat, entry, &mut settings);
         let from = self.model.from.as_ref().map(remote::model).transpose()?;
-        let settings = Value::Object(settings);
         let mut inputs: Vec<&Path> = self.references.iter().map(PathBuf::as_path).collect();
         let tables = self.choice.genes_from.iter().chain(&self.orthologs.orthologs);
         inputs.extend(self.choice.programs.iter().chain(tables).map(PathBuf::as_path));
@@ -282,13 +280,12 @@ impl Train {
             plan.start_from(from, self.choice.sizes());
         }
         stop::check()?;
-        let epochs = Epochs::new("training", plan.train.epochs, global);
-        let mut epochs = epochs.keeping(&self.checkpoints, &self.output)?;
+        let mut epochs = Epochs::watch("training", plan.train.epochs, global, self.checkpoints.of(&self.output)?);
         let trained = match train_reference(&cells, &sets, from.as_ref(), &plan, &mut epochs) {
             Err(scgraft::Error::Cells(error)) => return Err(self.with_all_slots(*error, &sets, &plan)),
             other => other?,
         };
-        epochs.clear();
+        epochs.front.clear();
         let Reference { mut model, prepared, report } = trained;
         self.describe(&mut model);
         stop::check()?;
@@ -411,13 +408,12 @@ impl Train {
 
     /// Writes into the model which files it is from.
     fn describe(&self, model: &mut Model) {
-        let file = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let p = &mut model.provenance;
-        let files: Vec<String> = self.references.iter().map(|p| file(p)).collect();
+        let files: Vec<String> = self.references.iter().map(|p| file_name(p)).collect();
         p.insert("reference".into(), files.join(", ").into());
-        p.insert("programs".into(), self.choice.programs.iter().map(|p| file(p)).collect::<Vec<_>>().into());
+        p.insert("programs".into(), self.choice.programs.iter().map(|p| file_name(p)).collect::<Vec<_>>().into());
         if let Some(from) = &self.model.from {
-            p.insert("started_from".into(), file(from).into());
+            p.insert("started_from".into(), file_name(from).into());
         }
     }
 }

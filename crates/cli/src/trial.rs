@@ -14,7 +14,7 @@ use scgraft::models::{Granularity, Input, Surgery, find};
 use scgraft::pictures;
 use scgraft::train::Progress;
 use scgraft::trial::{Run, TrialPlan, Vary, Watcher, Way, table, trial};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::input::{self, Values};
 use super::label_map::{self, LabelMap};
@@ -276,12 +276,11 @@ impl Trial {
     }
 
     fn plan(&self, global: &Global) -> Result<TrialPlan> {
-        let settings = Value::Object(self.model.settings()?);
         let prepare = input::prepare(&self.values, ConditionSource::Columns(vec![self.batch.clone()]));
         Ok(TrialPlan {
             batch: self.batch.clone(),
             labels: self.labels.clone(),
-            reference: self.choice.plan(&self.model.model, settings, prepare)?,
+            reference: self.choice.plan(&self.model.model, self.model.settings()?, prepare)?,
             graft: Surgery::adaptor("query"),
             epochs: self.epochs,
             query_epochs: self.query_epochs,
@@ -340,7 +339,7 @@ struct Watching<'a> {
 
 impl Watcher for Watching<'_> {
     fn fit(&mut self, what: &str, epochs: usize) -> Box<dyn Progress> {
-        Box::new(Epochs::new(what, epochs, self.global))
+        Box::new(Epochs::watch(what, epochs, self.global, None))
     }
 
     fn ask(&mut self) -> ControlFlow<()> {

@@ -57,7 +57,6 @@ pub(crate) struct UmapCommand {
 
 impl UmapCommand {
     pub fn run(self, global: &Global, out: &mut Output) -> Result<()> {
-        files::check_input(&self.data)?;
         let output = self.output.as_ref().unwrap_or(&self.data);
         let inputs: Vec<&Path> = self.reference.iter().map(PathBuf::as_path).collect();
         files::check_update(&self.data, Some(output), [], &inputs)?;

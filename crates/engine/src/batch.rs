@@ -137,11 +137,6 @@ impl SparseBatch {
         self.values.len()
     }
 
-    /// Number of blocks of lanes.
-    pub fn n_blocks(&self) -> usize {
-        self.n_cells.div_ceil(LANES)
-    }
-
     /// The entries of gene `g`: cells and encoder inputs.
     #[inline(always)]
     pub(crate) fn gene(&self, g: usize) -> (&[u32], &[f32]) {
@@ -239,7 +234,6 @@ mod tests {
             .collect();
         let mut batch = SparseBatch::default();
         batch.fill(11, InputScale::Log1p, rows.iter().map(|r| (&r.0[..], &r.1[..])));
-        assert_eq!(batch.n_blocks(), 3);
         let value = |cell: usize, gene: u32| {
             let (genes, row) = &rows[cell];
             genes.iter().position(|&h| h == gene).map(|at| row[at])

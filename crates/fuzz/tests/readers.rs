@@ -16,8 +16,8 @@ use scgraft_cells::{Column, Dense, Frame, Known, OrthologRule};
 use scgraft_fuzz::{Target, run};
 use scgraft_hub::{Contents, Files, Hub, ImportOptions, Settings, import_files};
 use scgraft_io::{
-    GmtOptions, Input, ReadOptions, Select, TableOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad,
-    read_list, read_orthologs, read_table, write_h5ad,
+    Input, ReadOptions, Select, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list, read_orthologs,
+    read_table, write_h5ad,
 };
 use scgraft_models::{Adaptor, Header, Model, Newcomers, ReferenceCells, Surgery};
 use serde_json::{Map, Value};
@@ -165,7 +165,7 @@ fn gene_sets() {
         ("a.xml", "<MSIGDB><GENESET STANDARD_NAME=\"S1\" MEMBERS_SYMBOLIZED=\"A,B&amp;C\"/></MSIGDB>"),
     ]);
     hold("gene sets", packed(seeds), &|name, bytes| {
-        let _ = read_gmt(&[Input::bytes(name, bytes)], &GmtOptions::default());
+        let _ = read_gmt(&[Input::bytes(name, bytes)]);
     });
 }
 
@@ -178,7 +178,7 @@ fn tables() {
     ]);
     hold("tables", packed(seeds), &|name, bytes| {
         let input = Input::bytes(name, bytes);
-        let _ = read_table(input.clone(), &TableOptions::default());
+        let _ = read_table(input.clone());
         let _ = read_list(input);
     });
 }

@@ -79,7 +79,9 @@ impl Cache {
         }
         let path = self.folder.join("files").join(sha256);
         let Ok(file) = File::open(&path) else { return Ok(None) };
-        if hash_file(file, &path, name, watch)?.0 == sha256 {
+        let mut sum = Sha256::new();
+        read_through(file, &path, name, watch, &mut |bytes| sum.update(bytes))?;
+        if hex(&sum.finalize()) == sha256 {
             return Ok(Some(path));
         }
         tracing::warn!("{}: damaged in the cache, fetched again", path.display());
@@ -158,22 +160,23 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// SHA-256 and length of what is left of a file.
-pub(crate) fn hash_file(
+/// Hands over what is left of a file, a piece at a time; how long it is.
+pub(crate) fn read_through(
     mut file: File,
     path: &Path,
     name: &str,
     watch: &mut Watch<'_>,
-) -> Result<(String, u64), HubError> {
-    let (mut sha, mut done, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 18]);
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<u64, HubError> {
+    let (mut done, mut buffer) = (0, vec![0; 1 << 18]);
     loop {
         let n = match file.read(&mut buffer) {
-            Ok(0) => return Ok((hex(&sha.finalize()), done)),
+            Ok(0) => return Ok(done),
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(HubError::Io { path: path.to_owned(), source }),
         };
-        sha.update(&buffer[..n]);
+        take(&buffer[..n]);
         done += n as u64;
         if watch(&Progress::Checking { name, done }).is_break() {
             return Err(HubError::Stopped { place: name.to_owned() });

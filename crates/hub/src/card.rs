@@ -1,10 +1,11 @@
 //! A card: what a shared file is, written from the file itself, and what only its authors know.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Column, Kind};
 use scgraft_models::{Adaptor, EpochRecord, Membership, Model, settings};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::{Address, HubError};
@@ -71,7 +72,8 @@ fn header(bytes: &[u8]) -> Option<Value> {
 }
 
 /// What only the authors know.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CardWords {
     /// What it is called.
     pub title: Option<String>,
@@ -88,6 +90,7 @@ pub struct CardWords {
     /// Of which tissues.
     pub tissues: Vec<String>,
     /// What was measured, by name.
+    #[serde(deserialize_with = "measured")]
     pub metrics: Vec<(String, String)>,
     /// How it is to be cited.
     pub cite: Option<String>,
@@ -95,6 +98,13 @@ pub struct CardWords {
     pub related: Vec<String>,
     /// Of an adaptor: the address of the reference that it belongs to.
     pub reference: Option<String>,
+}
+
+/// What was measured; values may be numbers.
+fn measured<'d, D: Deserializer<'d>>(given: D) -> Result<Vec<(String, String)>, D::Error> {
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let given = Vec::<(String, Value)>::deserialize(given)?;
+    Ok(given.into_iter().map(|(what, value)| (what, text(value))).collect())
 }
 
 /// What shared files are.
@@ -142,15 +152,21 @@ impl Card {
         Card { words, files: vec![adaptor_facts(name, adaptor)] }
     }
 
-    /// The card with a further file on it.
-    #[must_use]
-    pub fn with(mut self, name: &str, contents: &Contents) -> Card {
-        match contents {
-            Contents::Model(model) => self.files.push(model_facts(name, model)),
-            Contents::Adaptor(adaptor) => self.files.push(adaptor_facts(name, adaptor)),
-            Contents::Other => {}
+    /// A card of the models and adaptors among files that are shared together, each under the name that it is to have; none
+    /// where there are none.
+    ///
+    /// # Errors
+    /// Of [`Contents::read`].
+    pub fn of_files(files: &[(String, PathBuf)], words: CardWords) -> Result<Option<Card>, HubError> {
+        let mut facts = Vec::new();
+        for (name, path) in files {
+            match Contents::read(path)? {
+                Contents::Model(model) => facts.push(model_facts(name, &model)),
+                Contents::Adaptor(adaptor) => facts.push(adaptor_facts(name, &adaptor)),
+                Contents::Other => {}
+            }
         }
-        self
+        Ok((!facts.is_empty()).then_some(Card { words, files: facts }))
     }
 
     /// What it is called.
@@ -165,9 +181,12 @@ impl Card {
         }
     }
 
-    /// The card in Markdown; `address` is where it will lie.
+    /// The card in Markdown; `address` is where it will lie. Hugging Face reads lines before it.
     pub fn markdown(&self, address: &Address) -> String {
-        let mut out = String::new();
+        let mut out = match address {
+            Address::HuggingFace { .. } => self.yaml(),
+            _ => String::new(),
+        };
         for block in self.blocks(address) {
             match block {
                 Block::Title(text) => _ = write!(out, "# {}\n\n", markdown(&line(&text))),
@@ -185,8 +204,7 @@ impl Card {
         out
     }
 
-    /// The same with the lines before it that Hugging Face reads.
-    pub fn markdown_with_yaml(&self, address: &Address) -> String {
+    fn yaml(&self) -> String {
         let mut out = String::from("---\n");
         if let Some(licence) = &self.words.licence {
             _ = writeln!(out, "license: {}", quoted(&licence.to_lowercase()));
@@ -198,7 +216,6 @@ impl Card {
             _ = write!(out, "base_model: {}\nbase_model_relation: adapter\n", quoted(&repository));
         }
         out.push_str("---\n\n");
-        out.push_str(&self.markdown(address));
         out
     }
 

@@ -115,6 +115,15 @@ impl HubError {
         HubError::Format { place: place.into(), what: what.into() }
     }
 
+    pub(crate) fn refused(
+        place: impl Into<String>,
+        status: u16,
+        said: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> HubError {
+        HubError::Refused { place: place.into(), status, said: said.into(), remedy: remedy.into() }
+    }
+
     pub(crate) fn unsupported(class: &str, why: impl Into<String>) -> HubError {
         HubError::Unsupported { class: class.to_owned(), why: why.into() }
     }

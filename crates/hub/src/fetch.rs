@@ -109,11 +109,6 @@ impl Hub {
         Ok(Hub { settings, http, cache, zenodo, huggingface })
     }
 
-    /// Where the cache is.
-    pub fn cache_folder(&self) -> &std::path::Path {
-        &self.cache.folder
-    }
-
     /// A file by its address: out of the cache if it is there and still what the address names, otherwise fetched. Where
     /// the address names no file, the one of ours that lies there, if there is just one.
     ///

@@ -234,14 +234,7 @@ impl Http {
 
     /// Asks once; follows redirects.
     pub fn once(&self, ask: &Ask<'_>, watch: &mut Watch<'_>) -> Result<Answer, Failure> {
-        let refuse = |said: &str, remedy: &str| {
-            Failure::Final(HubError::Refused {
-                place: ask.place.to_owned(),
-                status: 0,
-                said: said.to_owned(),
-                remedy: remedy.to_owned(),
-            })
-        };
+        let refuse = |said: &str, remedy: &str| Failure::Final(HubError::refused(ask.place, 0, said, remedy));
         let mut url = ask.url.clone();
         let mut token = ask.service.and_then(|s| s.token.as_ref().map(|t| (s, t)));
         let mut first = HeaderMap::new();
@@ -439,12 +432,9 @@ impl Http {
         while let Some(piece) = pieces.next(place, watch).map_err(Failure::Final)? {
             text.extend_from_slice(&piece.map_err(|e| self.failure(place, ureq::Error::from(e)))?);
             if text.len() as u64 > MOST_TEXT {
-                return Err(Failure::Final(HubError::Refused {
-                    place: place.to_owned(),
-                    status: answer.status,
-                    said: format!("its answer has more than {} MB", MOST_TEXT >> 20),
-                    remedy: "that is no answer of such a service; check the address".to_owned(),
-                }));
+                let said = format!("its answer has more than {} MB", MOST_TEXT >> 20);
+                let remedy = "that is no answer of such a service; check the address";
+                return Err(Failure::Final(HubError::refused(place, answer.status, said, remedy)));
             }
             let progress = Progress::Receiving { name: place, done: text.len() as u64, total: None };
             if watch(&progress).is_break() {
@@ -551,13 +541,9 @@ impl Reply {
 
     /// The content as JSON.
     pub fn json(&self, place: &str) -> Result<Value, HubError> {
-        serde_json::from_str(&self.text).map_err(|e| HubError::Refused {
-            place: place.to_owned(),
-            status: self.status,
-            said: format!("its answer is not JSON ({e})"),
-            remedy: "is a login page or a proxy in between? check the address of the service in the environment"
-                .to_owned(),
-        })
+        let remedy = "is a login page or a proxy in between? check the address of the service in the environment";
+        let refuse = |e| HubError::refused(place, self.status, format!("its answer is not JSON ({e})"), remedy);
+        serde_json::from_str(&self.text).map_err(refuse)
     }
 }
 
@@ -608,17 +594,13 @@ pub(crate) fn refused(place: &str, service: Option<&Service>, reply: &Reply) -> 
         (429 | 500.., _) => "try again later".to_owned(),
         _ => "check the address".to_owned(),
     };
-    HubError::Refused { place: place.to_owned(), status: reply.status, said: said(reply, service), remedy }
+    HubError::refused(place, reply.status, said(reply, service), remedy)
 }
 
 /// An answer without something that it has to have.
 pub(crate) fn lacking(place: &str, what: &str) -> HubError {
-    HubError::Refused {
-        place: place.to_owned(),
-        status: 0,
-        said: format!("its answer has no `{what}`"),
-        remedy: "the service may have changed; update scgraft".to_owned(),
-    }
+    let remedy = "the service may have changed; update scgraft";
+    HubError::refused(place, 0, format!("its answer has no `{what}`"), remedy)
 }
 
 pub(crate) fn now() -> u64 {

@@ -81,7 +81,7 @@ fn missing(hub: &Hub, place: &str, reply: &Reply) -> HubError {
         _ => return refused(place, Some(&hub.huggingface), reply),
     };
     let said = crate::http::said(reply, Some(&hub.huggingface));
-    HubError::Refused { place: place.to_owned(), status: reply.status, said, remedy }
+    HubError::refused(place, reply.status, said, remedy)
 }
 
 /// Makes a repository if there is none, and adds one commit with the files.
@@ -234,12 +234,10 @@ impl Work<'_> {
         let told = self.json(&ask, watch)?;
         let object = &told["objects"][0];
         if let Some(error) = object["error"]["message"].as_str() {
-            return Err(HubError::Refused {
-                place: format!("{}, {}", self.place, file.name),
-                status: object["error"]["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(0),
-                said: error.chars().filter(|c| !c.is_control()).take(400).collect(),
-                remedy: "the store did not take it; run the same command again".to_owned(),
-            });
+            let status = object["error"]["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(0);
+            let said: String = error.chars().filter(|c| !c.is_control()).take(400).collect();
+            let remedy = "the store did not take it; run the same command again";
+            return Err(HubError::refused(format!("{}, {}", self.place, file.name), status, said, remedy));
         }
         let upload = &object["actions"]["upload"];
         if upload.is_null() {

@@ -67,7 +67,7 @@ fn find(path: &Path) -> Result<(PathBuf, String, Option<PathBuf>), HubError> {
         return Err(broken("there is no such file or folder"));
     }
     if !path.is_dir() {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = scgraft_io::file_name(path);
         if let Some(prefix) = [TENSORS, ATTRIBUTES, GENES].iter().find_map(|n| name.strip_suffix(n)) {
             return Ok((folder(path), prefix.to_owned(), None));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::address::is_relative;
-use crate::cache::hex;
+use crate::cache::{hex, read_through};
 use crate::fetch::Hub;
-use crate::http::{Body, Progress, Service, Watch};
+use crate::http::{Body, Service, Watch};
 use crate::{Address, Card, Contents, HubError, huggingface, zenodo};
 
 /// Files to send, and what is to be said of them.
@@ -71,6 +71,16 @@ impl Target {
                             `hf:ORG/NAME`";
                 Err(HubError::Address { address: crate::address::shown(text), what: what.to_owned() })
             }
+        }
+    }
+
+    /// The name that a file is to have there unless told: its own; of a model that goes `alone` to Hugging Face, that which
+    /// its viewer knows.
+    pub fn name_of(&self, path: &Path, alone: bool) -> String {
+        let is_model = path.extension().is_some_and(|e| e == "scgraft" || e == "safetensors");
+        match self {
+            Target::HuggingFace { .. } if alone && is_model => "model.safetensors".to_owned(),
+            _ => scgraft_io::file_name(path),
         }
     }
 }
@@ -163,30 +173,13 @@ impl Outgoing {
 
     fn digest<D: Digest>(&self, mut sum: D, watch: &mut Watch<'_>) -> Result<String, HubError> {
         match &self.content {
-            Content::File(path) => read_through(path, &self.name, watch, &mut |bytes| sum.update(bytes))?,
+            Content::File(path) => {
+                let file = File::open(path).map_err(|source| HubError::Io { path: path.clone(), source })?;
+                _ = read_through(file, path, &self.name, watch, &mut |bytes| sum.update(bytes))?;
+            }
             Content::Text(text) => sum.update(text.as_bytes()),
         }
         Ok(hex(&sum.finalize()))
-    }
-}
-
-/// Hands all of a file over, a piece at a time.
-fn read_through(path: &Path, name: &str, watch: &mut Watch<'_>, take: &mut dyn FnMut(&[u8])) -> Result<(), HubError> {
-    let fail = |source| HubError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(fail)?;
-    let (mut done, mut buffer) = (0, vec![0; 1 << 18]);
-    loop {
-        let n = match file.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(fail(e)),
-        };
-        take(&buffer[..n]);
-        done += n as u64;
-        if watch(&Progress::Checking { name, done }).is_break() {
-            return Err(HubError::Stopped { place: name.to_owned() });
-        }
     }
 }
 
@@ -215,7 +208,7 @@ impl Hub {
                 let address =
                     Address::HuggingFace { repository: repository.clone(), revision: push.version.clone(), file: None };
                 let mut files = push.files.clone();
-                files.push(Outgoing::text(CARD, push.card.markdown_with_yaml(&address)));
+                files.push(Outgoing::text(CARD, push.card.markdown(&address)));
                 huggingface::push(self, repository, *private, push.version.as_deref(), &files, watch)
             }
             Target::Zenodo { before, keep, publish } => {

@@ -35,12 +35,8 @@ pub(crate) fn list(hub: &Hub, address: &Address, record: &str, watch: &mut Watch
         files.push(Listed { name: name.to_owned(), bytes, checksum, url });
     }
     if files.is_empty() && meta["access_right"].as_str().is_some_and(|a| a != "open") {
-        return Err(HubError::Refused {
-            place,
-            status: 403,
-            said: "its files are not open to everybody".to_owned(),
-            remedy: "ask its authors for access on its page, and put a token into ZENODO_TOKEN".to_owned(),
-        });
+        let remedy = "ask its authors for access on its page, and put a token into ZENODO_TOKEN";
+        return Err(HubError::refused(place, 403, "its files are not open to everybody", remedy));
     }
     Ok(Listing {
         pinned: format!("zenodo:{id}"),

@@ -42,7 +42,7 @@ fn words() -> CardWords {
 fn a_card_of_a_model() {
     let address: Address = "hf:lab/atlas".parse().unwrap();
     let card = Card::of_model("model.safetensors", &model(), words());
-    let text = card.markdown_with_yaml(&address);
+    let text = card.markdown(&address);
     for part in [
         "license: \"cc-by-4.0\"\nlibrary_name: scgraft\n",
         "- \"model_cls_name:expimap\"\n",
@@ -77,8 +77,8 @@ fn what_authors_say_stays_text() {
         ..CardWords::default()
     };
     let card = Card::of_model("a'b.scgraft", &model(), hostile);
-    let address: Address = "zenodo:1".parse().unwrap();
-    let text = card.markdown_with_yaml(&address);
+    let address: Address = "hf:lab/atlas".parse().unwrap();
+    let text = card.markdown(&address);
     let yaml = text.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap().0;
     assert!(
         yaml.lines().all(|l| l.starts_with("license: \"")
@@ -87,7 +87,7 @@ fn what_authors_say_stays_text() {
             || l.starts_with("library_name")),
         "{yaml}"
     );
-    assert!(text.contains("'zenodo:1/a'\\''b.scgraft'"), "{text}");
+    assert!(text.contains("'hf:lab/atlas/a'\\''b.scgraft'"), "{text}");
     let html = card.html(&address);
     assert!(!html.contains("<img") && !html.contains("<script"), "{html}");
 }

@@ -7,17 +7,11 @@ mod server;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use scgraft_hub::{Address, Fetched, Hub, HubError, ImportOptions, Progress, Settings, import_files};
-use server::{Answer, Fault, Server, go, huggingface, noise, settings, sha256, token, zenodo};
+use scgraft_hub::{Address, Fetched, Hub, HubError, ImportOptions, Progress, import_files};
+use server::{Answer, Fault, Server, go, huggingface, noise, settings, sha256, stop_after, token, zenodo};
 
 fn hub(folder: &tempfile::TempDir) -> Hub {
     Hub::new(settings(folder.path())).unwrap()
-}
-
-fn changed(folder: &tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Hub {
-    let mut settings = settings(folder.path());
-    change(&mut settings);
-    Hub::new(settings).unwrap()
 }
 
 fn at(server: &Server, path: &str) -> Address {
@@ -77,7 +71,7 @@ fn offline_only_the_cache_is_used() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(1000, 2));
     let server = one(content.clone());
     let address = at(&server, "/a/model.scgraft");
-    let offline = changed(&folder, |s| s.offline = true);
+    let offline = server::hub(&folder, |s| s.offline = true);
     let error = offline.fetch(&address, &mut go).unwrap_err();
     assert!(
         matches!(error, HubError::Offline { .. }) && error.to_string().contains("run once with the network"),
@@ -116,11 +110,7 @@ fn what_a_user_stopped_goes_on_in_the_next_run() {
     let server = one(content.clone());
     let address = at(&server, "/a/model.scgraft");
     for share in [600_000, 1_300_000] {
-        let mut watch = |p: &Progress<'_>| match p {
-            Progress::Receiving { done, .. } if *done > share => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        };
-        let error = hub(&folder).fetch(&address, &mut watch).unwrap_err();
+        let error = hub(&folder).fetch(&address, &mut stop_after(share)).unwrap_err();
         assert!(matches!(error, HubError::Stopped { .. }), "{error}");
     }
     let fetched = hub(&folder).fetch(&address, &mut go).unwrap();
@@ -139,11 +129,7 @@ fn a_file_that_changed_meanwhile_comes_from_its_start() {
     let (old, new) = (noise(500_000, 5), noise(400_000, 6));
     let server = one(old);
     let address = at(&server, "/a/model.scgraft");
-    let mut watch = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 100_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    hub(&folder).fetch(&address, &mut watch).unwrap_err();
+    hub(&folder).fetch(&address, &mut stop_after(100_000)).unwrap_err();
     // The same port cannot be had again for sure, so the same server answers with another file.
     for _ in 0..2 {
         server.fail("GET", Fault::Instead(Answer::new(200, new.clone()).with("etag", "\"new\"")));
@@ -183,17 +169,8 @@ fn a_wrong_beginning_is_thrown_away_once() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(500_000, 9));
     let server = one(content.clone());
     let address = at(&server, &format!("/a/model.scgraft#sha256={}", sha256(&content)));
-    let mut watch = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 100_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
     server.fail("GET", Fault::Garbled);
-    let mut stop_late = |p: &Progress<'_>| match p {
-        Progress::Receiving { done, .. } if *done > 300_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    hub(&folder).fetch(&address, &mut stop_late).unwrap_err();
-    let _ = &mut watch;
+    hub(&folder).fetch(&address, &mut stop_after(300_000)).unwrap_err();
     assert_eq!(bytes(&hub(&folder).fetch(&address, &mut go).unwrap()), content);
 }
 
@@ -271,7 +248,7 @@ fn a_silent_connection_is_left() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(100_000, 13));
     let server = one(content.clone());
     server.fail("GET", Fault::Silent(60_000, Duration::from_secs(8)));
-    let hub = changed(&folder, |s| s.patience.silence = Duration::from_millis(1500));
+    let hub = server::hub(&folder, |s| s.patience.silence = Duration::from_millis(1500));
     let start = Instant::now();
     let fetched = hub.fetch(&at(&server, "/a/model.scgraft"), &mut go).unwrap();
     assert_eq!(bytes(&fetched), content);
@@ -310,7 +287,7 @@ fn a_slow_server_is_let_be_slow() {
     let (folder, content) = (tempfile::tempdir().unwrap(), noise(40_000, 14));
     let server = one(content.clone());
     server.fail("GET", Fault::Slow(2000, Duration::from_millis(100)));
-    let hub = changed(&folder, |s| s.patience.silence = Duration::from_millis(1500));
+    let hub = server::hub(&folder, |s| s.patience.silence = Duration::from_millis(1500));
     // Twenty pauses are more than a silence may be, and no silence.
     assert_eq!(bytes(&hub.fetch(&at(&server, "/a/model.scgraft"), &mut go).unwrap()), content);
     assert_eq!(server.log().len(), 1);
@@ -328,7 +305,7 @@ fn a_token_stays_with_its_service() {
         ),
         _ => Answer::to(302, &format!("{to}/m.scgraft")),
     });
-    let hub = changed(&folder, |s| {
+    let hub = server::hub(&folder, |s| {
         s.zenodo = zenodo.url.clone();
         s.zenodo_token = token("zt_secret");
     });
@@ -451,7 +428,7 @@ fn minified_models_of_the_services_come_with_their_cells() {
     {
         let folder = tempfile::tempdir().unwrap();
         let hub = |offline| {
-            changed(&folder, |s| {
+            server::hub(&folder, |s| {
                 s.zenodo = zenodo.url.clone();
                 s.huggingface = huggingface.api.url.clone();
                 s.offline = offline;

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use scgraft_hub::{Address, Card, CardWords, Hub, HubError, Outgoing, Proxy, Push, Settings, Target};
 use scgraft_models::Model;
-use server::{Answer, Fault, Server, go, model, noise, settings, token, zenodo};
+use server::{Answer, Fault, Server, go, hub, model, noise, settings, token, zenodo};
 
 fn pem(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
@@ -110,12 +110,6 @@ fn proxy(hosts: BTreeMap<String, SocketAddr>, login: Option<&'static str>) -> (S
         answers.join().unwrap();
     });
     (address, asked)
-}
-
-fn hub(folder: &tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Hub {
-    let mut settings = settings(folder.path());
-    change(&mut settings);
-    Hub::new(settings).unwrap()
 }
 
 fn trusting(settings: &mut Settings) {

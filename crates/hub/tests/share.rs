@@ -7,9 +7,9 @@ mod server;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use scgraft_hub::{Address, Card, CardWords, Hub, HubError, Outgoing, Progress, Push, Settings, Target};
+use scgraft_hub::{Address, Card, CardWords, HubError, Outgoing, Progress, Push, Settings, Target};
 use scgraft_models::{Adaptor, Model, Newcomers, Surgery};
-use server::{Answer, Fault, go, huggingface, model, settings, token, zenodo};
+use server::{Answer, Fault, Server, go, hub, huggingface, model, stop_after, token, zenodo};
 
 fn words() -> CardWords {
     CardWords {
@@ -37,10 +37,13 @@ fn push(target: &str, name: &str, path: &Path, model: &Model) -> Push {
     }
 }
 
-fn hub(folder: &tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Hub {
-    let mut settings = settings(folder.path());
-    change(&mut settings);
-    Hub::new(settings).unwrap()
+/// Settings of somebody with a token for the service.
+fn of_zenodo(zenodo: &Server) -> impl Fn(&mut Settings) + Copy {
+    |s| (s.zenodo, s.zenodo_token) = (zenodo.url.clone(), token(zenodo::TOKEN))
+}
+
+fn of_huggingface(hf: &huggingface::Hub) -> impl Fn(&mut Settings) + Copy {
+    |s| (s.huggingface, s.huggingface_token) = (hf.api.url.clone(), token(huggingface::TOKEN))
 }
 
 /// What somebody else gets, with an empty cache and no token.
@@ -56,10 +59,7 @@ fn zenodo_there_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let (zenodo, records) = zenodo::start();
     let (path, model, bytes) = saved(folder.path());
-    let sender = hub(&folder, |s| {
-        s.zenodo = zenodo.url.clone();
-        s.zenodo_token = token(zenodo::TOKEN);
-    });
+    let sender = hub(&folder, of_zenodo(&zenodo));
     let mut sent = 0;
     let mut watch = |p: &Progress<'_>| {
         if let Progress::Sending { name, done, total } = p {
@@ -109,17 +109,10 @@ fn zenodo_by_many_interruptions() {
     let folder = tempfile::tempdir().unwrap();
     let (zenodo, records) = zenodo::start();
     let (path, model, bytes) = saved(folder.path());
-    let mine = |s: &mut Settings| {
-        s.zenodo = zenodo.url.clone();
-        s.zenodo_token = token(zenodo::TOKEN);
-    };
+    let mine = of_zenodo(&zenodo);
     let what = push("zenodo", "atlas.scgraft", &path, &model);
     // Stopped by the user while the file goes.
-    let mut stop = |p: &Progress<'_>| match p {
-        Progress::Sending { done, .. } if *done > 20_000 => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    let error = hub(&folder, mine).push(&what, &mut stop).unwrap_err();
+    let error = hub(&folder, mine).push(&what, &mut stop_after(20_000)).unwrap_err();
     assert!(matches!(error, HubError::Stopped { .. }), "{error}");
     // Another run: the connection breaks once while the file goes, then the metadata are refused for good.
     zenodo.fail("PUT /api/files", Fault::CutUpload(30_000));
@@ -151,10 +144,7 @@ fn a_draft_stays_one_until_it_is_published() {
     let folder = tempfile::tempdir().unwrap();
     let (zenodo, records) = zenodo::start();
     let (path, model, _) = saved(folder.path());
-    let hub = hub(&folder, |s| {
-        s.zenodo = zenodo.url.clone();
-        s.zenodo_token = token(zenodo::TOKEN);
-    });
+    let hub = hub(&folder, of_zenodo(&zenodo));
     let mut what = push("zenodo", "atlas.scgraft", &path, &model);
     what.target = Target::Zenodo { before: None, keep: false, publish: false };
     let draft = hub.push(&what, &mut go).unwrap();
@@ -170,10 +160,7 @@ fn hugging_face_there_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let hf = huggingface::start();
     let (path, model, bytes) = saved(folder.path());
-    let mine = |s: &mut Settings| {
-        s.huggingface = hf.api.url.clone();
-        s.huggingface_token = token(huggingface::TOKEN);
-    };
+    let mine = of_huggingface(&hf);
     let what = push("hf:lab/atlas", "model.safetensors", &path, &model);
     // Interrupted while the file goes, then before the commit.
     hf.store.fail("PUT /put", Fault::CutUpload(10_000));
@@ -232,10 +219,7 @@ fn hugging_face_in_parts() {
     let hf = huggingface::start();
     hf.state.lock().unwrap().part = Some(30_000);
     let (path, model, bytes) = saved(folder.path());
-    let sender = hub(&folder, |s| {
-        s.huggingface = hf.api.url.clone();
-        s.huggingface_token = token(huggingface::TOKEN);
-    });
+    let sender = hub(&folder, of_huggingface(&hf));
     hf.store.fail("PUT /part", Fault::CutUpload(100));
     let made = sender.push(&push("hf:lab/atlas", "model.safetensors", &path, &model), &mut go).unwrap();
     assert!(hf.store.count("PUT /part") > 2);
@@ -248,10 +232,7 @@ fn repositories_that_cannot_be_read_say_why() {
     let folder = tempfile::tempdir().unwrap();
     let hf = huggingface::start();
     let (path, model, bytes) = saved(folder.path());
-    let mine = |s: &mut Settings| {
-        s.huggingface = hf.api.url.clone();
-        s.huggingface_token = token(huggingface::TOKEN);
-    };
+    let mine = of_huggingface(&hf);
     let theirs = |s: &mut Settings| s.huggingface = hf.api.url.clone();
     let mut what = push("hf:lab/secret", "model.safetensors", &path, &model);
     what.target = Target::HuggingFace { repository: "lab/secret".to_owned(), private: true };
@@ -318,10 +299,7 @@ fn an_adaptor_is_shared_on() {
     let folder = tempfile::tempdir().unwrap();
     let hf = huggingface::start();
     let (path, model, _) = saved(folder.path());
-    let mine = |s: &mut Settings| {
-        s.huggingface = hf.api.url.clone();
-        s.huggingface_token = token(huggingface::TOKEN);
-    };
+    let mine = of_huggingface(&hf);
     let sender = hub(&folder, mine);
     let reference = sender.push(&push("hf:lab/atlas", "model.safetensors", &path, &model), &mut go).unwrap();
     let lab = model.surgery(&Surgery::adaptor("patients"), &Newcomers::of(["patients"]), 3).unwrap();

@@ -196,6 +196,11 @@ pub fn together<T, E: From<Error>>(write: impl FnOnce() -> std::result::Result<T
     Ok(out)
 }
 
+/// The name of a file, without its folders.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+}
+
 /// Where a file of that name is really written: through links, also those that lead to nothing yet.
 pub fn place(path: &Path) -> PathBuf {
     const MOST_LINKS: usize = 40;
@@ -312,6 +317,15 @@ where
     let mut file = AtomicFile::create(path)?;
     write(&mut file).map_err(Error::io(path, "write"))?;
     file.commit()
+}
+
+/// Copies a file, whole or not at all.
+///
+/// # Errors
+/// When one cannot be read or the other not be written; nothing is left under the final name.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut file = std::fs::File::open(from).map_err(Error::io(from, "open"))?;
+    atomic_write(to, |w| io::copy(&mut file, w).map(|_| ()))
 }
 
 /// Writes bytes to a file, whole or not at all.

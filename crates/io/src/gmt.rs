@@ -9,46 +9,11 @@ use std::path::Path;
 
 use scgraft_cells::{GeneSet, shortened};
 
+use crate::atomic::file_name;
 use crate::error::{Error, Result};
 use crate::gzip::lines;
 use crate::input::Input;
 use crate::sets::{Form, Lines, other_form};
-
-/// Whether the second field of a line is a description or already a gene.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DescriptionField {
-    /// Told for each file from its second fields. They are descriptions when most of them are empty, hold
-    /// a space, a colon or a slash, are the name of their set again or the placeholder `na`, or stand in
-    /// more than half of the lines; or when, in a file of 20 sets or more, none of them occurs as a gene.
-    /// Otherwise they are genes: one that is none finds no match in the data, while a gene taken for a
-    /// description would be lost.
-    #[default]
-    Detect,
-    /// Every line has one.
-    Present,
-    /// No line has one: genes follow the name.
-    Absent,
-}
-
-/// What to do when sets of several files have one name. (In one file, the second of a name is numbered,
-/// `APOPTOSIS (2)`, with a warning: published files have such.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DuplicateSets {
-    /// An error that names both files.
-    #[default]
-    Refuse,
-    /// Sets whose name occurs in several files get the name of their file in front: `hallmark:APOPTOSIS`.
-    PrefixFile,
-}
-
-/// How GMT files are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GmtOptions {
-    /// Whether lines have a description.
-    pub description: DescriptionField,
-    /// What to do about sets of one name in several files.
-    pub duplicates: DuplicateSets,
-}
 
 /// Reads gene sets from one or several files, packed with gzip or not, in the order of the files and lines.
 ///
@@ -56,39 +21,26 @@ pub struct GmtOptions {
 /// table of genes × sets of 0 and 1, or a long table of set and gene. Weights after a comma (Enrichr) are not used.
 ///
 /// Names are kept whole. Genes are kept as written, without the spaces around them; a gene that occurs
-/// twice in a set is kept once, and blank fields and lines are skipped.
+/// twice in a set is kept once, and blank fields and lines are skipped. Sets whose name occurs in several files get the
+/// name of their file in front, `hallmark:APOPTOSIS`; in one file, the second of a name is numbered, `APOPTOSIS (2)`, with a
+/// warning: published files have such.
 ///
 /// # Errors
-/// When a file cannot be read or is no text; a line without genes; a set without a name; sets of one name in
-/// two files, unless [`DuplicateSets::PrefixFile`] tells them apart; no set in a file.
+/// When a file cannot be read or is no text; a line without genes; a set without a name; no set in a file.
 ///
 /// # Example
 /// ```no_run
-/// use scgraft_io::{GmtOptions, read_gmt};
-/// let sets = read_gmt(&["reactome.gmt", "hallmark.gmt.gz"], &GmtOptions::default())?;
+/// let sets = scgraft_io::read_gmt(&["reactome.gmt", "hallmark.gmt.gz"])?;
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_gmt<I: Clone + Into<Input>>(from: &[I], options: &GmtOptions) -> Result<Vec<GeneSet>> {
+pub fn read_gmt<I: Clone + Into<Input>>(from: &[I]) -> Result<Vec<GeneSet>> {
     let mut sets: Vec<(usize, GeneSet)> = Vec::new();
-    let mut first: HashMap<String, usize> = HashMap::new();
-    let mut shared: Vec<String> = Vec::new();
+    let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
     let inputs: Vec<Input> = from.iter().cloned().map(Into::into).collect();
     for (file, input) in inputs.iter().enumerate() {
-        for set in read_one(input, options)? {
-            match first.get(&set.name).copied() {
-                None => {
-                    first.insert(set.name.clone(), file);
-                }
-                Some(_) if options.duplicates == DuplicateSets::PrefixFile => shared.push(set.name.clone()),
-                Some(before) => {
-                    return Err(Error::Duplicate {
-                        path: input.name().to_owned(),
-                        what: "gene set",
-                        name: set.name,
-                        also: format!(" (also in {})", inputs[before].name().display()),
-                        remedy: "rename one, or have such names prefixed with their file's",
-                    });
-                }
+        for set in read_one(input)? {
+            if !seen.insert(set.name.clone()) {
+                shared.insert(set.name.clone());
             }
             sets.push((file, set));
         }
@@ -103,7 +55,7 @@ pub fn read_gmt<I: Clone + Into<Input>>(from: &[I], options: &GmtOptions) -> Res
 
 /// The name of a file without folders, `.gz` and the ending.
 fn stem(path: &Path) -> String {
-    let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let name = file_name(path);
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let endings = [".gmt", ".gmx", ".grp", ".json", ".xml", ".tsv", ".csv", ".txt"];
     endings.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name).to_owned()
@@ -115,15 +67,14 @@ fn without_weight(field: &str) -> Option<&str> {
     (!gene.is_empty() && weight.parse::<f64>().is_ok()).then(|| gene.trim_end())
 }
 
-fn read_one(input: &Input, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+fn read_one(input: &Input) -> Result<Vec<GeneSet>> {
     let path = input.name();
     let mut text: Lines = Vec::new();
     lines(input, |number, line| {
         text.push((number, line.to_owned()));
         Ok(true)
     })?;
-    let said = options.description != DescriptionField::Detect;
-    let mut rows = match other_form(path, &stem(path), &text, said)? {
+    let mut rows = match other_form(path, &stem(path), &text)? {
         Some(Form::Sets(sets)) => return Ok(numbered(path, sets)),
         Some(Form::Fields(rows)) => rows,
         None => {
@@ -143,11 +94,7 @@ fn read_one(input: &Input, options: &GmtOptions) -> Result<Vec<GeneSet>> {
     if weighted > 0 {
         tracing::info!("{}: {weighted} genes have a weight, which is not used", path.display());
     }
-    let described = match options.description {
-        DescriptionField::Present => true,
-        DescriptionField::Absent => false,
-        DescriptionField::Detect => has_descriptions(&rows),
-    };
+    let described = has_descriptions(&rows);
     if rows.is_empty() {
         return Err(Error::Format {
             path: path.to_owned(),
@@ -242,16 +189,16 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str, options: &GmtOptions) -> Result<Vec<GeneSet>> {
+    fn read(text: &str) -> Result<Vec<GeneSet>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sets.gmt");
         std::fs::write(&path, text).unwrap();
-        read_gmt(&[path], options)
+        read_gmt(&[path])
     }
 
     #[test]
     fn an_address_in_the_second_field_is_a_description() {
-        let sets = read("A\thttp://x/A\tG1\tG2\r\n\r\nB\thttp://x/B\tG2\tG2\t\r\n", &GmtOptions::default()).unwrap();
+        let sets = read("A\thttp://x/A\tG1\tG2\r\n\r\nB\thttp://x/B\tG2\tG2\t\r\n").unwrap();
         assert_eq!(sets.len(), 2);
         assert_eq!(sets[0].description.as_deref(), Some("http://x/A"));
         assert_eq!(sets[0].genes, ["G1", "G2"]);
@@ -261,43 +208,35 @@ mod tests {
     #[test]
     fn genes_in_the_second_field_are_kept_as_genes() {
         let text = "A\tG1\tG2\nB\tG2\tG3\tG1\n";
-        let sets = read(text, &GmtOptions::default()).unwrap();
+        let sets = read(text).unwrap();
         assert_eq!(sets[0].genes, ["G1", "G2"]);
         assert_eq!(sets[0].description, None);
-        let forced = GmtOptions { description: DescriptionField::Present, ..GmtOptions::default() };
-        let sets = read(text, &forced).unwrap();
-        assert_eq!((sets[0].description.as_deref(), sets[0].genes.len()), (Some("G1"), 1));
-        let forced = GmtOptions { description: DescriptionField::Absent, ..GmtOptions::default() };
-        assert_eq!(read("A\tnote on A\tG1\n", &forced).unwrap()[0].genes, ["note on A", "G1"]);
     }
 
     #[test]
     fn identifiers_that_are_never_genes_are_descriptions_in_a_file_of_many_sets() {
         let line = |i: usize| format!("SET{i}\tR-HSA-{i}\tG{i}\tG{}\n", i + 1);
-        let few = read(&(0..3).map(line).collect::<String>(), &GmtOptions::default()).unwrap();
+        let few = read(&(0..3).map(line).collect::<String>()).unwrap();
         assert_eq!(few[0].genes, ["R-HSA-0", "G0", "G1"]);
-        let many = read(&(0..30).map(line).collect::<String>(), &GmtOptions::default()).unwrap();
+        let many = read(&(0..30).map(line).collect::<String>()).unwrap();
         assert_eq!((many[0].description.as_deref(), many[0].genes.len()), (Some("R-HSA-0"), 2));
     }
 
     #[test]
     fn long_names_are_kept_whole() {
         let name = "REACTOME_".repeat(20);
-        assert_eq!(read(&format!("{name}\tna\tG1\n"), &GmtOptions::default()).unwrap()[0].name, name);
+        assert_eq!(read(&format!("{name}\tna\tG1\n")).unwrap()[0].name, name);
     }
 
     #[test]
-    fn a_name_in_two_files_is_refused_or_told_apart() {
+    fn a_name_in_two_files_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("one.gmt"), folder.path().join("two.gmt.gz"));
         std::fs::write(&a, "S\tna\tG1\nT\tna\tG2\n").unwrap();
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(b"S\tna\tG3\n").unwrap();
         std::fs::write(&b, packed.finish().unwrap()).unwrap();
-        let message = read_gmt(&[&a, &b], &GmtOptions::default()).unwrap_err().to_string();
-        assert!(message.contains("two.gmt.gz") && message.contains("one.gmt") && message.contains("`S`"), "{message}");
-        let options = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-        let sets = read_gmt(&[&a, &b], &options).unwrap();
+        let sets = read_gmt(&[&a, &b]).unwrap();
         let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["one:S", "T", "two:S"]);
     }
@@ -305,7 +244,7 @@ mod tests {
     #[test]
     fn a_name_twice_in_one_file_is_numbered() {
         let text = "S\tna\tG1\nS (2)\tna\tG2\nS\tna\tG3\nS\tna\tG4\n";
-        let sets = read(text, &GmtOptions::default()).unwrap();
+        let sets = read(text).unwrap();
         let names: Vec<&str> = sets.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["S", "S (2)", "S (3)", "S (4)"]);
         assert_eq!(sets[3].genes, ["G4"]);
@@ -313,9 +252,9 @@ mod tests {
 
     #[test]
     fn a_line_without_genes_is_named() {
-        let message = read("A\tna\tG1\nB without tabs\n", &GmtOptions::default()).unwrap_err().to_string();
+        let message = read("A\tna\tG1\nB without tabs\n").unwrap_err().to_string();
         assert!(message.contains("sets.gmt:2:") && message.contains("`B without tabs`"), "{message}");
-        assert!(matches!(read("\n \n", &GmtOptions::default()), Err(Error::Format { .. })));
-        assert!(matches!(read("A\tna\tG\u{0}1\n\tna\tG2\n", &GmtOptions::default()), Err(Error::Line { line: 2, .. })));
+        assert!(matches!(read("\n \n"), Err(Error::Format { .. })));
+        assert!(matches!(read("A\tna\tG\u{0}1\n\tna\tG2\n"), Err(Error::Line { line: 2, .. })));
     }
 }

@@ -30,10 +30,10 @@ mod table;
 mod tenx;
 mod zarr;
 
-pub use atomic::{AtomicFile, abandon, atomic_write, place, put_in_place, together, write_bytes};
+pub use atomic::{AtomicFile, abandon, atomic_write, copy, file_name, place, put_in_place, together, write_bytes};
 pub use cells::read_cells;
 pub use error::{Error, Result};
-pub use gmt::{DescriptionField, DuplicateSets, GmtOptions, read_gmt};
+pub use gmt::read_gmt;
 pub use h5ad::{
     ArrayInfo, ColumnInfo, Inspection, MatrixInfo, ReadOptions, Select, WriteOptions, can_keep, h5ad_bytes,
     inspect_h5ad, read_h5ad, write_h5ad,
@@ -41,5 +41,5 @@ pub use h5ad::{
 pub use input::Input;
 pub use names::hdf5_names;
 pub use orthologs::read_orthologs;
-pub use table::{IndexColumn, TableOptions, read_list, read_table, write_rows, write_table};
+pub use table::{read_list, read_table, write_rows, write_table};
 pub use tenx::PROTEIN_SLOT;

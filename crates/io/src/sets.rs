@@ -27,13 +27,12 @@ pub(crate) enum Form {
 
 /// The gene sets of a file that is no GMT; `None` when it is one. Where it is said whether sets have a description (`said`),
 /// only a file's name tells that it is another form.
-pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines, said: bool) -> Result<Option<Form>> {
+pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines) -> Result<Option<Form>> {
     let full: Vec<&(usize, String)> = lines.iter().filter(|(_, line)| !line.trim().is_empty()).collect();
     let Some((_, first)) = full.first() else { return Ok(None) };
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let named = |ending: &str| name.strip_suffix(".gz").unwrap_or(&name).ends_with(ending);
     match first.trim_start().as_bytes().first() {
-        _ if said => {}
         Some(b'{' | b'[') if !first.contains('\t') => return json(path, lines).map(|sets| Some(Form::Sets(sets))),
         Some(b'<') => return xml(path, lines).map(|sets| Some(Form::Sets(sets))),
         _ => {}
@@ -44,9 +43,6 @@ pub(crate) fn other_form(path: &Path, stem: &str, lines: &Lines, said: bool) -> 
     let tabs = by('\t');
     if named(".gmx") {
         return gmx(path, &tabs).map(|fields| Some(Form::Fields(fields)));
-    }
-    if said {
-        return Ok(None);
     }
     if named(".grp") || full.iter().all(|(_, line)| !line.contains(['\t', ','])) {
         if full
@@ -404,14 +400,14 @@ fn unescaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{GmtOptions, read_gmt};
+    use crate::read_gmt;
     use scgraft_cells::GeneSet;
 
     fn read(name: &str, text: &str) -> Vec<GeneSet> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_gmt(&[path], &GmtOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"))
+        read_gmt(&[path]).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     #[test]
@@ -424,7 +420,7 @@ mod tests {
         ] {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            let message = read_gmt(&[path], &GmtOptions::default()).unwrap_err().to_string();
+            let message = read_gmt(&[path]).unwrap_err().to_string();
             assert!(message.contains("genes × sets with weights") && message.contains("to_csv"), "{message}");
         }
         assert_eq!(told(&read("clusters.csv", "gene,cluster\nA,0\nB,0\nC,1\n")), ["0: A B", "1: C"]);

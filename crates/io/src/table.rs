@@ -11,29 +11,7 @@ use crate::gzip::{lines, open_text};
 use crate::input::Input;
 use crate::spreadsheet::harmless;
 
-/// Which column names the rows of a table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum IndexColumn {
-    /// The first one.
-    #[default]
-    First,
-    /// None: rows are named by their number, from 0.
-    Numbers,
-    /// The column of that name.
-    Named(String),
-}
-
-/// How a table is read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableOptions {
-    /// What separates fields; told from the name of the file (`.csv`, `.tsv`), else from the first line,
-    /// when `None`.
-    pub delimiter: Option<u8>,
-    /// Which column names the rows.
-    pub index: IndexColumn,
-}
-
-/// Reads a CSV or TSV table with a line of column names.
+/// Reads a CSV or TSV table with a line of column names. The first column names the rows.
 ///
 /// A field may be quoted (`"`, doubled inside), also over several lines. A header that is one field short
 /// is taken as R writes it: without a name for the row names. A column whose fields are all whole numbers,
@@ -42,23 +20,21 @@ pub struct TableOptions {
 ///
 /// # Errors
 /// When the file cannot be read or is no text; a line with more or fewer fields than the header; two columns
-/// of one name; an index column that is not there.
+/// of one name.
 ///
 /// # Example
 /// ```no_run
-/// use scgraft_io::{TableOptions, read_table};
-/// let obs = read_table("labels.csv", &TableOptions::default())?;
+/// let obs = scgraft_io::read_table("labels.csv")?;
 /// let labels = obs.column("cell_type");
 /// # Ok::<(), scgraft_io::Error>(())
 /// ```
-pub fn read_table(from: impl Into<Input>, options: &TableOptions) -> Result<Frame> {
+pub fn read_table(from: impl Into<Input>) -> Result<Frame> {
     let input = from.into();
     let path = input.name();
     let mut text = String::new();
     open_text(&input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let delimiter = options.delimiter.unwrap_or_else(|| delimiter_of(path, text));
-    let mut rows = parse(path, text, delimiter)?;
+    let mut rows = parse(path, text, delimiter_of(path, text))?;
     if rows.is_empty() {
         return Err(Error::Format {
             path: path.to_owned(),
@@ -71,20 +47,9 @@ pub fn read_table(from: impl Into<Input>, options: &TableOptions) -> Result<Fram
         header.insert(0, String::new());
     }
     same_width(path, &rows, header.len())?;
-    let index_at = match &options.index {
-        IndexColumn::First => Some(0),
-        IndexColumn::Numbers => None,
-        IndexColumn::Named(name) => match header.iter().position(|h| h == name) {
-            Some(at) => Some(at),
-            None => return Err(Error::missing(path, "column", name, &header)),
-        },
-    };
-    let mut frame = match index_at {
-        Some(at) => Frame::new(rows.iter().map(|(_, row)| row[at].to_owned()).collect()),
-        None => Frame::new((0..rows.len()).map(|i| i.to_string()).collect()),
-    };
-    frame.index_name = index_at.map(|at| header[at].clone()).filter(|name| !name.is_empty());
-    for (j, name) in header.iter().enumerate().filter(|&(j, _)| Some(j) != index_at) {
+    let mut frame = Frame::new(rows.iter().map(|(_, row)| row[0].to_owned()).collect());
+    frame.index_name = Some(header[0].clone()).filter(|name| !name.is_empty());
+    for (j, name) in header.iter().enumerate().skip(1) {
         if frame.column(name).is_some() {
             return Err(Error::Duplicate {
                 path: path.to_owned(),
@@ -264,17 +229,17 @@ fn typed(fields: &[&str]) -> Column {
 mod tests {
     use super::*;
 
-    fn read(name: &str, text: &str, options: &TableOptions) -> Result<Frame> {
+    fn read(name: &str, text: &str) -> Result<Frame> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read_table(path, options)
+        read_table(path)
     }
 
     #[test]
     fn columns_get_the_type_of_their_fields() {
         let text = "cell,n,f,ok,id,label\r\nA,1,0.5,True,007,\"a, \"\"b\"\"\"\r\nB,,NA,,010,NA\r\n";
-        let frame = read("obs.csv", text, &TableOptions::default()).unwrap();
+        let frame = read("obs.csv", text).unwrap();
         assert_eq!((frame.index.clone(), frame.index_name.as_deref()), (vec!["A".into(), "B".into()], Some("cell")));
         assert_eq!(frame.column("n"), Some(&Column::Integer(vec![Some(1), None])));
         assert!(matches!(frame.column("f"), Some(Column::Real(v)) if v[0] == 0.5 && v[1].is_nan()));
@@ -295,29 +260,23 @@ mod tests {
         for name in ["t.csv", "t.tsv", "t.csv.gz", "t.txt"] {
             let path = folder.path().join(name);
             write_table(&path, &frame).unwrap();
-            assert_eq!(read_table(&path, &TableOptions::default()).unwrap(), frame, "{name}");
+            assert_eq!(read_table(&path).unwrap(), frame, "{name}");
         }
     }
 
     #[test]
-    fn an_r_header_and_other_indices() {
-        let r = read("t.txt", "a\tb\nr1\t1\t2\n", &TableOptions::default()).unwrap();
+    fn an_r_header() {
+        let r = read("t.txt", "a\tb\nr1\t1\t2\n").unwrap();
         assert_eq!((r.index, r.columns.len()), (vec!["r1".to_owned()], 2));
-        let named = TableOptions { index: IndexColumn::Named("b".into()), ..TableOptions::default() };
-        assert_eq!(read("t.csv", "a,b\n1,x\n", &named).unwrap().index, ["x"]);
-        let numbers = TableOptions { index: IndexColumn::Numbers, ..TableOptions::default() };
-        assert_eq!(read("t.csv", "a,b\n1,x\n2,y\n", &numbers).unwrap().index, ["0", "1"]);
-        let message = read("t.csv", "a,bb\n1,x\n", &named).unwrap_err().to_string();
-        assert!(message.contains("no column `b`; did you mean `bb`?"), "{message}");
     }
 
     #[test]
     fn errors_name_the_line() {
-        let message = read("t.csv", "a,b\n1,2\n\n1,2,3\n", &TableOptions::default()).unwrap_err().to_string();
+        let message = read("t.csv", "a,b\n1,2\n\n1,2,3\n").unwrap_err().to_string();
         assert!(message.contains("t.csv:4: expected 2 fields"), "{message}");
-        assert!(matches!(read("t.csv", "a,b\n1,\"2\n", &TableOptions::default()), Err(Error::Line { line: 2, .. })));
-        assert!(matches!(read("t.csv", "i,b,b\n1,2,3\n", &TableOptions::default()), Err(Error::Duplicate { .. })));
-        assert!(matches!(read("t.csv", "", &TableOptions::default()), Err(Error::Format { .. })));
+        assert!(matches!(read("t.csv", "a,b\n1,\"2\n"), Err(Error::Line { line: 2, .. })));
+        assert!(matches!(read("t.csv", "i,b,b\n1,2,3\n"), Err(Error::Duplicate { .. })));
+        assert!(matches!(read("t.csv", ""), Err(Error::Format { .. })));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Array, Cells, Column, Csr, Frame, Matrix};
 
+use crate::atomic::file_name;
 use crate::error::{Error, Result};
 use crate::gzip::lines;
 use crate::mtx::read_mtx;
@@ -181,7 +182,7 @@ fn find_files(path: &Path) -> Result<Files> {
         let matrices: Vec<String> = names_in(path)?.into_iter().filter(|n| is_matrix(n)).collect();
         (path.to_owned(), matrices)
     } else {
-        let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let name = file_name(path);
         (path.parent().unwrap_or(Path::new("")).to_owned(), vec![name])
     };
     let there = names_in(&folder)?;

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use scgraft_io::{
-    GmtOptions, ReadOptions, TableOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list, read_table,
-};
+use scgraft_io::{ReadOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, read_list, read_table};
 
 const FILES: [&str; 6] =
     ["layout_0.6.h5ad", "layout_0.7.h5ad", "matrices_0.12.h5ad", "raw_0.12.h5ad", "tables_0.12.h5ad", "uns_0.12.h5ad"];
@@ -68,8 +66,8 @@ proptest! {
         let text = if packed { format!("%%MatrixMarket matrix coordinate real general\n{text}") } else { text };
         std::fs::write(&path, text).unwrap();
         for error in [
-            read_gmt(&[&path], &GmtOptions::default()).err(),
-            read_table(&path, &TableOptions::default()).err(),
+            read_gmt(&[&path]).err(),
+            read_table(&path).err(),
             read_list(&path).err(),
             read_cells(&path, &ReadOptions::default()).err(),
         ]

@@ -4,8 +4,8 @@ mod common;
 
 use common::{content, expected, fixture};
 use scgraft_io::{
-    Error, GmtOptions, Input, ReadOptions, Select, TableOptions, WriteOptions, h5ad_bytes, inspect_h5ad, read_cells,
-    read_gmt, read_h5ad, read_list, read_table,
+    Error, Input, ReadOptions, Select, WriteOptions, h5ad_bytes, inspect_h5ad, read_cells, read_gmt, read_h5ad,
+    read_list, read_table,
 };
 
 const FILES: [(&str, &str); 7] = [
@@ -98,10 +98,10 @@ fn an_h5ad_is_made_in_memory() {
 
 #[test]
 fn text_is_read_from_bytes() {
-    let table = read_table(Input::bytes("t.csv", "cell,n\nA,1\n"), &TableOptions::default()).unwrap();
+    let table = read_table(Input::bytes("t.csv", "cell,n\nA,1\n")).unwrap();
     assert_eq!((table.index, table.columns.len()), (vec!["A".to_owned()], 1));
     assert_eq!(read_list(Input::bytes("genes.txt", "CD3D\nLYZ\n")).unwrap(), ["CD3D", "LYZ"]);
-    let sets = read_gmt(&[Input::bytes("sets.gmt", "T\thttp://t\tCD3D\tCD3E\n")], &GmtOptions::default()).unwrap();
+    let sets = read_gmt(&[Input::bytes("sets.gmt", "T\thttp://t\tCD3D\tCD3E\n")]).unwrap();
     assert_eq!((sets[0].name.as_str(), sets[0].genes.len()), ("T", 2));
     let matrix = Input::bytes("matrix.mtx", "%%MatrixMarket matrix coordinate integer general\n1 1 1\n1 1 1\n");
     let message = read_cells(matrix, &ReadOptions::default()).unwrap_err().to_string();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Cells, Column, Matrix, Uns};
-use scgraft_io::{Error, GmtOptions, ReadOptions, Select, inspect_h5ad, read_cells, read_gmt, read_h5ad};
+use scgraft_io::{Error, ReadOptions, Select, inspect_h5ad, read_cells, read_gmt, read_h5ad};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -91,7 +91,7 @@ fn text_that_unfolds_without_end_is_refused() {
         packed.write_all(&block).unwrap();
     }
     packed.finish().unwrap();
-    let error = read_gmt(&[&path], &GmtOptions::default()).unwrap_err();
+    let error = read_gmt(&[&path]).unwrap_err();
     assert!(error.to_string().contains("times its size"), "{error}");
     assert!(matches!(error, Error::Io { .. }));
 }

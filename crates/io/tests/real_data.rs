@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use scgraft_cells::{Array, Column};
-use scgraft_io::{GmtOptions, ReadOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, write_h5ad};
+use scgraft_io::{ReadOptions, WriteOptions, inspect_h5ad, read_cells, read_gmt, read_h5ad, write_h5ad};
 
 /// The folder of the real data, or `None` with a word about it.
 fn data() -> Option<PathBuf> {
@@ -75,7 +75,7 @@ fn gene_sets_are_all_read() {
         ("expimap_ref_model_fig3_mask", 282, true),
         ("scLucid_mouse_hallmark_v2025", 50, true),
     ] {
-        let found = read_gmt(&[folder.join(format!("{name}.gmt"))], &GmtOptions::default()).unwrap();
+        let found = read_gmt(&[folder.join(format!("{name}.gmt"))]).unwrap();
         assert_eq!(found.len(), sets, "{name}");
         assert!(found.iter().all(|s| s.description.is_some() == described && !s.genes.is_empty()), "{name}");
     }

@@ -66,19 +66,10 @@ pub(crate) const CVAE: ModelEntry = ModelEntry {
 pub(crate) const TRVAE: ModelEntry = ModelEntry {
     name: "trvae",
     summary: "conditional VAE that draws conditions together by their maximum mean discrepancy",
-    needs: &[],
-    takes: &[],
-    gives: "a latent space",
     when: "batch effects remain in a plain conditional VAE",
     cite: &[crate::citations::TRVAE, crate::citations::SCARCHES],
-    values: scarches_values,
-    training: REFERENCE,
-    mapping: Training::SURGERY,
-    mapping_settings: no_settings,
-    published_training: (PUBLISHED, Training { epochs: Epochs::Fixed(200), ..PUBLISHED }),
-    published_settings: published_norm,
-    small,
     build: |config, header| build(TRVAE.name, 1.0, config, header),
+    ..CVAE
 };
 
 /// Without annealing, as scArches has it for these two; larger steps, since few weights of theirs are driven by all cells.

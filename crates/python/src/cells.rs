@@ -6,15 +6,13 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use scgraft::annotate::Placed;
-use scgraft::cells::{Array, Cells, Frame, GeneSet, Matrix, Raw, Role, SimulateOptions, TrueProgram};
+use scgraft::cells::{Array, Cells, Column, Frame, GeneSet, Matrix, Raw, SimulateOptions};
 use scgraft::slots;
-use serde_json::json;
 
 use crate::counts::Counts;
 use crate::error::refuse;
 use crate::frame::{column, frame, frame_out};
 use crate::json::to_python;
-use crate::output::Written;
 use crate::run::run;
 use crate::uns::{array, csr_out, map, map_out};
 
@@ -43,6 +41,16 @@ impl PyCells {
 
 fn broken() -> PyErr {
     refuse("these cells were given up after an error; make them again")
+}
+
+/// Puts a column into a table, `of` which its rows are.
+fn put(table: &mut Frame, (slot, of): (&str, &str), name: &str, values: Column) -> PyResult<()> {
+    let (found, n) = (values.len(), table.len());
+    if found != n {
+        return Err(refuse(format!("column `{name}` of {slot} has {found} rows for {n} {of}")));
+    }
+    table.set(name, values);
+    Ok(())
 }
 
 #[pymethods]
@@ -77,33 +85,13 @@ impl PyCells {
     /// A column of obs.
     fn set_obs(&self, name: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let values = column(values)?;
-        self.change(|cells| {
-            if values.len() != cells.n_cells() {
-                return Err(refuse(format!(
-                    "column `{name}` of obs has {} rows for {} cells",
-                    values.len(),
-                    cells.n_cells()
-                )));
-            }
-            cells.obs.set(name, values);
-            Ok(())
-        })
+        self.change(|cells| put(&mut cells.obs, ("obs", "cells"), name, values))
     }
 
     /// A column of var.
     fn set_var(&self, name: &str, values: &Bound<'_, PyAny>) -> PyResult<()> {
         let values = column(values)?;
-        self.change(|cells| {
-            if values.len() != cells.n_genes() {
-                return Err(refuse(format!(
-                    "column `{name}` of var has {} rows for {} genes",
-                    values.len(),
-                    cells.n_genes()
-                )));
-            }
-            cells.var.set(name, values);
-            Ok(())
-        })
+        self.change(|cells| put(&mut cells.var, ("var", "genes"), name, values))
     }
 
     /// An entry of obsm: a float32 array, or a table.
@@ -141,14 +129,10 @@ impl PyCells {
 /// Simulated cells: `{"reference": …, "query": …, "gene_sets": {name: genes}, "truth": …}`; options as JSON.
 #[pyfunction]
 pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<PyAny>> {
-    let options = sizes(options)?;
+    let options: SimulateOptions = crate::model::options(options)?;
     let found = run(py, threads, None, move |_| Ok(scgraft::cells::simulate(&options)?))?;
     let genes = found.reference.var.index.clone();
-    let truth = json!({
-        "novel_type": found.truth.novel_type,
-        "programs": found.truth.programs.iter().map(|p| program(p, &genes)).collect::<Vec<_>>(),
-        "hidden": program(&found.truth.hidden, &genes),
-    });
+    let truth = scgraft::save::truth(&found.truth, &genes);
     let out = PyDict::new(py);
     let activity = [found.truth.reference_activity, found.truth.query_activity];
     for ((name, mut cells), activity) in
@@ -182,67 +166,6 @@ pub fn join(py: Python<'_>, reference: &PyCells, cells: &PyCells, threads: usize
     Ok((whole(py, joined.cells)?, joined.left_out))
 }
 
-/// Sizes of a simulation.
-#[derive(serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Sizes {
-    n_reference: usize,
-    n_query: usize,
-    n_genes: usize,
-    n_programs: usize,
-    n_cell_types: usize,
-    n_reference_batches: usize,
-    n_query_batches: usize,
-    batch_effect: f64,
-    seed: u64,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        let o = SimulateOptions::default();
-        Sizes {
-            n_reference: o.n_reference,
-            n_query: o.n_query,
-            n_genes: o.n_genes,
-            n_programs: o.n_programs,
-            n_cell_types: o.n_cell_types,
-            n_reference_batches: o.n_reference_batches,
-            n_query_batches: o.n_query_batches,
-            batch_effect: o.batch_effect,
-            seed: o.seed,
-        }
-    }
-}
-
-fn sizes(options: &str) -> PyResult<SimulateOptions> {
-    let s: Sizes = serde_json::from_str(options).map_err(|e| refuse(e.to_string()))?;
-    Ok(SimulateOptions {
-        n_reference: s.n_reference,
-        n_query: s.n_query,
-        n_genes: s.n_genes,
-        n_programs: s.n_programs,
-        n_cell_types: s.n_cell_types,
-        n_reference_batches: s.n_reference_batches,
-        n_query_batches: s.n_query_batches,
-        batch_effect: s.batch_effect,
-        seed: s.seed,
-        ..SimulateOptions::default()
-    })
-}
-
-fn program(p: &TrueProgram, genes: &[String]) -> serde_json::Value {
-    let (role, types) = match &p.role {
-        Role::CellType(t) => ("cell type", vec![t.clone()]),
-        Role::Lineage(t) => ("lineage", t.clone()),
-        Role::StimulationUp => ("stimulation, up", Vec::new()),
-        Role::StimulationDown => ("stimulation, down", Vec::new()),
-        Role::Background => ("background", Vec::new()),
-        Role::Decoy => ("decoy", Vec::new()),
-    };
-    let loadings: Vec<_> = p.loadings.iter().map(|&(g, w)| json!([genes[g as usize], w])).collect();
-    json!({"name": p.name, "role": role, "cell_types": types, "loadings": loadings})
-}
-
 /// Cells as the parts of an AnnData.
 fn whole(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
     let out = PyDict::new(py);
@@ -267,10 +190,4 @@ fn whole(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
     out.set_item("obsm", obsm)?;
     out.set_item("uns", map_out(py, cells.uns)?)?;
     out.into_py_any(py)
-}
-
-/// The tables that a function of the library wrote into cells that had none of their own, for the package to put into an
-/// AnnData.
-pub fn written(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
-    Written::of(cells).into_python(py)
 }

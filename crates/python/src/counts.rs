@@ -33,6 +33,24 @@ macro_rules! by_number {
     }};
 }
 
+/// Calls a function on the elements of an array of places.
+macro_rules! by_place {
+    ($any:ident, $what:expr, |$a:ident| $body:expr) => {
+        if let Ok(array) = $any.cast::<PyArray1<i32>>() {
+            let array = array.try_readonly().map_err(|e| refuse(e.to_string()))?;
+            let $a = contiguous(&array, $what)?;
+            $body
+        } else if let Ok(array) = $any.cast::<PyArray1<i64>>() {
+            let array = array.try_readonly().map_err(|e| refuse(e.to_string()))?;
+            let $a = contiguous(&array, $what)?;
+            $body
+        } else {
+            let (what, dtype) = ($what, $any.dtype());
+            return Err(refuse(format!("{what} of the sparse matrix have the type {dtype}; expected int32 or int64")));
+        }
+    };
+}
+
 #[pymethods]
 impl Counts {
     /// Room for the genes wanted: one truth value a gene. Blocks are read with so many threads (0: one a core).
@@ -66,45 +84,13 @@ impl Counts {
     ) -> PyResult<()> {
         let py = values.py();
         let shape = if by_row { (n_cells, self.wanted.len()) } else { (self.wanted.len(), n_cells) };
-        let starts: Vec<i64> = match starts.cast::<PyArray1<i32>>() {
-            Ok(a) => contiguous(&a.try_readonly().map_err(|e| refuse(e.to_string()))?, "indptr")?
-                .iter()
-                .map(|&p| i64::from(p))
-                .collect(),
-            Err(_) => match starts.cast::<PyArray1<i64>>() {
-                Ok(a) => contiguous(&a.try_readonly().map_err(|e| refuse(e.to_string()))?, "indptr")?.to_vec(),
-                Err(_) => {
-                    return Err(refuse(format!(
-                        "indptr of the sparse matrix has the type {}; expected int32 or int64",
-                        starts.dtype()
-                    )));
-                }
-            },
-        };
-        if let Ok(indices) = indices.cast::<PyArray1<i32>>() {
-            let indices = indices.try_readonly().map_err(|e| refuse(e.to_string()))?;
-            let indices = contiguous(&indices, "indices")?;
-            by_number!(
-                values,
-                PyArray1,
-                |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?),
-                "data of the sparse matrix"
-            )
-        }
-        let Ok(indices) = indices.cast::<PyArray1<i64>>() else {
-            return Err(refuse(format!(
-                "indices of the sparse matrix have the type {}; expected int32 or int64",
-                indices.dtype()
-            )));
-        };
-        let indices = indices.try_readonly().map_err(|e| refuse(e.to_string()))?;
-        let indices = contiguous(&indices, "indices")?;
-        by_number!(
+        let starts: Vec<i64> = by_place!(starts, "indptr", |starts| wide(starts));
+        by_place!(indices, "indices", |indices| by_number!(
             values,
             PyArray1,
             |v| self.add(py, by_row, shape, &starts, indices, contiguous(&v, "data")?),
             "data of the sparse matrix"
-        )
+        ))
     }
 
     /// Reads a dense matrix, cells × genes, in any order of memory.
@@ -119,6 +105,10 @@ impl Counts {
         }
         by_number!(values, PyArray2, |v| self.add_array(py, &v), "the matrix")
     }
+}
+
+fn wide<I: Copy + Into<i64>>(places: &[I]) -> Vec<i64> {
+    places.iter().map(|&p| p.into()).collect()
 }
 
 fn contiguous<'a, T: Element>(array: &'a PyReadonlyArray1<'_, T>, name: &str) -> PyResult<&'a [T]> {

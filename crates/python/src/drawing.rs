@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use scgraft::analysis::programs::DirectionMethod;
 use scgraft::annotate::Placed;
-use scgraft::cells::{Cells, Column, Frame};
+use scgraft::cells::{Cells, Column, Frame, Slot};
 use scgraft::drawn::{self, Relation, drawn as draw};
 use scgraft::evaluate::Evaluated;
 use scgraft::labels::Renamed;
@@ -22,8 +22,7 @@ use crate::error::{raise, refuse};
 use crate::frame::{frame, frame_out};
 use crate::model::{PyModel, options};
 use crate::run::run;
-use crate::steps::choose;
-use crate::tools::slot;
+use crate::steps::direction;
 
 /// A picture, drawn.
 #[pyclass(frozen, module = "scgraft._native")]
@@ -103,8 +102,7 @@ pub fn picture(
 ) -> PyResult<Option<(Drawing, Option<Py<PyAny>>)>> {
     let asked: Asked = options(plan)?;
     check(asked.size)?;
-    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
-    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
+    let rule = asked.direction.as_deref().map(direction).transpose()?;
     let given = Given {
         cells: cells.map(PyCells::get).transpose()?,
         reference: reference.map(PyCells::get).transpose()?,
@@ -181,7 +179,7 @@ impl Asked {
         let below = reference.zip(known.as_ref());
         let below = below.map(|(cells, embedding)| Placed { name: "reference", cells, embedding });
         let above = Placed { name: "adata", cells, embedding: &query };
-        let shown = Shown::new(below, above, slot(self.use_raw, self.layer.clone()), self.gene_key.clone())?;
+        let shown = Shown::new(below, above, Slot::of(self.layer.as_ref(), self.use_raw), self.gene_key.clone())?;
         let (size, name) = (self.size(), |at: usize| self.names.get(at).map_or("", String::as_str));
         let (color, groups) = (self.color.as_deref().unwrap_or(""), self.groups.as_deref().unwrap_or(""));
         match self.what.as_str() {

@@ -84,6 +84,7 @@ fn remedy(error: &Error) -> String {
         Error::ReferenceLacks { .. } => "; compare with all of its cells (versus=\"reference\"), or leave the reference out".into(),
         Error::OtherReference { .. } => "; map the query onto that model with scgraft.tl.map".into(),
         Error::TwoScales { .. } => "; choose a slot that holds the same in both (layer=, use_raw=True)".into(),
+        Error::NoCheckpoint { .. } => "; name another (checkpoint=)".into(),
         Error::NoProgramSets => "; give the gene sets that the model was trained with".into(),
         Error::NoBatch { there, .. } => format!(" to be the query; there are: {}", shown(there)),
         Error::TwoDecompositions { .. } => {
@@ -118,6 +119,8 @@ fn argument(name: &str) -> Option<&'static str> {
         "library size" => "library_size",
         "batch size" => "batch_size",
         "learning rate" => "lr",
+        "weight decay" => "weight_decay",
+        "train fraction" => "train_size",
         "samples per label" => "samples_per_label",
         "coverage" => "coverage",
         "resolution" => "resolution",

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use scgraft::Error;
-use scgraft::hub::{Address, Card, CardWords, Contents, Hub, HubError, Outgoing, Progress, Push, Settings, Target};
-use scgraft::io::AtomicFile;
+use scgraft::hub::{Address, Card, Hub, HubError, Outgoing, Progress, Push, Settings, Target};
+use scgraft::io::{copy, file_name};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::error::refuse;
+use crate::error::{raise, refuse};
 use crate::json::to_python;
 use crate::model::options;
 use crate::run::{Teller, run};
@@ -49,13 +49,7 @@ pub fn fetch(py: Python<'_>, address: &str, offline: bool) -> PyResult<Option<Py
 /// A file of the user's own of a fetched one, whole or not at all.
 #[pyfunction]
 pub fn copied(path: PathBuf, to: PathBuf) -> PyResult<()> {
-    let copy = || -> Result<(), String> {
-        let mut file = AtomicFile::create(&to).map_err(|e| e.to_string())?;
-        let mut from = std::fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        std::io::copy(&mut from, &mut file).map_err(|e| format!("{}: cannot be written: {e}", to.display()))?;
-        file.commit().map_err(|e| e.to_string())
-    };
-    copy().map_err(refuse)
+    copy(&path, &to).map_err(raise)
 }
 
 /// What a record or a repository holds.
@@ -69,49 +63,9 @@ pub fn listing(py: Python<'_>, address: &str) -> PyResult<Py<PyAny>> {
     to_python(py, &told)
 }
 
-/// What only the authors of a file know.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Words {
-    title: Option<String>,
-    summary: Option<String>,
-    authors: Vec<String>,
-    licence: Option<String>,
-    data: Option<String>,
-    organism: Option<String>,
-    tissues: Vec<String>,
-    metrics: Vec<(String, Value)>,
-    cite: Option<String>,
-    related: Vec<String>,
-    reference: Option<String>,
-}
-
-/// Those words, of JSON.
-pub fn words(json: &str) -> PyResult<CardWords> {
-    let w: Words = options(json)?;
-    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Ok(CardWords {
-        title: w.title,
-        summary: w.summary,
-        authors: w.authors,
-        licence: w.licence,
-        data: w.data,
-        organism: w.organism,
-        tissues: w.tissues,
-        metrics: w.metrics.into_iter().map(|(what, value)| (what, text(value))).collect(),
-        cite: w.cite,
-        related: w.related,
-        reference: w.reference,
-    })
-}
-
 /// A card as text with markup, for the place where it will lie.
 pub fn card_text(card: &Card, at: &str) -> PyResult<String> {
-    let at: Address = at.parse().map_err(wrong)?;
-    Ok(match at {
-        Address::HuggingFace { .. } => card.markdown_with_yaml(&at),
-        _ => card.markdown(&at),
-    })
+    Ok(card.markdown(&at.parse().map_err(wrong)?))
 }
 
 #[derive(Deserialize)]
@@ -125,10 +79,6 @@ struct PushAsked {
     draft: bool,
     keep: bool,
     private: bool,
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
 impl PushAsked {
@@ -154,11 +104,7 @@ impl PushAsked {
 
     /// Files under the names that they will have.
     fn named(&self, target: &Target) -> Vec<(String, PathBuf)> {
-        let one_model = self.files.len() == 1 && matches!(target, Target::HuggingFace { .. });
-        let usual = |path: &Path| {
-            let is_model = path.extension().is_some_and(|e| e == "scgraft" || e == "safetensors");
-            if one_model && is_model { "model.safetensors".to_owned() } else { name(path) }
-        };
+        let usual = |path: &Path| target.name_of(path, self.files.len() == 1);
         self.files.iter().map(|(named, path)| (named.clone().unwrap_or_else(|| usual(path)), path.clone())).collect()
     }
 }
@@ -168,21 +114,12 @@ impl PushAsked {
 #[pyfunction]
 pub fn push(py: Python<'_>, plan: &str, card_words: &str) -> PyResult<Py<PyAny>> {
     let plan: PushAsked = options(plan)?;
-    let (target, words) = (plan.target()?, words(card_words)?);
+    let target = plan.target()?;
     let named = plan.named(&target);
-    let mut card: Option<Card> = None;
-    for (name, path) in &named {
-        let contents = Contents::read(path).map_err(wrong)?;
-        card = match (card, &contents) {
-            (Some(card), _) => Some(card.with(name, &contents)),
-            (None, Contents::Model(model)) => Some(Card::of_model(name, model, words.clone())),
-            (None, Contents::Adaptor(adaptor)) => Some(Card::of_adaptor(name, adaptor, words.clone())),
-            (None, Contents::Other) => None,
-        };
-    }
-    let card =
-        card.ok_or_else(|| refuse("none of these files is a model or an adaptor of scgraft; give such ones too"))?;
-    let also = plan.also.iter().map(|path| (name(path), path.clone()));
+    let card = Card::of_files(&named, options(card_words)?)
+        .map_err(wrong)?
+        .ok_or_else(|| refuse("none of these files is a model or an adaptor of scgraft; give such ones too"))?;
+    let also = plan.also.iter().map(|path| (file_name(path), path.clone()));
     let files = named.into_iter().chain(also).map(|(name, path)| Outgoing::new(name, path)).collect();
     let sent = Push { target, files, card, version: plan.version.clone() };
     let made = asked(py, false, move |hub, teller| hub.push(&sent, &mut |_: &Progress<'_>| teller.goes_on()))?;

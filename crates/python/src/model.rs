@@ -9,28 +9,30 @@ use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyFileNotFoundError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{Cells, Column, Frame, GeneSet, Prepared, choose_sets};
 use scgraft::decode::{Decode, decode};
 use scgraft::expression::predict;
 use scgraft::hub::{Card, ImportOptions, export};
-use scgraft::io::{DuplicateSets, GmtOptions};
+use scgraft::io::file_name;
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
 use scgraft::programs::{Resemblance, resemblances};
 use scgraft::query::{map_query, prepare_known};
 use scgraft::reference::train_reference;
-use scgraft::train::{FitReport, TrainConfig, is_checkpoint};
+use scgraft::train::{FitReport, TrainConfig};
+use scgraft::watch::Kept;
 use scgraft::{Embedding, Error, program_weights, slots};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cells::{PyCells, written};
+use crate::cells::PyCells;
 use crate::error::{raise, refuse};
 use crate::frame::frame_out;
 use crate::hub;
 use crate::json::to_python;
+use crate::output::written;
 use crate::plan::{Data, MapOptions, TrainOptions};
-use crate::run::{Checkpoints, briefly, run};
+use crate::run::{briefly, run};
+use crate::steps::direction;
 use crate::uns::{csr_out, dense_out};
 
 /// A trained model. It does not change: what trains gives a new one.
@@ -147,7 +149,7 @@ impl PyModel {
 
     /// The card that goes beside it, as text with markup: what its file says, and these words of its authors (JSON).
     fn card(&self, name: &str, at: &str, words: &str) -> PyResult<String> {
-        hub::card_text(&Card::of_model(name, &self.inner, hub::words(words)?), at)
+        hub::card_text(&Card::of_model(name, &self.inner, options(words)?), at)
     }
 
     /// The cells that it brings, as those of a reference with its embedding; None of a model that brings none.
@@ -308,10 +310,7 @@ impl PyModel {
 
     /// The programs, one dictionary each; None for a model without.
     fn programs(&self, py: Python<'_>, rule: &str) -> PyResult<Option<Py<PyAny>>> {
-        let Some(rule) = DirectionMethod::ALL.into_iter().find(|m| m.name() == rule) else {
-            let known: Vec<&str> = DirectionMethod::ALL.iter().map(|m| m.name()).collect();
-            return Err(refuse(format!("direction={rule:?}: expected one of {}", known.join(", "))));
-        };
+        let rule = direction(rule)?;
         let found = briefly(py, || scgraft::programs::programs(&self.inner, &[rule]))?;
         let Some(found) = found else { return Ok(None) };
         let list = PyList::empty(py);
@@ -467,7 +466,7 @@ impl PyAdaptor {
 
     /// The card that goes beside it; see the model's.
     fn card(&self, name: &str, at: &str, words: &str) -> PyResult<String> {
-        hub::card_text(&Card::of_adaptor(name, &self.inner, hub::words(words)?), at)
+        hub::card_text(&Card::of_adaptor(name, &self.inner, options(words)?), at)
     }
 
     /// The name of the graft.
@@ -541,27 +540,19 @@ pub fn gene_sets(sets: Vec<(String, Vec<String>)>) -> Vec<GeneSet> {
 /// Where a fit keeps its state: the file, seconds between two, whether to go on from it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct Checkpoints {
     file: PathBuf,
     every: u64,
     resume: bool,
 }
 
-fn checkpoints(kept: Option<&str>) -> PyResult<Option<Checkpoints>> {
-    let Some(kept) = kept else { return Ok(None) };
-    let kept: Kept = options(kept)?;
-    if kept.resume {
-        file(&kept.file)?;
+fn checkpoints(asked: Option<&str>) -> PyResult<Option<Kept>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let asked: Checkpoints = options(asked)?;
+    if asked.resume {
+        file(&asked.file)?;
     }
-    let there = match kept.file.exists() {
-        true => Some(std::fs::read(&kept.file).map_err(|e| refuse(format!("{}: {e}", kept.file.display())))?),
-        false => None,
-    };
-    if there.as_deref().is_some_and(|there| !is_checkpoint(there)) {
-        let file = kept.file.display();
-        return Err(refuse(format!("checkpoint={file}: the state of the fit would replace this file, which is none")));
-    }
-    Ok(Some(Checkpoints::new(kept.file, Duration::from_secs(kept.every), there, kept.resume)))
+    Kept::new(asked.file, Duration::from_secs(asked.every), asked.resume).map(Some).map_err(raise)
 }
 
 fn passes(callback: Option<&Bound<'_, PyAny>>, train: &TrainConfig) -> PyResult<()> {
@@ -593,7 +584,7 @@ pub fn train(
     passes(callback, &plan.train)?;
     let kept = checkpoints(checkpoint)?;
     let trained = run(py, threads, callback, move |teller| {
-        let mut watch = teller.keeping(kept);
+        let mut watch = teller.watch(kept);
         let trained = train_reference(&cells, &sets, start.as_deref(), &plan, &mut watch)?;
         watch.done();
         Ok((trained.model, told(&trained.report)))
@@ -623,13 +614,10 @@ pub fn map_cells(
     passes(callback, &plan.train)?;
     let kept = checkpoints(checkpoint)?;
     let (mapped, slots) = run(py, threads, callback, move |teller| {
-        let mut watch = teller.keeping(kept);
+        let mut watch = teller.watch(kept);
         let mapped = map_query(&reference, &cells, &plan, &mut watch)?;
         watch.done();
-        let genes = match asked.data.gene_key.as_ref().and_then(|c| cells.var.column(c)) {
-            Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
-            None => cells.var.index.clone(),
-        };
+        let genes = slots::gene_names(&cells, asked.data.gene_key.as_deref());
         let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::new(genes));
         slots::put_embedding(&mut out, &mapped.grafted.model, &mapped.embedding, None);
         Ok((mapped, out))
@@ -671,10 +659,9 @@ pub fn import_model(
     let mut imported = imported.map_err(|e| refuse(e.to_string()))?;
     imported.notes.iter().for_each(|(note, settings)| scgraft::warn(note, settings));
     let name = path.canonicalize().unwrap_or_else(|_| path.clone());
-    let name = name.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let p = &mut imported.model.provenance;
     p.insert("scgraft".into(), env!("CARGO_PKG_VERSION").into());
-    p.insert("reference".into(), name.into());
+    p.insert("reference".into(), file_name(&name).into());
     let about = json!({
         "package": imported.package,
         "version": imported.version,
@@ -691,8 +678,7 @@ pub fn import_model(
 #[pyfunction]
 pub fn read_gmt(paths: Vec<PathBuf>) -> PyResult<Vec<(String, Vec<String>)>> {
     paths.iter().try_for_each(|p| file(p))?;
-    let options = GmtOptions { duplicates: DuplicateSets::PrefixFile, ..GmtOptions::default() };
-    let sets = scgraft::io::read_gmt(&paths, &options).map_err(raise)?;
+    let sets = scgraft::io::read_gmt(&paths).map_err(raise)?;
     Ok(sets.into_iter().map(|s| (s.name, s.genes)).collect())
 }
 

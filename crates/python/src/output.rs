@@ -6,46 +6,32 @@ use pyo3::types::PyDict;
 use scgraft::cells::Cells;
 
 use crate::frame::column_out;
-use crate::uns::{array_out, csr_out, uns_out};
+use crate::uns::{array_out, csr_out, map_out};
 
-/// Slots by name, as the library filled them.
-pub struct Written {
-    cells: Cells,
-}
-
-impl Written {
-    /// All that cells hold besides their matrices and their `var`.
-    pub fn of(cells: Cells) -> Self {
-        Written { cells }
+/// All that cells hold besides their matrices and their `var`, for the package to put into an AnnData:
+/// `{"obs": {…}, "obsm": {…}, "varm": {…}, "obsp": {…}, "uns": {…}}`; arrays move.
+pub fn written(py: Python<'_>, cells: Cells) -> PyResult<Py<PyAny>> {
+    let Cells { obs, obsm, varm, obsp, uns, .. } = cells;
+    let out = PyDict::new(py);
+    let slot = |name: &str| -> PyResult<Bound<'_, PyDict>> {
+        let d = PyDict::new(py);
+        out.set_item(name, &d)?;
+        Ok(d)
+    };
+    let d = slot("obs")?;
+    for (name, values) in obs.columns {
+        d.set_item(name, column_out(py, values)?)?;
     }
-
-    /// `{"obs": {…}, "obsm": {…}, "varm": {…}, "obsp": {…}, "uns": {…}}`; arrays move.
-    pub fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Cells { obs, obsm, varm, obsp, uns, .. } = self.cells;
-        let out = PyDict::new(py);
-        let slot = |name: &str| -> PyResult<Bound<'_, PyDict>> {
-            let d = PyDict::new(py);
-            out.set_item(name, &d)?;
-            Ok(d)
-        };
-        let d = slot("obs")?;
-        for (name, values) in obs.columns {
-            d.set_item(name, column_out(py, values)?)?;
+    for (name, arrays) in [("obsm", obsm), ("varm", varm)] {
+        let d = slot(name)?;
+        for (name, values) in arrays {
+            d.set_item(name, array_out(py, values)?)?;
         }
-        for (name, arrays) in [("obsm", obsm), ("varm", varm)] {
-            let d = slot(name)?;
-            for (name, values) in arrays {
-                d.set_item(name, array_out(py, values)?)?;
-            }
-        }
-        let d = slot("obsp")?;
-        for (name, m) in obsp {
-            d.set_item(name, csr_out(py, m)?)?;
-        }
-        let d = slot("uns")?;
-        for (name, value) in uns {
-            d.set_item(name, uns_out(py, value)?)?;
-        }
-        out.into_py_any(py)
     }
+    let d = slot("obsp")?;
+    for (name, m) in obsp {
+        d.set_item(name, csr_out(py, m)?)?;
+    }
+    out.set_item("uns", map_out(py, uns)?)?;
+    out.into_py_any(py)
 }

@@ -15,8 +15,6 @@ use scgraft::{Error, cells::GeneSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::tools::slot;
-
 /// Where things stand in the cells.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -61,7 +59,7 @@ pub struct Data {
 impl Data {
     /// Where the expression stands.
     pub fn slot(&self) -> Slot {
-        slot(self.use_raw, self.layer.clone())
+        Slot::of(self.layer.as_ref(), self.use_raw)
     }
 
     /// The condition asked for; `None` where nothing was.

@@ -1,17 +1,17 @@
 //! Work without the interpreter's lock, which Ctrl-C ends.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use scgraft::Error;
 use scgraft::models::EpochRecord;
-use scgraft::train::{Progress, earlier_fit, with_threads};
+use scgraft::train::with_threads;
+use scgraft::watch::{Front, Kept, Watch};
 
 use crate::error::raise;
 use crate::log;
@@ -19,10 +19,8 @@ use crate::log;
 /// How often Python is asked whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// An epoch of so much is stopped before its end.
-const LONG: Duration = Duration::from_secs(1);
-
 /// Told of every epoch by the work.
+#[derive(Clone)]
 pub struct Teller {
     epochs: Sender<EpochRecord>,
     stop: Arc<AtomicBool>,
@@ -35,110 +33,22 @@ impl Teller {
     }
 
     /// Watches a fit: tells of its epochs, keeps its checkpoints.
-    pub fn keeping(&self, kept: Option<Checkpoints>) -> Watch {
-        Watch {
-            epochs: self.epochs.clone(),
-            stop: self.stop.clone(),
-            kept,
-            began: Instant::now(),
-            long: false,
-            held: true,
-        }
+    pub fn watch(&self, kept: Option<Kept>) -> Watch<Teller> {
+        Watch::new(self.clone(), kept)
     }
 }
 
-/// Where a fit keeps its state.
-pub struct Checkpoints {
-    file: PathBuf,
-    every: Duration,
-    last: Instant,
-    resume: Option<Vec<u8>>,
-    earlier: Option<Vec<u8>>,
-    written: bool,
-}
+impl Front for Teller {
+    const GOES_ON: &str = "resume=True";
+    const WORTH: Duration = Duration::ZERO;
 
-impl Checkpoints {
-    /// In a file, so much time between two; `there` is what it holds, to go on from where one is to `resume`.
-    pub fn new(file: PathBuf, every: Duration, there: Option<Vec<u8>>, resume: bool) -> Self {
-        let (resume, earlier) = if resume { (there, None) } else { (None, there) };
-        Checkpoints { file, every, last: Instant::now(), written: resume.is_some(), resume, earlier }
-    }
-}
-
-/// Watches one fit.
-pub struct Watch {
-    epochs: Sender<EpochRecord>,
-    stop: Arc<AtomicBool>,
-    kept: Option<Checkpoints>,
-    /// When the epoch began, whether the one before was long, and whether the state before this one is held.
-    began: Instant,
-    long: bool,
-    held: bool,
-}
-
-impl Watch {
-    /// The fit is over: the checkpoint has done its work.
-    pub fn done(self) {
-        if let Some(kept) = self.kept.filter(|k| k.written)
-            && let Err(error) = std::fs::remove_file(&kept.file)
-        {
-            tracing::warn!("{}: could not be removed: {error}", kept.file.display());
-        }
-    }
-
-    fn asked_to_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-impl Progress for Watch {
-    fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
+    fn epoch(&mut self, record: &EpochRecord) {
         // Nobody listens any more after a stop.
         self.epochs.send(record.clone()).unwrap_or_default();
-        self.long = self.began.elapsed() >= LONG;
-        (self.began, self.held) = (Instant::now(), false);
-        if self.asked_to_stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    fn step(&mut self) -> ControlFlow<()> {
-        let stops = (self.kept.is_none() || self.held) && self.began.elapsed() >= LONG && self.asked_to_stop();
-        if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn holds_start(&mut self) -> bool {
-        self.held = self.long;
-        self.held
-    }
-
-    fn resume(&mut self) -> Option<Vec<u8>> {
-        self.kept.as_mut().and_then(|k| k.resume.take())
-    }
-
-    fn earlier(&mut self) -> Option<Vec<u8>> {
-        self.kept.as_mut().and_then(|k| k.earlier.take())
-    }
-
-    fn compared(&mut self, differences: Option<&[String]>) {
-        if let Some(kept) = &self.kept {
-            tracing::warn!("{}", earlier_fit(&kept.file, differences, "resume=True"));
-        }
-    }
-
-    fn keeps_checkpoints(&self) -> bool {
-        self.kept.is_some()
-    }
-
-    fn wants_checkpoint(&mut self) -> bool {
-        let stopping = self.asked_to_stop();
-        self.kept.as_ref().is_some_and(|k| stopping || k.last.elapsed() >= k.every)
-    }
-
-    fn save(&mut self, checkpoint: &[u8]) -> Result<(), String> {
-        let Some(kept) = &mut self.kept else { return Ok(()) };
-        scgraft::io::write_bytes(&kept.file, checkpoint).map_err(|e| e.to_string())?;
-        kept.last = Instant::now();
-        kept.written = true;
-        Ok(())
+    fn goes_on(&mut self) -> ControlFlow<()> {
+        Teller::goes_on(self)
     }
 }
 

@@ -11,7 +11,7 @@ use scgraft::analysis::neighbours::Search;
 use scgraft::analysis::programs::{Comparison, DirectionMethod, Pairs, ProgramTestOptions};
 use scgraft::analysis::transfer::{Calibration, Kernel, NoveltyOptions, TransferOptions};
 use scgraft::annotate::{AnnotatePlan, Placed};
-use scgraft::cells::{Cells, Frame};
+use scgraft::cells::{Cells, Frame, Slot};
 use scgraft::differential::{DifferentialPlan, table};
 use scgraft::enrich::EnrichPlan;
 use scgraft::join::{Compared, Comparing, REST, join};
@@ -20,12 +20,13 @@ use scgraft::markers::MarkerPlan;
 use scgraft::{log_expression, slots};
 use serde::Deserialize;
 
-use crate::cells::{PyCells, written};
+use crate::cells::PyCells;
 use crate::error::refuse;
 use crate::frame::frame_out;
 use crate::model::{PyModel, PyPrepared, gene_sets, options};
+use crate::output::written;
 use crate::run::run;
-use crate::tools::{search, slot};
+use crate::tools::search;
 
 /// A choice by its name, or an error that names what there is.
 pub fn choose<T: Copy>(argument: &str, asked: &str, known: &[(&str, T)]) -> PyResult<T> {
@@ -33,6 +34,11 @@ pub fn choose<T: Copy>(argument: &str, asked: &str, known: &[(&str, T)]) -> PyRe
         let names: Vec<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
         refuse(format!("{argument}={asked:?}: expected one of {}", names.join(", ")))
     })
+}
+
+/// A rule of directions by its name.
+pub fn direction(asked: &str) -> PyResult<DirectionMethod> {
+    choose("direction", asked, &DirectionMethod::ALL.map(|m| (m.name(), m)))
 }
 
 #[derive(Deserialize)]
@@ -218,15 +224,14 @@ pub fn enrich(
     threads: usize,
 ) -> PyResult<(Py<PyAny>, String)> {
     let asked: EnrichAsked = options(plan)?;
-    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
-    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
+    let rule = asked.direction.as_deref().map(direction).transpose()?;
     if asked.versus.len() > 1 && asked.versus.iter().any(|n| n == REST) {
         return Err(refuse("versus: either \"rest\" or names of groups, not both"));
     }
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let sets = gene_sets(sets);
     let (found, name) = run(py, threads, None, move |teller| {
-        let slot = slot(asked.use_raw, asked.layer.clone());
+        let slot = Slot::of(asked.layer.as_ref(), asked.use_raw);
         let embedding = slots::embedding(&cells, slots::LATENT)?;
         let query = Placed { name: "adata", cells: &cells, embedding: &embedding };
         let mut joined = match &reference {
@@ -345,8 +350,12 @@ pub fn markers(py: Python<'_>, cells: &PyCells, plan: &str, threads: usize) -> P
     let asked: MarkersAsked = options(plan)?;
     let cells = cells.get()?;
     let (found, genes) = run(py, threads, None, move |_| {
-        let values =
-            log_expression(&cells, &slot(asked.use_raw, asked.layer.clone()), asked.normalised, Default::default())?;
+        let values = log_expression(
+            &cells,
+            &Slot::of(asked.layer.as_ref(), asked.use_raw),
+            asked.normalised,
+            Default::default(),
+        )?;
         let (groups, group, versus) = (asked.groups, asked.group, asked.versus);
         let plan = MarkerPlan { groups, group, versus, tie_correct: asked.tie_correct };
         Ok((scgraft::markers::markers((&cells, "adata"), &values, &plan)?, values.genes.index))

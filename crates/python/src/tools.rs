@@ -9,7 +9,6 @@ use scgraft::analysis::graph::connectivities;
 use scgraft::analysis::metrics::scores::EvaluateOptions;
 use scgraft::analysis::metrics::{agreement, silhouette};
 use scgraft::analysis::neighbours::{ApproximateOptions, Search};
-use scgraft::analysis::programs::DirectionMethod;
 use scgraft::cells::{Cells, Coded, Column, Csr, Frame, HvgFlavor, HvgOptions, Slot, highly_variable};
 use scgraft::evaluate::{Compared, EvaluatePlan, Evaluated, Part, Side};
 use scgraft::labels::Renamed;
@@ -18,13 +17,14 @@ use scgraft::page::{PagePlan, Parts};
 use scgraft::{Error, LogExpression, columns, log_expression, pictures, plain_expression, principal_components, slots};
 use serde::Deserialize;
 
-use crate::cells::{PyCells, Reasons, written};
+use crate::cells::{PyCells, Reasons};
 use crate::error::{raise, refuse};
 use crate::frame::{column, frame, frame_out};
 use crate::model::{PyModel, options};
+use crate::output::written;
 use crate::plan::flavor;
 use crate::run::run;
-use crate::steps::choose;
+use crate::steps::direction;
 use crate::uns::{csr_out, dense, dense_out};
 
 /// How neighbours are searched for: exactly, or approximately until this share of the true ones is found.
@@ -32,15 +32,6 @@ pub fn search(approximate: Option<f64>, seed: u64) -> Search {
     match approximate {
         None => Search::Exact,
         Some(recall) => Search::Approximate(ApproximateOptions { recall, seed, ..ApproximateOptions::default() }),
-    }
-}
-
-/// Where expression stands: in a layer, in raw, or else in X.
-pub fn slot(use_raw: bool, layer: Option<String>) -> Slot {
-    match layer {
-        Some(layer) => Slot::Layer(layer),
-        None if use_raw => Slot::Raw,
-        None => Slot::X,
     }
 }
 
@@ -60,19 +51,7 @@ pub fn neighbours(
     let (distances, graph, recall) = run(py, threads, None, move |_| {
         let found = search(approximate, seed).among(&x, k, true)?;
         let graph = connectivities(&found.neighbours)?;
-        let near = &found.neighbours;
-        let n = near.n_rows();
-        let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
-        for i in 0..n {
-            let (indices, d) = near.row(i);
-            let others = indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i);
-            let mut row: Vec<(u32, f32)> = others.collect();
-            row.sort_unstable_by_key(|e| e.0);
-            distances.indices.extend(row.iter().map(|e| e.0));
-            distances.values.extend(row.iter().map(|e| e.1));
-            distances.indptr.push(distances.indices.len());
-        }
-        Ok((distances, graph, found.recall))
+        Ok((found.neighbours.to_csr(), graph, found.recall))
     })?;
     Ok((csr_out(py, distances)?, csr_out(py, graph)?, recall))
 }
@@ -174,21 +153,11 @@ struct ExpressionAsked {
 
 impl ExpressionAsked {
     fn slot(&self) -> Slot {
-        slot(self.use_raw, self.layer.clone())
+        Slot::of(self.layer.as_ref(), self.use_raw)
     }
 
     fn batch(&self, cells: &Cells) -> Result<Option<Coded>, Error> {
-        let Some(name) = &self.batch else { return Ok(None) };
-        let (coded, rows) = columns::coded(cells, "adata", name)?;
-        if rows.len() < cells.n_cells() {
-            return Err(Error::Slot {
-                slot: format!("obs[\"{name}\"]"),
-                expected: "a value for every cell".into(),
-                found: format!("{} cells without", cells.n_cells() - rows.len()),
-                remedy: "fill the column first".into(),
-            });
-        }
-        Ok(Some(coded))
+        self.batch.as_ref().map(|name| columns::whole(cells, "adata", name)).transpose()
     }
 }
 
@@ -300,7 +269,7 @@ pub fn evaluate(
                 for (part, rows) in side.parts().zip(rows) {
                     match plain_expression(
                         part.cells,
-                        &slot(asked.use_raw, asked.layer.clone()),
+                        &Slot::of(asked.layer.as_ref(), asked.use_raw),
                         asked.normalised,
                         Default::default(),
                     ) {
@@ -396,8 +365,7 @@ pub fn report(
     threads: usize,
 ) -> PyResult<String> {
     let asked: PageAsked = options(plan)?;
-    let rules: Vec<_> = DirectionMethod::ALL.into_iter().map(|m| (m.name(), m)).collect();
-    let rule = asked.direction.as_ref().map(|d| choose("direction", d, &rules)).transpose()?;
+    let rule = asked.direction.as_deref().map(direction).transpose()?;
     let (cells, reference) = (cells.get()?, reference.map(PyCells::get).transpose()?);
     let (model, metrics) = (model.map(|m| m.inner.clone()), metrics.map(frame).transpose()?);
     run(py, threads, None, move |_| {
@@ -415,7 +383,7 @@ pub fn report(
             groups: asked.groups,
             color: asked.color,
             genes: asked.genes,
-            slot: slot(asked.use_raw, asked.layer),
+            slot: Slot::of(asked.layer.as_ref(), asked.use_raw),
             gene_column: asked.gene_key,
             seed: asked.seed,
         };

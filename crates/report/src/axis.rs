@@ -213,6 +213,16 @@ pub(crate) fn frame(scene: &mut Scene, outer: Area, x: &Axis, y: &Axis) -> Frame
     Frame { area, x: map_x, y: map_y }
 }
 
+/// Lines across at the ticks of a horizontal axis, their numbers below.
+pub(crate) fn ruled(scene: &mut Scene, area: Area, x: Map, (lo, hi): (f64, f64), most: f64) {
+    let at = ticks(lo, hi, (area.w / 70.0).clamp(2.0, most) as usize);
+    for (tick, label) in at.iter().zip(tick_labels(&at)) {
+        let v = x.at(*tick);
+        scene.line((v, area.y), (v, area.bottom()), Stroke::new(Paint::Grid, 1.0));
+        scene.text(Text::new(v, area.bottom() + 14.0, label).size(TICK).middle().paint(Paint::Muted));
+    }
+}
+
 /// The axis titles around an area.
 pub(crate) fn titles(scene: &mut Scene, outer: Area, area: Area, x: &str, y: &str) {
     let middle = area.x + area.w / 2.0;

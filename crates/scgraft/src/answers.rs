@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns};
+use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns, distinct};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics, count};
@@ -92,9 +92,7 @@ fn by_turns(tests: Vec<Test>) -> Vec<BayesFactors> {
 
 /// Two groups, each against the rest, say the same thing twice: the one that is no control is kept, against the other.
 fn one_of_a_pair(mut test: Vec<BayesFactors>) -> Vec<BayesFactors> {
-    let mut groups: Vec<String> = test.iter().map(|c| c.group.clone()).collect();
-    groups.sort_unstable();
-    groups.dedup();
+    let groups = distinct(test.iter().map(|c| c.group.clone()));
     let [a, b] = &groups[..] else { return test };
     if test.iter().any(|c| c.comparison != "rest") {
         return test;
@@ -115,9 +113,7 @@ pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rg
     let sides = [parts.reference.map(|(c, _)| c), Some(parts.cells)];
     let columns: Vec<(&Cells, &String)> =
         sides.into_iter().flatten().flat_map(|cells| names.iter().map(move |n| (cells, n))).collect();
-    let mut levels: Vec<String> = columns.iter().filter_map(|(c, n)| c.obs.column(n)).flat_map(levels_of).collect();
-    levels.sort_unstable();
-    levels.dedup();
+    let levels = distinct(columns.iter().filter_map(|(c, n)| c.obs.column(n)).flat_map(levels_of));
     let mut colors: HashMap<String, Rgb> = HashMap::new();
     for (cells, name) in columns {
         slots::colors(cells, name).into_iter().for_each(|(level, color)| {
@@ -130,10 +126,7 @@ pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rg
 
 /// The labels in a column.
 pub(crate) fn levels_of(column: &Column) -> Vec<String> {
-    let mut levels: Vec<String> = column.labels().into_iter().flatten().collect();
-    levels.sort_unstable();
-    levels.dedup();
-    levels
+    distinct(column.labels().into_iter().flatten())
 }
 
 /// The labels of the cells: those carried over, with what is unknown.
@@ -173,9 +166,7 @@ pub(crate) fn compositions(
     by.extend(donors.map(str::to_owned));
     let mut seen = std::collections::HashSet::new();
     by.retain(|name| !is_of_label(name, label) && seen.insert(name.clone()));
-    let mut names: Vec<String> = labels.iter().flatten().cloned().collect();
-    names.sort_unstable();
-    names.dedup();
+    let names = distinct(labels.iter().flatten().cloned());
     let composition = |by: String| {
         let groups_of = cells.obs.column(&by)?.labels();
         let groups = levels_of(cells.obs.column(&by)?);

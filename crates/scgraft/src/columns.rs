@@ -15,6 +15,16 @@ pub fn coded(cells: &Cells, name: &str, column: &str) -> Result<(Coded, Vec<usiz
     coded_of(find(cells, name, column)?, name, column)
 }
 
+/// The same of a column in which every cell has a value.
+///
+/// # Errors
+/// When there is no such column, or a cell has none.
+pub fn whole(cells: &Cells, name: &str, column: &str) -> Result<Coded, Error> {
+    let lacking =
+        |rows: Vec<usize>| wrong(name, column, format!("has no value in {} cells; fill it first", rows.len()));
+    find(cells, name, column)?.coded().map_err(lacking)
+}
+
 /// The same of cell types, where `unlabelled` is none; of others that often mean none it is said that they are taken.
 pub(crate) fn types(
     cells: &Cells,
@@ -136,17 +146,6 @@ pub fn stacked(parts: &[(Option<&Column>, usize)]) -> Column {
     let at: HashMap<String, i32> = levels.iter().cloned().zip(0..).collect();
     let code = |(c, i): (Option<&Column>, usize)| c.and_then(|c| c.text(i)).map_or(-1, |text| at[&text]);
     Column::Categorical { codes: rows().map(code).collect(), categories: levels, ordered }
-}
-
-/// Texts as categories, sorted; a missing one has no category.
-pub(crate) fn categorical<S: AsRef<str>>(texts: &[Option<S>]) -> Column {
-    let mut categories: Vec<String> = texts.iter().flatten().map(|t| t.as_ref().to_owned()).collect();
-    categories.sort_unstable();
-    categories.dedup();
-    let code =
-        |t: &Option<S>| t.as_ref().and_then(|t| categories.binary_search_by(|c| c.as_str().cmp(t.as_ref())).ok());
-    let codes = texts.iter().map(|t| code(t).map_or(-1, |c| c as i32)).collect();
-    Column::Categorical { codes, categories, ordered: false }
 }
 
 #[cfg(test)]

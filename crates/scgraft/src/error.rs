@@ -186,6 +186,12 @@ pub enum Error {
         /// The setting that takes the first of them; empty where there is none.
         settings: Vec<Setting>,
     },
+    /// A file in the place of a checkpoint that is none.
+    #[error("{}: the state of the fit would replace this file, which is none", file.display())]
+    NoCheckpoint {
+        /// The file.
+        file: std::path::PathBuf,
+    },
     /// Stopped where it was asked whether to go on.
     #[error("stopped")]
     Stopped,
@@ -209,14 +215,6 @@ pub enum Error {
         key: String,
         /// The two files, or what their cells are called.
         cells: [String; 2],
-    },
-    /// A program that the model does not have.
-    #[error("the model has no program `{name}`; the nearest names: {nearest}")]
-    UnknownProgram {
-        /// The name asked for.
-        name: String,
-        /// Names like it.
-        nearest: String,
     },
     /// It is not known which condition cells are of.
     #[error(

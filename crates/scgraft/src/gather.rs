@@ -3,12 +3,13 @@
 //! Genes are brought together by name. A slot that holds counts in one file and other values in another is left out, and so
 //! are pictures and components that were made of each file by itself: their axes are not the same.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, GeneNames, Matrix, Raw, Slot};
 
 use crate::columns::stacked;
-use crate::joint::{Stacked, centred_apart};
+use crate::joint::centred_apart;
 use crate::{Error, slots};
 
 /// `obs` of gathered cells: the name of the file that a cell is from.
@@ -130,14 +131,14 @@ fn below_each_other(tables: &[&Frame]) -> Frame {
 }
 
 /// The place of each gene in each part, in the order of the parts; a gene stands in the first part that has it.
-type Places = Vec<Vec<Option<usize>>>;
+pub(crate) type Places = Vec<Vec<Option<usize>>>;
 
 /// The tables of genes of parts.
 fn vars<'a>(parts: &[(&'a str, &'a Cells)], of: impl Fn(&'a Cells) -> Option<&'a Frame>) -> Vec<(&'a str, &'a Frame)> {
     parts.iter().filter_map(|(name, c)| Some((*name, of(c)?))).collect()
 }
 
-fn places(vars: &[(&str, &Frame)], plan: &GatherPlan) -> Result<Places, Error> {
+pub(crate) fn places(vars: &[(&str, &Frame)], plan: &GatherPlan) -> Result<Places, Error> {
     let mut genes: Vec<String> = Vec::new();
     let mut at: HashMap<String, usize> = HashMap::new();
     let mut found: Places = Vec::new();
@@ -252,11 +253,16 @@ fn values(of: &[&Matrix], names: &[&str], places: &Places) -> Result<Csr, String
         let kind = |p: usize| format!("{} in {}", if kinds[p] { "counts" } else { "other values" }, names[p]);
         return Err(format!("{}, {}", kind(0), kind(other)));
     }
-    let mut out = Stacked::default();
-    for (p, m) in of.iter().enumerate() {
-        out.add(&m.to_csr().select_columns(&places.iter().map(|of| of[p]).collect::<Vec<_>>()));
+    Ok(below(of.iter().map(|m| m.to_csr()), places))
+}
+
+/// Values of parts one below the other, over genes at these places.
+pub(crate) fn below(parts: impl Iterator<Item = impl Borrow<Csr>>, places: &Places) -> Csr {
+    let mut out = Csr::zeros(0, places.len());
+    for (p, x) in parts.enumerate() {
+        out.append(x.borrow().select_columns(&places.iter().map(|of| of[p]).collect::<Vec<_>>()));
     }
-    Ok(out.matrix(places.len()))
+    out
 }
 
 /// Whether all stored values are whole and none is negative.

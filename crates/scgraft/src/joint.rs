@@ -3,11 +3,12 @@
 //! Principal components of one file and of another are axes of their own, each centred on its own cells: put one below the
 //! other they say nothing of the difference between the files. One decomposition of all cells does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use scgraft_analysis::pca::{Pca, pca};
-use scgraft_cells::{Csr, Dense, Frame, log1p, normalize_total};
+use scgraft_cells::{Dense, Frame, log1p, normalize_total};
 
+use crate::gather::{GatherPlan, below, places};
 use crate::normalised::{LogExpression, TARGET};
 use crate::{Error, principal_components};
 
@@ -37,14 +38,11 @@ pub fn joint_components(
     n_top: usize,
     k: usize,
 ) -> Result<JointComponents, Error> {
-    let names = shared_names(&parts.iter().map(|p| &p.genes).collect::<Vec<_>>())?;
-    let mut all = Stacked::default();
-    for part in parts {
-        let at: HashMap<&str, usize> = part.genes.index.iter().enumerate().map(|(i, g)| (g.as_str(), i)).collect();
-        let columns: Vec<Option<usize>> = names.iter().map(|n| at.get(n.as_str()).copied()).collect();
-        all.add(&part.x.select_columns(&columns));
-    }
-    let x = all.matrix(names.len());
+    let files: Vec<String> = (1..=parts.len()).map(|i| format!("file {i}")).collect();
+    let genes_of: Vec<(&str, &Frame)> = files.iter().map(String::as_str).zip(parts.iter().map(|p| &p.genes)).collect();
+    let places = places(&genes_of, &GatherPlan::default())?;
+    let names: Vec<String> = places.iter().filter_map(|of| of[0]).map(|g| parts[0].genes.index[g].clone()).collect();
+    let x = below(parts.iter().map(|p| &p.x), &places);
     let x = if normalised { x } else { log1p(&normalize_total(&x, Some(TARGET))) };
     let shared = names.len();
     let there = |n_genes: usize| x.n_rows.min(n_genes).saturating_sub(1).max(1);
@@ -81,69 +79,6 @@ pub fn centred_apart(a: &Dense, b: &Dense) -> bool {
             })
     };
     centred(a) && centred(b)
-}
-
-/// The genes that all parts have, in the order of the first.
-fn shared_names(parts: &[&Frame]) -> Result<Vec<String>, Error> {
-    let mut sets: Vec<HashSet<&str>> = Vec::new();
-    for (i, part) in parts.iter().enumerate() {
-        let mut set = HashSet::new();
-        if let Some(twice) = part.index.iter().find(|g| !set.insert(g.as_str())) {
-            return Err(Error::Slot {
-                slot: format!("gene names of file {}", i + 1),
-                expected: "each gene once".into(),
-                found: format!("`{twice}` twice"),
-                remedy: "make the names unique, or choose another column of var".into(),
-            });
-        }
-        sets.push(set);
-    }
-    let names: Vec<String> = match parts {
-        [] => Vec::new(),
-        [first, ..] => first.index.iter().filter(|g| sets.iter().all(|s| s.contains(g.as_str()))).cloned().collect(),
-    };
-    if names.is_empty() {
-        let of: Vec<&str> = parts.iter().filter_map(|p| p.index.first().map(String::as_str)).collect();
-        return Err(Error::Slot {
-            slot: "gene names of the files".into(),
-            expected: "genes that all files have".into(),
-            found: format!("none; the first are named {}", of.join(", ")),
-            remedy: "name genes alike in all files, or choose a column of var that does".into(),
-        });
-    }
-    Ok(names)
-}
-
-/// Rows of several matrices, one below the other.
-#[derive(Default)]
-pub(crate) struct Stacked {
-    indptr: Vec<usize>,
-    indices: Vec<u32>,
-    values: Vec<f32>,
-}
-
-impl Stacked {
-    pub(crate) fn add(&mut self, x: &Csr) {
-        if self.indptr.is_empty() {
-            self.indptr.push(0);
-        }
-        for i in 0..x.n_rows {
-            let (at, values) = x.row(i);
-            self.indices.extend_from_slice(at);
-            self.values.extend_from_slice(values);
-            self.indptr.push(self.indices.len());
-        }
-    }
-
-    pub(crate) fn matrix(self, n_cols: usize) -> Csr {
-        Csr {
-            n_rows: self.indptr.len().saturating_sub(1),
-            n_cols,
-            indptr: self.indptr,
-            indices: self.indices,
-            values: self.values,
-        }
-    }
 }
 
 #[cfg(test)]

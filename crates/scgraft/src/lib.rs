@@ -58,6 +58,7 @@ pub mod settings;
 pub mod shown;
 pub mod slots;
 pub mod trial;
+pub mod watch;
 
 pub use embedding::{Embedding, program_weights};
 pub use error::Error;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Cells, Column, Slot, Uns};
+use scgraft_cells::{Cells, Column, Slot, Uns, distinct};
 use scgraft_models::Model;
 use scgraft_report::color::Rgb;
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
@@ -238,9 +238,7 @@ fn transfer(cells: &Cells, label: &str, truth: Option<&(String, Column)>) -> Opt
     let pred = cells.obs.column(&format!("{label}_pred"))?;
     let uncertainty = cells.obs.column(&format!("{label}_uncertainty"))?;
     let (best, pred_texts) = (best.texts(), pred.texts());
-    let mut levels: Vec<String> = best.iter().flatten().cloned().collect();
-    levels.sort_unstable();
-    levels.dedup();
+    let levels = distinct(best.iter().flatten().cloned());
     let labels = levels.iter().map(|name| {
         let of: Vec<usize> = (0..best.len()).filter(|&i| best[i].as_ref() == Some(name)).collect();
         let sum: f64 = of.iter().filter_map(|&i| uncertainty.number(i)).sum();

@@ -30,15 +30,7 @@ pub fn coloring(name: &str, column: &Column) -> Coloring {
             Coloring::scores(name, values)
         }
         Column::Categorical { codes, categories, .. } => Coloring::categories(name, codes.clone(), categories.clone()),
-        Column::Text(_) | Column::Boolean(_) => {
-            let texts = column.texts();
-            let mut levels: Vec<String> = texts.iter().flatten().cloned().collect();
-            levels.sort_unstable();
-            levels.dedup();
-            let code =
-                |t: &Option<String>| t.as_ref().and_then(|t| levels.binary_search(t).ok()).map_or(-1, |c| c as i32);
-            Coloring::categories(name, texts.iter().map(code).collect(), levels.clone())
-        }
+        Column::Text(_) | Column::Boolean(_) => coloring(name, &Column::categories(&column.texts())),
     }
 }
 

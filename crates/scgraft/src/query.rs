@@ -429,20 +429,10 @@ pub fn new_programs(
     }
     for name in reactivate {
         let Some((_, program)) = reference.header.programs().find(|(_, p)| p.name == *name) else {
-            let names: Vec<&str> = reference.header.programs().map(|(_, p)| p.name.as_str()).collect();
-            return Err(Error::UnknownProgram { name: name.clone(), nearest: nearest(name, &names) });
+            let known = reference.header.programs().map(|(_, p)| p.name.clone()).collect();
+            return Err(Error::UnknownName { of: "the model".into(), what: "program", name: name.clone(), known });
         };
         constrained.push(Program { name: format!("{name}_reactivated"), members: program.members.clone() });
     }
     Ok((!constrained.is_empty() || n_free > 0).then_some(NewPrograms { constrained, soft, n_free }))
-}
-
-/// A few names that share the most words with one.
-fn nearest(name: &str, names: &[&str]) -> String {
-    let words = |n: &str| n.to_uppercase().split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>();
-    let wanted = words(name);
-    let mut ranked: Vec<(usize, &str)> =
-        names.iter().map(|n| (words(n).iter().filter(|w| wanted.contains(w)).count(), *n)).collect();
-    ranked.sort_by_key(|r| std::cmp::Reverse(r.0));
-    ranked.iter().take(5).map(|r| format!("`{}`", r.1)).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use scgraft_cells::{Array, Role, Simulated, TrueProgram};
+use scgraft_cells::{Array, Role, Simulated, TrueProgram, Truth};
 use scgraft_io::{WriteOptions, write_bytes, write_h5ad};
 use scgraft_models::{Adaptor, Model};
 use scgraft_report::Picture;
@@ -67,6 +67,8 @@ pub fn simulated(folder: &Path, simulated: Simulated) -> Result<[PathBuf; 4], Er
     let Simulated { mut reference, mut query, gene_sets, truth } = simulated;
     let paths = SIMULATED.map(|name| folder.join(name));
     let genes = reference.var.index.clone();
+    let mut told = self::truth(&truth, &genes);
+    told["true_activity"] = "obsm[\"true_activity\"] of both files: cells × (programs, then the hidden one)".into();
     reference.obsm.insert("true_activity".into(), Array::Dense(truth.reference_activity));
     query.obsm.insert("true_activity".into(), Array::Dense(truth.query_activity));
     for (path, cells) in paths.iter().zip([&reference, &query]) {
@@ -78,14 +80,17 @@ pub fn simulated(folder: &Path, simulated: Simulated) -> Result<[PathBuf; 4], Er
         format!("{}\t{description}\t{}\n", s.name, s.genes.join("\t"))
     });
     write_bytes(&paths[2], lines.collect::<String>().as_bytes())?;
-    let truth = json!({
-        "novel_type": truth.novel_type,
-        "programs": truth.programs.iter().map(|p| program(p, &genes)).collect::<Vec<_>>(),
-        "hidden": program(&truth.hidden, &genes),
-        "true_activity": "obsm[\"true_activity\"] of both files: cells × (programs, then the hidden one)",
-    });
-    write_bytes(&paths[3], format!("{truth:#}\n").as_bytes())?;
+    write_bytes(&paths[3], format!("{told:#}\n").as_bytes())?;
     Ok(paths)
+}
+
+/// What was planted, but for the activity of the programs.
+pub fn truth(truth: &Truth, genes: &[String]) -> Value {
+    json!({
+        "novel_type": truth.novel_type,
+        "programs": truth.programs.iter().map(|p| program(p, genes)).collect::<Vec<_>>(),
+        "hidden": program(&truth.hidden, genes),
+    })
 }
 
 fn program(p: &TrueProgram, genes: &[String]) -> Value {

@@ -169,9 +169,7 @@ impl<'a> Shown<'a> {
         match &found[..] {
             [one] => Ok(one.clone()),
             [] => {
-                let mut known: Vec<String> = named.iter().map(plain).collect();
-                known.sort_unstable();
-                known.dedup();
+                let known = scgraft_cells::distinct(named.iter().map(plain));
                 Err(Error::NoValue { name: name.to_owned(), known })
             }
             several => Err(Error::Ambiguous {

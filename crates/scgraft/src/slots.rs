@@ -27,7 +27,7 @@ use scgraft_analysis::markers::{GroupMarkers, Marker};
 use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
 use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, ConditionSource, Csr, Dense, Frame, HighlyVariable, Slot, Uns};
+use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, Frame, HighlyVariable, Slot, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
 use scgraft_report::color::{self, CATEGORIES, MISSING, Rgb, category};
@@ -35,7 +35,6 @@ use serde_json::Value;
 
 use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
 use crate::cluster::{Agreement, Clusters};
-use crate::columns::categorical;
 use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
 use crate::expression::Prediction;
@@ -60,6 +59,14 @@ pub const PROTEINS: &str = "scgraft_proteins";
 /// `uns`: everything else.
 pub const NOTES: &str = "scgraft";
 
+/// The names of genes in a column of `var`; the row names without such a column.
+pub fn gene_names(cells: &Cells, column: Option<&str>) -> Vec<String> {
+    match column.and_then(|c| cells.var.column(c)) {
+        Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
+        None => cells.var.index.clone(),
+    }
+}
+
 /// Puts an embedding and what it means into `cells`.
 ///
 /// `gene_column` is the column of `var` with the model's gene names (`None`: the row names).
@@ -69,10 +76,7 @@ pub fn put_embedding(cells: &mut Cells, model: &Model, embedding: &Embedding, ge
         cells.obsm.insert(format!("{LATENT}{VARIANCE}"), Array::Dense(variance.clone()));
     }
     if let Some(weights) = program_weights(model) {
-        let names: Vec<String> = match gene_column.and_then(|c| cells.var.column(c)) {
-            Some(column) => column.texts().into_iter().map(Option::unwrap_or_default).collect(),
-            None => cells.var.index.clone(),
-        };
+        let names = gene_names(cells, gene_column);
         let mut out = Dense::zeros(names.len(), weights.n_cols);
         for (row, gene) in genes_of(model, &names).into_iter().enumerate() {
             if let Some(gene) = gene {
@@ -383,7 +387,7 @@ pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
             cells.obs.set(&format!("{}_verdict", t.column), column);
         }
         if let Some(majority) = majority {
-            cells.obs.set(&format!("{}_majority", t.column), categorical(&majority.labels));
+            cells.obs.set(&format!("{}_majority", t.column), Column::categories(&majority.labels));
             cells.obs.set(&format!("{}_majority_share", t.column), Column::Real(majority.share.clone()));
         }
     }
@@ -507,23 +511,11 @@ pub fn put_clusters(cells: &mut Cells, key: &str, found: &Clusters) -> Vec<Strin
 /// Puts the graph of clusters where scanpy keeps it: distances and connectivities in `obsp`, what they are in
 /// `uns["neighbors"]`. `key` is the embedding that they are of, an entry of `obsm`.
 pub fn put_graph(cells: &mut Cells, found: &Clusters, key: &str) {
-    let near = &found.neighbours;
-    let n = near.n_rows();
-    let mut distances = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
-    for i in 0..n {
-        let (indices, d) = near.row(i);
-        let mut row: Vec<(u32, f32)> =
-            indices.iter().copied().zip(d.iter().copied()).filter(|&(j, _)| j as usize != i).collect();
-        row.sort_unstable_by_key(|e| e.0);
-        distances.indices.extend(row.iter().map(|e| e.0));
-        distances.values.extend(row.iter().map(|e| e.1));
-        distances.indptr.push(distances.indices.len());
-    }
-    cells.obsp.insert("distances".into(), distances);
+    cells.obsp.insert("distances".into(), found.neighbours.to_csr());
     cells.obsp.insert("connectivities".into(), found.connectivities.clone());
     let text = |t: &str| Uns::Text(t.to_owned());
     let params = BTreeMap::from([
-        ("n_neighbors".to_owned(), Uns::Int(near.k as i64)),
+        ("n_neighbors".to_owned(), Uns::Int(found.neighbours.k as i64)),
         ("method".to_owned(), text("umap")),
         ("metric".to_owned(), text("euclidean")),
         ("use_rep".to_owned(), text(key)),

@@ -234,6 +234,10 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         rows.sort_unstable();
         rows
     };
+    let within = |numbers: &[usize], most: usize| match numbers.iter().find(|n| **n == 0 || **n > most) {
+        Some(n) => Err(Error::Beyond { name: plan.vary.name(), value: n.to_string(), most }),
+        None => Ok(()),
+    };
     let (batch, rows) = coded(reference, NAME, &plan.batch)?;
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); batch.levels.len()];
     rows.iter().zip(&batch.codes).for_each(|(&i, &b)| members[b as usize].push(i));
@@ -256,9 +260,7 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         }
         Vary::ReferenceBatches(numbers) => {
             let most = batch.levels.len();
-            if let Some(n) = numbers.iter().find(|n| **n == 0 || **n > most) {
-                return Err(Error::Beyond { name: plan.vary.name(), value: n.to_string(), most });
-            }
+            within(numbers, most)?;
             let order = shuffled(most, 0);
             let case = |&n: &usize| {
                 let chosen = order[..n].iter().flat_map(|&b| members[b].clone()).collect();
@@ -268,9 +270,7 @@ fn cases(reference: &Cells, query: &Cells, plan: &TrialPlan, seed: u64) -> Resul
         }
         Vary::QueryCells(numbers) => {
             let most = query.n_cells();
-            if let Some(n) = numbers.iter().find(|n| **n == 0 || **n > most) {
-                return Err(Error::Beyond { name: plan.vary.name(), value: n.to_string(), most });
-            }
+            within(numbers, most)?;
             let order = shuffled(most, 0);
             let case = |&n: &usize| Case { query: sorted(order[..n].to_vec()), ..plain(n.to_string()) };
             numbers.iter().map(case).collect()

@@ -3,6 +3,8 @@
 use scgraft_models::{Anneal, EarlyStopping, Schedule, Training};
 use serde::{Deserialize, Serialize};
 
+use crate::TrainError;
+
 /// How a model is fitted; the defaults are the published ones, save where those are at fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -63,6 +65,9 @@ pub enum Compat {
     Scarches,
 }
 
+/// The most epochs of a fit: what is said to run longer is a slip of the pen.
+pub const MOST_EPOCHS: usize = 1_000_000;
+
 /// Share of the cells that trains, where early stopping wants some to judge by.
 const TRAIN_FRACTION: f64 = 0.9;
 
@@ -97,6 +102,48 @@ impl TrainConfig {
             early_stopping: training.early_stopping.filter(|_| validating >= training.least_validating),
             seed: 2020,
             compat: None,
+        }
+    }
+
+    /// Refuses settings that make no sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`].
+    pub fn check(&self) -> Result<(), TrainError> {
+        let above_zero = |v: f32| v > 0.0 && v.is_finite();
+        let share = |s: f64| s > 0.0 && s <= 1.0;
+        let all = [
+            ("epochs", (1..=MOST_EPOCHS).contains(&self.epochs), "1 to 1,000,000", self.epochs.to_string()),
+            ("batch size", self.batch_size > 0, "at least 1", self.batch_size.to_string()),
+            ("learning rate", above_zero(self.learning_rate), "a number above 0", self.learning_rate.to_string()),
+            (
+                "weight decay",
+                self.weight_decay == 0.0 || above_zero(self.weight_decay),
+                "0 or a number above it",
+                self.weight_decay.to_string(),
+            ),
+            (
+                "train fraction",
+                share(self.train_fraction),
+                "a share above 0 and at most 1",
+                self.train_fraction.to_string(),
+            ),
+            (
+                "thinning",
+                self.thinning.is_none_or(share),
+                "a share above 0 and at most 1",
+                self.thinning.unwrap_or_default().to_string(),
+            ),
+            (
+                "prior sd",
+                self.prior_sd.is_none_or(above_zero),
+                "a number above 0",
+                self.prior_sd.unwrap_or_default().to_string(),
+            ),
+        ];
+        match all.into_iter().find(|(_, holds, ..)| !holds) {
+            Some((what, _, expected, found)) => Err(TrainError::Config { what, expected, found }),
+            None => Ok(()),
         }
     }
 

@@ -307,28 +307,8 @@ fn last_gain(history: &[EpochRecord], judged_from: usize) -> Option<f64> {
     Some(((was - is) / is.abs().max(f64::MIN_POSITIVE)).max(0.0))
 }
 
-/// The most epochs of a fit: what is said to run longer is a slip of the pen.
-pub const MOST_EPOCHS: usize = 1_000_000;
-
 fn check(model: &Model, data: &Prepared, config: &TrainConfig) -> Result<(), TrainError> {
-    if !(1..=MOST_EPOCHS).contains(&config.epochs) {
-        let (what, expected, found) = ("epochs", "1 to 1,000,000", config.epochs.to_string());
-        return Err(TrainError::Config { what, expected, found });
-    }
-    if config.batch_size == 0 {
-        return Err(TrainError::Config { what: "batch size", expected: "at least 1", found: "0".into() });
-    }
-    if !(config.learning_rate > 0.0 && config.learning_rate.is_finite()) {
-        let found = config.learning_rate.to_string();
-        return Err(TrainError::Config { what: "learning rate", expected: "a positive number", found });
-    }
-    if let Some(least) = config.thinning.filter(|&s| !(s > 0.0 && s <= 1.0)) {
-        let found = least.to_string();
-        return Err(TrainError::Config { what: "thinning", expected: "a share above 0 and at most 1", found });
-    }
-    if let Some(sd) = config.prior_sd.filter(|&sd| !(sd > 0.0 && sd.is_finite())) {
-        return Err(TrainError::Config { what: "prior sd", expected: "a positive number", found: sd.to_string() });
-    }
+    config.check()?;
     model.check(data)?;
     if model.has_cells() && config.early_stopping.is_some() {
         return Err(TrainError::Config {

@@ -9,10 +9,10 @@ mod progress;
 mod stopping;
 
 pub use checkpoint::is_checkpoint;
-pub use config::{Compat, TrainConfig};
+pub use config::{Compat, MOST_EPOCHS, TrainConfig};
 pub use error::TrainError;
-pub use fit::{FitReport, MOST_EPOCHS, fit, with_threads};
+pub use fit::{FitReport, fit, with_threads};
 pub use graft::{Grafted, graft};
-pub use progress::{Progress, Quiet, earlier_fit};
+pub use progress::{Progress, Quiet};
 pub use scgraft_models::{Anneal, EarlyStopping, Schedule};
 pub use stopping::{Stopper, Verdict};

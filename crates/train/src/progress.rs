@@ -1,7 +1,6 @@
 //! Who watches a fit: told of every epoch, keeper of its checkpoints.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use scgraft_models::EpochRecord;
 
@@ -61,19 +60,6 @@ pub trait Progress {
 impl<F: FnMut(&EpochRecord) -> ControlFlow<()>> Progress for F {
     fn epoch(&mut self, record: &EpochRecord) -> ControlFlow<()> {
         self(record)
-    }
-}
-
-/// What is said of the checkpoint of an earlier fit in `file`, of [`Progress::compared`]; `goes_on` is the setting that goes
-/// on from it.
-pub fn earlier_fit(file: &Path, differences: Option<&[String]>, goes_on: &str) -> String {
-    let (file, replaced) = (file.display(), "what this one keeps takes its place");
-    match differences {
-        Some([]) => format!("{file}: the state of an earlier run of these settings; {goes_on} goes on from it"),
-        Some(some) => {
-            format!("{file}: the state of an earlier run, of other settings: {}; {replaced}", some.join("; "))
-        }
-        None => format!("{file}: the state of an earlier run; {replaced}"),
     }
 }
 

@@ -4,7 +4,7 @@ use scgraft_cells::{Coded, Dense};
 
 use super::Neighbours;
 use super::exact::knn;
-use crate::error::{Error, Result, check_labels, check_levels, check_matrix, level_sizes};
+use crate::error::{Result, check_k, check_labels, check_levels, check_matrix, level_sizes};
 
 /// The `k` nearest rows of *other* groups (studies, batches, donors) for each row of `data`.
 ///
@@ -18,9 +18,7 @@ pub fn knn_across(data: &Dense, groups: (&str, &Coded), k: usize) -> Result<Neig
     let (column, labels) = groups;
     check_labels(column, labels, data.n_rows)?;
     check_levels(column, labels, 2)?;
-    if k == 0 {
-        return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
-    }
+    check_k(k)?;
     let mut out = Neighbours { k, indices: vec![0; data.n_rows * k], distances: vec![0.0; data.n_rows * k] };
     let sizes = level_sizes(labels);
     for group in (0..sizes.len()).filter(|&g| sizes[g] > 0) {

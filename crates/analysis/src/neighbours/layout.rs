@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
-use crate::error::{Error, Result, check_matrix};
+use crate::error::{Error, Result, check_k, check_matrix};
 
 /// Rows of the reference in a panel, and in half of it: the widest vector register.
 pub(super) const LANES: usize = 2 * WIDE;
@@ -21,9 +21,7 @@ pub(super) fn check(reference: &Dense, query: &Dense, k: usize, exclude_self: bo
             found: query.n_cols,
         });
     }
-    if k == 0 {
-        return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
-    }
+    check_k(k)?;
     let available = reference.n_rows - usize::from(exclude_self);
     if k > available {
         return Err(Error::TooManyNeighbours { k, available });

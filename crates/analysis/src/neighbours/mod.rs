@@ -16,6 +16,8 @@ pub use exact::{knn, knn_self};
 pub(crate) use scan::squared_distance;
 pub use search::{Found, Search};
 
+use scgraft_cells::Csr;
+
 use crate::error::{Error, Result};
 
 /// The `k` nearest neighbours of each row, nearest first.
@@ -51,6 +53,20 @@ impl Neighbours {
     pub(crate) fn others(&self, i: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
         let (indices, distances) = self.row(i);
         indices.iter().zip(distances).map(|(&j, &d)| (j as usize, d)).filter(move |&(j, _)| j != i)
+    }
+
+    /// Their distances as a matrix, row × row of the reference, without those of cells to themselves.
+    pub fn to_csr(&self) -> Csr {
+        let n = self.n_rows();
+        let mut out = Csr { n_rows: n, n_cols: n, indptr: vec![0], indices: Vec::new(), values: Vec::new() };
+        for i in 0..n {
+            let mut row: Vec<(usize, f32)> = self.others(i).collect();
+            row.sort_unstable_by_key(|e| e.0);
+            out.indices.extend(row.iter().map(|e| e.0 as u32));
+            out.values.extend(row.iter().map(|e| e.1));
+            out.indptr.push(out.indices.len());
+        }
+        out
     }
 
     /// Refuses neighbours that are not those of `n` cells among themselves.

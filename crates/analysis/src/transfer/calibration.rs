@@ -4,7 +4,7 @@ use scgraft_cells::{Coded, Dense};
 
 use super::{LabelTransfer, TransferOptions, transfer_labels};
 use crate::Neighbours;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_k};
 
 /// One bin of a reliability curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -199,9 +199,7 @@ impl Temperature {
     /// An empty or non-finite matrix, `truth` of another length or past the levels, `k = 0`.
     pub fn fit(probabilities: &Dense, truth: &[u32], k: usize) -> Result<Self> {
         crate::error::check_matrix("probabilities", probabilities)?;
-        if k == 0 {
-            return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
-        }
+        check_k(k)?;
         if truth.len() != probabilities.n_rows {
             return Err(Error::Length {
                 what: "true levels".to_owned(),

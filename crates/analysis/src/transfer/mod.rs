@@ -30,16 +30,14 @@ pub use novelty::{KnownTypes, Labelled, Novelty, NoveltyOptions, novelty};
 pub use values::{TransferredValues, transfer_values};
 
 use crate::Neighbours;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_k};
 
 /// Cells in a block: one task for one thread.
 const BLOCK: usize = 1024;
 
 /// Refuses neighbours that point past the reference.
 fn check_neighbours(neighbours: &Neighbours, n_reference: usize, what: &str) -> Result<()> {
-    if neighbours.k == 0 {
-        return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
-    }
+    check_k(neighbours.k)?;
     match neighbours.indices.iter().max() {
         Some(&last) if last as usize >= n_reference => {
             Err(Error::Length { what: what.to_owned(), expected: last as usize + 1, found: n_reference })

@@ -19,7 +19,7 @@ pub use curve::curve;
 pub use trust::trustworthiness;
 
 use crate::Neighbours;
-use crate::error::{Error, Result, check_matrix};
+use crate::error::{Error, Result, check_k, check_matrix};
 use crate::graph::components::strong_components;
 use crate::graph::fuzzy::{connectivities, memberships};
 use crate::graph::product::multiply;
@@ -168,9 +168,7 @@ impl Umap {
                 problem: format!("index {} but the picture has {n} cells", neighbours.indices[at]),
             });
         }
-        if neighbours.k == 0 {
-            return Err(Error::Parameter { name: "k", value: "0".to_owned(), expected: "at least one neighbour" });
-        }
+        check_k(neighbours.k)?;
         let epochs = if neighbours.n_rows() <= SMALL_DATA { QUERY_EPOCHS.0 } else { QUERY_EPOCHS.1 };
         let n_epochs = self.options.n_epochs.map_or(epochs, |e| e / 3);
         let mut settings = layout::Settings::new(self.curve.0, self.curve.1, &self.options, n_epochs);

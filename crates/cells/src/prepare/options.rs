@@ -55,6 +55,15 @@ impl fmt::Display for Slot {
 }
 
 impl Slot {
+    /// A layer where one is named, else `raw` or the main matrix.
+    pub fn of(layer: Option<&String>, raw: bool) -> Slot {
+        match layer {
+            Some(name) => Slot::Layer(name.clone()),
+            None if raw => Slot::Raw,
+            None => Slot::X,
+        }
+    }
+
     /// The slots that hold a matrix, `X` first.
     pub fn all(cells: &Cells) -> Vec<Slot> {
         let x = cells.x.iter().map(|_| Slot::X);

@@ -15,6 +15,7 @@
 mod plan;
 
 use rayon::prelude::*;
+use serde::Deserialize;
 
 use crate::{Cells, CellsError, Column, Csr, Dense, Frame, GeneSet, Matrix, Steps};
 use scgraft_numeric::random::Random;
@@ -32,7 +33,8 @@ pub use plan::{Role, TrueProgram, Truth};
 /// assert_eq!(simulated.gene_sets.len(), 40);
 /// # Ok::<(), scgraft_cells::CellsError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct SimulateOptions {
     /// Cells of the reference.
     pub n_reference: usize,

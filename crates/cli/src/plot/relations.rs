@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use scgraft::cells::distinct;
 use scgraft::drawn::{self, Relation};
 use scgraft::models::Model;
 use scgraft::slots;
@@ -71,14 +72,8 @@ impl Enriched {
         let file = path.display();
         let column = |name: &str| table.column(name).with_context(|| format!("{file}: the test has no column {name}"));
         let (programs, marks) = (column("program")?.texts(), column("enriched")?);
-        let mut out: Vec<String> = programs
-            .into_iter()
-            .enumerate()
-            .filter(|(i, _)| marks.text(*i).is_some_and(|t| t == "true" || t == "True"))
-            .filter_map(|(_, p)| p)
-            .collect();
-        out.sort_unstable();
-        out.dedup();
+        let is_enriched = |i: usize| marks.text(i).is_some_and(|t| t == "true" || t == "True");
+        let out = distinct(programs.into_iter().enumerate().filter_map(|(i, p)| p.filter(|_| is_enriched(i))));
         if out.is_empty() {
             bail!("{file}: the test `{name}` found no program enriched");
         }

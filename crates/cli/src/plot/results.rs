@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use scgraft::cells::{Cells, Column, Frame};
 use scgraft::evaluate::Evaluated;
-use scgraft::io::{ReadOptions, Select, TableOptions, read_h5ad, read_table};
+use scgraft::io::{ReadOptions, Select, read_h5ad, read_table};
 use scgraft::programs::programs;
 use scgraft::report::{Confusion, GeneBars, Sankey};
 use scgraft::{page, pictures, slots};
@@ -208,8 +208,7 @@ impl MetricTable {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_input(&self.table)?;
         files::check_output(&self.output, &[&self.table])?;
-        let table = read_table(&self.table, &TableOptions::default())
-            .context("not a table; give it that of `scgraft evaluate --tsv`")?;
+        let table = read_table(&self.table).context("not a table; give it that of `scgraft evaluate --tsv`")?;
         let found = match self.ranks {
             true => pictures::overview(&self.title, &table),
             false => pictures::metrics(&self.title, &Evaluated::of_table(&table)),

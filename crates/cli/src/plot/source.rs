@@ -43,11 +43,7 @@ pub(crate) struct Genes {
 
 impl Genes {
     pub fn slot(&self) -> Slot {
-        match (&self.layer, self.raw) {
-            (Some(name), _) => Slot::Layer(name.clone()),
-            (None, true) => Slot::Raw,
-            (None, false) => Slot::X,
-        }
+        Slot::of(self.layer.as_ref(), self.raw)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a user does after mapping: clusters, pictures, markers, donors, classical enrichment, labels in several ways.
 
 use scgraft::cells::{Array, Column, Uns};
-use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
 
 use super::{Run, folder_with, scgraft};
 
@@ -67,7 +67,7 @@ fn clusters_pictures_and_markers() {
     let told =
         go(&["markers", "mapped.h5ad", "--groups", "condition", "--versus", "control", "--tsv", "m.tsv", "--json"]);
     assert_eq!(told.json()["markers"][0]["group"], "stimulated");
-    let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
+    let table = read_table(at.join("m.tsv")).unwrap();
     assert_eq!(table.len(), 500);
     scgraft(at, &["markers", "mapped.h5ad", "--groups", "condition", "--group", "stim"]).says(&["`stimulated`"]);
 
@@ -132,7 +132,7 @@ fn donors_and_classical_tests_stand_beside_the_bayes_factors() {
         "{}",
         run.stdout
     );
-    let table = read_table(at.join("t.tsv"), &TableOptions::default()).unwrap();
+    let table = read_table(at.join("t.tsv")).unwrap();
     let number = |column: &str, i: usize| table.column(column).unwrap().number(i);
     for i in 0..table.len() {
         assert!(number("donor_low", i).unwrap() <= number("donor_high", i).unwrap());
@@ -174,7 +174,7 @@ fn directions_by_every_rule_and_how_clear_they_are() {
             let up = row["log_bayes_factor"].as_f64().unwrap() > 0.0;
             assert_eq!(row["genes"] == "up", up && by["sign"] != 0, "{row}");
         }
-        let table = read_table(at.join("t.tsv"), &TableOptions::default()).unwrap();
+        let table = read_table(at.join("t.tsv")).unwrap();
         assert!(table.column("direction_confidence").unwrap().number(0).is_some());
         let draw = ["plot", "violin", "mapped.h5ad", "CELL_TYPE_1", "--groups", "cell_type", "--direction", rule];
         scgraft(at, &[&draw[..], &["-o", "v.svg"]].concat()).good();

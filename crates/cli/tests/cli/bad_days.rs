@@ -5,18 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use scgraft::cells::{Array, Cells, Column, Dense, Frame, Matrix, log1p, normalize_total};
-use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 use scgraft::models::Model;
 
-use super::{command, folder_with, names, scgraft, train};
-
-fn read(folder: &tempfile::TempDir, name: &str) -> Cells {
-    read_h5ad(folder.path().join(name), &ReadOptions::default()).unwrap()
-}
-
-fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
-    write_h5ad(folder.path().join(name), cells, &WriteOptions::default()).unwrap();
-}
+use super::{command, folder_with, names, read, scgraft, train, write};
 
 #[test]
 fn a_zarr_store_is_no_output() {

@@ -1,7 +1,7 @@
 //! `scgraft evaluate`: embeddings of one file, of several files, a query with its reference, and bad days.
 
 use scgraft::cells::{Array, Cells, Column, Dense, Frame, Matrix};
-use scgraft::io::{ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
 
 use super::{folder_with, scgraft};
 
@@ -31,7 +31,7 @@ fn embeddings_of_one_file_stand_in_one_table() {
     assert!(overall("X_noise") < overall("X_pca"));
     assert!(rows.is_sorted_by(|a, b| a["overall"].as_f64() >= b["overall"].as_f64()), "the best first: {told}");
     assert_eq!(rows[0]["metrics"].as_object().unwrap().len(), 15);
-    let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
+    let table = read_table(at.join("m.tsv")).unwrap();
     assert_eq!(table.index, ["X_noise", "X_pca", "X_scgraft"]);
     assert_eq!(table.column("overall").unwrap().number(0).unwrap(), overall("X_noise"));
     let svg = std::fs::read_to_string(at.join("m.svg")).unwrap();
@@ -72,7 +72,7 @@ fn the_papers_overall_scores_and_clusterings_stand_beside() {
     // Of two embeddings each scaled metric is 0 in one and 1 in the other.
     let scaled = |row: usize| told["embeddings"][row]["overall_scarches"].as_f64().unwrap();
     assert!((scaled(0) + scaled(1) - 1.0).abs() < 1e-12, "{told}");
-    let table = read_table(at.join("m.tsv"), &TableOptions::default()).unwrap();
+    let table = read_table(at.join("m.tsv")).unwrap();
     assert!(table.column("overall_expimap").is_some() && table.column("overall_scarches").is_some());
     scgraft(at, &["plot", "metrics", "m.tsv", "-o", "m.svg"]).good();
     assert!(std::fs::read_to_string(at.join("m.svg")).unwrap().contains("Overall (scArches)"));
@@ -134,7 +134,7 @@ fn a_query_is_judged_beside_its_reference() {
     let refused: &[&str] = &["X_pca", "reference_out.h5ad", "mapped.h5ad", "two decompositions"];
     scgraft(at, &evaluate(&[&apart[..], &["--before", "X_pca"]].concat())).says(refused);
     scgraft(at, &evaluate(&[&apart[..], &["--embedding", "X_pca"]].concat())).says(refused);
-    assert!(read_table(at.join("m.tsv"), &TableOptions::default()).unwrap().column("label_accuracy").is_some());
+    assert!(read_table(at.join("m.tsv")).unwrap().column("label_accuracy").is_some());
 }
 
 /// Puts the cells of `b` below those of `a`: counts, embedding, batch and type.

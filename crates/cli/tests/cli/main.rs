@@ -31,6 +31,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
+use scgraft::cells::Cells;
+use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
+
 /// A run of the program in a folder of its own.
 pub(crate) struct Run {
     pub code: i32,
@@ -45,15 +48,16 @@ pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 pub(crate) fn scgraft(folder: &Path, arguments: &[&str]) -> Run {
-    let Output { status, stdout, stderr } = command(folder, arguments).output().unwrap();
-    Run {
-        code: status.code().unwrap_or(-1),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8(stderr).unwrap(),
-    }
+    Run::of(&mut command(folder, arguments))
 }
 
 impl Run {
+    pub fn of(command: &mut Command) -> Run {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|text| String::from_utf8(text).unwrap());
+        Run { code: status.code().unwrap_or(-1), stdout, stderr }
+    }
+
     pub fn good(self) -> Run {
         assert_eq!(self.code, 0, "{}", self.stderr);
         self
@@ -102,6 +106,15 @@ pub(crate) fn folder_with(files: &[&str]) -> tempfile::TempDir {
         std::fs::copy(WORLD.folder.join(name), folder.path().join(name)).unwrap();
     }
     folder
+}
+
+/// The cells of a file in a folder.
+pub(crate) fn read(folder: impl AsRef<Path>, name: &str) -> Cells {
+    read_h5ad(folder.as_ref().join(name), &ReadOptions::default()).unwrap()
+}
+
+pub(crate) fn write(folder: impl AsRef<Path>, name: &str, cells: &Cells) {
+    write_h5ad(folder.as_ref().join(name), cells, &WriteOptions::default()).unwrap();
 }
 
 /// The names in a folder, sorted.

@@ -1,17 +1,8 @@
 //! Data as people have it: labels that say "none" in words, names that differ by a trifle, counts in another slot.
 
 use scgraft::cells::{Array, Cells, Column, Matrix, Raw, log1p, normalize_total};
-use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 
-use super::{folder_with, scgraft, train};
-
-fn read(folder: &tempfile::TempDir, name: &str) -> Cells {
-    read_h5ad(folder.path().join(name), &ReadOptions::default()).unwrap()
-}
-
-fn write(folder: &tempfile::TempDir, name: &str, cells: &Cells) {
-    write_h5ad(folder.path().join(name), cells, &WriteOptions::default()).unwrap();
-}
+use super::{folder_with, read, scgraft, train, write};
 
 /// The labels of the reference, every fourth replaced.
 fn with_labels(cells: &Cells, replacement: Option<&str>) -> Cells {

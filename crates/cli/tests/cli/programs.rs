@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 
 use scgraft::cells::{Array, Cells, Column, Dense};
-use scgraft::io::{IndexColumn, ReadOptions, TableOptions, WriteOptions, read_h5ad, read_table, write_h5ad};
+use scgraft::io::read_table;
 
-use super::{folder_with, scgraft, train};
-
-fn read(at: &std::path::Path, name: &str) -> Cells {
-    read_h5ad(at.join(name), &ReadOptions::default()).unwrap()
-}
+use super::{folder_with, read, scgraft, train, write};
 
 fn latent(cells: &Cells) -> Dense {
     match &cells.obsm["X_scgraft"] {
@@ -19,7 +15,10 @@ fn latent(cells: &Cells) -> Dense {
 }
 
 fn table(at: &std::path::Path, name: &str) -> scgraft::cells::Frame {
-    read_table(at.join(name), &TableOptions { index: IndexColumn::Numbers, ..TableOptions::default() }).unwrap()
+    let mut table = read_table(at.join(name)).unwrap();
+    let (name, values) = (table.index_name.take().unwrap(), table.index.iter().cloned().map(Some).collect());
+    table.columns.insert(0, (name, scgraft::cells::Column::Text(values)));
+    table
 }
 
 /// The reference with its embedding, cells given to five donors, each with cells of two groups; donors differ.
@@ -32,7 +31,7 @@ fn with_donors(at: &std::path::Path) -> Cells {
     cells.obs.set("side", Column::categorical(&side));
     let nested: Vec<String> = (0..n).map(|i| format!("{}{}", side[i], i % 5)).collect();
     cells.obs.set("donor_of_side", Column::categorical(&nested));
-    write_h5ad(at.join("donors.h5ad"), &cells, &WriteOptions::default()).unwrap();
+    write(at, "donors.h5ad", &cells);
     cells
 }
 
@@ -206,7 +205,7 @@ fn relations_are_written_as_they_are() {
     let plot = |what: &str, file: &str| {
         scgraft(at, &["plot", what, file, "--tsv", "out.tsv", "-o", "out.svg", "--json"]).good();
         assert!(std::fs::read_to_string(at.join("out.svg")).unwrap().contains("<svg"));
-        read_table(at.join("out.tsv"), &TableOptions::default()).unwrap()
+        read_table(at.join("out.tsv")).unwrap()
     };
     let list = scgraft(at, &["programs", "reference.scgraft", "--top", "1000", "--json"]).good().json();
     let genes: BTreeMap<String, Vec<String>> = list["programs"]

@@ -36,17 +36,8 @@ fn run(folder: &Path, arguments: &[&str]) -> Run {
     for name in ["ZENODO_TOKEN", "HF_TOKEN", "SCGRAFT_OFFLINE", "HF_ENDPOINT", "SSL_CERT_FILE"] {
         command.env_remove(name);
     }
-    let out = command
-        .env("SCGRAFT_CACHE", folder.join("cache"))
-        .env("SCGRAFT_ZENODO_URL", "http://127.0.0.1:9")
-        .env("SCGRAFT_HF_URL", "http://127.0.0.1:9")
-        .output()
-        .unwrap();
-    Run {
-        code: out.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(out.stdout).unwrap(),
-        stderr: String::from_utf8(out.stderr).unwrap(),
-    }
+    command.env("SCGRAFT_CACHE", folder.join("cache"));
+    Run::of(command.env("SCGRAFT_ZENODO_URL", "http://127.0.0.1:9").env("SCGRAFT_HF_URL", "http://127.0.0.1:9"))
 }
 
 #[test]

@@ -29,12 +29,7 @@ impl Lab<'_> {
             command.env("ZENODO_TOKEN", zenodo::TOKEN).env("HF_TOKEN", huggingface::TOKEN);
         }
         command.env("SCGRAFT_CACHE", self.at("cache"));
-        let out = command.env("SCGRAFT_ZENODO_URL", self.zenodo).env("SCGRAFT_HF_URL", self.hub).output().unwrap();
-        Run {
-            code: out.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(out.stdout).unwrap(),
-            stderr: String::from_utf8(out.stderr).unwrap(),
-        }
+        Run::of(command.env("SCGRAFT_ZENODO_URL", self.zenodo).env("SCGRAFT_HF_URL", self.hub))
     }
 }
 

@@ -1,13 +1,8 @@
 //! Another species: a query, and gene sets, whose genes a table of orthologs turns.
 
 use scgraft::cells::{Array, Cells, Csr, Matrix};
-use scgraft::io::{ReadOptions, WriteOptions, read_h5ad, write_h5ad};
 
-use super::{folder_with, scgraft, train};
-
-fn read(at: &std::path::Path, name: &str) -> Cells {
-    read_h5ad(at.join(name), &ReadOptions::default()).unwrap()
-}
+use super::{folder_with, read, scgraft, train, write};
 
 fn latent(at: &std::path::Path, name: &str) -> Vec<f32> {
     match read(at, name).obsm.remove("X_scgraft") {
@@ -54,7 +49,7 @@ fn a_query_of_another_species_is_mapped_as_if_it_were_of_this_one() {
     let folder = folder_with(&["query.h5ad", "reference.h5ad", "reference.scgraft"]);
     let at = folder.path();
     let query = read(at, "query.h5ad");
-    write_h5ad(at.join("other.h5ad"), &other_species(&query), &WriteOptions::default()).unwrap();
+    write(at, "other.h5ad", &other_species(&query));
     // As BioMart writes them; the first gene has two orthologs, the second none.
     let mut table = "Gene name,Mouse gene name,Mouse homology type\n".to_owned();
     for (i, gene) in query.var.index.iter().enumerate() {
@@ -70,7 +65,7 @@ fn a_query_of_another_species_is_mapped_as_if_it_were_of_this_one() {
         scgraft(at, &[&fixed[..], more].concat())
     };
     map("other.h5ad", "o.h5ad", &[]).says(&["0 of the model's"]);
-    let known = read_h5ad(at.join("other.h5ad"), &ReadOptions::default()).unwrap().var.index;
+    let known = read(at, "other.h5ad").var.index;
     assert_eq!(known.len(), query.var.index.len() + 1);
 
     let table = ["--orthologs", "mart.csv"];
@@ -89,7 +84,7 @@ fn a_query_of_another_species_is_mapped_as_if_it_were_of_this_one() {
     without.var = without.var.select(&genes);
     without.varm.clear();
     without.layers.clear();
-    write_h5ad(at.join("without.h5ad"), &without, &WriteOptions::default()).unwrap();
+    write(at, "without.h5ad", &without);
     let same = map("without.h5ad", "same.h5ad", &["--name", "other"]).good().json()["queries"][0].clone();
     assert!(same["orthologs"].is_null());
     assert_eq!(told["turned"], same["genes_found"]);

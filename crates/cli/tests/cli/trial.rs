@@ -1,7 +1,7 @@
 //! `scgraft trial`: its numbers are those of the commands it stands for.
 
 use scgraft::cells::Frame;
-use scgraft::io::{ReadOptions, TableOptions, read_h5ad, read_table};
+use scgraft::io::{ReadOptions, read_h5ad, read_table};
 
 use super::{folder_with, scgraft, train};
 
@@ -33,7 +33,7 @@ fn the_numbers_of_a_trial_are_those_of_the_commands() {
     let at = folder.path();
     let ways = ["--surgery", "adaptor,all,together", "--seeds", "7", "--picture", "runs.svg", "--json"];
     let told = scgraft(at, &trial(&ways)).good().json();
-    let table = read_table(at.join("runs.tsv"), &TableOptions::default()).unwrap();
+    let table = read_table(at.join("runs.tsv")).unwrap();
     assert_eq!(table.index, ["adaptor", "all", "together"]);
     assert_eq!(told["runs"].as_array().unwrap().len(), 3);
 
@@ -106,7 +106,7 @@ fn settings_choose_cells() {
         let quick = ["--epochs", "1", "--query-epochs", "1", "-o", "runs.tsv"];
         let all: Vec<&str> = CELLS.into_iter().chain(quick).chain(short).chain(more.iter().copied()).collect();
         scgraft(at, &all).good();
-        read_table(at.join("runs.tsv"), &TableOptions::default()).unwrap()
+        read_table(at.join("runs.tsv")).unwrap()
     };
     let table = run(&["--reference-share", "0.5,1", "--seeds", "1,2"]);
     assert_eq!(table.index, ["0.5", "1", "0.5", "1"]);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scgraft_hub::{Patience, Progress, Settings, Token};
+use scgraft_hub::{Hub, Patience, Progress, Settings, Token};
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -282,8 +282,23 @@ pub fn token(text: &str) -> Option<Token> {
     Token::new(text).unwrap()
 }
 
+/// A hub with a cache in this folder.
+pub fn hub(folder: impl AsRef<Path>, change: impl FnOnce(&mut Settings)) -> Hub {
+    let mut settings = settings(folder.as_ref());
+    change(&mut settings);
+    Hub::new(settings).unwrap()
+}
+
 pub fn go(_: &Progress<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
+}
+
+/// A user who stops once more bytes than so many have come or gone.
+pub fn stop_after(n: u64) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> {
+    move |p| match p {
+        Progress::Receiving { done, .. } | Progress::Sending { done, .. } if *done > n => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    }
 }
 
 /// Bytes without a pattern.

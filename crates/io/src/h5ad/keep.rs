@@ -40,7 +40,7 @@ pub(crate) fn write_kept(path: &Path, to: &Path, cells: &Cells, options: &WriteO
     let mut reason = String::new();
     for tables in [true, false] {
         let level = options.compression.filter(|&l| l > 0);
-        let mut keep = Keep { w: NewFile::on(base, path, to, level, BLOCK), r: &r, cells, options };
+        let mut keep = Keep { w: NewFile::on(base, path, to, level, BLOCK), r: &r, cells };
         if !keep.all(tables)? {
             return Ok(Kept::Not(OTHERS.into()));
         }
@@ -56,7 +56,6 @@ struct Keep<'k, 'a, R: Reader> {
     w: NewFile<'a>,
     r: &'k R,
     cells: &'a Cells,
-    options: &'k WriteOptions,
 }
 
 impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
@@ -253,7 +252,7 @@ impl<'k, 'a, R: Reader> Keep<'k, 'a, R> {
                 }
                 self.replace(&entry)?;
             }
-            write_uns(&mut self.w, &entry, value, self.options)?;
+            write_uns(&mut self.w, &entry, value)?;
         }
         self.gone(at, |name| map.contains_key(name))
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use scgraft_cells::Slot;
+
 /// Which of the named things in a slot to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Select {
@@ -62,38 +64,44 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions {
-            x: true,
-            obs: Select::All,
-            var: Select::All,
-            layers: Select::All,
-            obsm: Select::All,
-            varm: Select::All,
-            obsp: Select::All,
-            varp: Select::All,
-            uns: Select::All,
-            raw: true,
-            rows: None,
-        }
+        ReadOptions::of(true, &Select::All)
     }
 }
 
 impl ReadOptions {
-    /// The names of cells and genes only: what to start from to read a few slots of a large file.
-    pub fn nothing() -> Self {
+    fn of(matrices: bool, slots: &Select) -> Self {
         ReadOptions {
-            x: false,
-            obs: Select::Nothing,
-            var: Select::Nothing,
-            layers: Select::Nothing,
-            obsm: Select::Nothing,
-            varm: Select::Nothing,
-            obsp: Select::Nothing,
-            varp: Select::Nothing,
-            uns: Select::Nothing,
-            raw: false,
+            x: matrices,
+            obs: slots.clone(),
+            var: slots.clone(),
+            layers: slots.clone(),
+            obsm: slots.clone(),
+            varm: slots.clone(),
+            obsp: slots.clone(),
+            varp: slots.clone(),
+            uns: slots.clone(),
+            raw: matrices,
             rows: None,
         }
+    }
+
+    /// The names of cells and genes only: what to start from to read a few slots of a large file.
+    pub fn nothing() -> Self {
+        ReadOptions::of(false, &Select::Nothing)
+    }
+
+    /// The names of cells and genes, and the expression in a slot.
+    pub fn expression(slot: &Slot) -> Self {
+        match slot {
+            Slot::X => ReadOptions { x: true, ..ReadOptions::nothing() },
+            Slot::Raw => ReadOptions { raw: true, ..ReadOptions::nothing() },
+            Slot::Layer(_) => ReadOptions { layers: Select::All, ..ReadOptions::nothing() },
+        }
+    }
+
+    /// Everything but what is of pairs of cells or genes.
+    pub fn without_pairs() -> Self {
+        ReadOptions { obsp: Select::Nothing, varp: Select::Nothing, ..ReadOptions::default() }
     }
 
     /// `obs` and `var` with all their columns, no matrix.
@@ -107,15 +115,12 @@ impl ReadOptions {
 pub struct WriteOptions {
     /// Level of gzip compression, 1 (quick) to 9 (small); `None` for none.
     pub compression: Option<u32>,
-    /// Whether `None` in `uns` is written. anndata 0.12 reads it; 0.10 refuses the whole file because of
-    /// it, so turn this off to write for old versions (a warning names what is left out).
-    pub nulls: bool,
     /// Whether slots of the input that cannot be kept are left out with a warning; otherwise they are an error.
     pub drop_unreadable: bool,
 }
 
 impl Default for WriteOptions {
     fn default() -> Self {
-        WriteOptions { compression: Some(4), nulls: true, drop_unreadable: false }
+        WriteOptions { compression: Some(4), drop_unreadable: false }
     }
 }

@@ -114,13 +114,7 @@ pub(crate) fn read_anndata(r: &dyn Reader, at: &str, options: &ReadOptions) -> R
     if options.x && r.kind(&x_at)?.is_some() && r.attrs(&x_at)?.text("encoding-type") != Some("null") {
         cells.x = Some(matrix_of(r, &x_at, n_cells, Some(n_genes), rows.clone())?);
     }
-    for name in entries(r, &slot("layers"), &options.layers)? {
-        if !readable(r, &format!("{}/{name}", slot("layers")), &options.layers)? {
-            continue;
-        }
-        let layer = matrix_of(r, &format!("{}/{name}", slot("layers")), n_cells, Some(n_genes), rows.clone())?;
-        cells.layers.insert(name, layer);
-    }
+    cells.layers = matrices(r, &slot("layers"), &options.layers, (n_cells, Some(n_genes)), rows.clone())?;
     cells.obsm = arrays(r, &slot("obsm"), &options.obsm, n_cells, rows.clone())?;
     cells.varm = arrays(r, &slot("varm"), &options.varm, n_genes, None)?;
     cells.obsp = squares(r, &slot("obsp"), &options.obsp, n_cells, rows.clone())?;
@@ -155,6 +149,24 @@ fn matrix_of(
         return Err(Error::content(r.path(), at, format!("{n_rows} rows, one a cell"), matrix.shape().0.to_string()));
     }
     Ok(matrix)
+}
+
+/// The matrices of a slot that were asked for, of so many rows and columns.
+fn matrices(
+    r: &dyn Reader,
+    at: &str,
+    select: &Select,
+    (n_rows, n_cols): (usize, Option<usize>),
+    rows: Option<Range<usize>>,
+) -> Result<BTreeMap<String, Matrix>> {
+    let mut out = BTreeMap::new();
+    for name in entries(r, at, select)? {
+        let entry = format!("{at}/{name}");
+        if readable(r, &entry, select)? {
+            out.insert(name, matrix_of(r, &entry, n_rows, n_cols, rows.clone())?);
+        }
+    }
+    Ok(out)
 }
 
 pub(crate) fn arrays(
@@ -231,19 +243,13 @@ pub(crate) fn squares(
     n: usize,
     rows: Option<Range<usize>>,
 ) -> Result<BTreeMap<String, Csr>> {
-    let mut out = BTreeMap::new();
-    for name in entries(r, at, select)? {
-        if !readable(r, &format!("{at}/{name}"), select)? {
-            continue;
-        }
-        let matrix = matrix_of(r, &format!("{at}/{name}"), n, None, rows.clone())?.to_csr();
-        let matrix = match &rows {
-            Some(rows) => matrix.select_columns(&rows.clone().map(Some).collect::<Vec<_>>()),
-            None => matrix,
-        };
-        out.insert(name, matrix);
-    }
-    Ok(out)
+    let columns: Option<Vec<_>> = rows.clone().map(|rows| rows.map(Some).collect());
+    let square = |matrix: Matrix| match &columns {
+        Some(columns) => matrix.to_csr().select_columns(columns),
+        None => matrix.to_csr(),
+    };
+    let found = matrices(r, at, select, (n, None), rows)?;
+    Ok(found.into_iter().map(|(name, matrix)| (name, square(matrix))).collect())
 }
 
 pub(crate) fn read_all_uns(r: &dyn Reader, at: &str, select: &Select, cells: &Cells) -> Result<BTreeMap<String, Uns>> {

@@ -7,7 +7,7 @@ use scgraft_cells::{Column, Uns};
 
 use super::frame::{plain, read_column, read_frame, what_was_found, write_column, write_frame};
 use super::matrix::{describe, read_matrix, write_csr};
-use super::options::{Select, WriteOptions};
+use super::options::Select;
 use crate::error::{Error, Result};
 use crate::hdf5::Writer;
 use crate::store::{Data, Kind, Reader, RecordField, Values};
@@ -98,16 +98,12 @@ pub(crate) fn read_uns(r: &dyn Reader, at: &str, entries: &mut usize) -> Result<
 }
 
 /// Writes one entry.
-pub(crate) fn write_uns<'a>(w: &mut impl Writer<'a>, at: &str, value: &'a Uns, options: &WriteOptions) -> Result<()> {
+pub(crate) fn write_uns<'a>(w: &mut impl Writer<'a>, at: &str, value: &'a Uns) -> Result<()> {
     use super::encoding;
     let array = || encoding("array", "0.2.0");
     let scalar = || encoding("numeric-scalar", "0.2.0");
     match value {
-        Uns::Null if options.nulls => w.dataset(at, vec![], Data::Bool(vec![false]), encoding("null", "0.1.0")),
-        Uns::Null => {
-            tracing::warn!(slot = at, "left out: None, as the options ask");
-            Ok(())
-        }
+        Uns::Null => w.dataset(at, vec![], Data::Bool(vec![false]), encoding("null", "0.1.0")),
         Uns::Bool(v) => w.dataset(at, vec![], Data::Bool(vec![*v]), scalar()),
         Uns::Int(v) => w.dataset(at, vec![], Data::I64(Cow::Owned(vec![*v])), scalar()),
         Uns::Float(v) => w.dataset(at, vec![], Data::F64(Cow::Owned(vec![*v])), scalar()),
@@ -129,7 +125,7 @@ pub(crate) fn write_uns<'a>(w: &mut impl Writer<'a>, at: &str, value: &'a Uns, o
         }
         Uns::Map(map) => {
             w.group(at, encoding("dict", "0.1.0"))?;
-            map.iter().try_for_each(|(name, value)| write_uns(w, &super::child(at, name)?, value, options))
+            map.iter().try_for_each(|(name, value)| write_uns(w, &super::child(at, name)?, value))
         }
     }
 }

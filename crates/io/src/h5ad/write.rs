@@ -71,7 +71,7 @@ pub fn write_h5ad(path: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
         unkept_all(path, cells, FROM_BYTES, options)?;
     }
     let mut writer = NewFile::at(temporary, options.compression.filter(|&l| l > 0), BLOCK);
-    write_anndata(&mut writer, cells, options).and_then(|()| writer.finish()).map_err(|e| file.name(e))?;
+    write_anndata(&mut writer, cells).and_then(|()| writer.finish()).map_err(|e| file.name(e))?;
     file.commit()
 }
 
@@ -86,7 +86,7 @@ pub fn h5ad_bytes(name: impl AsRef<Path>, cells: &Cells, options: &WriteOptions)
     check(name, cells)?;
     unkept_all(name, cells, "a file that is made in memory copies none", options)?;
     let mut writer = NewFile::at(name, options.compression.filter(|&l| l > 0), BLOCK);
-    write_anndata(&mut writer, cells, options)?;
+    write_anndata(&mut writer, cells)?;
     writer.into_bytes()
 }
 
@@ -160,7 +160,7 @@ fn unkept(path: &Path, cells: &Cells, lost: &[&str], reason: &str, options: &Wri
     Err(Error::Unkept { path: path.to_owned(), input, n, slots, reason: reason.to_owned() })
 }
 
-fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells, options: &WriteOptions) -> Result<()> {
+fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells) -> Result<()> {
     w.group("", encoding("anndata", "0.1.0"))?;
     if let Some(x) = &cells.x {
         write_matrix(w, "X", x)?;
@@ -181,7 +181,7 @@ fn write_anndata<'a>(w: &mut impl Writer<'a>, cells: &'a Cells, options: &WriteO
     }
     w.group("uns", encoding("dict", "0.1.0"))?;
     for (name, value) in &cells.uns {
-        write_uns(w, &child("uns", name)?, value, options)?;
+        write_uns(w, &child("uns", name)?, value)?;
     }
     cells.raw.as_ref().map_or(Ok(()), |raw| write_raw(w, raw))
 }

@@ -217,28 +217,23 @@ impl PureReader {
         Ok(Info { shape: dims.iter().map(|&d| d as usize).collect(), kind, chunk_rows })
     }
 
-    /// Counts the bytes of some rows of a dataset, stored as they are or as references to text elsewhere; in memory a value
-    /// has at least `width` of them.
-    fn claim_rows(
-        &self,
-        at: &str,
-        dataset: &Dataset,
-        info: &Info,
-        rows: Option<&Range<usize>>,
-        width: usize,
-    ) -> Result<()> {
+    /// A dataset, with the bytes of some of its rows counted, stored as they are or as references to text elsewhere; in memory
+    /// a value has at least `width` of them.
+    fn claimed(&self, at: &str, rows: Option<&Range<usize>>, width: usize) -> Result<(Dataset, Info)> {
+        let dataset = self.dataset(at)?;
+        let info = self.describe(at, &dataset)?;
         let fail = self.fail(at);
         let all = info.shape.first().copied().unwrap_or(1) as u64;
         let rows = rows.map_or(all, |r| r.len() as u64).min(all);
         let per_row = info.shape.iter().skip(1).fold(1u64, |n, &d| n.saturating_mul(d as u64));
         let cells = rows.saturating_mul(per_row);
-        self.check_chunks(at, dataset, info)?;
+        self.check_chunks(at, &dataset, &info)?;
         self.claim(at, cells.saturating_mul(dataset.element_size().map_err(&fail)?.max(width as u64)))?;
         if cells > 0 && matches!(dataset.datatype().map_err(&fail)?, Datatype::VariableLength { is_string: true, .. }) {
             // Many references may lead to one long text.
             self.claim(at, dataset.vlen_string_payload_size().map_err(&fail)?)?;
         }
-        Ok(())
+        Ok((dataset, info))
     }
 
     /// Refuses chunks that are said to lie past the end of the file: the library makes room for them first. Once a slot.
@@ -425,11 +420,9 @@ impl Reader for PureReader {
     }
 
     fn values(&self, at: &str, rows: Option<Range<usize>>) -> Result<Values> {
-        let dataset = self.dataset(at)?;
-        let info = self.describe(at, &dataset)?;
+        let (dataset, info) = self.claimed(at, rows.as_ref(), 8)?;
         let fail = self.fail(at);
         let rows = rows.map(|r| clamp(Some(r), info.shape.first().copied().unwrap_or(1)));
-        self.claim_rows(at, &dataset, &info, rows.as_ref(), 8)?;
         Ok(match &info.kind {
             Type::Float(2) => Values::Float(self.numbers(at, &info, rows, |s, n| {
                 Ok(halves(&dataset, s, n).map_err(&fail)?.into_iter().map(f64::from).collect())
@@ -456,9 +449,7 @@ impl Reader for PureReader {
     }
 
     fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>> {
-        let dataset = self.dataset(at)?;
-        let info = self.describe(at, &dataset)?;
-        self.claim_rows(at, &dataset, &info, rows.as_ref(), 4)?;
+        let (dataset, info) = self.claimed(at, rows.as_ref(), 4)?;
         let fail = self.fail(at);
         match info.kind {
             Type::Float(4 | 8) | Type::Bool | Type::Int(1 | 2) | Type::Uint(1 | 2) => {
@@ -485,9 +476,7 @@ impl Reader for PureReader {
     }
 
     fn u32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<u32>> {
-        let dataset = self.dataset(at)?;
-        let info = self.describe(at, &dataset)?;
-        self.claim_rows(at, &dataset, &info, rows.as_ref(), 4)?;
+        let (dataset, info) = self.claimed(at, rows.as_ref(), 4)?;
         let fail = self.fail(at);
         let bad = || self.wrong(at, "whole numbers from 0 to 2^32 - 1", &info);
         match info.kind {
@@ -504,9 +493,7 @@ impl Reader for PureReader {
     }
 
     fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>> {
-        let dataset = self.dataset(at)?;
-        let info = self.describe(at, &dataset)?;
-        self.claim_rows(at, &dataset, &info, rows.as_ref(), 8)?;
+        let (dataset, info) = self.claimed(at, rows.as_ref(), 8)?;
         let bad = || self.wrong(at, "whole numbers from 0", &info);
         match info.kind {
             Type::Int(_) | Type::Uint(_) => self

@@ -1,31 +1,17 @@
 //! What the golden tests of scArches' models share: names of the encoder, a batch, and the comparison of loss
 //! terms, gradients and ten training steps.
 
-use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Codes, Grads, InputScale, Noise};
 use scgraft_models::import::scarches::source;
 use scgraft_models::{Batch, Model, Step};
 use serde_json::json;
 
-use crate::support::{Golden, assert_close, read_source, single, transpose};
-
-/// Our tensor's values from upstream's tensors under a prefix (`param`, `grad`, `curve.final`), in our layout;
-/// `None` when the prefix lacks them.
-pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
+use crate::support::{Golden, Ours, assert_close, pass, read_source, relative, single, transpose, with_weights};
 
 /// Our tensor's values from upstream's, by the table that importing has.
 pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f64>> {
     let source = source(model, name).unwrap_or_else(|| panic!("`{name}` has no upstream name"));
     read_source(g, prefix, &source)
-}
-
-fn with_weights(g: &Golden, mut model: Model, ours: &Ours<'_>) -> Model {
-    let values: Vec<_> = model.params.iter().map(|p| ours(&model, "param", &p.name)).collect();
-    for (p, v) in model.params.iter_mut().zip(values) {
-        let v = v.unwrap_or_else(|| panic!("{}: no weights for `{}`", g.name, p.name));
-        assert_eq!(v.len(), p.n_values(), "{}: `{}`", g.name, p.name);
-        p.put(single(&v));
-    }
-    model
 }
 
 fn batch(g: &Golden, model: &Model, rows: &[f64]) -> Batch {
@@ -46,17 +32,9 @@ fn batch(g: &Golden, model: &Model, rows: &[f64]) -> Batch {
     batch
 }
 
-/// Loss terms and gradients of one batch.
-fn pass(model: &Model, batch: &Batch, eps: &[f64], step: &Step, grads: &mut Grads) -> Vec<(&'static str, f64, f64)> {
-    let mut workspace = Workspace::new();
-    // Ours is [latent × cell].
-    let noise = single(&transpose(eps, batch.n_cells(), eps.len() / batch.n_cells()));
-    let mut tape = model.tape(&mut workspace, Noise::Given(vec![noise]), true);
-    let loss = model.network.loss(&mut tape, batch, step);
-    let terms = loss.iter().map(|t| (t.name, f64::from(tape.scalar(t.value)), f64::from(t.weight))).collect();
-    let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
-    tape.backward(&roots, grads);
-    terms
+/// Noise from [cell × dimension] to ours.
+fn noise(eps: &[f64], batch: &Batch) -> Noise {
+    Noise::Given(vec![single(&transpose(eps, batch.n_cells(), eps.len() / batch.n_cells()))])
 }
 
 /// A term as upstream reports it.
@@ -71,11 +49,6 @@ fn upstream_name(term: &str) -> &str {
     }
 }
 
-fn relative(what: &str, got: f64, want: f64, tolerance: f64) {
-    let error = (got - want).abs() / want.abs().max(1e-3);
-    assert!(error <= tolerance, "{what}: {got}, upstream {want} ({error:.1e} relative)");
-}
-
 /// `make` gives the model with any weights; they are replaced by upstream's.
 pub fn check(g: &Golden, make: impl Fn() -> Model, ours: &Ours<'_>) {
     let name = &g.name;
@@ -83,7 +56,7 @@ pub fn check(g: &Golden, make: impl Fn() -> Model, ours: &Ours<'_>) {
     let step = Step { epoch: 1000, epochs: 1000, learning_rate: 1e-3, annealed: 1.0 };
     let mut grads = Grads::new(&model.params);
     let one = batch(g, &model, g.values("input.rows"));
-    let terms = pass(&model, &one, g.values("input.eps"), &step, &mut grads);
+    let terms = pass(&model, &one, noise(g.values("input.eps"), &one), &step, Some(&mut grads));
     let total: f64 = terms.iter().map(|t| t.1 * t.2).sum();
     for &term in &terms {
         let want = g.scalar(&format!("loss.{}", upstream_name(term.0)));
@@ -120,7 +93,7 @@ fn curve(g: &Golden, mut model: Model, ours: &Ours<'_>, prefix: &str) {
         let annealed = (t as f32 / anneal).min(1.0);
         let step = Step { epoch: t, epochs: 1000, learning_rate: 1e-3, annealed };
         let one = batch(g, &model, g.slice("curve.rows", t));
-        let terms = pass(&model, &one, g.slice("curve.eps", t), &step, &mut grads);
+        let terms = pass(&model, &one, noise(g.slice("curve.eps", t), &one), &step, Some(&mut grads));
         for term in terms {
             let want = g.values(&format!("{prefix}.{}", upstream_name(term.0)))[t];
             relative(&format!("{name}: {prefix} {} at step {t}", term.0), reported(term), want, 1e-3);

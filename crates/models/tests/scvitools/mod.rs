@@ -4,12 +4,13 @@
 use scgraft_cells::{
     Array, Cells, Column, ConditionSource, Csr, Dense, Frame, Kind, Matrix, PrepareOptions, Prepared, ProteinSource,
 };
-use scgraft_engine::{Adam, AdamConfig, Grads, Noise, Workspace};
+use scgraft_engine::{Adam, AdamConfig, Grads, Noise};
 use scgraft_models::import::scvi_tools;
-use scgraft_models::{Batch, Known, Model, Newcomers, Step, Surgery};
+use scgraft_models::{Batch, Known, Model, Newcomers, Surgery};
 use serde_json::{Value, json};
 
-use crate::support::{Golden, assert_close, read_source, single, transpose};
+use crate::support::{Golden, Ours, assert_close, read_source, single, transpose, with_weights};
+pub use crate::support::{pass, relative};
 
 /// The golden file's cells, prepared: for a reference, or for the model that a query is grafted on.
 pub fn prepared(g: &Golden, reference: Option<&Model>) -> Prepared {
@@ -85,7 +86,7 @@ pub fn ours(g: &Golden, model: &Model, prefix: &str, name: &str) -> Option<Vec<f
 pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &Ours<'_>) -> (Model, Prepared) {
     let n_reference = g.settings["n_batch"].as_u64().unwrap() as usize;
     let n_total = g.settings["n_batch_total"].as_u64().map_or(n_reference, |n| n as usize);
-    let (mut model, data) = if n_total > n_reference {
+    let (model, data) = if n_total > n_reference {
         let known = Known {
             genes: (0..g.shape("data.x")[1]).map(|i| format!("gene{i}")).collect(),
             conditions: (0..n_reference).map(|i| i.to_string()).collect(),
@@ -106,17 +107,8 @@ pub fn model(g: &Golden, name: &str, config: &Value, with_labels: bool, ours: &O
         let labels = if with_labels { known.labels } else { Vec::new() };
         (Model::new(name, config, Known { labels, ..known }.into(), 1).unwrap(), data)
     };
-    let values: Vec<_> = model.params.iter().map(|p| ours(&model, "param", &p.name)).collect();
-    for (p, v) in model.params.iter_mut().zip(values) {
-        let v = v.unwrap_or_else(|| panic!("{}: no weights for `{}`", g.name, p.name));
-        assert_eq!(v.len(), p.n_values(), "{}: `{}`", g.name, p.name);
-        p.put(single(&v));
-    }
-    (model, data)
+    (with_weights(g, model, ours), data)
 }
-
-/// Our tensor's values from upstream's under a prefix; `None` when the prefix lacks them.
-pub type Ours<'g> = dyn Fn(&Model, &str, &str) -> Option<Vec<f64>> + 'g;
 
 /// Rows of a golden file's minibatch.
 pub fn rows(values: &[f64]) -> Vec<usize> {
@@ -136,31 +128,6 @@ pub fn batch(model: &Model, data: &Prepared, rows: &[usize], labelled: Option<&[
 /// Noise of each draw, from [cell × dimension] to ours.
 pub fn noise(draws: &[(&[f64], usize)]) -> Noise {
     Noise::Given(draws.iter().map(|(v, width)| single(&transpose(v, v.len() / width, *width))).collect())
-}
-
-/// Loss terms: name, value, weight; and gradients where they are wanted.
-pub fn pass(
-    model: &Model,
-    batch: &Batch,
-    noise: Noise,
-    step: &Step,
-    grads: Option<&mut Grads>,
-) -> Vec<(&'static str, f64, f64)> {
-    let mut workspace = Workspace::new();
-    let mut tape = model.tape(&mut workspace, noise, grads.is_some());
-    let loss = model.network.loss(&mut tape, batch, step);
-    let terms = loss.iter().map(|t| (t.name, f64::from(tape.scalar(t.value)), f64::from(t.weight))).collect();
-    let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
-    match grads {
-        Some(grads) => tape.backward(&roots, grads),
-        None => tape.finish(),
-    }
-    terms
-}
-
-pub fn relative(what: &str, got: f64, want: f64, tolerance: f64) {
-    let error = (got - want).abs() / want.abs().max(1e-3);
-    assert!(error <= tolerance, "{what}: {got}, upstream {want} ({error:.1e} relative)");
 }
 
 /// Gradients of everything that trains against upstream's.

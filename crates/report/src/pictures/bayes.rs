@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, start};
+use super::{Picture, rows_fit, start};
 use crate::ReportError;
-use crate::axis::{Area, Axis, Frame, Map, TICK, frame, heading, limits, number, tick_labels, ticks, titles};
+use crate::axis::{Area, Axis, Frame, Map, TICK, frame, heading, limits, number, ruled, titles};
 use crate::color::{BLUE, VERMILION};
 use crate::place::spread;
 use crate::scene::{Paint, Scene, Size, Step, Stroke, Text, Weight};
@@ -168,27 +168,14 @@ impl BayesFactors {
         let left = scene.widest(&names, TICK, Weight::Regular).min(area.w * 0.5) + 10.0;
         let inner = area.inside(left, 2.0, 10.0, 38.0);
         let row = inner.h / ranked.len() as f64;
-        if row < 11.0 {
-            return Err(ReportError::TooSmall {
-                what: format!("Bayes factors of {} programs", ranked.len()),
-                width: scene.size.width,
-                height: scene.size.height,
-                min_width: scene.size.width,
-                min_height: (scene.size.height + (11.0 - row) * ranked.len() as f64).ceil(),
-            });
-        }
+        rows_fit(scene, (row, 11.0), ranked.len(), || format!("Bayes factors of {} programs", ranked.len()))?;
         let ends = ranked.iter().flat_map(|p| {
             let se = p.se.unwrap_or(0.0);
             [p.log_bf - se, p.log_bf + se]
         });
         let (lo, hi) = limits(ends.chain([self.threshold * 1.1, -self.threshold * 1.1]), 0.03);
         let x = Map::new(lo, hi, inner.x, inner.right());
-        let at = ticks(lo, hi, (inner.w / 70.0).clamp(2.0, 8.0) as usize);
-        for (tick, label) in at.iter().zip(tick_labels(&at)) {
-            let v = x.at(*tick);
-            scene.line((v, inner.y), (v, inner.bottom()), Stroke::new(Paint::Grid, 1.0));
-            scene.text(Text::new(v, inner.bottom() + 14.0, label).size(TICK).middle().paint(Paint::Muted));
-        }
+        ruled(scene, inner, x, (lo, hi), 8.0);
         for value in [self.threshold, -self.threshold] {
             let v = x.at(value);
             scene.line((v, inner.y), (v, inner.bottom()), Stroke::new(Paint::Ink, 1.0).dashed(4.0, 3.0));

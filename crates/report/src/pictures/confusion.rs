@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::grid::grid;
-use super::{Picture, start};
+use super::{Picture, rows_fit, start};
 use crate::ReportError;
 use crate::axis::{Area, heading, number};
 use crate::color::{Rgb, Scale, category};
@@ -214,15 +214,7 @@ impl Picture for Sankey<'_> {
             columns.iter().map(|&j| rows.iter().map(|&i| table.row(i)[j]).sum::<u64>() as f64).collect();
         let most = rows.len().max(columns.len());
         let line = (area.h / most as f64).min(LINE);
-        if line < LEAST_LINE {
-            return Err(ReportError::TooSmall {
-                what: format!("flows between {most} labels"),
-                width: size.width,
-                height: size.height,
-                min_width: size.width,
-                min_height: (size.height + (LEAST_LINE - line) * most as f64).ceil(),
-            });
-        }
+        rows_fit(&scene, (line, LEAST_LINE), most, || format!("flows between {most} labels"))?;
         let font = FONT * line / LINE;
         let gap = (area.h * 0.25 / most as f64).min(6.0);
         // The side with the larger need for room says how high a cell is, on both.

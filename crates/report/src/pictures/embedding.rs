@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::coloring::{Key, Resolved};
-use super::{ColorValues, Coloring, Picture, start};
+use super::{ColorValues, Coloring, Picture, high_enough, start};
 use crate::ReportError;
 use crate::axis::{self, Area, Axis, Map, heading, limits};
 use crate::error::same_length;
@@ -292,16 +292,7 @@ fn key(scene: &mut Scene, area: Area, key: &Key, title: &str) -> Result<Area, Re
                 }
             }
             let left = area.h - plan.height - 10.0;
-            if left < 110.0 {
-                let needed = scene.size.height - left + 110.0;
-                return Err(ReportError::TooSmall {
-                    what: format!("{title} with its legend"),
-                    width: scene.size.width,
-                    height: scene.size.height,
-                    min_width: scene.size.width,
-                    min_height: needed.ceil(),
-                });
-            }
+            high_enough(scene, scene.size.height - left + 110.0, || format!("{title} with its legend"))?;
             legend::draw(scene, &plan, entries, title, area.x, area.y + left + 10.0);
             Ok(area.inside(0.0, 0.0, 0.0, plan.height + 10.0))
         }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, start};
+use super::{Picture, rows_fit, start};
 use crate::ReportError;
-use crate::axis::{Map, TICK, heading, limits, number, tick_labels, ticks, titles};
+use crate::axis::{Map, TICK, heading, limits, number, ruled, titles};
 use crate::color::{BLUE, ORANGE};
 use crate::legend::{self, Entry};
 use crate::scene::{Paint, Scene, Size, Stroke, Text, Weight};
@@ -63,23 +63,11 @@ impl Picture for GeneBars {
         let left = scene.widest(&names, TICK, Weight::Regular).min(area.w * 0.4) + 8.0;
         let inner = area.inside(left, 2.0, 8.0, 38.0);
         let row = inner.h / self.genes.len() as f64;
-        if row < 9.5 {
-            return Err(ReportError::TooSmall {
-                what: format!("gene importance of {} genes", self.genes.len()),
-                width: size.width,
-                height: size.height,
-                min_width: size.width,
-                min_height: (size.height + (9.5 - row) * self.genes.len() as f64).ceil(),
-            });
-        }
+        let n = self.genes.len();
+        rows_fit(&scene, (row, 9.5), n, || format!("gene importance of {n} genes"))?;
         let (lo, hi) = limits(self.genes.iter().map(|g| g.weight).chain([0.0]), 0.0);
         let x = Map::new(lo, hi, inner.x, inner.right());
-        let at = ticks(lo, hi, (inner.w / 70.0).clamp(2.0, 7.0) as usize);
-        for (tick, label) in at.iter().zip(tick_labels(&at)) {
-            let v = x.at(*tick);
-            scene.line((v, inner.y), (v, inner.bottom()), Stroke::new(Paint::Grid, 1.0));
-            scene.text(Text::new(v, inner.bottom() + 14.0, label).size(TICK).middle().paint(Paint::Muted));
-        }
+        ruled(&mut scene, inner, x, (lo, hi), 7.0);
         let font = TICK.min(row * 0.95).max(9.0);
         for (i, gene) in self.genes.iter().enumerate() {
             let y = inner.y + (i as f64 + 0.5) * row;

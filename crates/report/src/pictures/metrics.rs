@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, nullable, start};
+use super::{Picture, nullable, rows_fit, start};
 use crate::ReportError;
 use crate::axis::{heading, number};
 use crate::color::{MISSING, Scale};
@@ -225,15 +225,8 @@ impl Picture for Metrics {
         }
 
         let row_h = (area.bottom() - top) / self.methods.len() as f64;
-        if row_h < 10.0 {
-            return Err(ReportError::TooSmall {
-                what: format!("metric table of {} methods", self.methods.len()),
-                width: size.width,
-                height: size.height,
-                min_width: size.width,
-                min_height: (size.height + (10.0 - row_h) * self.methods.len() as f64).ceil(),
-            });
-        }
+        let n = self.methods.len();
+        rows_fit(&scene, (row_h, 10.0), n, || format!("metric table of {n} methods"))?;
         for (i, method) in self.methods.iter().enumerate() {
             let y = top + (i as f64 + 0.5) * row_h;
             scene.line((area.x, y - row_h / 2.0), (area.right(), y - row_h / 2.0), Stroke::new(Paint::Grid, 1.0));

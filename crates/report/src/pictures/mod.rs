@@ -61,3 +61,23 @@ fn start(what: &str, size: Size, least: Size) -> Result<(Scene, Area), ReportErr
     let area = Area { x: 0.0, y: 0.0, w: size.width, h: size.height }.inside(MARGIN, MARGIN, MARGIN, MARGIN);
     Ok((Scene::new(size, what)?, area))
 }
+
+/// Refuses a picture that needs more height than it has.
+fn high_enough(scene: &Scene, needed: f64, what: impl FnOnce() -> String) -> Result<(), ReportError> {
+    let Size { width, height } = scene.size;
+    if needed > height {
+        let (what, min_width, min_height) = (what(), width, needed.ceil());
+        return Err(ReportError::TooSmall { what, width, height, min_width, min_height });
+    }
+    Ok(())
+}
+
+/// The same of a picture with `n` rows of so many px, where each needs `least`.
+fn rows_fit(
+    scene: &Scene,
+    (row, least): (f64, f64),
+    n: usize,
+    what: impl FnOnce() -> String,
+) -> Result<(), ReportError> {
+    high_enough(scene, scene.size.height + (least - row) * n as f64, what)
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, nullable, start};
+use super::{Picture, high_enough, nullable, start};
 use crate::ReportError;
 use crate::axis::{Area, Axis, frame, heading, limits};
 use crate::color::{BLUE, ORANGE, VERMILION};
@@ -77,16 +77,8 @@ impl Picture for Training {
         let columns = self.columns(area.w);
         let rows = terms.len().div_ceil(columns);
         let small = if rows == 0 { 0.0 } else { (area.h * 0.6 / rows as f64).min(SMALL + 10.0) };
-        if rows > 0 && small < 70.0 {
-            let needed = size.height + rows as f64 * (70.0 - small) / 0.6;
-            return Err(ReportError::TooSmall {
-                what: format!("training curves with {} terms", terms.len()),
-                width: size.width,
-                height: size.height,
-                min_width: size.width,
-                min_height: needed.ceil(),
-            });
-        }
+        let lacking = if rows == 0 { 0.0 } else { rows as f64 * (70.0 - small) / 0.6 };
+        high_enough(&scene, size.height + lacking, || format!("training curves with {} terms", terms.len()))?;
         let large = Area { h: area.h - rows as f64 * small, ..area };
         self.panel(&mut scene, large, total, true);
         for (i, curve) in terms.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! A score by group, as violins.
 
-use super::{Picture, start};
+use super::{Picture, rows_fit, start};
 use crate::ReportError;
 use crate::axis::{self, Area, Map, TICK, heading, limits, tick_labels, ticks};
 use crate::color::{Rgb, category};
@@ -171,22 +171,10 @@ impl Violins<'_> {
         let left = widest.min(area.w * 0.42) + 10.0;
         let inner = area.inside(left, 2.0, 8.0, 38.0);
         let band = inner.h / self.groups.len() as f64;
-        if band < 9.0 {
-            return Err(ReportError::TooSmall {
-                what: format!("violins of {} groups", self.groups.len()),
-                width: scene.size.width,
-                height: scene.size.height,
-                min_width: scene.size.width,
-                min_height: (scene.size.height + (9.0 - band) * self.groups.len() as f64).ceil(),
-            });
-        }
+        let n = self.groups.len();
+        rows_fit(scene, (band, 9.0), n, || format!("violins of {n} groups"))?;
         let x = Map::new(lo, hi, inner.x, inner.right());
-        let at = ticks(lo, hi, (inner.w / 70.0).clamp(2.0, 8.0) as usize);
-        for (tick, label) in at.iter().zip(tick_labels(&at)) {
-            let v = x.at(*tick);
-            scene.line((v, inner.y), (v, inner.bottom()), Stroke::new(Paint::Grid, 1.0));
-            scene.text(Text::new(v, inner.bottom() + 14.0, label).size(TICK).middle().paint(Paint::Muted));
-        }
+        axis::ruled(scene, inner, x, (lo, hi), 8.0);
         axis::titles(scene, area, inner, self.value, "");
         let font = if band < 12.0 { 9.0 } else { TICK };
         for (i, group) in self.groups.iter().enumerate() {
