@@ -167,6 +167,7 @@ WRONG = {
     'kernel="gauss": expected one of': lambda s, m: (m.to_adata(), sg.tl.annotate(m.adata, m.adata, kernel="gauss")),
     "batch_key='bacth': obs has no such column": lambda s, m: sg.tl.evaluate(
         s.reference, batch_key="bacth", labels_key="cell_type"),
+    "batch_key= is missing": lambda s, m: sg.tl.evaluate(s.reference, labels_key="cell_type"),
     "must be at least 1, not 0": lambda s, m: sg.pp.highly_variable_genes(s.reference, n_top_genes=0),
     "n_reference: expected a whole number": lambda s, m: sg.datasets.simulate(n_reference=-1),
     "is a folder; give the model's file": lambda s, m: sg.load("."),

@@ -115,6 +115,8 @@ def test_embeddings_are_compared(mapped):
                            kbet_neighbors=20, lisi_neighbors=30)  # fmt: skip
     assert table.index.tolist() == ["X_scgraft"] and "Overall" in table
     assert sg.pl.evaluate_svg(table)._repr_svg_().startswith("<svg")
+    one_each = sg.tl.evaluate(mapped.query, mapped.reference, labels_key="cell_type", resolutions=[1.0], before=None)
+    assert 0 <= one_each["kBET"].item() < 1
 
 
 def test_pictures(mapped, expimap, tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 from .. import _native
 from .._adata import Slots, cells, listed, need, with_obs
 from .._frames import dense, frame_from, uns_to
+from .._native import ScgraftError
 from .._plan import as_json
 from .._settings import number, settings, whole
 from .._stored import LATENT, NOTES, notes_of
@@ -22,7 +23,7 @@ def evaluate(
     adata: AnnData,
     reference: AnnData | None = None,
     *,
-    batch_key: str,
+    batch_key: str | None = None,
     labels_key: str,
     embeddings: str | Sequence[str] = LATENT,
     query: str | Sequence[str] = (),
@@ -46,7 +47,7 @@ def evaluate(
     adata, reference
         All cells; or a query and its reference.
     batch_key, labels_key
-        Columns of ``obs`` with batch and cell type.
+        Columns of ``obs`` with batch and cell type; without the batch, a query and its reference are one each.
     embeddings
         Entries of ``obsm``.
     query
@@ -81,11 +82,13 @@ def evaluate(
     keys = listed(embeddings)
     extra = [] if before in (None, "counts") else [before]
 
-    if not any(batch_key in data.obs.columns for data in (adata, reference) if data is not None):
+    if batch_key is None and reference is None:
+        raise ScgraftError("batch_key= is missing: the column of obs with the batches that are compared")
+    if batch_key is not None and not any(batch_key in d.obs.columns for d in (adata, reference) if d is not None):
         need("obs has no such column", adata.obs, batch_key=batch_key)
 
     def part(data: AnnData, what: str) -> _native.Cells:
-        columns = [c for c in (batch_key, labels_key) if c in data.obs.columns]
+        columns = [c for c in (batch_key, labels_key) if c is not None and c in data.obs.columns]
         need(f"obs of {what} has no such column", data.obs, labels_key=labels_key)
         for key in [*keys, *extra]:
             need(f"obsm of {what} has no such embedding", data.obsm, embeddings=key)
@@ -100,7 +103,7 @@ def evaluate(
 
     mine, known = part(adata, "adata"), None if reference is None else part(reference, "reference")
     plan = {
-        "batch": batch_key, "labels": labels_key, "query": listed(query),
+        "batch": batch_key or "", "labels": labels_key, "query": listed(query),
         "embeddings": keys, "before": extra[0] if extra else None, "counts": before == "counts",
         "use_raw": use_raw, "layer": layer, "normalised": log_normalised, "louvain": algorithm == "louvain",
         "components": whole("n_comps", n_comps, 1), "resolutions": [number("resolutions", r) for r in resolutions],
