@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from . import _native
-from ._adaptor import Adaptor, _adaptor  # noqa: F401, pickles name it here
+from ._adaptor import Adaptor
 from ._adata import SLOTS, Slots, among, cells, in_words, listed, nearest, need, opened, put, put_counts, with_obs
 from ._frames import csr_from, frame_from, names
 from ._native import ScgraftError
