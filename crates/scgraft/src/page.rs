@@ -93,11 +93,10 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let mut seen = HashSet::new();
     colors.retain(|p| seen.insert(p.clone()));
     colors.truncate(MOST_COLORS.saturating_sub(plan.color.len()));
-    let mut training = Vec::new();
-    if let Some((reference, _)) = parts.reference {
-        training.extend(pictures::training("Reference", &slots::stored_history(reference)));
-    }
-    training.extend(pictures::training("Query", &slots::stored_history(parts.cells)));
+    let fits =
+        parts.reference.map(|(reference, _)| ("Reference", reference)).into_iter().chain([("Query", parts.cells)]);
+    let curves = |(title, cells)| pictures::training(title, &slots::stored_history(cells), slots::kept_epoch(cells));
+    let training = fits.filter_map(curves).collect();
     let of_model = parts.model.map(|m| programs(m, &[plan.rule])).transpose().ok().flatten().flatten();
     Ok(Report {
         title: plan.title.clone(),
