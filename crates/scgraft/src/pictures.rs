@@ -193,12 +193,12 @@ pub(crate) fn in_own_colors<'c>(
     coloring.with_colors(colors)
 }
 
-/// The `top` heaviest genes of a program; those that are not in its gene set are marked.
+/// The `top` heaviest genes of a program; those that are not in a gene set are marked.
 pub fn gene_weights(program: &ProgramSummary, top: usize) -> Vec<GeneWeight> {
     let genes = program.genes.iter().take(top).map(|g| GeneWeight {
         name: g.name.clone(),
         weight: f64::from(g.weight),
-        added: program.set_size > 0 && !g.in_set,
+        added: !g.in_set,
     });
     genes.collect()
 }
