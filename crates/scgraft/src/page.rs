@@ -138,11 +138,14 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
         return Ok(None);
     }
     let (groups, rows) = columns::coded(parts.cells, "the query", &column)?;
+    let levels = parts.cells.obs.column(&column).map(answers::levels_of).unwrap_or_default();
+    let place = |code: u32| levels.iter().position(|l| *l == groups.levels[code as usize]).map_or(-1, |at| at as i32);
+    let places: Vec<i32> = (0..groups.levels.len() as u32).map(place).collect();
     let mut codes = vec![-1; parts.cells.n_cells()];
-    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = code as i32);
+    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = places[code as usize]);
     let programs = pictures::kept_programs(parts.query);
     let title = format!("Programs by {column}");
-    Ok(Some(pictures::grid(title, (&codes, &groups.levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
+    Ok(Some(pictures::grid(title, (&codes, &levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
 }
 
 /// Reference and query in the plane; `leading` are programs to colour by, `asked_first` says whether what was asked for opens it.
