@@ -425,7 +425,7 @@ fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
             share,
             (0.8, 0.6),
             percent,
-            &format!("{{}} of the cells are nearest to their label of “{name}”, where the reference has it"),
+            &format!("{{}} of the cells are nearest to their own “{name}”, where the reference has it"),
         ));
     } else if let Some(share) = parts.metrics.as_ref().and_then(|m| metric(m, "Label accuracy")) {
         out.push(criterion(share, (0.8, 0.6), percent, "{} label accuracy"));
