@@ -313,7 +313,9 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
     match &labels.novelty {
         Some(novelty) => {
             let learned = match novelty.n_held_out {
-                0 => "learned from the reference's one study".to_owned(),
+                0 => {
+                    "learned from the reference's own cells: no study of 50 cells to hold against the others".to_owned()
+                }
                 n => format!("learned from {n} studies of the reference, each held against the others"),
             };
             out.line(format!(
@@ -343,9 +345,10 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
         if let Some((right, error)) = *agreement {
             let of = matched.counted;
             let share = fixed(100.0 * right, 1);
+            let too = if unknown > 0 { ", unknown or not" } else { "" };
             out.line(format!(
-                "{share} % of the {of} cells whose `{column}` the reference has got it, mean over labels {} %, macro F1 {}; calibration \
-                 error {}",
+                "{share} % of the {of} cells whose `{column}` the reference has are nearest to it{too}, mean over labels {} %, macro F1 \
+                 {}; calibration error {}",
                 fixed(100.0 * by_label.by_type, 1),
                 fixed(by_label.f1, 3),
                 fixed(error, 3)

@@ -131,8 +131,8 @@ impl Differential {
             let called = |r: &&&DifferentialRow| matches!(self.mode, Mode::Vanilla) || r.differs == Some(true);
             out.line(format!("{what} in {a}: {}", counted(rows.iter().filter(called).count(), "gene", "genes")));
             let leading = &rows[..rows.len().min(self.of.top)];
-            let shown: Vec<[String; 6]> = leading.iter().map(|r| shown(r, &genes[r.gene])).collect();
-            out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others"], &shown);
+            let shown: Vec<[String; 7]> = leading.iter().map(|r| shown(r, &genes[r.gene])).collect();
+            out.table(["gene", "p", "log BF", "log2 FC", "mean", "mean, others", "differs"], &shown);
             let top = leading.iter().map(|r| {
                 json!({
                     "gene": genes[r.gene], "probability": number(r.probability),
@@ -148,7 +148,7 @@ impl Differential {
 }
 
 /// A row of the printed table. The fold change is that with the pseudocount, which orders genes of one probability.
-fn shown(r: &DifferentialRow, gene: &str) -> [String; 6] {
+fn shown(r: &DifferentialRow, gene: &str) -> [String; 7] {
     [
         gene.to_owned(),
         fixed(r.probability, 3),
@@ -156,5 +156,6 @@ fn shown(r: &DifferentialRow, gene: &str) -> [String; 6] {
         fixed(r.effect, 2),
         format!("{:.2e}", r.mean_a),
         format!("{:.2e}", r.mean_b),
+        if r.differs == Some(true) { "*" } else { "" }.to_owned(),
     ]
 }

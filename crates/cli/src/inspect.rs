@@ -263,17 +263,17 @@ fn tell_model(model: &Model, out: &mut Output) {
     }
     if let (Some(first), Some(last)) = (model.history.first(), model.history.last()) {
         let sum = |t: &[(String, f64)]| t.iter().map(|t| t.1).sum::<f64>();
-        let best = model.history.iter().filter_map(|r| r.validation_loss.map(|l| (r.epoch, l)));
-        let best = best.min_by(|a, b| a.1.total_cmp(&b.1));
+        let kept = model.kept_epoch().and_then(|epoch| model.history.get(epoch));
+        let loss = kept.and_then(|r| r.validation_loss);
+        let validation = loss.map(|l| format!(", validation loss {}", fixed(l, 2))).unwrap_or_default();
         out.line(format!(
             "history: {}, training loss {} → {}{}",
             counted(model.history.len(), "epoch", "epochs"),
             fixed(sum(&first.train), 2),
             fixed(sum(&last.train), 2),
-            best.map(|(e, l)| format!(", lowest validation loss {} in epoch {}", fixed(l, 2), e + 1))
-                .unwrap_or_default()
+            kept.map(|r| format!("; state of epoch {}{validation}", r.epoch + 1)).unwrap_or_default()
         ));
-        out.put("best_validation_loss", best.map_or(Value::Null, |b| number(b.1)));
+        out.put("best_validation_loss", loss.map_or(Value::Null, number));
     }
     out.put("kind", "model");
     out.put("model", model.entry.name);

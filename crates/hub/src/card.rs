@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use scgraft_cells::{Column, Kind};
-use scgraft_models::{Adaptor, EpochRecord, Membership, Model, settings};
+use scgraft_models::{Adaptor, Membership, Model, settings};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -437,7 +437,7 @@ fn model_facts(name: &str, model: &Model) -> Facts {
     if let Some(cells) = said("cells").and_then(Value::as_u64) {
         training.push(format!("Trained on {cells} cells, values of `{}`", text(said("values")).unwrap_or("X")));
     }
-    training.extend(history(&model.history));
+    training.extend(history(model));
     if let Some(sets) = said("programs").and_then(Value::as_array).filter(|s| !s.is_empty()) {
         let sets: Vec<&str> = sets.iter().filter_map(Value::as_str).collect();
         training.push(format!("Gene sets: {}", sets.join(", ")));
@@ -529,14 +529,14 @@ fn adaptor_facts(name: &str, adaptor: &Adaptor) -> Facts {
 }
 
 /// How a training went, in a sentence.
-fn history(records: &[EpochRecord]) -> Option<String> {
-    let last = records.last()?;
-    let best = records.iter().filter_map(|r| r.validation_loss.map(|l| (r.epoch, l)));
-    let best = best.min_by(|a, b| a.1.total_cmp(&b.1));
-    let best = best.map_or_else(String::new, |(epoch, loss)| {
-        format!("; lowest validation loss {loss:.2}, in epoch {}", epoch + 1)
+fn history(model: &Model) -> Option<String> {
+    let last = model.history.last()?;
+    let kept = model.kept_epoch().and_then(|epoch| model.history.get(epoch));
+    let kept = kept.map_or_else(String::new, |r| {
+        let loss = r.validation_loss.map(|l| format!(", validation loss {l:.2}")).unwrap_or_default();
+        format!("; state of epoch {}{loss}", r.epoch + 1)
     });
-    Some(format!("{} epochs{best}; learning rate {:.1e} at the end", records.len(), last.learning_rate))
+    Some(format!("{} epochs{kept}; learning rate {:.1e} at the end", model.history.len(), last.learning_rate))
 }
 
 /// The first names of some, and how many there are.

@@ -43,7 +43,7 @@ pub use error::ModelError;
 pub use expimap::{ExpimapConfig, Likelihood};
 pub use header::{EpochRecord, Header, Membership, Origin, Program, Segment};
 pub use layers::Norm;
-pub use model::Model;
+pub use model::{Model, kept_epoch};
 pub use network::{
     Classifier, Facts, InferredLibrary, Loss, Network, Posterior, Programs, Proteins, Statistics, Step, Term,
     VARIANCE_FLOOR,

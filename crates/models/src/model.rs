@@ -35,6 +35,11 @@ pub struct Model {
 /// Cells a task when a whole data set is encoded.
 const ENCODE: usize = 128;
 
+/// The epoch, from 0, whose state the last fit kept, by what a provenance notes: of a mapped query, that of its mapping.
+pub fn kept_epoch(noted: impl Fn(&'static str) -> Option<i64>) -> Option<usize> {
+    noted("query_best_epoch").or_else(|| noted("best_epoch")).and_then(|epoch| usize::try_from(epoch).ok())
+}
+
 impl Model {
     /// A model with freshly drawn tensors; settings left out of `config` take their defaults.
     ///
@@ -75,6 +80,11 @@ impl Model {
         out.provenance = self.provenance.clone();
         out.cells = self.cells.clone();
         Ok(out)
+    }
+
+    /// The epoch of its history, from 0, whose state it has; `None` where no epoch was better than the start.
+    pub fn kept_epoch(&self) -> Option<usize> {
+        kept_epoch(|key| self.provenance.get(key)?.as_i64())
     }
 
     /// A pass over the model's tensors. In a graft nothing is dropped, whatever the reference was trained with: what is

@@ -146,7 +146,7 @@ impl Asked {
                 found.map(|m| Ok((draw(&m, size)?, None))).transpose()
             }
             ("training", Given { model: Some(model), .. }) => {
-                let found = pictures::training(&self.title, &model.history);
+                let found = pictures::training(&self.title, &model.history, model.kept_epoch());
                 found.map(|t| Ok((draw(&t, size)?, None))).transpose()
             }
             ("genes", Given { model: Some(model), .. }) => {

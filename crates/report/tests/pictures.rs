@@ -31,6 +31,26 @@ fn cut(scene: &Scene) -> Vec<String> {
     out
 }
 
+/// Upright texts that lie on each other.
+fn overlapping(scene: &Scene) -> Vec<[String; 2]> {
+    let texts = scene.shapes.iter().filter_map(|shape| if let Shape::Text(t) = shape { Some(t) } else { None });
+    let boxes: Vec<_> = texts
+        .filter(|t| t.turn == 0.0)
+        .map(|t| {
+            let width = scene.width_of(&t.text, t.size, t.weight);
+            let from = match t.anchor {
+                Anchor::Start => t.x,
+                Anchor::Middle => t.x - width / 2.0,
+                Anchor::End => t.x - width,
+            };
+            (&t.text, [from, from + width, t.y - 0.7 * t.size, t.y])
+        })
+        .collect();
+    let meet = |a: &[f64; 4], b: &[f64; 4]| a[0] < b[1] && b[0] < a[1] && a[2] < b[3] && b[2] < a[3];
+    let pairs = boxes.iter().enumerate().flat_map(|(i, a)| boxes[i + 1..].iter().map(move |b| (a, b)));
+    pairs.filter(|(a, b)| meet(&a.1, &b.1)).map(|(a, b)| [a.0.clone(), b.0.clone()]).collect()
+}
+
 fn fits(name: &str, picture: &dyn Picture) {
     let natural = picture.natural_size();
     let narrow = Size::new(326.0, natural.height.max(420.0));
@@ -44,6 +64,7 @@ fn fits(name: &str, picture: &dyn Picture) {
             Err(other) => panic!("{name}: {other}"),
         };
         assert_eq!(cut(&scene), Vec::<String>::new(), "{name} at {size:?}");
+        assert_eq!(overlapping(&scene), Vec::<[String; 2]>::new(), "{name} at {size:?}");
         assert!(scene.to_svg().unwrap().ends_with("</svg>"));
     }
     let error = picture.draw(Size::new(40.0, 40.0)).unwrap_err();
@@ -183,4 +204,17 @@ fn a_report_survives_json_and_bad_ones_are_refused() {
     assert!(error.contains("cell names") && error.contains("expected 50"), "{error}");
     let empty = html::Report::default().to_html().unwrap();
     assert!(empty.contains("scgraft report") && !empty.contains("id=\"cells\""));
+}
+
+#[test]
+fn many_that_pass_on_both_sides_are_named_within_the_plot() {
+    let factor = |i: usize| match i {
+        0..22 => 6.9 - 0.2 * i as f64,
+        22..118 => 2.2 - 0.045 * (i - 22) as f64,
+        _ => -2.1 - 0.2 * (i - 118) as f64,
+    };
+    let named =
+        |i| ProgramBayesFactor { name: format!("A_PROGRAM_OF_A_LONG_NAME_{i}"), log_bf: factor(i), se: Some(0.2) };
+    let programs = (0..122).map(named).collect();
+    fits("many pass", &BayesFactors { title: "unknown versus known".into(), programs, ..BayesFactors::default() });
 }

@@ -9,6 +9,7 @@ use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
 use scgraft_report::{BayesFactors, Metrics, count};
 
+use crate::join::NOT_KNOWN;
 use crate::page::{PagePlan, Parts};
 use crate::{pictures, slots};
 
@@ -124,9 +125,15 @@ pub(crate) fn label_colors(parts: &Parts<'_>, label: &str) -> HashMap<String, Rg
     levels.into_iter().zip(all).collect()
 }
 
-/// The labels in a column.
+/// The labels in a column, in the order of its categories where it has any: clusters are 0, 1, 2, …, 10.
 pub(crate) fn levels_of(column: &Column) -> Vec<String> {
-    distinct(column.labels().into_iter().flatten())
+    let there = distinct(column.labels().into_iter().flatten());
+    match column {
+        Column::Categorical { categories, .. } => {
+            categories.iter().filter(|c| there.binary_search(c).is_ok()).cloned().collect()
+        }
+        _ => there,
+    }
 }
 
 /// The labels of the cells: those carried over, with what is unknown.
@@ -176,7 +183,7 @@ pub(crate) fn compositions(
         let mut counts = vec![0; groups.len() * names.len()];
         for (group, label) in groups_of.iter().zip(&labels) {
             if let (Some(group), Some(label)) = (group, label)
-                && let (Ok(g), Ok(l)) = (groups.binary_search(group), names.binary_search(label))
+                && let (Some(g), Ok(l)) = (groups.iter().position(|g| g == group), names.binary_search(label))
             {
                 counts[g * names.len() + l] += 1;
             }
@@ -427,13 +434,13 @@ fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
     if let Some(share) = share(&format!("{label}_uncertainty"), 0.5) {
         out.push(criterion(share, (0.2, 0.5), percent, "{} of the cells have neighbours that disagree on the label"));
     }
-    let given = plan.truth.as_ref().and_then(|(name, given)| agreement(parts, label, given).map(|share| (name, share)));
+    let given = plan.truth.as_ref().and_then(|(name, given)| agreement(cells, label, given).map(|share| (name, share)));
     if let Some((name, share)) = given {
         out.push(criterion(
             share,
             (0.8, 0.6),
             percent,
-            &format!("{{}} of the cells got the label of “{name}”, where the reference has it"),
+            &format!("{{}} of the cells are nearest to their own “{name}”, where the reference has it"),
         ));
     } else if let Some(share) = parts.metrics.as_ref().and_then(|m| metric(m, "Label accuracy")) {
         out.push(criterion(share, (0.8, 0.6), percent, "{} label accuracy"));
@@ -442,9 +449,9 @@ fn criteria(parts: &Parts<'_>, plan: &PagePlan) -> Vec<Criterion> {
 }
 
 /// Share of the cells whose most probable label is the one given, of those whose given label the reference has.
-fn agreement(parts: &Parts<'_>, label: &str, given: &Column) -> Option<f64> {
-    let best = parts.cells.obs.column(&format!("{label}_best"))?.texts();
-    let known: std::collections::HashSet<&String> = best.iter().flatten().collect();
+fn agreement(cells: &Cells, label: &str, given: &Column) -> Option<f64> {
+    let best = cells.obs.column(&format!("{label}_best"))?.texts();
+    let known = slots::table_names(cells, &slots::probabilities_key(label))?;
     let given = given.labels();
     let pairs = given.iter().zip(&best).filter(|(g, b)| g.as_ref().is_some_and(|g| known.contains(g)) && b.is_some());
     let (n, same) = pairs.fold((0usize, 0usize), |(n, same), (g, b)| (n + 1, same + usize::from(g == b)));
@@ -482,7 +489,8 @@ fn next(
         add("Where the unknown cells lie".into(), "cells", &format!("{label}_pred"));
     }
     match tests.first().map_or(0, |main| within_types(main, tests).len()) {
-        0 if difference.is_some() && plan.label.is_some() => {
+        // What the reference does not know is of no type.
+        0 if plan.label.is_some() && tests.first().is_some_and(|main| main.group != NOT_KNOWN) => {
             add("Not tested yet: in how many types the programs differ (test within types)".into(), "tests", "");
         }
         0 => {}
@@ -516,6 +524,24 @@ mod tests {
             programs: programs.collect(),
             ..BayesFactors::default()
         }
+    }
+
+    #[test]
+    fn a_label_of_the_reference_that_no_cell_got_counts_as_wrong() {
+        let mut cells = Cells::empty(Frame::new((0..4).map(|i| i.to_string()).collect()), Frame::default());
+        cells.obs.set("type_best", Column::categorical(&["A"; 4]));
+        let mut of_labels = Frame::new(cells.obs.index.clone());
+        of_labels.columns = ["A", "B"].map(|l| (l.to_owned(), Column::Real(vec![0.5; 4]))).to_vec();
+        cells.obsm.insert(slots::probabilities_key("type"), Array::Frame(of_labels));
+        assert_eq!(agreement(&cells, "type", &Column::categorical(&["A", "A", "B", "new"])), Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn levels_stand_in_the_order_of_their_categories() {
+        let categories = ["2", "10", "9"].map(str::to_owned).to_vec();
+        let clusters = Column::Categorical { codes: vec![1, 0, -1, 1], categories, ordered: false };
+        assert_eq!(levels_of(&clusters), ["2", "10"]);
+        assert_eq!(levels_of(&Column::Text(vec![Some("b".into()), None, Some("a".into())])), ["a", "b"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Cells, Column, Slot, Uns, distinct};
-use scgraft_models::Model;
+use scgraft_models::{Membership, Model};
 use scgraft_report::color::Rgb;
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
 use scgraft_report::{BayesFactors, ColorValues, Coloring, Heatmap, Metrics};
@@ -93,11 +93,10 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     let mut seen = HashSet::new();
     colors.retain(|p| seen.insert(p.clone()));
     colors.truncate(MOST_COLORS.saturating_sub(plan.color.len()));
-    let mut training = Vec::new();
-    if let Some((reference, _)) = parts.reference {
-        training.extend(pictures::training("Reference", &slots::stored_history(reference)));
-    }
-    training.extend(pictures::training("Query", &slots::stored_history(parts.cells)));
+    let fits =
+        parts.reference.map(|(reference, _)| ("Reference", reference)).into_iter().chain([("Query", parts.cells)]);
+    let curves = |(title, cells)| pictures::training(title, &slots::stored_history(cells), slots::kept_epoch(cells));
+    let training = fits.filter_map(curves).collect();
     let of_model = parts.model.map(|m| programs(m, &[plan.rule])).transpose().ok().flatten().flatten();
     Ok(Report {
         title: plan.title.clone(),
@@ -138,11 +137,14 @@ fn heat_map(parts: &Parts<'_>, plan: &PagePlan) -> Result<Option<Heatmap>, Error
         return Ok(None);
     }
     let (groups, rows) = columns::coded(parts.cells, "the query", &column)?;
+    let levels = parts.cells.obs.column(&column).map(answers::levels_of).unwrap_or_default();
+    let place = |code: u32| levels.iter().position(|l| *l == groups.levels[code as usize]).map_or(-1, |at| at as i32);
+    let places: Vec<i32> = (0..groups.levels.len() as u32).map(place).collect();
     let mut codes = vec![-1; parts.cells.n_cells()];
-    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = code as i32);
+    rows.iter().zip(&groups.codes).for_each(|(&i, &code)| codes[i] = places[code as usize]);
     let programs = pictures::kept_programs(parts.query);
     let title = format!("Programs by {column}");
-    Ok(Some(pictures::grid(title, (&codes, &groups.levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
+    Ok(Some(pictures::grid(title, (&codes, &levels), &programs, Some(PROGRAMS_OF_GROUP))?.colors))
 }
 
 /// Reference and query in the plane; `leading` are programs to colour by, `asked_first` says whether what was asked for opens it.
@@ -268,17 +270,26 @@ fn transfer(cells: &Cells, label: &str, truth: Option<&(String, Column)>) -> Opt
     })
 }
 
+/// A program as all of the page shows it: turned, so that a higher score means that its genes are up.
 fn program(of: &ProgramSummary, genes_found: Option<f64>) -> Program {
     let (direction, confidence) = of.directions.first().map_or((0, 0.0), |d| (d.1, d.2));
+    let mut genes = pictures::gene_weights(of, GENES);
+    if direction < 0 {
+        genes.iter_mut().for_each(|g| g.weight = -g.weight);
+    }
+    let kind = match (&of.graft, of.membership) {
+        (Some(_), _) => "new",
+        (None, Membership::Free) => "free",
+        (None, _) => "",
+    };
     Program {
         name: of.name.clone(),
-        kind: if of.graft.is_some() { "new" } else { "annotated" }.into(),
+        kind: kind.into(),
         active: of.is_active(),
-        direction,
         confidence,
         genes_found,
         n_genes: of.genes.len() as u64,
-        genes: pictures::gene_weights(of, GENES),
+        genes,
     }
 }
 
@@ -380,6 +391,30 @@ fn citations(model: &str) -> Vec<Citation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::programs::ProgramGene;
+
+    #[test]
+    fn a_program_shows_its_genes_as_its_turned_score_moves_them() {
+        let gene = |weight, in_set| ProgramGene { name: "G".into(), weight, share: 1.0, in_set };
+        let of = |sign, membership, in_set| {
+            let summary = ProgramSummary {
+                name: "P".into(),
+                graft: None,
+                membership,
+                directions: vec![(DirectionMethod::Top, sign, 0.9)],
+                set_size: 0,
+                genes: vec![gene(-2.0, in_set)],
+                entropy: 0.0,
+                switched_off: None,
+                stand_in: None,
+                stands_for: Vec::new(),
+            };
+            let program = program(&summary, None);
+            (program.kind, program.genes[0].weight, program.genes[0].added)
+        };
+        assert_eq!(of(-1, Membership::Hard, true), (String::new(), 2.0, false));
+        assert_eq!(of(1, Membership::Free, false), ("free".into(), -2.0, true));
+    }
 
     #[test]
     fn of_a_long_list_the_first_are_named() {

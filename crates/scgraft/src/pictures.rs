@@ -39,8 +39,8 @@ pub fn joined(name: &str, parts: &[(Option<&Column>, usize)]) -> Coloring {
     coloring(name, &stacked(parts))
 }
 
-/// The curves of a history; `None` when there is none.
-pub fn training(title: &str, history: &[EpochRecord]) -> Option<Training> {
+/// The curves of a history of which an epoch, from 0, was kept; `None` when there is none.
+pub fn training(title: &str, history: &[EpochRecord], kept: Option<usize>) -> Option<Training> {
     let first = history.first()?;
     let named = |terms: &[(String, f64)], name: &str| terms.iter().find(|t| t.0 == name).map_or(f64::NAN, |t| t.1);
     let sum = |terms: &[(String, f64)]| terms.iter().map(|t| t.1).sum::<f64>();
@@ -55,9 +55,8 @@ pub fn training(title: &str, history: &[EpochRecord]) -> Option<Training> {
         train: history.iter().map(|r| named(&r.train, name)).collect(),
         validation: if validated { history.iter().map(|r| named(&r.validation, name)).collect() } else { Vec::new() },
     });
-    let best = history.iter().filter_map(|r| r.validation_loss.map(|l| (r.epoch, l)));
-    let best = best.min_by(|a, b| a.1.total_cmp(&b.1)).map(|b| b.0 + 1);
-    Some(Training { title: title.into(), curves: std::iter::once(total).chain(terms).collect(), best_epoch: best })
+    let best_epoch = kept.filter(|&epoch| epoch < history.len()).map(|epoch| epoch + 1);
+    Some(Training { title: title.into(), curves: std::iter::once(total).chain(terms).collect(), best_epoch })
 }
 
 /// The comparisons of a stored test, each ready to draw.
@@ -175,12 +174,12 @@ pub(crate) fn in_own_colors<'c>(
     coloring.with_colors(colors)
 }
 
-/// The `top` heaviest genes of a program; those that are not in its gene set are marked.
+/// The `top` heaviest genes of a program; those that are not in a gene set are marked.
 pub fn gene_weights(program: &ProgramSummary, top: usize) -> Vec<GeneWeight> {
     let genes = program.genes.iter().take(top).map(|g| GeneWeight {
         name: g.name.clone(),
         weight: f64::from(g.weight),
-        added: program.set_size > 0 && !g.in_set,
+        added: !g.in_set,
     });
     genes.collect()
 }
@@ -352,6 +351,16 @@ pub fn coordinate(parts: &[&Dense], j: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_epoch_that_was_kept_is_marked_not_that_of_the_lowest_loss() {
+        let loss = |epoch: usize, loss| EpochRecord { epoch, validation_loss: Some(loss), ..EpochRecord::default() };
+        let history = [loss(0, 1.0), loss(1, 3.0), loss(2, 2.0)];
+        let noted = |key| (key == "best_epoch").then_some(2);
+        let picture = training("", &history, scgraft_models::kept_epoch(noted)).unwrap();
+        assert_eq!(picture.best_epoch, Some(3));
+        assert_eq!(scgraft_models::kept_epoch(|key| Some(if key == "best_epoch" { 2 } else { -1 })), None, "its start");
+    }
 
     #[test]
     fn flows_have_the_colours_that_a_file_has_for_its_labels() {

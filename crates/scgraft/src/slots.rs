@@ -151,6 +151,14 @@ pub fn stored_history(cells: &Cells) -> Vec<EpochRecord> {
     (0..table.len()).map(record).collect()
 }
 
+/// The epoch of that history, from 0, whose state was kept.
+pub fn kept_epoch(cells: &Cells) -> Option<usize> {
+    scgraft_models::kept_epoch(|key| match provenance(cells, key) {
+        Some(Uns::Int(epoch)) => Some(*epoch),
+        _ => None,
+    })
+}
+
 /// JSON as `uns` holds it. Nulls are left out (old versions of anndata cannot read them).
 pub fn to_uns(value: &Value) -> Uns {
     match value {

@@ -129,14 +129,14 @@ impl Training {
     pub fn draw(self, to: &mut Canvas) -> Result<()> {
         files::check_output(&self.output, &[&self.file])?;
         remote::check_input(&self.file)?;
-        let history = match remote::model(&self.file) {
-            Ok(model) => model.history,
+        let picture = match remote::model(&self.file) {
+            Ok(model) => pictures::training("", &model.history, model.kept_epoch()),
             Err(as_model) => match encode::stored(&self.file, slots::LATENT) {
-                Ok((cells, _)) => slots::stored_history(&cells),
+                Ok((cells, _)) => pictures::training("", &slots::stored_history(&cells), slots::kept_epoch(&cells)),
                 Err(_) => return Err(as_model),
             },
         };
-        let Some(picture) = pictures::training("", &history) else {
+        let Some(picture) = picture else {
             bail!("{}: no training history: it was not trained", self.file.display());
         };
         to.save(&picture, &self.output)

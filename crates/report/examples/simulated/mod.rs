@@ -148,9 +148,8 @@ pub fn report(n: usize) -> Report {
             };
             Program {
                 name,
-                kind: if i < 272 { "annotated" } else { "new" }.into(),
+                kind: if i < 272 { "" } else { "new" }.into(),
                 active: i % 4 != 3,
-                direction: [1, -1, 1, 0][i % 4],
                 confidence: [0.93, 0.41, 0.72, 0.0][i % 4],
                 genes_found: (i % 40 == 2).then_some(0.3),
                 n_genes: 0,

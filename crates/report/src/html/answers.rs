@@ -8,6 +8,8 @@ use crate::axis::number;
 
 /// Types named with a bar of their own; the others together have one more.
 const TYPES: usize = 9;
+/// Groups whose composition stands on the page whole; of more it scrolls.
+const GROUPS: usize = 16;
 
 /// Four questions, four answers.
 pub(super) fn overview(report: &Report) -> Markup {
@@ -164,23 +166,27 @@ pub(super) fn composition(c: &Composition) -> Markup {
             }
         }
     };
-    html! {
-        div class="card full composition" {
-            h3 { "By " (c.by) }
-            @for (g, name) in c.groups.iter().enumerate() {
-                @let of = row(g).iter().sum::<u64>();
-                div class="stack" {
-                    span { (name) " " span class="quiet" { (number(of as f64, 0)) } }
-                    span class="parts" role="img" aria-label={ "shares of the types in " (name) } {
-                        @for (&cells, (label, color)) in row(g).iter().zip(&c.labels) {
-                            @if cells > 0 {
-                                @let words = format!("{label}: {} cells, {} %", number(cells as f64, 0), number(share(cells, of), 1));
-                                i style={ "flex-grow:" (cells) ";color:" (color.css()) } title=(words) {}
-                            }
+    let bars = html! {
+        @for (g, name) in c.groups.iter().enumerate() {
+            @let of = row(g).iter().sum::<u64>();
+            div class="stack" {
+                span { (name) " " span class="quiet" { (number(of as f64, 0)) } }
+                span class="parts" role="img" aria-label={ "shares of the types in " (name) } {
+                    @for (&cells, (label, color)) in row(g).iter().zip(&c.labels) {
+                        @if cells > 0 {
+                            @let words = format!("{label}: {} cells, {} %", number(cells as f64, 0), number(share(cells, of), 1));
+                            i style={ "flex-grow:" (cells) ";color:" (color.css()) } title=(words) {}
                         }
                     }
                 }
             }
+        }
+    };
+    html! {
+        div class="card full composition" {
+            h3 { "By " (c.by) }
+            // Of many groups no more than a screen at once.
+            (if c.groups.len() > GROUPS { scrolled(&format!("Shares of the types by {}", c.by), &bars) } else { bars })
             ul class="colors" {
                 @for (label, color) in &c.labels { li { i style={ "color:" (color.css()) } {} (label) } }
             }

@@ -249,7 +249,7 @@ pub struct TransferredLabel {
     pub name: String,
     /// Number of cells whose best label it is.
     pub cells: u64,
-    /// How many of them are too uncertain and count as unknown.
+    /// How many of them count as unknown.
     pub unknown: u64,
     /// Mean uncertainty of all of them, 0 to 1.
     pub uncertainty: f64,
@@ -261,19 +261,17 @@ pub struct TransferredLabel {
 pub struct Program {
     /// Name. A colouring of an embedding with the same name is offered from the table.
     pub name: String,
-    /// What kind of program: "annotated", "new".
+    /// What kind of program where it is no gene set of the reference: "free", "new".
     pub kind: String,
     /// Whether the fit kept it.
     pub active: bool,
-    /// +1 when a higher latent score means higher expression of its genes, −1 when lower, 0 when unclear.
-    pub direction: i8,
-    /// How clear the direction is, from 0 (as much up as down) to 1 (all one way).
+    /// How clearly its genes go up with the score, from 0 (as much up as down) to 1 (all one way).
     pub confidence: f64,
     /// The share of its genes that the query has, where that is less than half.
     pub genes_found: Option<f64>,
     /// Genes with a weight; more than are listed, where the list is cut.
     pub n_genes: u64,
-    /// Genes with their weights, the most important first: all, or the first of them.
+    /// Genes with their weights on the score, the most important first: all, or the first of them.
     pub genes: Vec<GeneWeight>,
 }
 

@@ -46,16 +46,15 @@ pub(super) fn named(name: &str) -> Markup {
     html! { @for (at, part) in name.split('_').enumerate() { @if at > 0 { "_" wbr; } (part) } }
 }
 
-/// Per label: cells, unknown share, uncertainty as a bar.
+/// Per label: cells, those that are nearest to it but unknown, uncertainty of both as a bar.
 pub(super) fn labels(transfer: &Transfer) -> Markup {
-    let share = |unknown: u64, cells: u64| (cells > 0).then(|| 100.0 * unknown as f64 / cells as f64);
     let table = html! {
         table class="sorted" data-name="labels" {
             thead {
                 tr {
                     (sortable(&transfer.label, "", ""))
                     (sortable("cells", "num", ""))
-                    (sortable("% unknown", "num", "cells above the threshold of uncertainty"))
+                    (sortable("nearest, but unknown", "num", "cells that are nearest to this label and were called unknown"))
                     (sortable("mean uncertainty", "num", ""))
                 }
             }
@@ -64,11 +63,11 @@ pub(super) fn labels(transfer: &Transfer) -> Markup {
                     @let uncertainty = l.uncertainty.clamp(0.0, 1.0);
                     tr {
                         th scope="row" { (l.name) }
-                        (numeric(Some(l.cells as f64), 0, false))
-                        (numeric(share(l.unknown, l.cells), 1, false))
+                        (numeric(Some(l.cells.saturating_sub(l.unknown) as f64), 0, false))
+                        (numeric(Some(l.unknown as f64), 0, false))
                         td class="num" data-v=(uncertainty) {
                             span class="meter" { i style={ "width:" (format!("{:.1}", 100.0 * uncertainty)) "%" } {} }
-                            (number(uncertainty, 2))
+                            (format!("{uncertainty:.2}"))
                         }
                     }
                 }
@@ -90,7 +89,6 @@ pub(super) fn programs(report: &Report) -> Markup {
     };
     let mut ordered: Vec<(usize, &Program)> = report.programs.iter().enumerate().collect();
     ordered.sort_by(|(_, a), (_, b)| b.active.cmp(&a.active).then(strength(b).total_cmp(&strength(a))));
-    let kinds = report.programs.iter().any(|p| p.kind != report.programs[0].kind);
     let listed = report.programs.iter().filter(|p| p.n_genes > p.genes.len() as u64).map(|p| p.genes.len()).max();
     let table = html! {
         table class="sorted" id="program-table" data-name="programs" {
@@ -99,16 +97,16 @@ pub(super) fn programs(report: &Report) -> Markup {
                     (sortable("program", "", ""))
                     @for test in &tests { (sortable(&test.title, "num test-column", "log Bayes factor")) }
                     (sortable(
-                        "a higher score: genes",
-                        "",
-                        "whether a higher latent score means higher or lower expression of the genes, and how clear that is: \
+                        "clear",
+                        "num",
+                        "scores are turned so that a higher one means that the heaviest genes are up; how clear that is: \
                          from 0 (as much up as down) to 1 (all one way)",
                     ))
                     (sortable("genes", "num", ""))
                     th scope="col" { "most important genes" }
                 }
             }
-            tbody { @for (i, p) in ordered { (program(i, p, &tests, kinds)) } }
+            tbody { @for (i, p) in ordered { (program(i, p, &tests)) } }
         }
     };
     html! {
@@ -138,15 +136,14 @@ pub(super) fn programs(report: &Report) -> Markup {
     }
 }
 
-/// A row; `kinds`: whether programs are of several kinds.
-fn program(i: usize, p: &Program, tests: &[&BayesFactors], kinds: bool) -> Markup {
+fn program(i: usize, p: &Program, tests: &[&BayesFactors]) -> Markup {
     let n_genes = p.n_genes.max(p.genes.len() as u64);
     let more = n_genes.saturating_sub(GENES_IN_ROW as u64);
     html! {
         tr data-i=(i) data-active=(u8::from(p.active)) {
             th scope="row" {
                 button type="button" class="open" aria-expanded="false" { (named(&p.name)) }
-                @if kinds { " " span class="quiet" { (p.kind) } }
+                @if !p.kind.is_empty() { " " span class="quiet" { (p.kind) } }
                 @if !p.active { " " span class="quiet" { "inactive" } }
                 @if let Some(share) = p.genes_found {
                     " " span class="quiet" title="its scores say little of the query" {
@@ -158,11 +155,7 @@ fn program(i: usize, p: &Program, tests: &[&BayesFactors], kinds: bool) -> Marku
                 @let factor = t.programs.iter().find(|f| f.name == p.name).map(|f| f.log_bf);
                 (numeric(factor, 2, factor.is_some_and(|v| v.abs() >= t.threshold)))
             }
-            @match p.direction {
-                1.. => td class="clear" data-v=(p.confidence) { "▲ up " (number(p.confidence, 2)) },
-                0 => td class="clear" data-v="0" { "–" },
-                _ => td class="clear" data-v=(-p.confidence) { "▼ down " (number(p.confidence, 2)) },
-            }
+            (numeric(Some(p.confidence), 2, false))
             (numeric(Some(n_genes as f64), 0, false))
             td class="genes" {
                 @for g in p.genes.iter().take(GENES_IN_ROW) {
@@ -244,7 +237,6 @@ mod tests {
             programs: vec![Program {
                 name: "LARGE".into(),
                 active: true,
-                direction: -1,
                 confidence: 0.414,
                 n_genes: 491,
                 genes: (0..50).map(gene).collect(),
@@ -260,9 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn all_genes_of_a_program_are_counted_and_its_sign_has_its_clearness() {
+    fn all_genes_of_a_program_are_counted_and_how_clearly_they_go_up_is_told() {
         let html = programs(&report()).into_string();
-        for part in [">491<", "+487", "▼ down 0.41", "its genes with their weights (the 50 heaviest)"] {
+        for part in [">491<", "+487", ">0.41<", "its genes with their weights (the 50 heaviest)"] {
             assert!(html.contains(part), "{part}: {html}");
         }
     }

@@ -215,33 +215,31 @@ impl BayesFactors {
                 (most - half, half)
             };
         }
-        // Names stay on the outer side of the dots that have none, or they would cover the dots in the middle.
-        let room = |px: f64| (px.max(0.0) / LINE) as usize + 1;
-        let (top, bottom) = (f.area.y, f.area.bottom());
-        while high > passing(1.0).min(3) && high > room(f.y.at(ranked[high - 1].log_bf) + LINE / 2.0 - top) {
+        // Names stay on the outer side of the dots that have none, or they would cover the dots in the middle: these go on
+        // beside the names, on the right below them, on the left above.
+        let n = ranked.len();
+        let (first, last) = (f.area.y + LINE / 2.0, f.area.bottom() - LINE / 2.0);
+        let end = |high: usize| ranked.get(high).map_or(last, |p| f.y.at(p.log_bf) - LINE * 0.8);
+        let start = |low: usize| n.checked_sub(low + 1).map_or(first, |i| f.y.at(ranked[i].log_bf) + LINE * 0.8);
+        let tall = |names: usize| names.saturating_sub(1) as f64 * LINE;
+        while high > passing(1.0).min(3) && first + tall(high) > end(high) {
             high -= 1;
         }
-        while low > passing(-1.0).min(3) && low > room(bottom + LINE / 2.0 - f.y.at(ranked[ranked.len() - low].log_bf))
-        {
+        while low > passing(-1.0).min(3) && last - tall(low) < start(low) {
             low -= 1;
         }
         (high, low) = (high.min(fits), low.min(fits));
 
-        let n = ranked.len();
         let font = if f.area.w < 320.0 { 9.5 } else { 10.5 };
         // (ranks, x of the names, end of the line at the name)
         let right = f.x.at(high as f64) + 20.0;
         let left = f.x.at((n - low) as f64 + 1.0) - 20.0;
         for (ranks, at_x, to_left) in [(0..high, right, false), (n - low..n, left, true)] {
             let wanted: Vec<f64> = ranks.clone().map(|i| f.y.at(ranked[i].log_bf)).collect();
-            let (first, last) = (top + LINE / 2.0, bottom - LINE / 2.0);
-            // The dots that have no name go on beside the names: on the right below them, on the left above.
-            let beside = if to_left { n.checked_sub(low + 1) } else { Some(high) };
-            let beside = beside.and_then(|i| ranked.get(i)).map(|p| f.y.at(p.log_bf));
-            let (lo, hi) = match (to_left, beside) {
-                (false, Some(y)) => (first, (y - LINE * 0.8).clamp(first, last)),
-                (true, Some(y)) => ((y + LINE * 0.8).clamp(first, last), last),
-                _ => (first, last),
+            // Rather beside the dots than out of the plot.
+            let (lo, hi) = match to_left {
+                false => (first, end(high).clamp(first + tall(high), last)),
+                true => (start(low).clamp(first, last - tall(low)), last),
             };
             let placed = spread(&wanted, LINE, lo, hi);
             for ((i, from_y), y) in ranks.zip(wanted).zip(placed) {

@@ -204,7 +204,9 @@ impl Embedding<'_> {
             notes.push(outside_words(outside));
         }
         if !notes.is_empty() {
-            let note = Text::new(inner.right(), area.bottom() - 4.0, notes.join("; ")).size(10.0).end();
+            // Below axes with numbers stand their titles.
+            let foot = if self.axes == Axes::Numbers { inner } else { area }.bottom();
+            let note = Text::new(inner.right(), foot - 4.0, notes.join("; ")).size(10.0).end();
             scene.text(note.paint(Paint::Muted).halo());
         }
         Ok(scene)

@@ -16,7 +16,7 @@ pub struct GeneWeight {
     pub name: String,
     /// Decoder weight; its size is the importance, its sign the direction.
     pub weight: f64,
-    /// Whether the model added the gene to the program (soft mask); otherwise it was in the gene set.
+    /// Whether the model added the gene to the program (soft gene sets, free programs); otherwise it was in the gene set.
     pub added: bool,
 }
 

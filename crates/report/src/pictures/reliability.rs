@@ -51,7 +51,9 @@ impl Picture for Reliability {
         }
         let what = if self.title.is_empty() { "Reliability of transferred labels" } else { &self.title };
         let (mut scene, area) = start(what, size, Size::new(220.0, 240.0))?;
-        let area = heading(&mut scene, area, &self.title);
+        let error = self.ece.map(|ece| format!("calibration error {}", number(ece, 3)));
+        let words = [Some(&self.title).filter(|t| !t.is_empty()).cloned(), error];
+        let area = heading(&mut scene, area, &words.into_iter().flatten().collect::<Vec<_>>().join(": "));
         let strip = (area.h * 0.22).min(90.0);
         let upper = area.inside(0.0, 0.0, 0.0, strip);
         let x = Axis::new((0.0, 1.0), "");
@@ -70,10 +72,6 @@ impl Picture for Reliability {
                 number(bin.accuracy, 2),
                 number(bin.cells as f64, 0)
             ));
-        }
-        if let Some(ece) = self.ece {
-            let words = format!("calibration error {}", number(ece, 3));
-            scene.text(Text::new(f.area.x + 10.0, f.area.y + 14.0, words).halo());
         }
 
         // The histogram shares the x axis of the curve.
