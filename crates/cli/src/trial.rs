@@ -297,7 +297,8 @@ impl Trial {
         let settings = found.settings();
         let spread = |setting: &str, name: &str| {
             let of = found.spread(setting, name);
-            let digits = if of.mean.abs() >= 100.0 { 0 } else { 3 };
+            let counts = name.ends_with("_cells") || of.mean.abs() >= 100.0;
+            let digits = if counts { 0 } else { 3 };
             let mean = fixed(of.mean, digits);
             if of.sd.is_finite() { format!("{mean} ± {}", fixed(of.sd, digits)) } else { mean }
         };

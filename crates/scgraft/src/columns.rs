@@ -53,7 +53,7 @@ fn coded_of(values: &Column, name: &str, column: &str) -> Result<(Coded, Vec<usi
     let rows: Vec<usize> = match values.coded() {
         Ok(coded) => {
             let rows = (0..coded.codes.len()).collect();
-            return Ok((coded, rows));
+            return Ok((by_number(coded), rows));
         }
         Err(missing) => (0..values.len()).filter(|i| missing.binary_search(i).is_err()).collect(),
     };
@@ -66,7 +66,22 @@ fn coded_of(values: &Column, name: &str, column: &str) -> Result<(Coded, Vec<usi
         if words.is_empty() { String::new() } else { format!(" ({} count as none)", missing_words_told(&words)) };
     tracing::warn!("{name}: {} cells have no `{column}` and are left out{words}", values.len() - rows.len());
     let coded = values.select(&rows).coded().map_err(|_| wrong("cannot be read"))?;
-    Ok((coded, rows))
+    Ok((by_number(coded), rows))
+}
+
+/// Levels that are numbers in their order: clusters are 0, 1, 2, …, 10.
+fn by_number(coded: Coded) -> Coded {
+    let Ok(numbers) = coded.levels.iter().map(|l| l.parse::<f64>()).collect::<Result<Vec<f64>, _>>() else {
+        return coded;
+    };
+    let mut order: Vec<usize> = (0..numbers.len()).collect();
+    order.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+    let mut place = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(new, &old)| place[old] = new as u32);
+    Coded {
+        codes: coded.codes.iter().map(|&c| place[c as usize]).collect(),
+        levels: order.into_iter().map(|old| coded.levels[old].clone()).collect(),
+    }
 }
 
 /// The same of what groups are compared within: unknown cells are of several types, and what differs among them may be these.
@@ -151,6 +166,15 @@ pub fn stacked(parts: &[(Option<&Column>, usize)]) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_that_are_numbers_stand_in_their_order() {
+        let names = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect::<Vec<String>>();
+        let clusters = by_number(Coded::of(names(&["10", "2", "0", "10"])));
+        assert_eq!((clusters.codes, clusters.levels), (vec![2, 1, 0, 2], names(&["0", "2", "10"])));
+        let mixed = Coded::of(names(&["10", "2", "B"]));
+        assert_eq!(by_number(mixed.clone()), mixed);
+    }
 
     #[test]
     fn columns_below_each_other_keep_their_kind() {

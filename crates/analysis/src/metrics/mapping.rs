@@ -222,7 +222,7 @@ fn quantile(values: &mut [f64], q: f64) -> f64 {
 }
 
 fn none_left(problem: &str) -> Error {
-    Error::Inconsistent { what: "mapping metric".to_owned(), problem: format!("{problem}; leave this score out") }
+    Error::Inconsistent { what: "mapping metric".to_owned(), problem: problem.to_owned() }
 }
 
 #[cfg(test)]
