@@ -345,10 +345,10 @@ fn tell(labels: &AnnotatedLabels, out: &mut Output) -> Value {
         if let Some((right, error)) = *agreement {
             let of = matched.counted;
             let share = fixed(100.0 * right, 1);
-            let too = if unknown > 0 { ", unknown or not" } else { "" };
+            let too = if unknown > 0 { " (unknown or not)" } else { "" };
             out.line(format!(
-                "{share} % of the {of} cells whose `{column}` the reference has are nearest to it{too}, mean over labels {} %, macro F1 \
-                 {}; calibration error {}",
+                "the nearest label is right in {share} % of the {of} cells whose `{column}` the reference has{too}, mean over labels {} %, \
+                 macro F1 {}; calibration error {}",
                 fixed(100.0 * by_label.by_type, 1),
                 fixed(by_label.f1, 3),
                 fixed(error, 3)
