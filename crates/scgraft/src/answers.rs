@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet};
 use scgraft_analysis::transfer::UNKNOWN;
 use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns, distinct};
 use scgraft_report::color::{MISSING, Rgb};
-use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, TypeShare};
+use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, OverDonors, TypeShare};
 use scgraft_report::{BayesFactors, Metrics, count};
 
+use crate::enrich::ALL_CELLS;
 use crate::join::NOT_KNOWN;
 use crate::page::{PagePlan, Parts};
 use crate::{pictures, slots};
@@ -204,12 +205,28 @@ pub(crate) fn answers(
     let mut difference = tests.first().map(|main| difference(main, tests, &directions(parts.cells)));
     for leading in difference.iter_mut().flat_map(|d| &mut d.programs) {
         leading.heaviest = heaviest(parts, plan, &leading.program);
+        leading.donors = tests.first().and_then(|main| over_donors(parts.cells, main, &leading.program));
     }
     let (types, unknown) =
         plan.label.as_ref().map(|l| types(parts.cells, l, tests.first(), colors)).unwrap_or_default();
     let mapping = mapping(parts, plan);
     let next = next(parts, plan, tests, difference.as_ref(), &mapping, &unknown);
     Answers { difference, types, unknown, mapping, next }
+}
+
+/// What donors say of a program in a comparison, by the first test that asked them.
+fn over_donors(cells: &Cells, main: &BayesFactors, program: &str) -> Option<OverDonors> {
+    let within = if main.within.is_empty() { ALL_CELLS } else { &main.within };
+    let wanted = [("program", program), ("group", &main.group), ("within", within)];
+    slots::tests(cells).into_iter().find_map(|(_, table)| {
+        let number = |name: &str, i: usize| table.column(name).and_then(|c| c.number(i)).filter(|v| v.is_finite());
+        let is = |i: usize, (name, value): (&str, &str)| {
+            table.column(name).and_then(|c| c.text(i)).as_deref() == Some(value)
+        };
+        let i = (0..table.len()).find(|&i| wanted.iter().all(|w| is(i, *w)))?;
+        let donors = ["n_donors_group", "n_donors_comparison"].map(|name| number(name, i).map(|n| n as u64));
+        Some(OverDonors { p: number("donor_p_adjusted", i)?, donors: [donors[0]?, donors[1]?] })
+    })
 }
 
 /// The signs that the tests of a file turned each program with.
@@ -269,6 +286,7 @@ fn difference(main: &BayesFactors, tests: &[BayesFactors], directions: &HashMap<
         },
         heaviest: Vec::new(),
         types: in_types(&p.name, p.log_bf),
+        donors: None,
     });
     let group = if main.within.is_empty() { main.group.clone() } else { format!("{}, {}", main.group, main.within) };
     Difference {
@@ -603,6 +621,24 @@ mod tests {
             .insert(slots::NOTES.to_owned(), Uns::Map([("tests".to_owned(), Uns::Map(made))].into_iter().collect()));
         let order: Vec<String> = tests(&cells, None).into_iter().map(|t| t.name).collect();
         assert_eq!(order, ["pair", "two", "within", "types"]);
+    }
+
+    #[test]
+    fn what_donors_say_stands_beside_the_program() {
+        let mut table = Frame::new(["0", "1"].map(str::to_owned).to_vec());
+        for (name, values) in [("group", ["stim", "stim"]), ("program", ["P", "P"]), ("within", ["B", ALL_CELLS])] {
+            table.set(name, Column::categorical(&values));
+        }
+        let numbers =
+            [("donor_p_adjusted", [0.5, 0.001]), ("n_donors_group", [3.0, 8.0]), ("n_donors_comparison", [3.0, 7.0])];
+        numbers.into_iter().for_each(|(name, values)| table.set(name, Column::Real(values.to_vec())));
+        let mut cells = Cells::empty(Frame::default(), Frame::default());
+        let made = Uns::Map([("test".to_owned(), Uns::Frame(table))].into_iter().collect());
+        cells.uns.insert(slots::NOTES.to_owned(), Uns::Map([("tests".to_owned(), made)].into_iter().collect()));
+        let of = |within: &str, program: &str| over_donors(&cells, &comparison("stim", "rest", within, &[]), program);
+        assert_eq!(of("", "P"), Some(OverDonors { p: 0.001, donors: [8, 7] }));
+        assert_eq!(of("B", "P").map(|d| d.donors), Some([3, 3]));
+        assert_eq!((of("T", "P"), of("", "Q")), (None, None));
     }
 
     #[test]

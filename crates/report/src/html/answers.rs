@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::content::{Answers, Composition, Criterion, Difference, Leading, Light, Report, TypeShare};
+use super::content::{Answers, Composition, Criterion, Difference, Leading, Light, OverDonors, Report, TypeShare};
 use super::tables::{self, named, numeric, scrolled, sortable};
 use crate::axis::number;
 
@@ -92,6 +92,11 @@ fn leading(p: &Leading, most: f64) -> Markup {
                 @if !p.passes { "not clearly " }
                 b { (if higher { "▲ higher" } else { "▼ lower" }) }
                 @if let Some([same, of]) = p.types { " in " (same) " of " (of) " types" }
+                @if let Some(OverDonors { p, donors: [here, there] }) = p.donors {
+                    " · " span title="adjusted p-value of the difference between the means of donors" {
+                        "p " (number(p, if p < 0.01 { 4 } else { 2 })) " over " (here) " and " (there) " donors"
+                    }
+                }
                 " · " (genes) @if !p.heaviest.is_empty() { ": " (p.heaviest.join(", ")) }
             }
         }

@@ -87,6 +87,18 @@ pub struct Leading {
     pub heaviest: Vec<String>,
     /// In how many types of cells it differs the same way, and of how many that was tested.
     pub types: Option<[u64; 2]>,
+    /// What its donors say, where they were asked.
+    pub donors: Option<OverDonors>,
+}
+
+/// Whether a difference holds from donor to donor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OverDonors {
+    /// p-value of the difference between the means of donors, adjusted for the number of programs.
+    pub p: f64,
+    /// Donors with cells in the group, and in what it is compared with.
+    pub donors: [u64; 2],
 }
 
 /// How many of the cells are of a type.

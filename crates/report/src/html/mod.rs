@@ -11,6 +11,6 @@ mod sections;
 mod tables;
 
 pub use content::{
-    Answers, CellMap, Citation, Composition, Criterion, Difference, Fact, Leading, Light, Next, Program, Report,
-    RunInfo, Transfer, TransferredLabel, TypeShare,
+    Answers, CellMap, Citation, Composition, Criterion, Difference, Fact, Leading, Light, Next, OverDonors, Program,
+    Report, RunInfo, Transfer, TransferredLabel, TypeShare,
 };
