@@ -16,7 +16,6 @@ mod hierarchy;
 mod kernel;
 mod labels;
 mod novelty;
-mod pools;
 mod values;
 
 pub use calibrate::{Calibration, calibrate};
