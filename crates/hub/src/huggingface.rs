@@ -7,8 +7,9 @@ use ureq::http::Method;
 
 use crate::address::{encode, is_relative};
 use crate::fetch::{Hub, Listed, Listing};
-use crate::http::{Ask, Body, Reply, Watch, lacking, refused};
+use crate::http::{Ask, Body, Watch};
 use crate::push::{Made, Outgoing};
+use crate::reply::{Reply, lacking, refused};
 use crate::{Address, HubError};
 
 /// What a repository holds at a revision.
@@ -80,7 +81,7 @@ fn missing(hub: &Hub, place: &str, reply: &Reply) -> HubError {
         }
         _ => return refused(place, Some(&hub.huggingface), reply),
     };
-    let said = crate::http::said(reply, Some(&hub.huggingface));
+    let said = crate::reply::said(reply, Some(&hub.huggingface));
     HubError::refused(place, reply.status, said, remedy)
 }
 

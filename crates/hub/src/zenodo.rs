@@ -5,8 +5,9 @@ use ureq::http::Method;
 
 use crate::address::{encode, is_relative};
 use crate::fetch::{Hub, Listed, Listing};
-use crate::http::{Ask, Reply, Watch, lacking, refused};
+use crate::http::{Ask, Watch};
 use crate::push::{CARD, Made, Outgoing};
+use crate::reply::{Reply, lacking, refused};
 use crate::{Address, Card, HubError};
 
 /// What a record holds.
