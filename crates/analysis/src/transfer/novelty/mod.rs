@@ -23,8 +23,6 @@
 mod pools;
 mod types;
 
-use std::ops::Range;
-
 use scgraft_cells::{Coded, Csr, Dense, Steps};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +31,7 @@ use types::Types;
 
 use crate::error::{Error, Result, check_labels};
 use crate::neighbours::Search;
+use crate::quantile::{quantile, quantile_of_sorted};
 
 /// Settings of a novelty score.
 #[derive(Clone, Debug, PartialEq)]
@@ -411,25 +410,6 @@ fn groups(codes: &Coded) -> Vec<Vec<usize>> {
     let mut out = vec![Vec::new(); codes.levels.len()];
     codes.codes.iter().enumerate().for_each(|(i, &c)| out[c as usize].push(i));
     out
-}
-
-/// The quantile q of some values, between neighbours by interpolation; 0 of none.
-fn quantile(values: &[f64], q: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    between(&sorted, q, |v| *v)
-}
-
-fn quantile_of_sorted(sorted: &[f32], q: f64) -> f64 {
-    between(sorted, q, |v| f64::from(*v))
-}
-
-fn between<T>(sorted: &[T], q: f64, number: impl Fn(&T) -> f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let at = q * last as f64;
-    let Range { start, end } = at.floor() as usize..at.ceil() as usize;
-    let low = number(&sorted[start]);
-    low + (at - start as f64) * (number(&sorted[end]) - low)
 }
 
 #[cfg(test)]

@@ -103,8 +103,3 @@ fn a_type_that_the_map_does_not_tell_from_another_is_found_in_its_expression() {
     assert!(less.n_genes == 29 && share(&less, true) > 0.95 && share(&less, false) < 0.12);
     assert!(carried.judge(&query, ("batch", &batches), None, 0.05, &Search::Exact).is_err());
 }
-
-#[test]
-fn quantiles_interpolate() {
-    assert_eq!([0.0, 0.25, 0.5, 1.0].map(|q| quantile(&[3.0, 1.0, 2.0], q)), [1.0, 1.5, 2.0, 3.0]);
-}

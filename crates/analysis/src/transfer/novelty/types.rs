@@ -8,8 +8,8 @@ use scgraft_numeric::eigen::{self, Eigenpairs};
 use scgraft_numeric::gemm::{Accum, Mat, matmul};
 
 use super::pools::Pools;
-use super::quantile;
 use crate::error::{Error, Result};
+use crate::quantile::quantile;
 
 /// Rounds of 3 and 4.
 const ROUNDS: usize = 3;
