@@ -1,6 +1,7 @@
 //! A small columnar frame: what `obs` and `var` are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 
 /// How tables that went through other programs write that there is no value.
 const MISSING: [&str; 14] =
@@ -233,6 +234,12 @@ impl Column {
 /// Each of some texts once, sorted.
 pub fn distinct(texts: impl IntoIterator<Item = String>) -> Vec<String> {
     texts.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Each of some things once, in the order they first come.
+pub fn each_once<T: Clone + Eq + Hash>(things: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    things.into_iter().filter(|thing| seen.insert(thing.clone())).collect()
 }
 
 /// A table with a name for every row: `obs` (rows are cells) or `var` (rows are genes).

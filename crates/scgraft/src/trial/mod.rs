@@ -12,7 +12,7 @@ mod lab;
 use std::ops::ControlFlow;
 
 use scgraft_analysis::metrics::scores::{EvaluateOptions, Scores};
-use scgraft_cells::{Cells, Column, Frame, GeneSet};
+use scgraft_cells::{Cells, Column, Frame, GeneSet, each_once};
 use scgraft_models::{Granularity, Surgery};
 use scgraft_train::Progress;
 
@@ -230,13 +230,7 @@ impl Run {
 impl Trial {
     /// The settings, in the order they were first run.
     pub fn settings(&self) -> Vec<&str> {
-        let mut out: Vec<&str> = Vec::new();
-        for run in &self.runs {
-            if !out.contains(&run.setting.as_str()) {
-                out.push(&run.setting);
-            }
-        }
-        out
+        each_once(self.runs.iter().map(|run| run.setting.as_str()))
     }
 
     /// A measure over the seeds of a setting.
