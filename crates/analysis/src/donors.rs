@@ -7,7 +7,7 @@ use scgraft_cells::{Coded, Dense};
 use scgraft_numeric::distributions::normal::cdf;
 use scgraft_numeric::distributions::student::{critical, two_sided_p};
 
-use crate::error::{Error, Result, check_labels, check_matrix};
+use crate::error::{Error, Result, check_labels, check_matrix, find_level};
 use crate::multiple_testing::benjamini_hochberg;
 
 /// How donors of the two sides belong together.
@@ -114,15 +114,8 @@ pub fn donor_differences(
     check_matrix("scores", scores)?;
     check_labels(groups.0, groups.1, scores.n_rows)?;
     check_labels(donors.0, donors.1, scores.n_rows)?;
-    let find = |name: &str| {
-        groups.1.levels.iter().position(|l| l == name).map(|p| p as u32).ok_or_else(|| Error::UnknownGroup {
-            column: groups.0.to_owned(),
-            group: name.to_owned(),
-            levels: groups.1.levels.join(", "),
-        })
-    };
-    let group_code = find(group)?;
-    let comparison_code = comparison.map(find).transpose()?;
+    let group_code = find_level(groups.0, groups.1, group)? as u32;
+    let comparison_code = comparison.map(|name| find_level(groups.0, groups.1, name)).transpose()?.map(|c| c as u32);
     let in_comparison = |code: u32| comparison_code.map_or(code != group_code, |c| code == c);
 
     let side_means = |wanted: &dyn Fn(u32) -> bool| {

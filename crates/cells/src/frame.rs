@@ -97,6 +97,18 @@ impl Coded {
         let codes = texts.iter().map(|text| levels.partition_point(|l| l < text) as u32).collect();
         Coded { codes, levels }
     }
+
+    /// The rows named, in the order named; every level stays.
+    pub fn select(&self, rows: &[usize]) -> Coded {
+        Coded { codes: rows.iter().map(|&row| self.codes[row]).collect(), levels: self.levels.clone() }
+    }
+
+    /// The rows of each level, ascending.
+    pub fn members(&self) -> Vec<Vec<usize>> {
+        let mut members = vec![Vec::new(); self.levels.len()];
+        self.codes.iter().enumerate().for_each(|(row, &code)| members[code as usize].push(row));
+        members
+    }
 }
 
 impl Column {

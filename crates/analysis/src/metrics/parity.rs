@@ -164,11 +164,8 @@ fn mapping_distances() {
     let n = c.types.codes.len();
     let query: Vec<usize> = (0..n).filter(|&i| c.batch.codes[i] == 0).collect();
     let reference: Vec<usize> = (0..n).filter(|&i| c.batch.codes[i] != 0 && c.types.codes[i] < 3).collect();
-    let labels = |rows: &[usize]| Coded {
-        codes: rows.iter().map(|&i| c.types.codes[i]).collect(),
-        levels: c.types.levels.clone(),
-    };
-    let (r, rl, q, ql) = (first_three(&reference), labels(&reference), first_three(&query), labels(&query));
+    let (r, rl, q, ql) =
+        (first_three(&reference), c.types.select(&reference), first_three(&query), c.types.select(&query));
     c.near("mapping.label", label_distance(&r, &rl, &q, &ql).unwrap(), 1e-9);
     c.near("mapping.unseen_label", unseen_label_distance(&r, &rl, &q, &ql).unwrap(), 1e-9);
     c.near("mapping.unseen_cell", unseen_cell_distance(&r, &rl, &q, &ql).unwrap(), 1e-12);

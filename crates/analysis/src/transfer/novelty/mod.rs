@@ -86,11 +86,6 @@ impl Novelty {
     pub fn is_new(&self, i: usize) -> bool {
         self.score[i] > 1.0
     }
-
-    /// How many cells are.
-    pub fn n_new(&self) -> usize {
-        self.score.iter().filter(|s| **s > 1.0).count()
-    }
 }
 
 /// The quantile that sets the scale of a batch's distances: most cells may be new.
@@ -183,15 +178,14 @@ impl KnownTypes {
         check_labels(studies.0, studies.1, x.n_rows)?;
         check_counts(counts, x.n_rows)?;
         let rows = sample(labels.1, studies.1);
-        let part = |c: &Coded| Coded { codes: rows.iter().map(|&i| c.codes[i]).collect(), levels: c.levels.clone() };
-        let (labels, studies) = (part(labels.1), part(studies.1));
+        let (labels, studies) = (labels.1.select(&rows), studies.1.select(&rows));
         let own = (rows.len() < x.n_rows).then(|| (x.select_rows(&rows), counts.map(|c| c.select_rows(&rows))));
         let (x, counts) = own.as_ref().map_or((x, counts), |(x, counts)| (x, counts.as_ref()));
 
         let dims = active(x);
         let x = select(x, &dims);
         let mut pools = Pools::zeros(x.n_rows, x.n_cols, counts.map_or(0, |c| c.n_cols));
-        let groups = groups(&studies);
+        let groups = studies.members();
         // Each study is pooled, then held against the others.
         let steps = Steps::new("learning the known types", 2 * groups.len() + 1);
         for rows in &groups {
@@ -276,7 +270,7 @@ impl KnownTypes {
         let x = select(query, &self.dims);
         let mut score = vec![0.0; query.n_rows];
         let parts_of = |batch: &Vec<usize>| batch.len().div_ceil(MOST).max(1);
-        let batches = groups(batches.1);
+        let batches = batches.1.members();
         let steps = Steps::new("judging how new cells are", batches.iter().map(parts_of).sum());
         for batch in batches {
             let parts = parts_of(&batch);
@@ -403,13 +397,6 @@ fn active(x: &Dense) -> Vec<usize> {
 fn select(x: &Dense, dims: &[usize]) -> Dense {
     let values = (0..x.n_rows).flat_map(|i| dims.iter().map(move |&j| x.row(i)[j])).collect();
     Dense::new(x.n_rows, dims.len(), values)
-}
-
-/// Rows of each level.
-fn groups(codes: &Coded) -> Vec<Vec<usize>> {
-    let mut out = vec![Vec::new(); codes.levels.len()];
-    codes.codes.iter().enumerate().for_each(|(i, &c)| out[c as usize].push(i));
-    out
 }
 
 #[cfg(test)]
