@@ -3,8 +3,8 @@
 //! `cargo run --release -p scgraft-analysis --example measure -- metrics arrays.safetensors`
 //!
 //! The file holds `x` (cells × dimensions, f32), and for `metrics` also `before` (f32), `types`
-//! and `batch` (i32 codes), for `transfer` `types` and `query`. `umap` writes the picture to a second file, raw f32 in row order. One line
-//! a result: name, seconds, seconds of processor time of all threads (Linux), value; separated by tabs.
+//! and `batch` (i32 codes), for `transfer` `types` and `query`. `umap` writes the picture to a second file, raw f32 in row
+//! order. One line a result: name, seconds, seconds of processor time of all threads (Linux), value; separated by tabs.
 //! Threads: `RAYON_NUM_THREADS`. Processor time is what to compare when the machine has other work.
 #![allow(clippy::print_stdout)]
 

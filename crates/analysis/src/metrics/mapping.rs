@@ -2,8 +2,8 @@
 //!
 //! Distances are Mahalanobis distances, in units of a group's own spread, so embeddings of
 //! different scale can be compared. In many dimensions every cell is far from every other by that measure, most of all
-//! where dimensions hardly vary (programs that were pruned): compare [`leading`] components. Source: Zappia et al., *Nat Methods* 2025 (label distance,
-//! unseen-population distances). Neither paper of scArches defines metrics of this kind.
+//! where dimensions hardly vary (programs that were pruned): compare [`leading`] components. Source: Zappia et al.,
+//! *Nat Methods* 2025 (label distance, unseen-population distances). Neither paper of scArches defines metrics of this kind.
 
 use std::collections::BTreeMap;
 

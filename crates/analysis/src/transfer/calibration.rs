@@ -36,7 +36,8 @@ pub struct Reliability {
 /// Labels each reference cell by the others: the transfer whose truth is known.
 ///
 /// `reference` are the neighbours of each reference cell among the others ([`crate::knn_self`] without self), or among
-/// those of other studies ([`crate::neighbours::knn_across`]): what to expect of a query from a new study. Gives the transfer and whether each cell's most probable level is its own.
+/// those of other studies ([`crate::neighbours::knn_across`]): what to expect of a query from a new study.
+/// Gives the transfer and whether each cell's most probable level is its own.
 ///
 /// # Errors
 /// As [`transfer_labels`]; labels that are not one for each row of `reference`.

@@ -136,7 +136,7 @@ pub struct Run {
     pub reference_seconds: f64,
     /// Seconds that the query took to map, or all cells together to train.
     pub query_seconds: f64,
-    /// Whether the query's fit had arrived ([`FitReport::arrived`]).
+    /// Whether the query's fit had arrived ([`scgraft_train::FitReport::arrived`]).
     pub arrived: Option<bool>,
     /// What was measured, by name; NaN where a measure has no value. Each run has the same.
     pub measures: Vec<(String, f64)>,
