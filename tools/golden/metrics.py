@@ -101,7 +101,6 @@ def main():
     t["batch_asw.scib"] = scib_metrics.silhouette_batch(after, types, batch)
     t["bras.scib"] = scib_metrics.metrics.bras(after, types, batch)
     t["isolated.scib"] = scib_metrics.isolated_labels(after, types, batch)
-    t["isolated.threshold_2.scib"] = scib_metrics.isolated_labels(after, types, batch, iso_threshold=2)
     t["ilisi.scib"] = scib_metrics.ilisi_knn(near, batch)
     t["clisi.scib"] = scib_metrics.clisi_knn(near, types)
     t["lisi.batch.scib"] = scib_metrics.lisi_knn(near, batch).astype(float)

@@ -3,8 +3,8 @@
 //! `cargo run --release -p scgraft-analysis --example measure -- metrics arrays.safetensors`
 //!
 //! The file holds `x` (cells × dimensions, f32), and for `metrics` also `before` (f32), `types`
-//! and `batch` (i32 codes), for `transfer` `types` and `query`. `umap` writes the picture to a second file, raw f32 in row order. One line
-//! a result: name, seconds, seconds of processor time of all threads (Linux), value; separated by tabs.
+//! and `batch` (i32 codes), for `transfer` `types` and `query`. `umap` writes the picture to a second file, raw f32 in row
+//! order. One line a result: name, seconds, seconds of processor time of all threads (Linux), value; separated by tabs.
 //! Threads: `RAYON_NUM_THREADS`. Processor time is what to compare when the machine has other work.
 #![allow(clippy::print_stdout)]
 
@@ -12,7 +12,7 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use safetensors::SafeTensors;
-use scgraft_analysis::graph::cluster::{RESOLUTIONS, leiden, louvain, resolution_sweep};
+use scgraft_analysis::graph::cluster::{Algorithm, RESOLUTIONS, leiden, louvain, sweep};
 use scgraft_analysis::graph::connectivities;
 use scgraft_analysis::metrics::agreement::best_agreement;
 use scgraft_analysis::metrics::batch_entropy::batch_entropy;
@@ -85,19 +85,19 @@ fn metrics(file: &SafeTensors, x: &Dense) -> Outcome<()> {
     let clock = Clock::start();
     let near = timed("neighbours 90", || knn_self(x, 90, true))?;
     let (fifteen, fifty, around) = (near.truncated(15), near.truncated(50), near.truncated(16));
-    show("isolated_labels", || isolated_label_silhouette(x, &types, &batch, None))?;
+    show("isolated_labels", || isolated_label_silhouette(x, &types, &batch))?;
     let clusterings =
-        timed("clusterings", || connectivities(&fifteen).and_then(|g| resolution_sweep(&g, &RESOLUTIONS, 42)))?;
+        timed("clusterings", || connectivities(&fifteen).and_then(|g| sweep(&g, Algorithm::Leiden, &RESOLUTIONS, 42)))?;
     show("nmi", || best_agreement(&clusterings, &types).map(|a| a.nmi))?;
     show("ari", || best_agreement(&clusterings, &types).map(|a| a.ari))?;
-    show("isolated_f1", || isolated_label_f1(&clusterings, &types, &batch, None))?;
+    show("isolated_f1", || isolated_label_f1(&clusterings, &types, &batch))?;
     show("silhouette_label", || cell_type_asw(x, &types))?;
-    show("clisi_knn", || clisi(&near, &types, None))?;
+    show("clisi_knn", || clisi(&near, &types))?;
     show("silhouette_batch", || batch_asw(x, &types, &batch))?;
     show("bras", || bras(x, &types, &batch))?;
-    show("ilisi_knn", || ilisi(&near, &batch, None))?;
-    show("kbet", || kbet(&fifty, &batch, 0.05).map(|k| k.acceptance_rate))?;
-    show("kbet_per_label", || kbet_per_label(&fifty, &batch, &types, 0.05))?;
+    show("ilisi_knn", || ilisi(&near, &batch))?;
+    show("kbet", || kbet(&fifty, &batch).map(|k| k.acceptance_rate))?;
+    show("kbet_per_label", || kbet_per_label(&fifty, &batch, &types))?;
     show("graph_connectivity", || graph_connectivity(&fifteen, &types, true))?;
     show("pcr_comparison", || pc_regression_comparison(&before, x, &batch))?;
     show("knn_accuracy", || knn_accuracy(&around, &types))?;

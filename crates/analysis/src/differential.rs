@@ -17,6 +17,7 @@
 use rayon::prelude::*;
 use scgraft_cells::Dense;
 
+use crate::quantile::quantile;
 use crate::{Error, Result};
 
 /// What is compared, and when a gene differs.
@@ -187,14 +188,8 @@ fn describe(mut r: Vec<f64>) -> [f64; 5] {
 fn artefact(group: GroupDraws<'_>) -> f64 {
     let d = group.expression;
     let largest = |g: usize| (0..d.n_rows).fold(0f64, |m, i| m.max(f64::from(d.row(i)[g])));
-    let mut values: Vec<f64> = (0..d.n_cols).filter(|&g| group.silent[g]).map(largest).collect();
-    if values.is_empty() {
-        return SMALLEST;
-    }
-    values.sort_by(f64::total_cmp);
-    let at = QUANTILE * (values.len() - 1) as f64;
-    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
-    low + (high - low) * at.fract()
+    let values: Vec<f64> = (0..d.n_cols).filter(|&g| group.silent[g]).map(largest).collect();
+    if values.is_empty() { SMALLEST } else { quantile(&values, QUANTILE) }
 }
 
 fn check(a: GroupDraws<'_>, b: GroupDraws<'_>, mode: &DifferentialMode) -> Result<()> {

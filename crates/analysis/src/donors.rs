@@ -7,7 +7,7 @@ use scgraft_cells::{Coded, Dense};
 use scgraft_numeric::distributions::normal::cdf;
 use scgraft_numeric::distributions::student::{critical, two_sided_p};
 
-use crate::error::{Error, Result, check_labels, check_matrix};
+use crate::error::{Error, Result, check_labels, check_matrix, find_level};
 use crate::multiple_testing::benjamini_hochberg;
 
 /// How donors of the two sides belong together.
@@ -23,23 +23,10 @@ pub enum Design {
     Unpaired,
 }
 
-/// Settings of the donor summary.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DonorOptions {
-    /// How donors of the two sides belong together.
-    pub design: Design,
-    /// Fewest cells of a donor on a side; fewer are too few for a mean and left out.
-    pub min_cells: usize,
-    /// Level of the interval, e.g. 0.95.
-    pub level: f64,
-}
-
-impl DonorOptions {
-    /// The usual settings: at least 10 cells of a donor, a 95 % interval.
-    pub fn new(design: Design) -> Self {
-        DonorOptions { design, min_cells: 10, level: 0.95 }
-    }
-}
+/// Fewest cells of a donor on a side; fewer are too few for a mean and left out.
+pub const FEWEST_CELLS: usize = 10;
+/// Level of the intervals.
+const LEVEL: f64 = 0.95;
 
 /// A donor's mean on one side.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,20 +96,13 @@ pub fn donor_differences(
     groups: (&str, &Coded),
     (group, comparison): (&str, Option<&str>),
     donors: (&str, &Coded),
-    options: &DonorOptions,
+    design: Design,
 ) -> Result<DonorSummary> {
     check_matrix("scores", scores)?;
     check_labels(groups.0, groups.1, scores.n_rows)?;
     check_labels(donors.0, donors.1, scores.n_rows)?;
-    let find = |name: &str| {
-        groups.1.levels.iter().position(|l| l == name).map(|p| p as u32).ok_or_else(|| Error::UnknownGroup {
-            column: groups.0.to_owned(),
-            group: name.to_owned(),
-            levels: groups.1.levels.join(", "),
-        })
-    };
-    let group_code = find(group)?;
-    let comparison_code = comparison.map(find).transpose()?;
+    let group_code = find_level(groups.0, groups.1, group)? as u32;
+    let comparison_code = comparison.map(|name| find_level(groups.0, groups.1, name)).transpose()?.map(|c| c as u32);
     let in_comparison = |code: u32| comparison_code.map_or(code != group_code, |c| code == c);
 
     let side_means = |wanted: &dyn Fn(u32) -> bool| {
@@ -132,14 +112,13 @@ pub fn donor_differences(
             *n += 1;
             sum.iter_mut().zip(scores.row(i)).for_each(|(s, &v)| *s += f64::from(v));
         }
-        let enough = options.min_cells.max(1);
         let mean = |(n, sum): (usize, Vec<f64>)| {
-            (n >= enough).then(|| (n, sum.into_iter().map(|s| s / n as f64).collect::<Vec<f64>>()))
+            (n >= FEWEST_CELLS).then(|| (n, sum.into_iter().map(|s| s / n as f64).collect::<Vec<f64>>()))
         };
         sums.into_iter().map(mean).collect::<Vec<_>>()
     };
     let sides = (side_means(&|code| code == group_code), side_means(&in_comparison));
-    compare_donors(sides, (group, comparison.unwrap_or("rest")), (donors.0, &donors.1.levels), options)
+    compare_donors(sides, (group, comparison.unwrap_or("rest")), (donors.0, &donors.1.levels), design)
 }
 
 /// Compares the donors of two sides, each with one value a score.
@@ -148,22 +127,15 @@ pub fn donor_differences(
 /// x̄ − ȳ ± t · √(s²ₓ/n + s²ᵧ/m), Welch's.
 ///
 /// # Errors
-/// Fewer than two donors on a side (or pairs), in an unpaired design a donor on both sides, a level outside 0 to 1.
+/// Fewer than two donors on a side (or pairs), in an unpaired design a donor on both sides.
 pub fn compare_donors(
     (mut left, mut right): (Side, Side),
     (group, comparison): (&str, &str),
     (column, names): (&str, &[String]),
-    options: &DonorOptions,
+    design: Design,
 ) -> Result<DonorSummary> {
-    if !(options.level > 0.0 && options.level < 1.0) {
-        return Err(Error::Parameter {
-            name: "level",
-            value: options.level.to_string(),
-            expected: "a level between 0 and 1, such as 0.95",
-        });
-    }
     let pairs = left.iter().zip(&right).filter(|(l, r)| l.is_some() && r.is_some()).count();
-    let design = match options.design {
+    let design = match design {
         Design::Detect if pairs > 1 => Design::Paired,
         Design::Detect => Design::Unpaired,
         design => design,
@@ -192,7 +164,7 @@ pub fn compare_donors(
                 what: format!("donors `{column}` with cells of `{name}`"),
                 problem: format!(
                     "{found} with at least {} cells{}, two needed for an interval",
-                    options.min_cells,
+                    FEWEST_CELLS,
                     if design == Design::Paired { " on both sides" } else { "" }
                 ),
             });
@@ -200,7 +172,7 @@ pub fn compare_donors(
     }
     let n_scores = left.iter().flatten().next().map_or(0, |(_, values)| values.len());
     let mut differences: Vec<DonorDifference> =
-        (0..n_scores).map(|score| difference(score, &left, &right, design, options.level)).collect();
+        (0..n_scores).map(|score| difference(score, &left, &right, design)).collect();
     let adjusted = benjamini_hochberg(&differences.iter().map(|d| d.p_value).collect::<Vec<_>>());
     differences.iter_mut().zip(adjusted).for_each(|(d, p)| d.p_adjusted = p);
     let mut used = Vec::new();
@@ -226,7 +198,6 @@ fn difference(
     left: &[Option<(usize, Vec<f64>)>],
     right: &[Option<(usize, Vec<f64>)>],
     design: Design,
-    level: f64,
 ) -> DonorDifference {
     let of =
         |side: &[Option<(usize, Vec<f64>)>]| side.iter().flatten().map(|(_, means)| means[score]).collect::<Vec<f64>>();
@@ -247,7 +218,7 @@ fn difference(
         }
     };
     let difference = mean_x - mean_y;
-    let half = critical(level, df) * error;
+    let half = critical(LEVEL, df) * error;
     let p_value = match (difference == 0.0, error == 0.0) {
         (true, _) => 1.0,
         (false, true) => 0.0,
@@ -330,8 +301,7 @@ mod tests {
             let mut donors: Vec<(u32, u32, f64)> = x.iter().enumerate().map(|(i, &v)| (0, i as u32, v)).collect();
             donors.extend(y.iter().enumerate().map(|(i, &v)| (1, i as u32 + shift, v)));
             let (scores, group, donor) = cells(&donors);
-            let found =
-                donor_differences(&scores, ("g", &group), ("L0", None), ("donor", &donor), &DonorOptions::new(design));
+            let found = donor_differences(&scores, ("g", &group), ("L0", None), ("donor", &donor), design);
             let row = found.unwrap().differences[0];
             let expected = golden.values(&format!("donors.{tag}"));
             for (a, b) in [row.difference, row.low, row.high, row.p_value, row.df].iter().zip(expected) {
@@ -356,8 +326,7 @@ mod tests {
     fn the_design_is_told_from_the_data() {
         let run = |donors: &[(u32, u32, f64)]| {
             let (scores, group, donor) = cells(donors);
-            let options = DonorOptions::new(Design::Detect);
-            donor_differences(&scores, ("g", &group), ("L0", None), ("donor", &donor), &options)
+            donor_differences(&scores, ("g", &group), ("L0", None), ("donor", &donor), Design::Detect)
         };
         // Donors differ by far more than the sides do: within donors the difference is certain.
         let pairs: Vec<(u32, u32, f64)> =
@@ -387,30 +356,32 @@ mod tests {
                     .map(|i| (u32::from(i >= 6), i as u32, 3.0 * z[i] + if i < 6 { 2.0 } else { 0.0 }))
                     .collect();
                 let (scores, group, donor) = cells(&donors);
-                let options = DonorOptions { level: 0.8, ..DonorOptions::new(Design::Unpaired) };
+                let pair = ("L0", Some("L1"));
                 let found =
-                    donor_differences(&scores, ("g", &group), ("L0", Some("L1")), ("donor", &donor), &options).unwrap();
+                    donor_differences(&scores, ("g", &group), pair, ("donor", &donor), Design::Unpaired).unwrap();
                 (found.differences[0].low..found.differences[0].high).contains(&2.0)
             })
             .count();
-        assert!((290..=350).contains(&covered), "{covered} of {trials} at a level of 0.8");
+        assert!((367..=393).contains(&covered), "{covered} of {trials} at a level of 0.95");
     }
 
     #[test]
     fn bad_input_is_refused() {
         let (scores, group, donor) = cells(&[(0, 0, 1.0), (0, 1, 2.0), (1, 0, 0.0), (1, 1, 1.0)]);
-        let run = |design, names, min_cells| {
-            let options = DonorOptions { min_cells, ..DonorOptions::new(design) };
-            donor_differences(&scores, ("g", &group), names, ("donor", &donor), &options)
+        let run = |design, name, rows: &[usize]| {
+            let (scores, group, donor) = (scores.select_rows(rows), group.select(rows), donor.select(rows));
+            donor_differences(&scores, ("g", &group), (name, None), ("donor", &donor), design)
         };
-        assert!(run(Design::Paired, ("L0", None), 10).is_ok());
-        assert!(matches!(run(Design::Unpaired, ("L0", None), 10), Err(Error::Inconsistent { .. })));
-        assert!(matches!(run(Design::Paired, ("L0", None), 30), Err(Error::Inconsistent { .. })));
-        assert!(matches!(run(Design::Paired, ("L7", None), 10), Err(Error::UnknownGroup { .. })));
+        let all: Vec<usize> = (0..80).collect();
+        assert!(run(Design::Paired, "L0", &all).is_ok());
+        assert!(matches!(run(Design::Unpaired, "L0", &all), Err(Error::Inconsistent { .. })));
+        assert!(matches!(run(Design::Paired, "L7", &all), Err(Error::UnknownGroup { .. })));
+        // Nine cells of a donor are too few, ten are not.
+        assert!(matches!(run(Design::Paired, "L0", &all[11..]), Err(Error::Inconsistent { .. })));
+        assert!(run(Design::Paired, "L0", &all[10..]).is_ok());
         let mut broken = scores.clone();
         broken.values[2] = f32::NAN;
-        let options = DonorOptions::new(Design::Paired);
-        let found = donor_differences(&broken, ("g", &group), ("L0", None), ("donor", &donor), &options);
+        let found = donor_differences(&broken, ("g", &group), ("L0", None), ("donor", &donor), Design::Paired);
         assert!(matches!(found, Err(Error::NotFinite { row: 2, .. })));
     }
 }

@@ -174,6 +174,15 @@ pub fn check_labels(column: &str, labels: &Coded, n_rows: usize) -> Result<()> {
     }
 }
 
+/// The number of a level by its name.
+pub fn find_level(column: &str, labels: &Coded, name: &str) -> Result<usize> {
+    labels.levels.iter().position(|level| level == name).ok_or_else(|| Error::UnknownGroup {
+        column: column.to_owned(),
+        group: name.to_owned(),
+        levels: labels.levels.join(", "),
+    })
+}
+
 /// Number of cells of each level.
 pub fn level_sizes(labels: &Coded) -> Vec<usize> {
     let mut sizes = vec![0; labels.levels.len()];

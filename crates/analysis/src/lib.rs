@@ -16,6 +16,7 @@ mod multiple_testing;
 pub mod neighbours;
 pub mod pca;
 pub mod programs;
+mod quantile;
 #[cfg(test)]
 mod testing;
 pub mod transfer;

@@ -1,6 +1,7 @@
 //! A small columnar frame: what `obs` and `var` are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::Hash;
 
 /// How tables that went through other programs write that there is no value.
 const MISSING: [&str; 14] =
@@ -95,6 +96,18 @@ impl Coded {
         let levels = distinct(texts.iter().cloned());
         let codes = texts.iter().map(|text| levels.partition_point(|l| l < text) as u32).collect();
         Coded { codes, levels }
+    }
+
+    /// The rows named, in the order named; every level stays.
+    pub fn select(&self, rows: &[usize]) -> Coded {
+        Coded { codes: rows.iter().map(|&row| self.codes[row]).collect(), levels: self.levels.clone() }
+    }
+
+    /// The rows of each level, ascending.
+    pub fn members(&self) -> Vec<Vec<usize>> {
+        let mut members = vec![Vec::new(); self.levels.len()];
+        self.codes.iter().enumerate().for_each(|(row, &code)| members[code as usize].push(row));
+        members
     }
 }
 
@@ -233,6 +246,12 @@ impl Column {
 /// Each of some texts once, sorted.
 pub fn distinct(texts: impl IntoIterator<Item = String>) -> Vec<String> {
     texts.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Each of some things once, in the order they first come.
+pub fn each_once<T: Clone + Eq + Hash>(things: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    things.into_iter().filter(|thing| seen.insert(thing.clone())).collect()
 }
 
 /// A table with a name for every row: `obs` (rows are cells) or `var` (rows are genes).

@@ -18,7 +18,7 @@ mod view;
 pub use advice::{Hint, Setting, counted};
 pub use data::{Array, Cells, Origin, Raw, Uns};
 pub use error::{CellsError, shortened};
-pub use frame::{Coded, Column, Frame, distinct, is_missing, means_unlabelled, missing_words_told};
+pub use frame::{Coded, Column, Frame, distinct, each_once, is_missing, means_unlabelled, missing_words_told};
 pub use hvg::{HighlyVariable, HvgFlavor, HvgOptions, highly_variable};
 pub use matrix::{Csr, Dense, Matrix};
 pub use normalize::{log1p, normalize_total, size_factors};

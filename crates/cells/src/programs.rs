@@ -104,8 +104,6 @@ pub struct GenePrograms {
     pub genes: Vec<String>,
     /// The sets that were left out, and why.
     pub dropped: Vec<DroppedProgram>,
-    /// How many repeated genes were removed from within sets.
-    pub repeated_genes: usize,
     /// What became of the genes of the sets, where they are of another species.
     pub turned: Option<Turned>,
 }
@@ -126,7 +124,6 @@ impl GenePrograms {
         let mut out = GenePrograms { genes: genes.to_vec(), ..GenePrograms::default() };
         for set in sets {
             let distinct: HashSet<&str> = set.genes.iter().map(String::as_str).collect();
-            out.repeated_genes += set.genes.len() - distinct.len();
             let mut members: Vec<u32> = distinct.iter().filter_map(|g| lookup.find(g)).collect();
             members.sort_unstable();
             members.dedup();
@@ -348,7 +345,6 @@ mod tests {
         let sets = [set("a", &["G3", "G1", "G3", "absent"])];
         let programs = GenePrograms::new(&sets, &genes(&["G0", "G1", "G2", "G3"]), &any_size(GeneCase::Exact)).unwrap();
         assert_eq!(programs.members, vec![vec![1, 3]]);
-        assert_eq!(programs.repeated_genes, 1);
         assert_eq!(programs.genes_in_programs(), vec![1, 3]);
     }
 

@@ -168,9 +168,9 @@ impl Demo {
         let options = EvaluateOptions { seed: global.seed.unwrap_or(0), ..EvaluateOptions::default() };
         let plan = EvaluatePlan { batch: BATCH.into(), labels: TYPE.into(), options, ..EvaluatePlan::default() };
         let mut compared = Compared::new(side, &plan)?;
-        let counts =
-            [reference, query].map(|cells| Ok(scgraft::plain_expression(cells, &Slot::X, false, Default::default())?));
-        compared.before_is_of(&counts.into_iter().collect::<Result<Vec<_>>>()?, false, COMPONENTS);
+        compared.before_is_of(false, COMPONENTS, |part| {
+            scgraft::plain_expression(part.cells, &Slot::X, false, Default::default()).map(Ok)
+        })?;
         compared.add(&side, slots::LATENT, "query on its reference".into())?;
         let scores = compared.scores(&plan)?;
         let found = Evaluated { scores, query: compared.query_scores(&plan)? };

@@ -175,7 +175,7 @@ impl Evaluate {
         let mut comparison = Compared::new(first.side(), plan)?;
         match self.before.as_str() {
             "none" => comparison.before = Err("not wanted (--before none)".to_owned()),
-            COUNTS => self.of_counts(first, &mut comparison)?,
+            COUNTS => self.of_counts(&mut comparison)?,
             key => comparison.before_is(key)?,
         }
         for f in 0..self.files.len() {
@@ -189,22 +189,12 @@ impl Evaluate {
     }
 
     /// Makes the data before integration of the counts of the first file and its reference; or says why there are none.
-    fn of_counts(&self, first: &Files, comparison: &mut Compared<'_>) -> Result<()> {
+    fn of_counts(&self, comparison: &mut Compared<'_>) -> Result<()> {
         stop::check()?;
-        let mut parts = Vec::new();
-        for (file, rows) in first.reference.iter().chain([&first.query]).zip(comparison.rows()) {
-            let slots = ReadOptions { var: Select::All, ..ReadOptions::expression(&self.expression.values.slot()) };
-            let cells = read_h5ad(&file.path, &slots)?;
-            match self.expression.plain_of(&cells) {
-                Ok(values) => parts.push(values.select_cells(&rows)),
-                Err(reason) => {
-                    comparison.before = Err(format!("no counts in {}: {}", file.path, told(&reason)));
-                    return Ok(());
-                }
-            }
-        }
-        comparison.before_is_of(&parts, self.expression.log_normalised, self.components);
-        Ok(())
+        let slots = ReadOptions { var: Select::All, ..ReadOptions::expression(&self.expression.values.slot()) };
+        comparison.before_is_of(self.expression.log_normalised, self.components, |part| {
+            Ok(self.expression.plain_of(&read_h5ad(part.name, &slots)?).map_err(|reason| told(&reason)))
+        })
     }
 
     /// A file and its reference. Labels of the query, or of the one file that holds all cells, are renamed.

@@ -60,9 +60,6 @@ impl Expression {
     }
 
     fn named(&self, expression: LogExpression) -> Result<LogExpression> {
-        match &self.values.gene_column {
-            Some(column) => Ok(expression.genes_named_by(column)?),
-            None => Ok(expression),
-        }
+        Ok(expression.genes_named_by(self.values.gene_column.as_deref())?)
     }
 }

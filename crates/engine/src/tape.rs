@@ -142,21 +142,6 @@ impl Grads {
         &self.updates
     }
 
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.slots.iter().map(|s| s.values.len() * 4).sum()
-    }
-
-    /// The sum of squares of all gradients, in `f64`.
-    pub fn norm_squared(&self) -> f64 {
-        self.slots.iter().flat_map(|s| &s.values).map(|&g| f64::from(g) * f64::from(g)).sum()
-    }
-
-    /// Multiplies every gradient by `factor`.
-    pub fn scale(&mut self, factor: f32) {
-        self.slots.iter_mut().flat_map(|s| &mut s.values).for_each(|g| *g *= factor);
-    }
-
     /// Every gradient may be overwritten by its next writer.
     fn renew(&mut self) {
         self.slots.iter_mut().for_each(|s| s.fresh = true);

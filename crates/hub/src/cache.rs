@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::HubError;
-use crate::http::{Progress, Watch};
+use crate::http::{Progress, TICK, Watch};
 
 /// Which file an address names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,17 +72,17 @@ impl Cache {
         self.keep_note("addresses", &entry.address, entry)
     }
 
-    /// A file by its hash; one that is not what its name says is thrown away.
-    pub fn file(&self, sha256: &str, name: &str, watch: &mut Watch<'_>) -> Result<Option<PathBuf>, HubError> {
+    /// A file by its hash, and how many bytes it has; one that is not what its name says is thrown away.
+    pub fn file(&self, sha256: &str, name: &str, watch: &mut Watch<'_>) -> Result<Option<(PathBuf, u64)>, HubError> {
         if !is_hash(sha256) {
             return Ok(None);
         }
         let path = self.folder.join("files").join(sha256);
         let Ok(file) = File::open(&path) else { return Ok(None) };
         let mut sum = Sha256::new();
-        read_through(file, &path, name, watch, &mut |bytes| sum.update(bytes))?;
+        let bytes = read_through(file, &path, name, watch, &mut |bytes| sum.update(bytes))?;
         if hex(&sum.finalize()) == sha256 {
-            return Ok(Some(path));
+            return Ok(Some((path, bytes)));
         }
         tracing::warn!("{}: damaged in the cache, fetched again", path.display());
         std::fs::remove_file(&path).map_err(|source| HubError::Io { path, source })?;
@@ -146,8 +146,6 @@ impl Cache {
     }
 }
 
-const TICK: std::time::Duration = std::time::Duration::from_millis(100);
-
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
@@ -162,7 +160,7 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
 
 /// Hands over what is left of a file, a piece at a time; how long it is.
 pub(crate) fn read_through(
-    mut file: File,
+    mut file: impl Read,
     path: &Path,
     name: &str,
     watch: &mut Watch<'_>,

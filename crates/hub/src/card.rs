@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use scgraft_cells::{Column, Kind};
+use scgraft_cells::{Column, Kind, each_once};
 use scgraft_models::{Adaptor, Membership, Model, settings};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -253,23 +253,14 @@ impl Card {
         if self.files.iter().any(|f| f.predicts) {
             tags.push("annotated:True".to_owned());
         }
-        let mut seen = std::collections::HashSet::new();
-        tags.retain(|t| seen.insert(t.clone()));
-        tags
+        each_once(tags)
     }
 
     /// DOIs of the methods.
     #[cfg(feature = "net")]
     pub(crate) fn cited_dois(&self) -> Vec<String> {
-        let mut out: Vec<String> = Vec::new();
-        for cite in self.files.iter().flat_map(|f| &f.cites) {
-            if let Some((_, doi)) = cite.rsplit_once("doi:")
-                && !out.iter().any(|d| d == doi)
-            {
-                out.push(doi.trim().to_owned());
-            }
-        }
-        out
+        let cites = self.files.iter().flat_map(|f| &f.cites);
+        each_once(cites.filter_map(|cite| Some(cite.rsplit_once("doi:")?.1.trim().to_owned())))
     }
 
     fn blocks(&self, address: &Address) -> Vec<Block> {
@@ -320,13 +311,8 @@ impl Card {
                 words.authors.iter().map(|a| line(a)).collect::<Vec<_>>().join("; ")
             )));
         }
-        let mut cites: Vec<String> = words.cite.iter().cloned().collect();
-        for cite in self.files.iter().flat_map(|f| &f.cites) {
-            if !cites.contains(cite) {
-                cites.push(cite.clone());
-            }
-        }
-        out.push(Block::List(cites));
+        let cites = words.cite.iter().chain(self.files.iter().flat_map(|f| &f.cites));
+        out.push(Block::List(each_once(cites.cloned())));
         out
     }
 

@@ -1,7 +1,8 @@
 //! A file from an address into the cache: resumed where it broke, held against every checksum that is known.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use md5::Md5;
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,12 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::http::HeaderMap;
 
+use crate::HubError;
 use crate::aside::pieces;
-use crate::cache::{Cache, Validator, hex};
-use crate::http::{Answer, Ask, Failure, Http, Progress, Reply, Service, Tries, Watch, now, refused, said};
-use crate::{HubError, retry};
+use crate::cache::{Cache, Validator, hex, read_through};
+use crate::http::{Answer, Ask, Failure, Http, Progress, Service, Watch};
+use crate::reply::{Reply, refused, said};
+use crate::retry::{self, Tries, now};
 
 /// A file to fetch.
 pub(crate) struct Source<'a> {
@@ -71,8 +74,8 @@ impl std::fmt::Display for Checksum {
 
 /// What came.
 pub(crate) enum Came {
-    /// A file, now in the cache under this hash.
-    File { sha256: String, bytes: u64, validator: Option<Validator> },
+    /// A file, now in the cache.
+    File { path: PathBuf, sha256: String, bytes: u64, validator: Option<Validator> },
     /// The state that was known is still the file's.
     Unchanged,
 }
@@ -110,7 +113,8 @@ pub(crate) fn download(
     if source.checksum.is_none() && begun.as_ref().is_none_or(|b| b.validator.is_none()) {
         file.set_len(0).map_err(io)?;
     }
-    sums.add_file(file, source.name, watch).map_err(|e| e.into_error(source, &path))?;
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    read_through(&mut *file, &path, source.name, watch, &mut |bytes| sums.add(bytes))?;
 
     let mut tries = Tries::new(&http.patience);
     let mut anew = false;
@@ -118,20 +122,21 @@ pub(crate) fn download(
         let ask = request(source, sums.bytes, begun.as_ref());
         let at_start = sums.bytes;
         let (said_why, status, asked) = match http.once(&ask, watch) {
-            Ok(answer) => match step(source, answer, file, &mut sums, &mut begun, (http, cache, &key), watch) {
-                Ok(Step::Unchanged) => {
+            Ok(answer) => match step(source, answer, (file, &path), &mut sums, &mut begun, (http, cache, &key), watch)?
+            {
+                Step::Unchanged => {
                     finish_partial(cache, &key, &path);
                     return Ok(Came::Unchanged);
                 }
-                Ok(Step::Whole) => {
+                Step::Whole => {
                     let found = std::mem::replace(&mut sums, Sums::new(source)).finish();
                     match found.compare(source) {
                         None => {
                             file.sync_all().map_err(io)?;
-                            cache.keep_file(&path, &found.sha256)?;
+                            let path = cache.keep_file(&path, &found.sha256)?;
                             cache.drop_note("partial", &key);
                             let validator = begun.and_then(|b| b.validator);
-                            return Ok(Came::File { sha256: found.sha256, bytes: found.bytes, validator });
+                            return Ok(Came::File { path, sha256: found.sha256, bytes: found.bytes, validator });
                         }
                         // Once more from the start: a beginning from an earlier run may have been of other bytes.
                         Some(_) if !anew && at_start > 0 => {
@@ -152,8 +157,8 @@ pub(crate) fn download(
                         }
                     }
                 }
-                Ok(Step::Again(why, status, asked)) => (why, status, asked),
-                Ok(Step::FromStart) => {
+                Step::Again(why, status, asked) => (why, status, asked),
+                Step::FromStart => {
                     file.set_len(0).map_err(io)?;
                     sums = Sums::new(source);
                     begun = None;
@@ -164,7 +169,6 @@ pub(crate) fn download(
                         continue;
                     }
                 }
-                Err(trouble) => return Err(trouble.into_error(source, &path)),
             },
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Broken { said, .. }) => (said, None, None),
@@ -176,7 +180,7 @@ pub(crate) fn download(
     }
 }
 
-fn finish_partial(cache: &Cache, key: &str, path: &std::path::Path) {
+fn finish_partial(cache: &Cache, key: &str, path: &Path) {
     cache.drop_note("partial", key);
     // An empty or wrong beginning; the next run would throw it away as well.
     let _ = std::fs::remove_file(path);
@@ -213,40 +217,24 @@ enum Step {
     FromStart,
 }
 
-/// What ends a download.
-enum Trouble {
-    Error(HubError),
-    Disk(std::io::Error),
-    Stopped,
-}
-
-impl Trouble {
-    fn into_error(self, source: &Source<'_>, path: &std::path::Path) -> HubError {
-        match self {
-            Trouble::Error(error) => error,
-            Trouble::Disk(source) => HubError::Io { path: path.to_owned(), source },
-            Trouble::Stopped => HubError::Stopped { place: source.place.to_owned() },
-        }
-    }
-}
-
 /// Takes one answer: appends what it brings.
 fn step(
     source: &Source<'_>,
     answer: Answer,
-    file: &mut File,
+    (file, path): (&mut File, &Path),
     sums: &mut Sums,
     begun: &mut Option<Begun>,
     (http, cache, key): (&Http, &Cache, &str),
     watch: &mut Watch<'_>,
-) -> Result<Step, Trouble> {
+) -> Result<Step, HubError> {
+    let io = |source| HubError::Io { path: path.to_owned(), source };
     let header = |name: &str| answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
     let total = match answer.status {
         304 if source.known.is_some() => return Ok(Step::Unchanged),
         200 => {
             if sums.bytes > 0 {
                 // The server sends all of it, whatever was asked for.
-                file.set_len(0).map_err(Trouble::Disk)?;
+                file.set_len(0).map_err(io)?;
                 *sums = Sums::new(source);
             }
             header("content-length").and_then(|n| n.parse().ok())
@@ -265,7 +253,7 @@ fn step(
             let headers = answer.headers.clone();
             // A few words of what went wrong; if even they do not come, the number says enough.
             let text = match http.read_text(answer, source.place, watch) {
-                Err(Failure::Final(HubError::Stopped { .. })) => return Err(Trouble::Stopped),
+                Err(Failure::Final(stopped @ HubError::Stopped { .. })) => return Err(stopped),
                 text => text.unwrap_or_default(),
             };
             let reply = Reply { status, headers, text };
@@ -273,47 +261,46 @@ fn step(
                 let asked = retry::asked(&reply.headers, now());
                 return Ok(Step::Again(said(&reply, source.service), Some(status), asked));
             }
-            return Err(Trouble::Error(refused(source.place, source.service, &reply)));
+            return Err(refused(source.place, source.service, &reply));
         }
     };
     let promised = source.bytes.or(total);
     if let (Some(listed), Some(total)) = (source.bytes, total)
         && listed != total
     {
-        return Err(Trouble::Error(HubError::Checksum {
+        return Err(HubError::Checksum {
             place: source.place.to_owned(),
             expected: format!("{listed} bytes"),
             found: format!("{total} bytes"),
             remedy: "the service is at odds with itself; try again later".to_owned(),
-        }));
+        });
     }
     *begun = Some(Begun { validator: validator(&answer.headers) });
-    cache.keep_note("partial", key, begun).map_err(Trouble::Error)?;
+    cache.keep_note("partial", key, begun)?;
 
     let mut pieces = pieces(answer.body);
     loop {
         let progress = Progress::Receiving { name: source.name, done: sums.bytes, total: promised };
         if watch(&progress).is_break() {
-            return Err(Trouble::Stopped);
+            return Err(HubError::Stopped { place: source.place.to_owned() });
         }
-        let piece = match pieces.next(source.place, watch) {
-            Ok(Some(Ok(piece))) if !piece.is_empty() => piece,
-            Ok(Some(Err(e))) => match http.failure(source.place, ureq::Error::from(e)) {
+        let piece = match pieces.next(source.place, watch)? {
+            Some(Ok(piece)) if !piece.is_empty() => piece,
+            Some(Err(e)) => match http.failure(source.place, ureq::Error::from(e)) {
                 Failure::Broken { said, .. } => return Ok(Step::Again(said, None, None)),
-                Failure::Final(error) => return Err(Trouble::Error(error)),
+                Failure::Final(error) => return Err(error),
             },
-            Ok(_) => break,
-            Err(_) => return Err(Trouble::Stopped),
+            _ => break,
         };
-        file.write_all(&piece).map_err(Trouble::Disk)?;
+        file.write_all(&piece).map_err(io)?;
         sums.add(&piece);
         if sums.bytes > promised.unwrap_or(MOST) {
-            return Err(Trouble::Error(HubError::Checksum {
+            return Err(HubError::Checksum {
                 place: source.place.to_owned(),
                 expected: format!("at most {} bytes", promised.unwrap_or(MOST)),
                 found: "more".to_owned(),
                 remedy: "nothing of it was kept; check the address".to_owned(),
-            }));
+            });
         }
     }
     match promised {
@@ -354,8 +341,8 @@ struct Sums {
 struct Found {
     bytes: u64,
     sha256: String,
-    md5: Option<String>,
-    git: Option<String>,
+    /// Of the kind that is expected, where one is.
+    checksum: Checksum,
 }
 
 impl Sums {
@@ -373,29 +360,14 @@ impl Sums {
         self.git.iter_mut().for_each(|h| h.update(bytes));
     }
 
-    /// Adds what is in a file already.
-    fn add_file(&mut self, file: &mut File, name: &str, watch: &mut Watch<'_>) -> Result<(), Trouble> {
-        file.seek(SeekFrom::Start(0)).map_err(Trouble::Disk)?;
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let n = file.read(&mut buffer).map_err(Trouble::Disk)?;
-            if n == 0 {
-                return Ok(());
-            }
-            self.add(&buffer[..n]);
-            if watch(&Progress::Checking { name, done: self.bytes }).is_break() {
-                return Err(Trouble::Stopped);
-            }
-        }
-    }
-
     fn finish(self) -> Found {
-        Found {
-            bytes: self.bytes,
-            sha256: hex(&self.sha256.finalize()),
-            md5: self.md5.map(|h| hex(&h.finalize())),
-            git: self.git.map(|h| hex(&h.finalize())),
-        }
+        let sha256 = hex(&self.sha256.finalize());
+        let checksum = match (self.md5, self.git) {
+            (Some(md5), _) => Checksum::Md5(hex(&md5.finalize())),
+            (_, Some(git)) => Checksum::Git(hex(&git.finalize())),
+            _ => Checksum::Sha256(sha256.clone()),
+        };
+        Found { bytes: self.bytes, sha256, checksum }
     }
 }
 
@@ -406,12 +378,7 @@ impl Found {
             return Some((format!("{expected} bytes"), format!("{} bytes", self.bytes)));
         }
         let expected = source.checksum.as_ref()?;
-        let found = match expected {
-            Checksum::Md5(_) => Checksum::Md5(self.md5.clone().unwrap_or_default()),
-            Checksum::Git(_) => Checksum::Git(self.git.clone().unwrap_or_default()),
-            Checksum::Sha256(_) => Checksum::Sha256(self.sha256.clone()),
-        };
-        (found != *expected).then(|| (expected.to_string(), found.to_string()))
+        (self.checksum != *expected).then(|| (expected.to_string(), self.checksum.to_string()))
     }
 }
 

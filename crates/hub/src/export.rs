@@ -333,6 +333,12 @@ mod tests {
         cells
     }
 
+    fn close(what: &str, a: &Dense, b: &Dense) {
+        let largest = a.values.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let off = a.values.iter().zip(&b.values).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(off <= 1e-5 * largest, "{what}: {off} of {largest}");
+    }
+
     /// What ours adds for the one level of a condition, a covariate or a label is in a bias there: the same function.
     #[test]
     fn one_level_goes_into_the_bias() {
@@ -366,14 +372,9 @@ mod tests {
             let covariates = back.header.covariates.iter().map(|c| c.0.clone()).collect();
             let options = PrepareOptions { condition, covariates, ..options };
             let theirs = Prepared::query(&cells(), &back.header.known, &options).unwrap();
-            let close = |a: &Dense, b: &Dense| {
-                let largest = a.values.iter().fold(0f32, |m, v| m.max(v.abs()));
-                let off = a.values.iter().zip(&b.values).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
-                assert!(off <= 1e-5 * largest, "{name}: {off} of {largest}");
-            };
-            close(&model.latent(&data).unwrap().0, &back.latent(&theirs).unwrap().0);
+            close(name, &model.latent(&data).unwrap().0, &back.latent(&theirs).unwrap().0);
             let as_is = ExpressionOptions::default();
-            close(&model.expression(&data, &as_is).unwrap(), &back.expression(&theirs, &as_is).unwrap());
+            close(name, &model.expression(&data, &as_is).unwrap(), &back.expression(&theirs, &as_is).unwrap());
             let folded =
                 model.params.iter().any(|p| p.name.ends_with(".condition") && p.values().iter().any(|&v| v != 0.0));
             assert!(folded, "{name}: nothing was put into a bias");
@@ -414,11 +415,7 @@ mod tests {
             let back = import_files(&files, &ImportOptions::default()).unwrap().model;
             assert_eq!(back.network.config()["decoder"], "network");
             let theirs = Prepared::query(&cells, &back.header.known, &options).unwrap();
-            let close = |what: &str, a: &Dense, b: &Dense| {
-                let largest = a.values.iter().fold(0f32, |m, v| m.max(v.abs()));
-                let off = a.values.iter().zip(&b.values).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
-                assert!(off <= 1e-5 * largest, "{name} {given}: {what} {off} of {largest}");
-            };
+            let close = |what: &str, a: &Dense, b: &Dense| close(&format!("{name} {given}: {what}"), a, b);
             close("latent", &model.latent(&data).unwrap().0, &back.latent(&theirs).unwrap().0);
             for as_conditions in [vec![], vec![2]] {
                 let options = ExpressionOptions { as_conditions, ..ExpressionOptions::default() };

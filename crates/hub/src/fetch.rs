@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use crate::cache::{Cache, Entry};
 use crate::download::{Came, Checksum, Source, download};
-use crate::http::{Http, Service, Watch, now};
+use crate::http::{Http, Service, Watch};
 use crate::layout::{CELLS, is_minified};
+use crate::reply::lacking;
+use crate::retry::now;
 use crate::{Address, Files, HubError, Settings, huggingface, zenodo};
 
 /// The way to models and adaptors on the network, by way of the user's cache.
@@ -195,7 +197,8 @@ impl Hub {
         let name = found.file().unwrap_or_default().to_owned();
         let folder = [WHOLE, TENSORS].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or_default();
         // On a server only the last part of the name is taken.
-        let folder = if matches!(found, Address::Web { .. }) { last_part_kept(folder) } else { folder };
+        let folder =
+            if matches!(found, Address::Web { .. }) { folder.rsplit('/').next().unwrap_or(folder) } else { folder };
         let beside = |file: &str| found.with_file(&format!("{folder}{file}"));
         let (attributes, genes) = match name.ends_with(TENSORS) {
             true => (Some(bytes(&beside("attr.pkl"))?), Some(bytes(&beside("var_names.csv"))?)),
@@ -226,7 +229,7 @@ impl Hub {
 
     fn cached(&self, address: &Address, known: Option<Entry>, watch: &mut Watch<'_>) -> Result<Fetched, HubError> {
         if let Some(entry) = known
-            && let Some(path) = self.cache.file(&entry.sha256, &entry.name, watch)?
+            && let Some((path, _)) = self.cache.file(&entry.sha256, &entry.name, watch)?
         {
             return Ok(fetched(entry, path, true));
         }
@@ -276,9 +279,8 @@ impl Hub {
             None => None,
         };
         if let Some(hash) = here
-            && let Some(path) = self.cache.file(&hash, &name, watch)?
+            && let Some((path, bytes)) = self.cache.file(&hash, &name, watch)?
         {
-            let bytes = std::fs::metadata(&path).map_err(|source| HubError::Io { path: path.clone(), source })?.len();
             return Ok(fetched(keep(entry(hash, bytes))?, path, true));
         }
         let service = match address {
@@ -296,11 +298,8 @@ impl Hub {
             known: None,
         };
         match download(&self.http, &self.cache, &source, watch)? {
-            Came::File { sha256, bytes, .. } => {
-                let path = self.cache.folder.join("files").join(&sha256);
-                Ok(fetched(keep(entry(sha256, bytes))?, path, false))
-            }
-            Came::Unchanged => Err(crate::http::lacking(&place, "content")),
+            Came::File { path, sha256, bytes, .. } => Ok(fetched(keep(entry(sha256, bytes))?, path, false)),
+            Came::Unchanged => Err(lacking(&place, "content")),
         }
     }
 
@@ -318,7 +317,7 @@ impl Hub {
         let name = name.unwrap_or_else(|| "file".to_owned());
         let mut here = None;
         if let Some(hash) = sha256.map(str::to_owned).or_else(|| known.as_ref().map(|e| e.sha256.clone())) {
-            here = self.cache.file(&hash, &name, watch)?.map(|path| (hash, path));
+            here = self.cache.file(&hash, &name, watch)?.map(|(path, bytes)| (hash, path, bytes));
         }
         let entry = |sha256: String, bytes: u64, validator| Entry {
             address: self.key(address),
@@ -330,9 +329,8 @@ impl Hub {
             validator,
             when: now(),
         };
-        if let (Some(_), Some((hash, path))) = (sha256, &here) {
-            let bytes = std::fs::metadata(path).map_err(|source| HubError::Io { path: path.clone(), source })?.len();
-            let entry = entry(hash.clone(), bytes, None);
+        if let (Some(_), Some((hash, path, bytes))) = (sha256, &here) {
+            let entry = entry(hash.clone(), *bytes, None);
             self.cache.keep_entry(&entry)?;
             return Ok(fetched(entry, path.clone(), true));
         }
@@ -346,14 +344,13 @@ impl Hub {
             known: known.as_ref().filter(|_| here.is_some()).and_then(|e| e.validator.as_ref()),
         };
         match (download(&self.http, &self.cache, &source, watch)?, known, here) {
-            (Came::Unchanged, Some(mut entry), Some((_, path))) => {
+            (Came::Unchanged, Some(mut entry), Some((_, path, _))) => {
                 entry.when = now();
                 self.cache.keep_entry(&entry)?;
                 Ok(fetched(entry, path, true))
             }
-            (Came::Unchanged, _, _) => Err(crate::http::lacking(&place, "content")),
-            (Came::File { sha256, bytes, validator }, _, _) => {
-                let path = self.cache.folder.join("files").join(&sha256);
+            (Came::Unchanged, _, _) => Err(lacking(&place, "content")),
+            (Came::File { path, sha256, bytes, validator }, _, _) => {
                 let entry = entry(sha256.clone(), bytes, validator);
                 self.cache.keep_entry(&entry)?;
                 self.cache.keep_entry(&Entry { address: entry.pinned.clone(), ..entry.clone() })?;
@@ -374,10 +371,6 @@ fn last_part(name: &str) -> String {
     let part = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = part.chars().map(|c| if c.is_control() || ":*?\"<>|".contains(c) { '_' } else { c }).collect();
     if matches!(clean.as_str(), "." | "..") { "file".to_owned() } else { clean }
-}
-
-fn last_part_kept(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// The file that an address means of those that lie there.

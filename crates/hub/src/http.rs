@@ -8,16 +8,17 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, SendBody, Timeout};
 
 use crate::address::{is_loopback, shown};
 use crate::aside::{Aside, pieces};
-use crate::retry;
+use crate::reply::{Reply, said};
+use crate::retry::{self, Tries, now};
+use crate::url::{join, origin};
 use crate::{HubError, Patience, Settings, Token};
 
 /// What is under way; told many times a second.
@@ -138,14 +139,6 @@ pub(crate) struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: ureq::Body,
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
 }
 
 /// Why there is no answer.
@@ -445,67 +438,6 @@ impl Http {
     }
 }
 
-/// How often something has failed in a row.
-pub(crate) struct Tries<'p> {
-    patience: &'p Patience,
-    failed: u32,
-}
-
-impl<'p> Tries<'p> {
-    pub fn new(patience: &'p Patience) -> Self {
-        Tries { patience, failed: 0 }
-    }
-
-    /// Something went well: the count starts again.
-    pub fn well(&mut self) {
-        self.failed = 0;
-    }
-
-    /// Waits before the next try, as long as the service asks for or twice as long as before; an error when it was the
-    /// last, or the service asks for too much.
-    pub fn wait(
-        &mut self,
-        ask: &Ask<'_>,
-        said: &str,
-        asked: Option<Duration>,
-        status: Option<u16>,
-        watch: &mut Watch<'_>,
-    ) -> Result<(), HubError> {
-        let place = ask.place.to_owned();
-        self.failed += 1;
-        let give_up = |remedy: String| match status {
-            Some(status) => HubError::Refused { place: place.clone(), status, said: said.to_owned(), remedy },
-            None => HubError::Unreachable { place: place.clone(), said: said.to_owned(), remedy },
-        };
-        if let Some(asked) = asked.filter(|a| *a > self.patience.longest_wait) {
-            let minutes = asked.as_secs().div_ceil(60);
-            return Err(give_up(format!("it asks to come back in {minutes} minutes; the same command goes on then")));
-        }
-        if self.failed >= self.patience.attempts {
-            let n = self.failed;
-            return Err(give_up(match status {
-                Some(_) => format!("tried {n} times; the service is busy or down: run the same command later"),
-                None => format!(
-                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? The same command goes on from there"
-                ),
-            }));
-        }
-        let doubled = self.patience.first_wait.saturating_mul(1 << (self.failed - 1).min(16));
-        let until = Instant::now() + asked.unwrap_or(doubled.min(self.patience.longest_wait));
-        tracing::debug!("{}: {said}; trying again", ask.place);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if watch(&Progress::Waiting { why: said, left }).is_break() {
-                return Err(HubError::Stopped { place });
-            }
-            if left.is_zero() {
-                return Ok(());
-            }
-            std::thread::sleep(left.min(TICK));
-        }
-    }
-}
-
 /// What is said of a request on its way.
 enum Word {
     /// So many bytes of the file are sent.
@@ -534,110 +466,6 @@ impl Read for Told<'_> {
     }
 }
 
-impl Reply {
-    pub fn ok(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The content as JSON.
-    pub fn json(&self, place: &str) -> Result<Value, HubError> {
-        let remedy = "is a login page or a proxy in between? check the address of the service in the environment";
-        let refuse = |e| HubError::refused(place, self.status, format!("its answer is not JSON ({e})"), remedy);
-        serde_json::from_str(&self.text).map_err(refuse)
-    }
-}
-
-/// What a service said when it said no, in its own words where it has some.
-pub(crate) fn said(reply: &Reply, service: Option<&Service>) -> String {
-    const MOST: usize = 400;
-    let json: Value = serde_json::from_str(&reply.text).unwrap_or(Value::Null);
-    let mut words = ["message", "error"].iter().find_map(|k| json[k].as_str()).unwrap_or_default().to_owned();
-    if words.is_empty() {
-        words = reply.headers.get("x-error-message").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    }
-    for error in json["errors"].as_array().into_iter().flatten().take(5) {
-        let message = error["message"].as_str().or_else(|| error["messages"][0].as_str()).or_else(|| error.as_str());
-        if let Some(message) = message {
-            let field = error["field"].as_str().map_or_else(String::new, |f| format!("{f}: "));
-            words.push_str(&format!("{}{field}{message}", if words.is_empty() { "" } else { "; " }));
-        }
-    }
-    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
-    let words = match service.and_then(|s| s.token.as_ref()) {
-        Some(token) => token.hide(&words),
-        None => words,
-    };
-    let name = status_name(reply.status);
-    match words.trim() {
-        "" => format!("{} {name}", reply.status),
-        words => format!("{} {name} ({words})", reply.status),
-    }
-}
-
-fn status_name(status: u16) -> &'static str {
-    ureq::http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("without a reason")
-}
-
-/// An answer that is not what was hoped for, with what to do.
-pub(crate) fn refused(place: &str, service: Option<&Service>, reply: &Reply) -> HubError {
-    let remedy = match (reply.status, service) {
-        (401 | 403, Some(s)) => match &s.token {
-            Some(_) => format!("the token in {} does not allow this: is it valid? {}", s.variable, s.tokens),
-            None => format!("put a token into {}: {}", s.variable, s.tokens),
-        },
-        (401 | 403, None) => "it wants a login; fetch it by hand, or give an address that everybody may use".to_owned(),
-        (404, _) => "there is nothing of that name; check the address".to_owned(),
-        (409 | 412, _) => "somebody changed it meanwhile; run the same command again".to_owned(),
-        (410, _) => "it was withdrawn".to_owned(),
-        (413, _) => "it is larger than the service takes".to_owned(),
-        (400 | 422, _) => "correct what it names".to_owned(),
-        (429 | 500.., _) => "try again later".to_owned(),
-        _ => "check the address".to_owned(),
-    };
-    HubError::refused(place, reply.status, said(reply, service), remedy)
-}
-
-/// An answer without something that it has to have.
-pub(crate) fn lacking(place: &str, what: &str) -> HubError {
-    let remedy = "the service may have changed; update scgraft";
-    HubError::refused(place, 0, format!("its answer has no `{what}`"), remedy)
-}
-
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-/// Scheme and host (with the port where it is not the usual one) of an address.
-fn origin(url: &str) -> Option<(String, String)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = scheme.to_ascii_lowercase();
-    let host = rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())].to_ascii_lowercase();
-    let usual = if scheme == "https" { ":443" } else { ":80" };
-    let host = host.strip_suffix(usual).unwrap_or(&host).to_owned();
-    (!host.is_empty() && !host.contains('@')).then_some((scheme, host))
-}
-
-/// Where a redirect from an address leads.
-fn join(url: &str, to: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let host = &rest[..host_end];
-    let is_whole = to.split_once("://").is_some_and(|(s, _)| s.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let joined = if is_whole {
-        to.to_owned()
-    } else if let Some(rest) = to.strip_prefix("//") {
-        format!("{scheme}://{rest}")
-    } else if to.starts_with('/') {
-        format!("{scheme}://{host}{to}")
-    } else {
-        let path = rest[host_end..].split(['?', '#']).next().unwrap_or("");
-        let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
-        format!("{scheme}://{host}{folder}{to}")
-    };
-    let end = joined.find('#').unwrap_or(joined.len());
-    Some(joined[..end].to_owned())
-}
-
 /// The certificates of a file.
 fn certificates(path: &Path) -> Result<RootCerts, HubError> {
     let bytes = std::fs::read(path).map_err(|source| HubError::Io { path: path.to_owned(), source })?;
@@ -654,32 +482,4 @@ fn certificates(path: &Path) -> Result<RootCerts, HubError> {
         return Err(HubError::format(path.display().to_string(), what));
     }
     Ok(RootCerts::new_with_certs(&found))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_told_apart() {
-        let same = |a: &str, b: &str| origin(a).is_some() && origin(a) == origin(b);
-        assert!(same("https://zenodo.org/api", "HTTPS://Zenodo.org:443/x"));
-        assert!(!same("https://zenodo.org/api", "http://zenodo.org/api"));
-        assert!(!same("https://zenodo.org/api", "https://zenodo.org:8443/api"));
-        assert!(!same("https://zenodo.org/api", "https://zenodo.org.evil.com/api"));
-        assert!(!same("https://zenodo.org/api", "https://evil.com/zenodo.org"));
-        assert_eq!(origin("https://zenodo.org@evil.com/"), None);
-        assert_eq!(origin("https://evil.com\\@zenodo.org/").unwrap().1, "evil.com");
-    }
-
-    #[test]
-    fn redirects_lead_where_they_say() {
-        let from = |to: &str| join("https://a.org/x/y?q=1", to).unwrap();
-        assert_eq!(from("https://b.org/z#f"), "https://b.org/z");
-        assert_eq!(from("//b.org/z"), "https://b.org/z");
-        assert_eq!(from("/z"), "https://a.org/z");
-        assert_eq!(from("z?to=https://c"), "https://a.org/x/z?to=https://c");
-        assert_eq!(from("z"), "https://a.org/x/z");
-        assert_eq!(join("https://a.org", "z").unwrap(), "https://a.org/z");
-    }
 }

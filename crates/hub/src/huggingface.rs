@@ -7,8 +7,9 @@ use ureq::http::Method;
 
 use crate::address::{encode, is_relative};
 use crate::fetch::{Hub, Listed, Listing};
-use crate::http::{Ask, Body, Reply, Watch, lacking, refused};
-use crate::push::{Made, Outgoing};
+use crate::http::{Ask, Body, Watch};
+use crate::push::{Outgoing, Pushed};
+use crate::reply::{Reply, lacking, refused};
 use crate::{Address, HubError};
 
 /// What a repository holds at a revision.
@@ -80,7 +81,7 @@ fn missing(hub: &Hub, place: &str, reply: &Reply) -> HubError {
         }
         _ => return refused(place, Some(&hub.huggingface), reply),
     };
-    let said = crate::http::said(reply, Some(&hub.huggingface));
+    let said = crate::reply::said(reply, Some(&hub.huggingface));
     HubError::refused(place, reply.status, said, remedy)
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn push(
     version: Option<&str>,
     files: &[Outgoing],
     watch: &mut Watch<'_>,
-) -> Result<Made, HubError> {
+) -> Result<Pushed, HubError> {
     let work = Work { hub, repository, place: format!("hf:{repository}") };
     work.create(private, watch)?;
     let ways = work.ways(files, watch)?;
@@ -129,7 +130,7 @@ pub(crate) fn push(
         work.tag(version, commit, watch)?;
     }
     let revision = Some(version.unwrap_or(commit).to_owned());
-    Ok(Made {
+    Ok(Pushed {
         address: Address::HuggingFace { repository: repository.to_owned(), revision, file: None },
         page: format!("{}/{repository}", hub.huggingface.base),
         doi: None,

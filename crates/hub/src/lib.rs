@@ -37,10 +37,14 @@ mod pickle;
 #[cfg(feature = "net")]
 mod push;
 #[cfg(feature = "net")]
+mod reply;
+#[cfg(feature = "net")]
 mod retry;
 #[cfg(feature = "net")]
 mod settings;
 mod torch;
+#[cfg(feature = "net")]
+mod url;
 #[cfg(feature = "net")]
 mod zenodo;
 mod zip;

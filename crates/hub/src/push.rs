@@ -112,8 +112,6 @@ pub struct Pushed {
     pub published: bool,
 }
 
-pub(crate) type Made = Pushed;
-
 /// The name of the card.
 pub(crate) const CARD: &str = "README.md";
 
@@ -212,7 +210,7 @@ impl Hub {
                 huggingface::push(self, repository, *private, push.version.as_deref(), &files, watch)
             }
             Target::Zenodo { before, keep, publish } => {
-                let key = key(service, push, watch)?;
+                let key = key(service, before.as_deref(), &push.files, watch)?;
                 let draft = self.cache.note::<Begun>("pushes", &key).map(|b| b.draft);
                 let plan = zenodo::Plan {
                     before: before.as_deref(),
@@ -240,19 +238,12 @@ impl Hub {
 }
 
 /// What a push is known by while it is not finished: where it goes, and every byte of it.
-fn key(service: &Service, push: &Push, watch: &mut Watch<'_>) -> Result<String, HubError> {
-    let mut key = format!("{} {:?}", service.base, before(&push.target));
-    for file in &push.files {
+fn key(service: &Service, before: Option<&str>, files: &[Outgoing], watch: &mut Watch<'_>) -> Result<String, HubError> {
+    let mut key = format!("{} {before:?}", service.base);
+    for file in files {
         key.push_str(&format!("\n{} {}", file.sha256(watch)?, file.name));
     }
     Ok(key)
-}
-
-fn before(target: &Target) -> Option<&str> {
-    match target {
-        Target::Zenodo { before, .. } => before.as_deref(),
-        Target::HuggingFace { .. } => None,
-    }
 }
 
 fn wrong(what: String) -> HubError {

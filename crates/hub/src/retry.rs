@@ -1,8 +1,72 @@
 //! When to try again: what a service asks for, and what is usual when it asks for nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ureq::http::HeaderMap;
+
+use crate::http::{Ask, Progress, TICK, Watch};
+use crate::{HubError, Patience};
+
+/// How often something has failed in a row.
+pub(crate) struct Tries<'p> {
+    patience: &'p Patience,
+    failed: u32,
+}
+
+impl<'p> Tries<'p> {
+    pub fn new(patience: &'p Patience) -> Self {
+        Tries { patience, failed: 0 }
+    }
+
+    /// Something went well: the count starts again.
+    pub fn well(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Waits before the next try, as long as the service asks for or twice as long as before; an error when it was the
+    /// last, or the service asks for too much.
+    pub fn wait(
+        &mut self,
+        ask: &Ask<'_>,
+        said: &str,
+        asked: Option<Duration>,
+        status: Option<u16>,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), HubError> {
+        let place = ask.place.to_owned();
+        self.failed += 1;
+        let give_up = |remedy: String| match status {
+            Some(status) => HubError::Refused { place: place.clone(), status, said: said.to_owned(), remedy },
+            None => HubError::Unreachable { place: place.clone(), said: said.to_owned(), remedy },
+        };
+        if let Some(asked) = asked.filter(|a| *a > self.patience.longest_wait) {
+            let minutes = asked.as_secs().div_ceil(60);
+            return Err(give_up(format!("it asks to come back in {minutes} minutes; the same command goes on then")));
+        }
+        if self.failed >= self.patience.attempts {
+            let n = self.failed;
+            return Err(give_up(match status {
+                Some(_) => format!("tried {n} times; the service is busy or down: run the same command later"),
+                None => format!(
+                    "tried {n} times; is the network up, and a proxy needed (HTTPS_PROXY)? The same command goes on from there"
+                ),
+            }));
+        }
+        let doubled = self.patience.first_wait.saturating_mul(1 << (self.failed - 1).min(16));
+        let until = Instant::now() + asked.unwrap_or(doubled.min(self.patience.longest_wait));
+        tracing::debug!("{}: {said}; trying again", ask.place);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if watch(&Progress::Waiting { why: said, left }).is_break() {
+                return Err(HubError::Stopped { place });
+            }
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+}
 
 /// Whether an answer says that the same request may succeed later.
 pub(crate) fn is_passing(status: u16) -> bool {
@@ -34,6 +98,11 @@ pub(crate) fn asked(headers: &HeaderMap, now: u64) -> Option<Duration> {
     }
     let reset: u64 = header("x-ratelimit-reset")?.parse().ok()?;
     (header("x-ratelimit-remaining") == Some("0")).then(|| Duration::from_secs(reset.saturating_sub(now)))
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Seconds since 1970 of a date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.

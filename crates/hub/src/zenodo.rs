@@ -5,8 +5,9 @@ use ureq::http::Method;
 
 use crate::address::{encode, is_relative};
 use crate::fetch::{Hub, Listed, Listing};
-use crate::http::{Ask, Reply, Watch, lacking, refused};
-use crate::push::{CARD, Made, Outgoing};
+use crate::http::{Ask, Watch};
+use crate::push::{CARD, Outgoing, Pushed};
+use crate::reply::{Reply, lacking, refused};
 use crate::{Address, Card, HubError};
 
 /// What a record holds.
@@ -76,7 +77,7 @@ pub(crate) fn push(
     draft: Option<String>,
     begun: &mut dyn FnMut(&str) -> Result<(), HubError>,
     watch: &mut Watch<'_>,
-) -> Result<Made, HubError> {
+) -> Result<Pushed, HubError> {
     let work = Work { hub, place: place(plan) };
     // A draft that was thrown away by hand is made again.
     let old = draft.map(|id| work.deposition(&id, watch)).transpose()?.flatten();
@@ -231,11 +232,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn made(&self, deposition: &Value, id: &str, published: bool) -> Result<Made, HubError> {
+    fn made(&self, deposition: &Value, id: &str, published: bool) -> Result<Pushed, HubError> {
         let reserved = &deposition["metadata"]["prereserve_doi"]["doi"];
         let doi = deposition["doi"].as_str().filter(|d| !d.is_empty()).or_else(|| reserved.as_str());
         let page = if published { "records" } else { "uploads" };
-        Ok(Made {
+        Ok(Pushed {
             address: Address::Zenodo { record: id.to_owned(), file: None },
             page: format!("{}/{page}/{id}", self.hub.zenodo.base),
             doi: doi.map(str::to_owned),

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use scgraft_cells::{GeneSet, shortened};
+use scgraft_cells::{GeneSet, each_once, shortened};
 
 use crate::atomic::file_name;
 use crate::error::{Error, Result};
@@ -75,7 +75,7 @@ fn read_one(input: &Input) -> Result<Vec<GeneSet>> {
         Ok(true)
     })?;
     let mut rows = match other_form(path, &stem(path), &text)? {
-        Some(Form::Sets(sets)) => return Ok(numbered(path, sets)),
+        Some(Form::Sets(sets)) => return Ok(distinct(path, sets)),
         Some(Form::Fields(rows)) => rows,
         None => {
             let full = text.iter().filter(|(_, line)| !line.trim().is_empty());
@@ -104,11 +104,12 @@ fn read_one(input: &Input) -> Result<Vec<GeneSet>> {
     }
     let sets: Result<Vec<GeneSet>> =
         rows.into_iter().map(|(number, fields)| gene_set(path, number, fields, described)).collect();
-    sets.map(|sets| numbered(path, sets))
+    sets.map(|sets| distinct(path, sets))
 }
 
-/// Numbers the second and later sets of one name.
-fn numbered(path: &Path, mut sets: Vec<GeneSet>) -> Vec<GeneSet> {
+/// Leaves each gene of a set once, and numbers the second and later sets of one name.
+fn distinct(path: &Path, mut sets: Vec<GeneSet>) -> Vec<GeneSet> {
+    sets.iter_mut().for_each(|set| set.genes = each_once(std::mem::take(&mut set.genes)));
     let mut taken: HashSet<String> = sets.iter().map(|set| set.name.clone()).collect();
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut given = Vec::new();
@@ -145,8 +146,7 @@ fn gene_set(path: &Path, line: usize, fields: Vec<String>, described: bool) -> R
         return Err(bad("the name of a gene set", "an empty first field".to_owned()));
     }
     let description = if described { fields.next().filter(|d| !d.is_empty()) } else { None };
-    let mut seen = HashSet::new();
-    let genes: Vec<String> = fields.filter(|g| !g.is_empty() && seen.insert(g.clone())).collect();
+    let genes: Vec<String> = fields.filter(|g| !g.is_empty()).collect();
     if genes.is_empty() {
         let shown: String = name.chars().take(60).collect();
         let (expected, found) = match name.contains([',', ';']) {

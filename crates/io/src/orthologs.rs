@@ -1,13 +1,10 @@
 //! Tables of orthologs: Ensembl BioMart, HCOP, or two columns of names.
 
-use std::io::Read;
-
 use scgraft_cells::{OrthologRule, Orthologs};
 
 use crate::Input;
 use crate::error::{Error, Result};
-use crate::gzip::open_text;
-use crate::table::{delimiter_of, parse, same_width};
+use crate::table::{records, same_width};
 
 /// Reads a table of orthologs, CSV or TSV, packed with gzip or not: a pair of genes a row, with a line of column names.
 ///
@@ -25,10 +22,7 @@ use crate::table::{delimiter_of, parse, same_width};
 pub fn read_orthologs(from: impl Into<Input>, rule: OrthologRule) -> Result<Orthologs> {
     let input = from.into();
     let path = input.name();
-    let mut text = String::new();
-    open_text(&input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let rows = parse(path, text, delimiter_of(path, text))?;
+    let rows = records(&input)?;
     let format = |found: String| Error::Format {
         path: path.to_owned(),
         expected: "a table of orthologs: two or more columns, a pair of genes a row",

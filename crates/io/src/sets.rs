@@ -6,7 +6,7 @@
 //! - a table of genes × sets of 0 and 1;
 //! - a long table of two columns: set and gene.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use scgraft_cells::GeneSet;
@@ -80,36 +80,6 @@ fn plain(field: &str) -> &str {
     field.strip_prefix('"').and_then(|f| f.strip_suffix('"')).unwrap_or(field)
 }
 
-/// Adds a gene to a set once.
-struct Collected {
-    order: Vec<String>,
-    sets: HashMap<String, (Vec<String>, HashSet<String>)>,
-}
-
-impl Collected {
-    fn new() -> Self {
-        Collected { order: Vec::new(), sets: HashMap::new() }
-    }
-
-    fn add(&mut self, set: &str, gene: &str) {
-        let (genes, seen) = self.sets.entry(set.to_owned()).or_insert_with(|| {
-            self.order.push(set.to_owned());
-            Default::default()
-        });
-        if seen.insert(gene.to_owned()) {
-            genes.push(gene.to_owned());
-        }
-    }
-
-    fn finish(mut self) -> Vec<GeneSet> {
-        let set = |name: String| {
-            let genes = self.sets.remove(&name).unwrap_or_default().0;
-            GeneSet { name, description: None, genes }
-        };
-        self.order.into_iter().map(set).collect()
-    }
-}
-
 fn is_description(field: &str, name: &str) -> bool {
     field.is_empty() || field.eq_ignore_ascii_case("na") || field == name || field.contains([' ', ':', '/'])
 }
@@ -170,9 +140,8 @@ fn grp(stem: &str, lines: &[&(usize, String)]) -> Option<Vec<GeneSet>> {
             genes.push(plain(line));
         }
     }
-    let mut seen = HashSet::new();
-    let genes: Vec<String> = genes.into_iter().filter(|g| seen.insert(*g)).map(str::to_owned).collect();
-    (genes.len() > 1).then(|| vec![GeneSet { name, description, genes }])
+    let several = genes.iter().any(|gene| *gene != genes[0]);
+    several.then(|| vec![GeneSet { name, description, genes: genes.into_iter().map(str::to_owned).collect() }])
 }
 
 /// What the columns of a long table are called.
@@ -281,11 +250,15 @@ fn long(rows: &[(usize, Vec<&str>)]) -> Option<Vec<GeneSet>> {
     if distinct(set_at, from) == rows.len() - from {
         return None;
     }
-    let mut out = Collected::new();
+    let (mut out, mut places) = (Vec::<GeneSet>::new(), HashMap::new());
     for (_, row) in rows[from..].iter().filter(|(_, row)| !row[set_at].is_empty() && !row[gene_at].is_empty()) {
-        out.add(row[set_at], row[gene_at]);
+        let place = *places.entry(row[set_at]).or_insert_with(|| {
+            out.push(GeneSet { name: row[set_at].to_owned(), description: None, genes: Vec::new() });
+            out.len() - 1
+        });
+        out[place].genes.push(row[gene_at].to_owned());
     }
-    Some(out.finish())
+    Some(out)
 }
 
 /// Says that the signs of a network are not taken over.
@@ -342,8 +315,6 @@ fn json(path: &Path, lines: &Lines) -> Result<Vec<GeneSet>> {
             let shown: String = name.chars().take(60).collect();
             return Err(bad(format!("`{shown}` without a list of genes (geneSymbols)")));
         };
-        let mut seen = HashSet::new();
-        let genes = genes.into_iter().filter(|g| seen.insert(g.clone())).collect();
         out.push(GeneSet { description: said(value), name, genes });
     }
     if out.is_empty() { Err(bad("no gene set".to_owned())) } else { Ok(out) }
@@ -365,8 +336,7 @@ fn xml(path: &Path, lines: &Lines) -> Result<Vec<GeneSet>> {
         let Some(members) = get("MEMBERS_SYMBOLIZED").or(get("MEMBERS")) else {
             return Err(bad(format!("`{name}` without MEMBERS_SYMBOLIZED")));
         };
-        let mut seen = HashSet::new();
-        let genes = members.split([',', '|']).map(str::trim).filter(|g| !g.is_empty() && seen.insert(*g));
+        let genes = members.split([',', '|']).map(str::trim).filter(|g| !g.is_empty());
         let description = get("DESCRIPTION_BRIEF").map(str::to_owned);
         out.push(GeneSet { name: name.to_owned(), description, genes: genes.map(str::to_owned).collect() });
     }

@@ -31,10 +31,7 @@ use crate::spreadsheet::harmless;
 pub fn read_table(from: impl Into<Input>) -> Result<Frame> {
     let input = from.into();
     let path = input.name();
-    let mut text = String::new();
-    open_text(&input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut rows = parse(path, text, delimiter_of(path, text))?;
+    let mut rows = records(&input)?;
     if rows.is_empty() {
         return Err(Error::Format {
             path: path.to_owned(),
@@ -152,7 +149,7 @@ fn put_all<S: AsRef<str>>(
     to.flush()
 }
 
-pub(crate) fn delimiter_of(path: &Path, text: &str) -> u8 {
+fn delimiter_of(path: &Path, text: &str) -> u8 {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().to_lowercase());
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     let first = text.lines().next().unwrap_or("");
@@ -165,13 +162,18 @@ pub(crate) fn delimiter_of(path: &Path, text: &str) -> u8 {
     }
 }
 
-/// Splits text into records, each with the line it starts on. Blank lines are skipped.
-pub(crate) fn parse(path: &Path, text: &str, delimiter: u8) -> Result<Vec<(usize, csv::StringRecord)>> {
+/// The records of a file, each with the line it starts on. Blank lines are skipped.
+pub(crate) fn records(input: &Input) -> Result<Vec<(usize, csv::StringRecord)>> {
+    let path = input.name();
+    let mut text = String::new();
+    open_text(input)?.read_to_string(&mut text).map_err(Error::io(path, "read"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     // A last record of our own: when it is not read as one, a quoted field before it has no end.
     const END: &str = "\n\u{1a}";
     let whole = text.as_bytes().chain(END.as_bytes());
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(whole);
+    let mut reader = csv::ReaderBuilder::new();
+    reader.delimiter(delimiter_of(path, text)).has_headers(false).flexible(true);
+    let mut reader = reader.from_reader(whole);
     let mut records = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| Error::io(path, "read")(e.into()))?;

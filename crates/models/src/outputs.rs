@@ -116,8 +116,7 @@ impl Model {
         if let Some(&g) = genes.iter().find(|&&g| g >= n_genes) {
             return Err(outside("gene", g, n_genes));
         }
-        let all: Vec<usize> = (0..data.n_cells()).collect();
-        let parts = self.chunks(data, &all, |chunk| {
+        let parts = self.chunks(data, |chunk| {
             let mut sum = vec![0f64; chunk.rows.len() * genes.len()];
             let draws = options.samples.max(1);
             let conditions: Vec<Option<u32>> = match options.as_conditions.len() {
@@ -197,9 +196,8 @@ impl Model {
     /// Of [`Model::check`].
     pub fn evidence(&self, data: &Prepared, seed: u64) -> Result<Evidence, ModelError> {
         self.check(data)?;
-        let all: Vec<usize> = (0..data.n_cells()).collect();
         let step = Step { epoch: usize::MAX, epochs: usize::MAX, learning_rate: 0.0, annealed: 1.0 };
-        let parts = self.chunks(data, &all, |chunk| {
+        let parts = self.chunks(data, |chunk| {
             let noise = Noise::Key(Key::new(seed).fold(EVIDENCE).fold(chunk.index as u64));
             let mut tape = self.tape(&mut chunk.workspace, noise, false);
             let loss = self.network.loss(&mut tape, &chunk.batch, &step);
@@ -235,8 +233,7 @@ impl Model {
                     .into(),
             ));
         }
-        let all: Vec<usize> = (0..data.n_cells()).collect();
-        let parts = self.chunks(data, &all, |chunk| {
+        let parts = self.chunks(data, |chunk| {
             let n = chunk.rows.len();
             let mut logs: Vec<Vec<f64>> = vec![Vec::with_capacity(samples); n];
             for draw in 0..samples.max(1) {
@@ -278,8 +275,7 @@ impl Model {
     pub fn posterior_predictive(&self, data: &Prepared, seed: u64) -> Result<Csr, ModelError> {
         self.check(data)?;
         let n_genes = self.header.genes.len();
-        let all: Vec<usize> = (0..data.n_cells()).collect();
-        let parts = self.chunks(data, &all, |chunk| {
+        let parts = self.chunks(data, |chunk| {
             let key = Key::new(seed).fold(PREDICTIVE).fold(chunk.index as u64);
             let latent = self.draw(chunk, Noise::Key(key));
             let first = chunk.index * CHUNK;
@@ -318,8 +314,7 @@ impl Model {
     /// Of [`Model::check`].
     pub fn label_probabilities(&self, data: &Prepared) -> Result<Option<Dense>, ModelError> {
         self.check(data)?;
-        let all: Vec<usize> = (0..data.n_cells()).collect();
-        let parts = self.chunks(data, &all, |chunk| {
+        let parts = self.chunks(data, |chunk| {
             let mut t = self.tape(&mut chunk.workspace, Noise::Zero, false);
             let q = self.network.inference(&mut t, &chunk.batch);
             let out = self.network.classifier().map(|c| {
@@ -334,13 +329,13 @@ impl Model {
         Ok(parts.map(|p| Dense::new(data.n_cells(), self.header.labels.len(), p.concat())))
     }
 
-    /// Chunks of rows, laid out and worked on side by side; results in order.
+    /// Chunks of the cells, laid out and worked on side by side; results in order.
     fn chunks<T: Send>(
         &self,
         data: &Prepared,
-        rows: &[usize],
         work: impl Fn(&mut Chunk<'_>) -> Result<T, ModelError> + Sync,
     ) -> Result<Vec<T>, ModelError> {
+        let rows: Vec<usize> = (0..data.n_cells()).collect();
         let tasks = rows.par_chunks(CHUNK).enumerate();
         let steps = Steps::new("passing cells through the model", tasks.len());
         tasks

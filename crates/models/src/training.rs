@@ -189,35 +189,23 @@ impl Training {
     /// down, as many whatever the number of cells, and the best state of them all.
     pub const SURGERY: Training = Training {
         epochs: Epochs::BySteps { steps: 600, least: 6, most: 600, most_steps: 600 },
-        batch_size: 128,
         learning_rate: 0.1,
         schedule: Schedule::Cosine,
-        adam_epsilon: 0.01,
-        weight_decay: 0.0,
         anneal: Anneal::Steps(0),
         start_from_data: true,
         prior_sd: Some(0.5),
-        thinning: None,
         most_cells: Some(10_000),
         early_stopping: Some(EarlyStopping::TO_THE_END),
-        least_validating: 0,
+        ..Training::SCARCHES
     };
 
-    /// Those of scvi-tools.
+    /// Those of scvi-tools: all cells train, the KL weight rises to the end.
     pub const SCVI: Training = Training {
         epochs: Epochs::ByCells(400),
-        batch_size: 128,
-        learning_rate: 1e-3,
-        schedule: Schedule::Constant,
-        adam_epsilon: 0.01,
         weight_decay: 1e-6,
         anneal: Anneal::Epochs(400),
-        start_from_data: false,
-        prior_sd: None,
-        thinning: None,
-        most_cells: None,
         early_stopping: None,
-        least_validating: 0,
+        ..Training::SCARCHES
     };
 }
 

@@ -129,7 +129,7 @@ impl PyCells {
 /// Simulated cells: `{"reference": …, "query": …, "gene_sets": {name: genes}, "truth": …}`; options as JSON.
 #[pyfunction]
 pub fn simulate(py: Python<'_>, options: &str, threads: usize) -> PyResult<Py<PyAny>> {
-    let options: SimulateOptions = crate::model::options(options)?;
+    let options: SimulateOptions = crate::json::options(options)?;
     let found = run(py, threads, None, move |_| Ok(scgraft::cells::simulate(&options)?))?;
     let genes = found.reference.var.index.clone();
     let truth = scgraft::save::truth(&found.truth, &genes);

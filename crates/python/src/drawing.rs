@@ -20,7 +20,8 @@ use serde::Deserialize;
 use crate::cells::PyCells;
 use crate::error::{raise, refuse};
 use crate::frame::{frame, frame_out};
-use crate::model::{PyModel, options};
+use crate::json::options;
+use crate::model::PyModel;
 use crate::run::run;
 use crate::steps::direction;
 

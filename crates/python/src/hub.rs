@@ -10,8 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::error::{raise, refuse};
-use crate::json::to_python;
-use crate::model::options;
+use crate::json::{options, to_python};
 use crate::run::{Teller, run};
 
 fn wrong(error: HubError) -> PyErr {

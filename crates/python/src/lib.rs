@@ -5,6 +5,7 @@ mod cells;
 mod counts;
 mod drawing;
 mod error;
+mod fits;
 mod frame;
 mod hub;
 mod json;
@@ -31,9 +32,11 @@ mod _native {
     #[pymodule_export]
     use super::drawing::{Drawing, picture};
     #[pymodule_export]
+    use super::fits::{map_cells, train};
+    #[pymodule_export]
     use super::hub::{copied, fetch, listing, push};
     #[pymodule_export]
-    use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, map_cells, models, prepare, read_gmt, train};
+    use super::model::{PyAdaptor, PyModel, PyPrepared, import_model, models, prepare, read_gmt};
     #[pymodule_export]
     use super::steps::{annotate, differential, enrich, markers};
     #[pymodule_export]

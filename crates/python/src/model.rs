@@ -2,35 +2,30 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use numpy::IntoPyArray;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyFileNotFoundError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use scgraft::cells::{Cells, Column, Frame, GeneSet, Prepared, choose_sets};
+use scgraft::cells::{Cells, Column, Frame, GeneSet, Prepared};
 use scgraft::decode::{Decode, decode};
 use scgraft::expression::predict;
 use scgraft::hub::{Card, ImportOptions, export};
 use scgraft::io::file_name;
 use scgraft::models::{Adaptor, DecodeAs, DecodedLibrary, Input, Model, registry};
 use scgraft::programs::{Resemblance, resemblances};
-use scgraft::query::{map_query, prepare_known};
-use scgraft::reference::train_reference;
-use scgraft::train::{FitReport, TrainConfig};
-use scgraft::watch::Kept;
+use scgraft::query::prepare_known;
 use scgraft::{Embedding, Error, program_weights, slots};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::cells::PyCells;
 use crate::error::{raise, refuse};
 use crate::frame::frame_out;
 use crate::hub;
-use crate::json::to_python;
+use crate::json::{options, to_python};
 use crate::output::written;
-use crate::plan::{Data, MapOptions, TrainOptions};
+use crate::plan::Data;
 use crate::run::{briefly, run};
 use crate::steps::direction;
 use crate::uns::{csr_out, dense_out};
@@ -45,7 +40,8 @@ pub struct PyModel {
 /// What one graft added to a reference.
 #[pyclass(frozen, name = "Adaptor", module = "scgraft._native")]
 pub struct PyAdaptor {
-    inner: Arc<Adaptor>,
+    /// The adaptor.
+    pub inner: Arc<Adaptor>,
 }
 
 /// Cells as a model takes them.
@@ -56,39 +52,14 @@ pub struct PyPrepared {
 }
 
 impl PyModel {
-    fn of(model: Model) -> Self {
+    /// As Python has it.
+    pub fn of(model: Model) -> Self {
         PyModel { inner: Arc::new(model) }
     }
 }
 
-/// Options of a call, as JSON.
-pub fn options<T: for<'d> Deserialize<'d>>(json: &str) -> PyResult<T> {
-    serde_json::from_str(json).map_err(|e| refuse(misfit(json, &e)))
-}
-
-/// An option that does not fit, by the name of its argument: what the text was read up to ends with its value.
-fn misfit(json: &str, error: &serde_json::Error) -> String {
-    let read = &json.as_bytes()[..error.column().min(json.len())];
-    let read = String::from_utf8_lossy(read);
-    let name = read.rsplit("\": ").nth(1).and_then(|before| before.rsplit('"').next());
-    let words = error.to_string();
-    let words = words.split(" at line ").next().unwrap_or(&words);
-    match (name, words.split_once(": ").and_then(|(_, w)| w.split_once(", expected "))) {
-        (Some(name), Some((found, expected))) => {
-            let expected = match expected {
-                "usize" | "u32" | "u64" => "a whole number, 0 or more",
-                "f32" | "f64" => "a number",
-                "a sequence" => "a list",
-                "a boolean" => "True or False",
-                other => other,
-            };
-            format!("{name}: expected {expected}, found {found}")
-        }
-        _ => words.to_owned(),
-    }
-}
-
-fn file(path: &Path) -> PyResult<()> {
+/// Refuses a file that is not there.
+pub fn file(path: &Path) -> PyResult<()> {
     match path.exists() {
         true => Ok(()),
         false => Err(PyFileNotFoundError::new_err(format!("{}: there is no such file", path.display()))),
@@ -511,19 +482,6 @@ impl PyPrepared {
     }
 }
 
-fn told(report: &FitReport) -> Value {
-    json!({
-        "epochs": report.epochs,
-        "best_epoch": report.best_epoch.checked_sub(1),
-        "stopped_early": report.stopped_early,
-        "arrived": report.arrived(),
-        "last_gain": report.last_gain,
-        "n_cells": report.n_cells,
-        "steps": report.steps,
-        "n_trained_values": report.n_trainable,
-    })
-}
-
 /// Cells that are nothing but their names, with an embedding in its slots.
 fn embedded(model: &Model, data: &Prepared, genes: Vec<String>) -> Result<Cells, Error> {
     let embedding = Embedding::of(model, data)?;
@@ -535,106 +493,6 @@ fn embedded(model: &Model, data: &Prepared, genes: Vec<String>) -> Result<Cells,
 /// Gene sets of Python's.
 pub fn gene_sets(sets: Vec<(String, Vec<String>)>) -> Vec<GeneSet> {
     sets.into_iter().map(|(name, genes)| GeneSet { name, description: None, genes }).collect()
-}
-
-/// Where a fit keeps its state: the file, seconds between two, whether to go on from it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checkpoints {
-    file: PathBuf,
-    every: u64,
-    resume: bool,
-}
-
-fn checkpoints(asked: Option<&str>) -> PyResult<Option<Kept>> {
-    let Some(asked) = asked else { return Ok(None) };
-    let asked: Checkpoints = options(asked)?;
-    if asked.resume {
-        file(&asked.file)?;
-    }
-    Kept::new(asked.file, Duration::from_secs(asked.every), asked.resume).map(Some).map_err(raise)
-}
-
-fn passes(callback: Option<&Bound<'_, PyAny>>, train: &TrainConfig) -> PyResult<()> {
-    // The bar has to know how far it goes.
-    match callback {
-        Some(callback) if callback.hasattr("total")? => callback.setattr("total", train.epochs),
-        _ => Ok(()),
-    }
-}
-
-/// Trains a reference: the model, and how the fit went.
-#[pyfunction]
-#[pyo3(signature = (cells, sets, start, options, threads, callback, checkpoint))]
-#[allow(clippy::too_many_arguments)]
-pub fn train(
-    py: Python<'_>,
-    cells: &PyCells,
-    sets: Vec<(String, Vec<String>)>,
-    start: Option<&PyModel>,
-    options: &str,
-    threads: usize,
-    callback: Option<&Bound<'_, PyAny>>,
-    checkpoint: Option<&str>,
-) -> PyResult<(PyModel, Py<PyAny>)> {
-    let asked: TrainOptions = self::options(options)?;
-    let (cells, sets, start) = (cells.get()?, gene_sets(sets), start.map(|s| s.inner.clone()));
-    let sets = choose_sets(sets, &asked.only_programs, &asked.exclude_programs).map_err(raise)?;
-    let plan = asked.plan(cells.n_cells(), start.as_deref()).map_err(refuse)?;
-    passes(callback, &plan.train)?;
-    let kept = checkpoints(checkpoint)?;
-    let trained = run(py, threads, callback, move |teller| {
-        let mut watch = teller.watch(kept);
-        let trained = train_reference(&cells, &sets, start.as_deref(), &plan, &mut watch)?;
-        watch.done();
-        Ok((trained.model, told(&trained.report)))
-    })?;
-    Ok((PyModel::of(trained.0), to_python(py, &trained.1)?))
-}
-
-/// Maps a query: the model with the graft, the adaptor if there is one, the cells as the model took them, the slots of an
-/// AnnData, and how the fit went.
-#[pyfunction]
-#[pyo3(signature = (reference, cells, sets, options, threads, callback, checkpoint))]
-#[allow(clippy::too_many_arguments, clippy::type_complexity)]
-pub fn map_cells(
-    py: Python<'_>,
-    reference: &PyModel,
-    cells: &PyCells,
-    sets: Vec<(String, Vec<String>)>,
-    options: &str,
-    threads: usize,
-    callback: Option<&Bound<'_, PyAny>>,
-    checkpoint: Option<&str>,
-) -> PyResult<(PyModel, Option<PyAdaptor>, PyPrepared, Py<PyAny>, Py<PyAny>)> {
-    let asked: MapOptions = self::options(options)?;
-    asked.check().map_err(refuse)?;
-    let (reference, cells, sets) = (reference.inner.clone(), cells.get()?, gene_sets(sets));
-    let plan = asked.plan(&reference, &cells, &sets).map_err(raise)?;
-    passes(callback, &plan.train)?;
-    let kept = checkpoints(checkpoint)?;
-    let (mapped, slots) = run(py, threads, callback, move |teller| {
-        let mut watch = teller.watch(kept);
-        let mapped = map_query(&reference, &cells, &plan, &mut watch)?;
-        watch.done();
-        let genes = slots::gene_names(&cells, asked.data.gene_key.as_deref());
-        let mut out = Cells::empty(Frame::new(cells.obs.index.clone()), Frame::new(genes));
-        slots::put_embedding(&mut out, &mapped.grafted.model, &mapped.embedding, None);
-        Ok((mapped, out))
-    })?;
-    let report = &mapped.prepared.report;
-    let how = json!({
-        "cells": mapped.prepared.n_cells(),
-        "genes_found": report.n_model_genes - report.missing_genes.len(),
-        "genes_missing": report.missing_genes.len(),
-        "known_conditions": report.known_conditions,
-        "new_conditions": report.new_conditions,
-        "fit": mapped.grafted.report.as_ref().map(told),
-    });
-    let (model, adaptor) = (mapped.grafted.model, mapped.grafted.adaptor);
-    let adaptor = adaptor.map(|a| PyAdaptor { inner: Arc::new(a) });
-    let prepared = PyPrepared { inner: Arc::new(mapped.prepared) };
-    Ok((PyModel::of(model), adaptor, prepared, written(py, slots)?, to_python(py, &how)?))
 }
 
 /// Cells of conditions that a model knows, as it takes them.

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use crate::cells::{PyCells, Reasons};
 use crate::error::{raise, refuse};
 use crate::frame::{column, frame, frame_out};
-use crate::model::{PyModel, options};
+use crate::json::options;
+use crate::model::PyModel;
 use crate::output::written;
 use crate::plan::flavor;
 use crate::run::run;
@@ -263,24 +264,11 @@ pub fn evaluate(
         match &asked.before {
             Some(key) => compared.before_is(key)?,
             None if asked.counts => {
-                let rows = compared.rows();
-                let mut parts = Vec::new();
-                let mut reason = None;
-                for (part, rows) in side.parts().zip(rows) {
-                    match plain_expression(
-                        part.cells,
-                        &Slot::of(asked.layer.as_ref(), asked.use_raw),
-                        asked.normalised,
-                        Default::default(),
-                    ) {
-                        Ok(LogExpression { x, genes }) => parts.push(LogExpression { x: x.select_rows(&rows), genes }),
-                        Err(error) => reason = Some(format!("no counts in {}: {error}", part.name)),
-                    }
-                }
-                match reason {
-                    Some(reason) => compared.before = Err(reason),
-                    None => compared.before_is_of(&parts, asked.normalised, asked.components),
-                }
+                let slot = Slot::of(asked.layer.as_ref(), asked.use_raw);
+                compared.before_is_of(asked.normalised, asked.components, |part| {
+                    let counts = plain_expression(part.cells, &slot, asked.normalised, Default::default());
+                    Ok::<_, Error>(counts.map_err(|reason| reason.to_string()))
+                })?;
             }
             None => compared.before = Err("not wanted".to_owned()),
         }

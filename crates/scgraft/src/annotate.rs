@@ -240,7 +240,7 @@ pub fn annotate(
         let named = at..(at + together).min(columns.len());
         let named: Vec<(&str, &Coded)> = named.map(|j| (plan.labels[j].as_str(), &columns[j].0)).collect();
         let transfers = transfer_labels(&near.query, &named, &plan.transfer)?;
-        let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
+        let own = studies.select(rows);
         let others = match (plan.calibration, &plan.calibrate_across) {
             (Some(_), Some(column)) => Some(in_other_studies(reference, column, rows, x, plan.k)?),
             _ => None,
@@ -336,7 +336,7 @@ pub(crate) fn learn(
         if column.levels.len() < 2 {
             continue;
         }
-        let own = Coded { codes: rows.iter().map(|&i| studies.codes[i]).collect(), levels: studies.levels.clone() };
+        let own = studies.select(&rows);
         let x = mean.select_rows(&rows);
         let known = Labelled { x: &x, labels: (name, &column), studies: ("study", &own) };
         let types = counts.learn(&known, &rows, &NoveltyOptions::default())?;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns, distinct};
+use scgraft_cells::{Array, Cells, Column, PrepareOptions, Uns, distinct, each_once};
 use scgraft_report::color::{MISSING, Rgb};
 use scgraft_report::html::{Answers, Composition, Criterion, Difference, Leading, Light, Next, OverDonors, TypeShare};
 use scgraft_report::{BayesFactors, Metrics, count};
@@ -172,8 +172,8 @@ pub(crate) fn compositions(
     let mut by: Vec<String> = main.and_then(|t| column_of(cells, t)).into_iter().chain(plan.groups.clone()).collect();
     let donors = cells.obs.names().into_iter().filter(|n| DONORS.contains(&n.to_lowercase().as_str()));
     by.extend(donors.map(str::to_owned));
-    let mut seen = std::collections::HashSet::new();
-    by.retain(|name| !is_of_label(name, label) && seen.insert(name.clone()));
+    by.retain(|name| !is_of_label(name, label));
+    let by = each_once(by);
     let names = distinct(labels.iter().flatten().cloned());
     let composition = |by: String| {
         let groups_of = cells.obs.column(&by)?.labels();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use scgraft_analysis::differential::{Differential, DifferentialMode, GroupDraws, differential_expression};
-use scgraft_analysis::donors::{Design, DonorOptions, DonorSummary, Side, compare_donors};
+use scgraft_analysis::donors::{Design, DonorSummary, FEWEST_CELLS, Side, compare_donors};
 use scgraft_cells::{Cells, Coded, Column, Frame, Kind, Prepared, counted, for_rows};
 use scgraft_models::Model;
 
@@ -109,7 +109,7 @@ pub fn differential(
         let donors = find(cells, name, column)?.coded().map_err(|missing| {
             wrong(name, column, format!("is empty in {} of the cells; fill it first", missing.len()))
         })?;
-        Ok::<_, Error>((column.as_str(), donors, DonorOptions::new(*design)))
+        Ok::<_, Error>((column.as_str(), donors, *design))
     });
     let donors = donors.transpose()?;
     // Draws of the two groups are compared in pairs, so they must not share their noise.
@@ -139,9 +139,9 @@ pub fn differential(
         let other = GroupDraws { expression: &of_b, silent: &silent_b };
         let found = differential_expression(one, other, &plan.mode)?;
         let (group, comparison) = (name(a), b.map_or_else(|| "rest".into(), name));
-        let donors = donors.as_ref().map(|(column, donors, options)| {
-            let sides = (pseudobulk(data, &in_a, donors, options)?, pseudobulk(data, &in_b, donors, options)?);
-            Ok::<_, Error>(compare_donors(sides, (&group, &comparison), (column, &donors.levels), options))
+        let donors = donors.as_ref().map(|(column, donors, design)| {
+            let sides = (pseudobulk(data, &in_a, donors)?, pseudobulk(data, &in_b, donors)?);
+            Ok::<_, Error>(compare_donors(sides, (&group, &comparison), (column, &donors.levels), *design))
         });
         out.push(GroupDifference { donors: donors.transpose()?, group, comparison, stratum: stratum.clone(), found });
     }
@@ -164,7 +164,7 @@ fn pairs(groups: &Coded, name: &str, plan: &DifferentialPlan) -> Result<Vec<(u32
 
 /// The pseudobulk of each donor's cells among `rows`: of gene g log₂(10⁶ Σ x_g / Σ ℓ + 1), x the counts and ℓ the library size
 /// over the model's genes; of values that are log-normalised already their mean.
-fn pseudobulk(data: &Prepared, rows: &[usize], donors: &Coded, options: &DonorOptions) -> Result<Side, Error> {
+fn pseudobulk(data: &Prepared, rows: &[usize], donors: &Coded) -> Result<Side, Error> {
     let mut sums = vec![(0usize, 0f64, vec![0f64; data.n_genes()]); donors.levels.len()];
     for_rows(&*data.expression, rows, |at, genes, values| {
         let (n, library, sum) = &mut sums[donors.codes[rows[at]] as usize];
@@ -178,7 +178,7 @@ fn pseudobulk(data: &Prepared, rows: &[usize], donors: &Coded, options: &DonorOp
     let summarised = |(n, library, sum): (usize, f64, Vec<f64>)| {
         let value =
             |s: f64| if counts { (1e6 * s / library.max(1.0)).ln_1p() / std::f64::consts::LN_2 } else { s / n as f64 };
-        (n >= options.min_cells.max(1)).then(|| (n, sum.into_iter().map(value).collect()))
+        (n >= FEWEST_CELLS).then(|| (n, sum.into_iter().map(value).collect()))
     };
     Ok(sums.into_iter().map(summarised).collect())
 }

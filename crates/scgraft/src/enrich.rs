@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use scgraft_analysis::auroc::auroc;
-use scgraft_analysis::donors::{Design, DonorDifference, DonorOptions, DonorSummary, donor_differences};
+use scgraft_analysis::donors::{Design, DonorDifference, DonorSummary, donor_differences};
 use scgraft_analysis::enrichment::{RankEnrichment, over_representation, rank_enrichment};
 use scgraft_analysis::markers::{MarkerReference, rank_markers};
 use scgraft_analysis::programs::{Comparison, Latent, ProgramTest, ProgramTestOptions, ProgramTestRow, test_programs};
@@ -118,7 +118,7 @@ pub fn enrich(
         let donors = find(cells, name, column)?.select(&kept).coded().map_err(|missing| {
             wrong(name, column, format!("is empty in {} of the tested cells; fill it first", missing.len()))
         })?;
-        Ok::<_, Error>((column.as_str(), donors, DonorOptions::new(*design)))
+        Ok::<_, Error>((column.as_str(), donors, *design))
     });
     let donors = donors.transpose()?;
     let scores = if plan.undirected { embedding.mean.clone() } else { embedding.scores() };
@@ -146,14 +146,13 @@ pub fn enrich(
             auroc(&values, &in_group)
         };
         let auroc = at.iter().map(area).collect::<Result<Vec<f64>, _>>()?;
-        let donors = donors.as_ref().map(|(column, donors, options)| {
+        let donors = donors.as_ref().map(|(column, donors, design)| {
             let values =
                 sides.cells.iter().flat_map(|&i| at.iter().map(move |&j| (i, j))).map(|(i, j)| scores.row(i)[j]);
             let scores = Dense::new(sides.cells.len(), at.len(), values.collect());
-            let codes = sides.cells.iter().map(|&i| donors.codes[i]).collect();
-            let donors = Coded { codes, levels: donors.levels.clone() };
+            let donors = donors.select(&sides.cells);
             let pair = (rows[0].group.as_str(), Some(rows[0].comparison.as_str()));
-            donor_differences(&scores, ("groups", &sides.labels), pair, (column, &donors), options)
+            donor_differences(&scores, ("groups", &sides.labels), pair, (column, &donors), *design)
         });
         let classical = sets.as_ref().map(|(sets, x)| {
             let cells: Vec<usize> = sides.cells.iter().map(|&i| kept[i]).collect();

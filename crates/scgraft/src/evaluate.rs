@@ -256,20 +256,39 @@ impl<'a> Compared<'a> {
         Ok(())
     }
 
-    /// Makes the data before integration: principal components of the counts of all parts together, which stand in the order
-    /// of the parts and hold the cells of [`Compared::rows`]. They are of the genes of the model that the query was mapped
-    /// with, else of the most variable ones. Values that are `normalised` are taken as they are.
-    pub fn before_is_of(&mut self, counts: &[LogExpression], normalised: bool, components: usize) {
+    /// Makes the data before integration: principal components of the counts of all parts together. They are of the genes of
+    /// the model that the query was mapped with, else of the most variable ones. Values that are `normalised` are taken as they
+    /// are. `counts` gives those of a part, or says why it has none; then there are no data before.
+    ///
+    /// # Errors
+    /// Of `counts`.
+    pub fn before_is_of<E>(
+        &mut self,
+        normalised: bool,
+        components: usize,
+        mut counts: impl FnMut(&Part<'_>) -> Result<Result<LogExpression, String>, E>,
+    ) -> Result<(), E> {
+        let mut parts = Vec::new();
+        for (part, rows) in self.first.parts().zip(self.rows()) {
+            match counts(part)? {
+                Ok(values) => parts.push(values.select_cells(&rows)),
+                Err(reason) => {
+                    self.before = Err(format!("no counts in {}: {reason}", part.name));
+                    return Ok(());
+                }
+            }
+        }
         let genes = match slots::note(self.first.query.cells, "genes") {
             Some(Uns::Texts(genes)) => Some(&genes[..]),
             _ => None,
         };
-        self.before = joint_components(counts, normalised, genes, VARIABLE, components)
+        self.before = joint_components(&parts, normalised, genes, VARIABLE, components)
             .map(|found| {
-                let what = words(&found, counts.len(), normalised, genes.unwrap_or_default());
+                let what = words(&found, parts.len(), normalised, genes.unwrap_or_default());
                 Before { x: found.pca.scores, what }
             })
             .map_err(|reason| format!("no components of the counts: {reason}"));
+        Ok(())
     }
 
     /// The metrics of integration, with the reason why there are no data before where they lack them.
@@ -387,7 +406,7 @@ const MEANS: [Mean; 5] = [
 ];
 
 /// A name in lower case, its words joined by `_`.
-fn plain(name: &str) -> String {
+pub(crate) fn column_name(name: &str) -> String {
     let words = name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join("_")
 }
@@ -454,7 +473,7 @@ impl Evaluated {
     /// The same with the names of columns as tables in files have them: `overall_expimap` for `Overall (expiMap)`.
     pub fn file_table(&self) -> Frame {
         let mut out = self.table();
-        out.columns.iter_mut().for_each(|(name, _)| *name = plain(name));
+        out.columns.iter_mut().for_each(|(name, _)| *name = column_name(name));
         out
     }
 
@@ -462,7 +481,7 @@ impl Evaluated {
     /// no value.
     pub fn of_table(table: &Frame) -> Evaluated {
         let value = |name: &str, i: usize| {
-            let column = table.columns.iter().find(|(n, _)| plain(n) == plain(name));
+            let column = table.columns.iter().find(|(n, _)| column_name(n) == column_name(name));
             column.and_then(|(_, c)| c.number(i))
         };
         let row = |(i, embedding): (usize, &String)| Row {

@@ -6,7 +6,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, GeneNames, Matrix, Raw, Slot};
+use scgraft_cells::{Array, Cells, Column, Csr, Dense, Frame, GeneNames, Matrix, Raw, Slot, each_once};
 
 use crate::columns::stacked;
 use crate::joint::centred_apart;
@@ -123,8 +123,7 @@ fn below_each_other(tables: &[&Frame]) -> Frame {
     let index = tables.iter().flat_map(|t| t.index.iter().cloned()).collect();
     let index_name = tables.first().and_then(|t| t.index_name.clone());
     let mut out = Frame { index_name, ..Frame::new(index) };
-    let mut seen = HashSet::new();
-    for name in tables.iter().flat_map(|t| t.names()).filter(|name| seen.insert(*name)) {
+    for name in each_once(tables.iter().flat_map(|t| t.names())) {
         out.set(name, stacked(&tables.iter().map(|t| (t.column(name), t.len())).collect::<Vec<_>>()));
     }
     out

@@ -66,7 +66,7 @@ impl LayoutPlan {
         let usual = UmapOptions::default();
         let (min_dist, spread) = scale.unwrap_or((usual.min_dist, usual.spread));
         let (min_dist, spread) = (self.min_dist.unwrap_or(min_dist), self.spread.unwrap_or(spread));
-        UmapOptions { min_dist, spread, n_epochs: self.epochs, seed: self.seed, ..usual }
+        UmapOptions { min_dist, spread, n_epochs: self.epochs, seed: self.seed }
     }
 }
 

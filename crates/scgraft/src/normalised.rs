@@ -23,11 +23,12 @@ pub struct LogExpression {
 }
 
 impl LogExpression {
-    /// The same with the genes named by a column of var.
+    /// The same with the genes named by a column of var, where one is given.
     ///
     /// # Errors
     /// When there is no such column.
-    pub fn genes_named_by(mut self, column: &str) -> Result<LogExpression, Error> {
+    pub fn genes_named_by(mut self, column: Option<&str>) -> Result<LogExpression, Error> {
+        let Some(column) = column else { return Ok(self) };
         let Some(names) = self.genes.column(column) else {
             let there = self.genes.names().into_iter().map(str::to_owned).collect();
             return Err(unknown("var", "column", column, there));

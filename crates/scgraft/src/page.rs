@@ -1,10 +1,10 @@
 //! The report: one page about a mapped query, of what stands in its cells and what other steps computed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use scgraft_analysis::programs::DirectionMethod;
 use scgraft_analysis::transfer::UNKNOWN;
-use scgraft_cells::{Cells, Column, Slot, Uns, distinct};
+use scgraft_cells::{Cells, Column, Slot, Uns, distinct, each_once};
 use scgraft_models::{Membership, Model};
 use scgraft_report::color::Rgb;
 use scgraft_report::html::{CellMap, Citation, Fact, Program, Report, RunInfo, Transfer, TransferredLabel};
@@ -90,8 +90,7 @@ pub fn page(parts: &Parts<'_>, plan: &PagePlan) -> Result<Report, Error> {
     for rank in 0..LEADING {
         colors.extend(tests.iter().filter_map(|t| t.programs.get(rank)).map(|p| p.name.clone()));
     }
-    let mut seen = HashSet::new();
-    colors.retain(|p| seen.insert(p.clone()));
+    let mut colors = each_once(colors);
     colors.truncate(MOST_COLORS.saturating_sub(plan.color.len()));
     let fits =
         parts.reference.map(|(reference, _)| ("Reference", reference)).into_iter().chain([("Query", parts.cells)]);
@@ -168,8 +167,7 @@ fn cell_map(
     }
     let mut names: Vec<&str> = reference.map(|(c, _)| c.obs.names()).unwrap_or_default();
     names.extend(parts.cells.obs.names());
-    let mut seen = HashSet::new();
-    for name in names.into_iter().filter(|n| seen.insert(*n)) {
+    for name in each_once(names) {
         let mine = parts.cells.obs.column(name);
         let mut coloring =
             pictures::joined(name, &[(reference.and_then(|(c, _)| c.obs.column(name)), n_reference), (mine, n_query)]);

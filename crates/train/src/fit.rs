@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use scgraft_cells::{Dense, Kind, Minibatches, Prepared, split};
-use scgraft_engine::{Adam, AdamConfig, Grads, Key, Noise, Param, ParamId, Params, Tape, Workspace};
-use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, ModelError, Schedule, Step, reading};
+use scgraft_cells::{Kind, Minibatches, Prepared, split};
+use scgraft_engine::{Adam, AdamConfig, Grads, Key, Param, Params, Workspace};
+use scgraft_models::{Anneal, Batch, EpochRecord, Input, Model, Schedule, Step, reading};
 
 use crate::checkpoint::{self, Progressed};
+use crate::passes::{Layout, Run, Terms};
 use crate::{Compat, Progress, Stopper, TrainConfig, TrainError};
 
 /// How a fit went.
@@ -55,10 +56,6 @@ const ARRIVED: f64 = 1e-3;
 /// Most bytes that products of cells with frozen weights are kept in: 1 GiB, a million cells of 256 hidden units.
 const MOST_PRODUCTS: usize = 1 << 30;
 
-/// Keys of independent draws.
-const NOISE: u64 = 1;
-const VALIDATION: u64 = 2;
-const THINNING: u64 = 4;
 /// Apart from the seed of the order of all cells.
 const LABELLED: u64 = 3;
 
@@ -279,6 +276,10 @@ pub fn fit(
     Ok(report)
 }
 
+fn named(terms: &Terms) -> Vec<(String, f64)> {
+    terms.iter().map(|t| (t.name.to_owned(), t.value)).collect()
+}
+
 /// Hands a checkpoint over; a fit goes on without.
 fn save(progress: &mut dyn Progress, state: Result<Vec<u8>, String>) {
     if let Err(reason) = state.and_then(|bytes| progress.save(&bytes)) {
@@ -346,226 +347,6 @@ fn labelled(
                 reading(Input::Labels)
             ),
         }),
-    }
-}
-
-/// The mean of a loss term.
-#[derive(Clone, Copy)]
-struct Mean {
-    name: &'static str,
-    weight: f64,
-    value: f64,
-}
-
-type Terms = Vec<Mean>;
-
-fn named(terms: &Terms) -> Vec<(String, f64)> {
-    terms.iter().map(|t| (t.name.to_owned(), t.value)).collect()
-}
-
-/// What a run holds between steps.
-struct Run<'d> {
-    layout: Layout<'d>,
-    labelled: Option<Minibatches>,
-    grads: Grads,
-    adam: Adam,
-    workspace: Workspace,
-    batch: Batch,
-    next: Batch,
-    key: Key,
-    steps: usize,
-}
-
-impl Run<'_> {
-    /// One pass over the training cells; the mean of each term. Labelled cells go round as often as it takes.
-    fn train_epoch(
-        &mut self,
-        model: &mut Model,
-        batches: &Minibatches,
-        step_of: impl Fn(usize) -> Step,
-        progress: &mut dyn Progress,
-    ) -> Result<Terms, TrainError> {
-        let mut step = step_of(self.steps);
-        let order = batches.epoch(step.epoch as u64);
-        let second = self.labelled.as_ref().map(|l| l.epoch(step.epoch as u64)).unwrap_or_default();
-        let rounds: Vec<&[usize]> = second.chunks(batches.batch_size()).collect();
-        let labelled = |i: usize| if rounds.is_empty() { &[][..] } else { rounds[i % rounds.len()] };
-        let mut chunks = order.chunks(batches.batch_size()).enumerate().map(|(i, rows)| (rows, labelled(i)));
-        let mut means = Means::default();
-        if let Some(first) = chunks.next() {
-            self.layout.fill(
-                &mut self.batch,
-                model,
-                first.0,
-                first.1,
-                Some(self.key.fold(THINNING).fold(self.steps as u64)),
-            )?;
-        }
-        loop {
-            let upcoming = chunks.next();
-            let (batch, next) = (&self.batch, &mut self.next);
-            let noise = Noise::Key(self.key.fold(NOISE).fold(self.steps as u64));
-            let (grads, workspace) = (&mut self.grads, &mut self.workspace);
-            let (model_now, layout) = (&*model, &self.layout);
-            step = step_of(self.steps);
-            let thin = self.key.fold(THINNING).fold(self.steps as u64 + 1);
-            // The next batch is laid out while this one is computed.
-            let (terms, filled) = rayon::join(
-                || gradient(model_now, batch, &step, noise, workspace, grads),
-                || {
-                    if let Some((rows, labelled)) = upcoming {
-                        layout.fill(next, model_now, rows, labelled, Some(thin))?;
-                    }
-                    Ok::<(), ModelError>(())
-                },
-            );
-            means.add(&terms?, self.batch.n_cells());
-            filled?;
-            self.adam.step(&mut model.params, &self.grads, step.learning_rate);
-            model.params.apply_updates(self.grads.updates());
-            model.network.after_step(&mut model.params, &step);
-            self.steps += 1;
-            if upcoming.is_none() {
-                return Ok(means.terms());
-            }
-            if progress.step().is_break() {
-                return Err(TrainError::Stopped { epoch: step.epoch });
-            }
-            std::mem::swap(&mut self.batch, &mut self.next);
-        }
-    }
-
-    /// The mean of each term over the validation cells, without dropout; the noise is the same every epoch.
-    fn validate(
-        &mut self,
-        model: &Model,
-        rows: &[usize],
-        size: usize,
-        step: Step,
-        progress: &mut dyn Progress,
-    ) -> Result<Terms, TrainError> {
-        let mut means = Means::default();
-        for (i, chunk) in rows.chunks(size).enumerate() {
-            let labelled: Vec<usize> = match &self.layout.data.labels {
-                Some(labels) if self.labelled.is_some() => {
-                    chunk.iter().copied().filter(|&r| labels.codes[r].is_some()).collect()
-                }
-                _ => Vec::new(),
-            };
-            self.layout.fill(&mut self.batch, model, chunk, &labelled, None)?;
-            let noise = Noise::Key(self.key.fold(VALIDATION).fold(i as u64));
-            let mut tape = model.tape(&mut self.workspace, noise, false);
-            let loss = model.network.loss(&mut tape, &self.batch, &step);
-            let terms = read(&tape, &loss, step.epoch)?;
-            tape.finish();
-            means.add(&terms, chunk.len());
-            if progress.step().is_break() {
-                return Err(TrainError::Stopped { epoch: step.epoch });
-            }
-        }
-        Ok(means.terms())
-    }
-}
-
-/// Loss terms of a batch, and the gradient of their weighted sum.
-fn gradient(
-    model: &Model,
-    batch: &Batch,
-    step: &Step,
-    noise: Noise,
-    workspace: &mut Workspace,
-    grads: &mut Grads,
-) -> Result<Terms, TrainError> {
-    let mut tape = model.tape(workspace, noise, true);
-    let loss = model.network.loss(&mut tape, batch, step);
-    let terms = read(&tape, &loss, step.epoch)?;
-    let roots: Vec<_> = loss.iter().map(|t| (t.value, t.weight)).collect();
-    tape.backward(&roots, grads);
-    Ok(terms)
-}
-
-fn read(tape: &Tape<'_>, loss: &[scgraft_models::Term], epoch: usize) -> Result<Terms, TrainError> {
-    let mut terms = Vec::with_capacity(loss.len());
-    for term in loss {
-        let value = tape.scalar(term.value);
-        if !value.is_finite() {
-            return Err(TrainError::Diverged { epoch, term: term.name, value });
-        }
-        terms.push(Mean { name: term.name, weight: f64::from(term.weight), value: f64::from(value) });
-    }
-    Ok(terms)
-}
-
-/// Lays out batches of cells.
-struct Layout<'d> {
-    data: &'d Prepared,
-    products: Vec<(ParamId, Dense)>,
-    thinning: Option<f64>,
-}
-
-impl Layout<'_> {
-    /// A batch of these rows, with a second one of labelled rows where there are any; what encoders read is thinned by
-    /// the key, where there is one.
-    fn fill(
-        &self,
-        batch: &mut Batch,
-        model: &Model,
-        rows: &[usize],
-        labelled: &[usize],
-        thin: Option<Key>,
-    ) -> Result<(), ModelError> {
-        self.fill_one(batch, model, rows, thin)?;
-        if labelled.is_empty() {
-            batch.labelled = None;
-            return Ok(());
-        }
-        self.fill_one(batch.labelled.get_or_insert_default(), model, labelled, thin)
-    }
-
-    /// Cells of a condition stand together, so that its weights are read once. A frozen encoder is shown all counts, whether
-    /// its products are kept or not.
-    fn fill_one(&self, batch: &mut Batch, model: &Model, rows: &[usize], thin: Option<Key>) -> Result<(), ModelError> {
-        let mut rows = rows.to_vec();
-        rows.sort_by_key(|&r| self.data.condition.codes[r]);
-        let mut kept = batch.x.take_products();
-        let thinning = self.thinning.zip(thin).filter(|_| !model.reads_frozen());
-        if self.products.len() == model.params.reading_expression().count() {
-            batch.fill_values(self.data, &rows)?;
-        } else if let Some((least, key)) = thinning {
-            batch.fill_thinned(self.data, &rows, model.input_scale(), least, key)?;
-        } else {
-            batch.fill(self.data, &rows, model.input_scale())?;
-        }
-        for (weight, product) in &self.products {
-            let mut own = kept.pop().unwrap_or_default();
-            own.clear();
-            rows.iter().for_each(|&r| own.extend_from_slice(product.row(r)));
-            batch.x.set_product(*weight, own);
-        }
-        Ok(())
-    }
-}
-
-/// Running means, weighted by the number of cells.
-#[derive(Default)]
-struct Means {
-    sums: Terms,
-    cells: usize,
-}
-
-impl Means {
-    fn add(&mut self, terms: &Terms, cells: usize) {
-        if self.sums.is_empty() {
-            self.sums = terms.iter().map(|t| Mean { value: 0.0, ..*t }).collect();
-        }
-        for (sum, term) in self.sums.iter_mut().zip(terms) {
-            sum.value += term.value * cells as f64;
-        }
-        self.cells += cells;
-    }
-
-    fn terms(&self) -> Terms {
-        self.sums.iter().map(|t| Mean { value: t.value / self.cells as f64, ..*t }).collect()
     }
 }
 

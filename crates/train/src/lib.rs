@@ -5,6 +5,7 @@ mod config;
 mod error;
 mod fit;
 mod graft;
+mod passes;
 mod progress;
 mod stopping;
 

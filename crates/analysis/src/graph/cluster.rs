@@ -70,14 +70,6 @@ pub fn louvain(graph: &Csr, resolution: f64, seed: u64) -> Result<Clustering> {
     Nodes::of(graph)?.run(graph, Algorithm::Louvain, resolution, seed)
 }
 
-/// Leiden at each of several resolutions, computed in parallel; in the order given.
-///
-/// # Errors
-/// As [`leiden`].
-pub fn resolution_sweep(graph: &Csr, resolutions: &[f64], seed: u64) -> Result<Vec<Clustering>> {
-    sweep(graph, Algorithm::Leiden, resolutions, seed)
-}
-
 /// Clusters at each of several resolutions by either algorithm, computed in parallel; in the order given.
 ///
 /// # Errors
@@ -287,7 +279,7 @@ mod tests {
     #[test]
     fn resolution_orders_the_number_of_clusters() {
         let graph = cliques(12, 5);
-        let sweep = resolution_sweep(&graph, &[0.05, 1.0, 30.0], 4).unwrap();
+        let sweep = sweep(&graph, Algorithm::Leiden, &[0.05, 1.0, 30.0], 4).unwrap();
         assert!(sweep[0].n_clusters < sweep[1].n_clusters && sweep[1].n_clusters < sweep[2].n_clusters);
         assert_eq!(sweep[1], leiden(&graph, 1.0, 4).unwrap());
     }

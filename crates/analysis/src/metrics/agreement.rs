@@ -101,7 +101,7 @@ pub fn ari(a: &[u32], b: &[u32]) -> Result<f64> {
 
 /// NMI and ARI of the clustering, of several, that agrees best with the labels (by NMI).
 ///
-/// `clusterings` come from [`resolution_sweep`](crate::graph::cluster::resolution_sweep). On equal NMI the
+/// `clusterings` come from [`sweep`](crate::graph::cluster::sweep). On equal NMI the
 /// first wins. scib-metrics chooses in the same way; its clusterings come from igraph's Leiden with
 /// two passes, ours run to convergence, so the values differ by the clusterings only.
 ///

@@ -18,6 +18,8 @@ use crate::neighbours::{Neighbours, knn_self};
 
 /// Diffusion components in which neighbours are sought.
 const COMPONENTS: usize = 100;
+/// α, the level of the test.
+const ALPHA: f64 = 0.05;
 /// Types with fewer cells say nothing.
 const LEAST_CELLS: usize = 10;
 /// Added to eigenvalues, as in scib-metrics.
@@ -34,24 +36,16 @@ pub struct Kbet {
     pub p_values: Vec<f64>,
 }
 
-/// kBET over all cells. α = 0.05 is usual.
+/// kBET over all cells.
 ///
 /// # Errors
-/// Neighbours or labels of another length, a single batch, α outside 0 … 1.
-pub fn kbet(neighbours: &Neighbours, batch: &Coded, alpha: f64) -> Result<Kbet> {
+/// Neighbours or labels of another length, a single batch.
+pub fn kbet(neighbours: &Neighbours, batch: &Coded) -> Result<Kbet> {
     neighbours.check_among(neighbours.n_rows())?;
-    check_alpha(alpha)?;
-    Ok(test(neighbours, &Groups::new("batch", batch, neighbours.n_rows(), 2)?, alpha))
+    Ok(test(neighbours, &Groups::new("batch", batch, neighbours.n_rows(), 2)?))
 }
 
-fn check_alpha(alpha: f64) -> Result<()> {
-    if !(0.0..=1.0).contains(&alpha) {
-        return Err(Error::Parameter { name: "alpha", value: alpha.to_string(), expected: "a level from 0 to 1" });
-    }
-    Ok(())
-}
-
-fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
+fn test(neighbours: &Neighbours, batches: &Groups) -> Kbet {
     let n = neighbours.n_rows();
     let levels = batches.sizes.len();
     let share: Vec<f64> = batches.sizes.iter().map(|&s| s as f64 / n as f64).collect();
@@ -69,7 +63,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
         )
         .collect();
     let p_values: Vec<f64> = statistics.iter().map(|&x| chi_square::upper_p(x, levels - 1)).collect();
-    let accepted = p_values.iter().filter(|&&p| p >= alpha).count();
+    let accepted = p_values.iter().filter(|&&p| p >= ALPHA).count();
     Kbet { acceptance_rate: accepted as f64 / n as f64, statistics, p_values }
 }
 
@@ -91,8 +85,7 @@ fn test(neighbours: &Neighbours, batches: &Groups, alpha: f64) -> Kbet {
 ///
 /// # Errors
 /// As [`kbet`]; no type with two batches and 10 cells.
-pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded, alpha: f64) -> Result<f64> {
-    check_alpha(alpha)?;
+pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded) -> Result<f64> {
     let n = neighbours.n_rows();
     neighbours.check_among(n)?;
     let batches = Groups::new("batch", batch, n, 2)?;
@@ -101,7 +94,7 @@ pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded
     let scores = types
         .members()
         .par_iter()
-        .map(|cells| of_type(&graph, cells, &batches, alpha))
+        .map(|cells| of_type(&graph, cells, &batches))
         .collect::<Result<Vec<Option<f64>>>>()?;
     let told: Vec<f64> = scores.into_iter().flatten().collect();
     if told.is_empty() {
@@ -113,7 +106,7 @@ pub fn kbet_per_label(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded
     Ok(mean(told))
 }
 
-fn of_type(graph: &Csr, cells: &[usize], batches: &Groups, alpha: f64) -> Result<Option<f64>> {
+fn of_type(graph: &Csr, cells: &[usize], batches: &Groups) -> Result<Option<f64>> {
     let Some(own) = recode(batches, cells) else { return Ok(None) };
     if cells.len() < LEAST_CELLS {
         return Ok(None);
@@ -125,7 +118,7 @@ fn of_type(graph: &Csr, cells: &[usize], batches: &Groups, alpha: f64) -> Result
     let mut sizes = vec![0usize; components.iter().max().map_or(0, |&c| c as usize + 1)];
     components.iter().for_each(|&c| sizes[c as usize] += 1);
     if sizes.len() == 1 {
-        return on_diffusion(&part, 1, k0, &own, alpha).map(Some);
+        return on_diffusion(&part, 1, k0, &own).map(Some);
     }
     let kept: Vec<usize> = (0..cells.len()).filter(|&i| sizes[components[i] as usize] >= 3 * k0).collect();
     if (kept.len() as f64) < 0.75 * cells.len() as f64 {
@@ -135,7 +128,7 @@ fn of_type(graph: &Csr, cells: &[usize], batches: &Groups, alpha: f64) -> Result
     let chosen: Vec<usize> = kept.iter().map(|&i| cells[i]).collect();
     // One batch is left: nothing can be rejected, and nothing was mixed either.
     let Some(own) = recode(batches, &chosen) else { return Ok(Some(0.0)) };
-    on_diffusion(&restrict(&part, &kept), pieces, k0, &own, alpha).map(Some)
+    on_diffusion(&restrict(&part, &kept), pieces, k0, &own).map(Some)
 }
 
 /// The batches of some cells; `None` when they are all of one.
@@ -144,7 +137,7 @@ fn recode(batches: &Groups, cells: &[usize]) -> Option<Groups> {
     Groups::new("batch", &own, cells.len(), 2).ok()
 }
 
-fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups, alpha: f64) -> Result<f64> {
+fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups) -> Result<f64> {
     let n = graph.n_rows;
     let k = COMPONENTS.min(n - 1);
     let transitions = normalise(graph);
@@ -169,7 +162,7 @@ fn on_diffusion(graph: &Csr, pieces: usize, k0: usize, batches: &Groups, alpha: 
     let points = found.vectors.chunks_exact(k).flat_map(|row| row.iter().zip(&scales).map(|(v, s)| (v * s) as f32));
     let space = Dense::new(n, k, points.collect());
     let neighbours = knn_self(&space, (k0 + 1).min(n), true)?;
-    Ok(test(&neighbours, batches, alpha).acceptance_rate)
+    Ok(test(&neighbours, batches).acceptance_rate)
 }
 
 /// Weights of D^{-1/2} Q W Q D^{-1/2}: density taken out by the degrees Q⁻¹, then made symmetric.
@@ -203,9 +196,8 @@ mod tests {
             distances: vec![1.0; 20 * n as usize],
         };
         let batch = Coded { codes: (0..n).map(|i| i % 2).collect(), levels: vec!["a".into(), "b".into()] };
-        assert_eq!(kbet(&neighbours(1), &batch, 0.05).unwrap().acceptance_rate, 1.0);
+        assert_eq!(kbet(&neighbours(1), &batch).unwrap().acceptance_rate, 1.0);
         // Steps of two stay in the batch.
-        assert_eq!(kbet(&neighbours(2), &batch, 0.05).unwrap().acceptance_rate, 0.0);
-        assert!(matches!(kbet(&neighbours(1), &batch, 1.5), Err(Error::Parameter { .. })));
+        assert_eq!(kbet(&neighbours(2), &batch).unwrap().acceptance_rate, 0.0);
     }
 }

@@ -24,24 +24,24 @@ const MOST_STEPS: usize = 60;
 
 /// The local inverse Simpson index of each cell for each of several label columns.
 ///
-/// One list of values (one a cell) for each column. `perplexity`: the effective number of
-/// neighbours; `None` for a third of the neighbours, the cell itself counted.
+/// One list of values (one a cell) for each column. The perplexity, the effective number of neighbours, is a third of the
+/// neighbours, the cell itself counted.
 ///
 /// # Errors
-/// Neighbours or labels of another length, or a perplexity outside 1 … number of neighbours.
-pub fn lisi(neighbours: &Neighbours, columns: &[&Coded], perplexity: Option<f64>) -> Result<Vec<Vec<f64>>> {
+/// Neighbours or labels of another length; fewer than three neighbours, the cell itself counted.
+pub fn lisi(neighbours: &Neighbours, columns: &[&Coded]) -> Result<Vec<Vec<f64>>> {
     let n = neighbours.n_rows();
     neighbours.check_among(n)?;
     let groups = columns.iter().map(|c| Groups::new("LISI labels", c, n, 1)).collect::<Result<Vec<_>>>()?;
     let k = neighbours.others(0).count();
-    let perplexity = perplexity.unwrap_or(((k + 1) / 3) as f64);
-    if !(1.0..=k as f64).contains(&perplexity) {
+    if k < 2 {
         return Err(Error::Parameter {
-            name: "perplexity",
-            value: perplexity.to_string(),
-            expected: "at least 1 and at most the number of neighbours",
+            name: "neighbours of LISI",
+            value: (k + 1).to_string(),
+            expected: "at least 3, the cell itself counted",
         });
     }
+    let perplexity = ((k + 1) / 3) as f64;
     let mut out = vec![vec![0f64; n]; columns.len()];
     let rows: Vec<Vec<f64>> = (0..n.div_ceil(BLOCK))
         .into_par_iter()
@@ -148,25 +148,25 @@ fn median(values: &[f64]) -> f64 {
 ///
 /// # Errors
 /// As [`lisi`]; a single batch.
-pub fn ilisi(neighbours: &Neighbours, batch: &Coded, perplexity: Option<f64>) -> Result<f64> {
+pub fn ilisi(neighbours: &Neighbours, batch: &Coded) -> Result<f64> {
     let groups = Groups::new("batch", batch, neighbours.n_rows(), 2)?;
-    Ok(scale_ilisi(&lisi(neighbours, &[batch], perplexity)?[0], groups.sizes.len()))
+    Ok(scale_ilisi(&lisi(neighbours, &[batch])?[0], groups.sizes.len()))
 }
 
 /// Graph cLISI, scaled: (types − median LISI of the types) / (types − 1). 1: one type around every cell.
 ///
 /// # Errors
 /// As [`lisi`]; a single cell type.
-pub fn clisi(neighbours: &Neighbours, cell_types: &Coded, perplexity: Option<f64>) -> Result<f64> {
+pub fn clisi(neighbours: &Neighbours, cell_types: &Coded) -> Result<f64> {
     let groups = Groups::new("cell type", cell_types, neighbours.n_rows(), 2)?;
-    Ok(scale_clisi(&lisi(neighbours, &[cell_types], perplexity)?[0], groups.sizes.len()))
+    Ok(scale_clisi(&lisi(neighbours, &[cell_types])?[0], groups.sizes.len()))
 }
 
 /// Both scores from one pass: (iLISI, cLISI).
 pub(crate) fn both(neighbours: &Neighbours, batch: &Coded, cell_types: &Coded) -> Result<(f64, f64)> {
     let batches = Groups::new("batch", batch, neighbours.n_rows(), 2)?;
     let types = Groups::new("cell type", cell_types, neighbours.n_rows(), 2)?;
-    let values = lisi(neighbours, &[batch, cell_types], None)?;
+    let values = lisi(neighbours, &[batch, cell_types])?;
     Ok((scale_ilisi(&values[0], batches.sizes.len()), scale_clisi(&values[1], types.sizes.len())))
 }
 
@@ -203,9 +203,9 @@ mod tests {
         let coded = |codes: Vec<u32>| Coded { codes, levels: vec!["a".into(), "b".into()] };
         // Alternating batches: every cell sees two of each.
         let batch = coded((0..8).map(|i| i % 2).collect());
-        assert!((ilisi(&neighbours, &batch, None).unwrap() - 1.0).abs() < 1e-12);
-        assert!(clisi(&neighbours, &batch, None).unwrap().abs() < 1e-12);
+        assert!((ilisi(&neighbours, &batch).unwrap() - 1.0).abs() < 1e-12);
+        assert!(clisi(&neighbours, &batch).unwrap().abs() < 1e-12);
         let one = coded(vec![0; 8]);
-        assert!(matches!(ilisi(&neighbours, &one, None), Err(Error::TooFewLevels { .. })));
+        assert!(matches!(ilisi(&neighbours, &one), Err(Error::TooFewLevels { .. })));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Distances are Mahalanobis distances, in units of a group's own spread, so embeddings of
 //! different scale can be compared. In many dimensions every cell is far from every other by that measure, most of all
-//! where dimensions hardly vary (programs that were pruned): compare [`leading`] components. Source: Zappia et al., *Nat Methods* 2025 (label distance,
-//! unseen-population distances). Neither paper of scArches defines metrics of this kind.
+//! where dimensions hardly vary (programs that were pruned): compare [`leading`] components. Source: Zappia et al.,
+//! *Nat Methods* 2025 (label distance, unseen-population distances). Neither paper of scArches defines metrics of this kind.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use scgraft_numeric::eigen::decompose;
 use super::{Groups, mean};
 use crate::error::{Error, Result, check_matrix};
 use crate::pca::pca;
+use crate::quantile::quantile;
 
 /// Reference cells further from a centre than this share of the centre's own cells are outside it.
 const INSIDE: f64 = 0.9;
@@ -194,8 +195,8 @@ pub fn unseen_cell_distance(
     let mut clouds = Vec::new();
     for cells in there.members().iter().filter(|c| c.len() > 1) {
         let cloud = Cloud::new(reference, cells)?;
-        let mut own: Vec<f64> = cells.iter().map(|&i| cloud.of_row(reference, i)).collect();
-        let limit = quantile(&mut own, INSIDE);
+        let own: Vec<f64> = cells.iter().map(|&i| cloud.of_row(reference, i)).collect();
+        let limit = quantile(&own, INSIDE);
         clouds.push((cloud, limit));
     }
     let unseen: Vec<usize> =
@@ -211,14 +212,6 @@ pub fn unseen_cell_distance(
         f64::from(u8::from(distance > limit))
     });
     Ok(mean(outside))
-}
-
-/// The quantile of unsorted values, interpolated linearly between order statistics.
-fn quantile(values: &mut [f64], q: f64) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let at = q * (values.len() - 1) as f64;
-    let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
-    low + (high - low) * at.fract()
 }
 
 fn none_left(problem: &str) -> Error {

@@ -14,7 +14,7 @@ use super::lisi::{clisi, ilisi, lisi};
 use super::mapping::{label_distance, unseen_cell_distance, unseen_label_distance};
 use super::pc_regression::{pc_regression, pc_regression_comparison};
 use super::silhouette::{Between, Distance, batch_asw, bras, cell_type_asw, silhouette_samples};
-use crate::graph::cluster::{RESOLUTIONS, leiden, modularity, resolution_sweep};
+use crate::graph::cluster::{Algorithm, RESOLUTIONS, leiden, modularity, sweep};
 use crate::graph::connectivities;
 use crate::neighbours::Search;
 use crate::testing::{coded, golden_matrix};
@@ -60,9 +60,7 @@ fn silhouettes() {
     c.near("batch_asw", batch_asw(&c.after, &c.types, &c.batch).unwrap(), 1e-6);
     c.near("batch_asw.scib", batch_asw(&c.after, &c.types, &c.batch).unwrap(), 1e-4);
     c.near("bras.scib", bras(&c.after, &c.types, &c.batch).unwrap(), 1e-4);
-    c.near("isolated.scib", isolated_label_silhouette(&c.after, &c.types, &c.batch, None).unwrap(), 1e-4);
-    let two = isolated_label_silhouette(&c.after, &c.types, &c.batch, Some(2)).unwrap();
-    c.near("isolated.threshold_2.scib", two, 1e-4);
+    c.near("isolated.scib", isolated_label_silhouette(&c.after, &c.types, &c.batch).unwrap(), 1e-4);
 }
 
 #[test]
@@ -72,15 +70,15 @@ fn neighbourhoods() {
         // 90 of scib-metrics are the cell itself and 89 others.
         let near = knn_self(&c.after, if include_self { 90 } else { 89 }, include_self).unwrap();
         let first = |k: usize| near.truncated(if include_self { k } else { k - 1 });
-        c.near("ilisi.scib", ilisi(&near, &c.batch, None).unwrap(), 1e-4);
-        c.near("clisi.scib", clisi(&near, &c.types, None).unwrap(), 1e-4);
-        let per_cell = &lisi(&near, &[&c.batch], None).unwrap()[0];
+        c.near("ilisi.scib", ilisi(&near, &c.batch).unwrap(), 1e-4);
+        c.near("clisi.scib", clisi(&near, &c.types).unwrap(), 1e-4);
+        let per_cell = &lisi(&near, &[&c.batch]).unwrap()[0];
         for (a, b) in per_cell.iter().zip(c.golden.values("lisi.batch.scib")) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
         }
         c.near("connectivity.scib", graph_connectivity(&first(15), &c.types, true).unwrap(), 1e-12);
         c.near("connectivity.k4.scib", graph_connectivity(&first(4), &c.types, true).unwrap(), 1e-12);
-        let k = kbet(&first(50), &c.batch, 0.05).unwrap();
+        let k = kbet(&first(50), &c.batch).unwrap();
         c.near("kbet.scib", k.acceptance_rate, 1e-12);
         for (a, b) in k.statistics.iter().zip(c.golden.values("kbet.statistics.scib")) {
             assert!((a - b).abs() < 1e-4 * (1.0 + b), "{a} {b}");
@@ -88,7 +86,7 @@ fn neighbourhoods() {
         for (a, b) in k.p_values.iter().zip(c.golden.values("kbet.p_values.scib")) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
-        c.near("kbet_per_label.scib", kbet_per_label(&first(50), &c.batch, &c.types, 0.05).unwrap(), 1e-4);
+        c.near("kbet_per_label.scib", kbet_per_label(&first(50), &c.batch, &c.types).unwrap(), 1e-4);
         c.near("knn_accuracy", knn_accuracy(&first(16), &c.types).unwrap(), 1e-12);
         c.near("batch_entropy", batch_entropy(&first(16), &c.batch).unwrap(), 1e-12);
         let earlier = knn_self(&c.before, 16, true).unwrap();
@@ -149,11 +147,11 @@ fn groupings_and_the_graph() {
         assert!(ours.modularity >= 0.99 * theirs, "{resolution}: {} against {theirs}", ours.modularity);
     }
     // Other clusterings, so only near: the types are found by both.
-    let sweep = resolution_sweep(&graph, &RESOLUTIONS, 42).unwrap();
-    let best = best_agreement(&sweep, &c.types).unwrap();
+    let found = sweep(&graph, Algorithm::Leiden, &RESOLUTIONS, 42).unwrap();
+    let best = best_agreement(&found, &c.types).unwrap();
     c.near("sweep.nmi.scib", best.nmi, 0.02);
     c.near("sweep.ari.scib", best.ari, 0.02);
-    assert!(isolated_label_f1(&sweep, &c.types, &c.batch, None).unwrap() > 0.95);
+    assert!(isolated_label_f1(&found, &c.types, &c.batch).unwrap() > 0.95);
 }
 
 #[test]
@@ -166,11 +164,8 @@ fn mapping_distances() {
     let n = c.types.codes.len();
     let query: Vec<usize> = (0..n).filter(|&i| c.batch.codes[i] == 0).collect();
     let reference: Vec<usize> = (0..n).filter(|&i| c.batch.codes[i] != 0 && c.types.codes[i] < 3).collect();
-    let labels = |rows: &[usize]| Coded {
-        codes: rows.iter().map(|&i| c.types.codes[i]).collect(),
-        levels: c.types.levels.clone(),
-    };
-    let (r, rl, q, ql) = (first_three(&reference), labels(&reference), first_three(&query), labels(&query));
+    let (r, rl, q, ql) =
+        (first_three(&reference), c.types.select(&reference), first_three(&query), c.types.select(&query));
     c.near("mapping.label", label_distance(&r, &rl, &q, &ql).unwrap(), 1e-9);
     c.near("mapping.unseen_label", unseen_label_distance(&r, &rl, &q, &ql).unwrap(), 1e-9);
     c.near("mapping.unseen_cell", unseen_cell_distance(&r, &rl, &q, &ql).unwrap(), 1e-12);

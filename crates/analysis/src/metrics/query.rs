@@ -74,12 +74,8 @@ pub fn evaluate_query(
             problem: format!("none of the {n} cells is of the {empty}; say which batches are the query"),
         });
     }
-    let of = |rows: &[usize], labels: &Coded| Coded {
-        codes: rows.iter().map(|&i| labels.codes[i]).collect(),
-        levels: labels.levels.clone(),
-    };
-    let (known, own) = (of(&there, sides.cell_types), of(&here, sides.cell_types));
-    let batch = of(&here, sides.batch);
+    let (known, own) = (sides.cell_types.select(&there), sides.cell_types.select(&here));
+    let batch = sides.batch.select(&here);
     let before = before.map(|b| b.select_rows(&here));
     let mut columns = Vec::new();
     for &(name, x) in embeddings {
@@ -193,9 +189,8 @@ mod tests {
         assert!(none.unwrap_err().to_string().contains("reference"));
         // Without the third type nothing is unseen; without data before there is no purity.
         let kept: Vec<usize> = (0..600).filter(|&i| types.codes[i] < 2).collect();
-        let pick = |c: &Coded| Coded { codes: kept.iter().map(|&i| c.codes[i]).collect(), levels: c.levels.clone() };
         let (query, batch, types): (Vec<bool>, _, _) =
-            (kept.iter().map(|&i| query[i]).collect(), pick(&batch), pick(&types));
+            (kept.iter().map(|&i| query[i]).collect(), batch.select(&kept), types.select(&kept));
         let sides = Sides { query: &query, batch: &batch, cell_types: &types };
         let s = evaluate_query(&[("x", &x.select_rows(&kept))], sides, None, AROUND, &Search::Exact).unwrap();
         let names: Vec<&str> = s.left_out.iter().map(|l| l.0).collect();

@@ -34,8 +34,6 @@ pub enum Between {
     Nearest,
     /// All other cells together.
     MeanOther,
-    /// The furthest, by mean distance.
-    Furthest,
 }
 
 /// Cells in a block, at most.
@@ -85,16 +83,7 @@ pub fn bras(x: &Dense, cell_types: &Coded, batch: &Coded) -> Result<f64> {
 }
 
 /// The batch silhouette with any distance and comparison: what [`batch_asw`] and [`bras`] are made of.
-///
-/// # Errors
-/// As [`batch_asw`].
-pub fn batch_silhouette(
-    x: &Dense,
-    cell_types: &Coded,
-    batch: &Coded,
-    distance: Distance,
-    between: Between,
-) -> Result<f64> {
+fn batch_silhouette(x: &Dense, cell_types: &Coded, batch: &Coded, distance: Distance, between: Between) -> Result<f64> {
     check_matrix("embedding", x)?;
     let types = Groups::new("cell type", cell_types, x.n_rows, 1)?;
     let batches = Groups::new("batch", batch, x.n_rows, 2)?;
@@ -133,14 +122,10 @@ pub(crate) fn widths(x: &Dense, groups: &Groups, distance: Distance, between: Be
                 return 0.0;
             }
             let within = row[own] / (size - 1) as f64;
-            let means = || (0..n_groups).filter(|&g| g != own).map(|g| row[g] / groups.sizes[g] as f64);
+            let others = (0..n_groups).filter(|&g| g != own);
             let outside = match between {
-                Between::Nearest => means().fold(f64::INFINITY, f64::min),
-                Between::Furthest => means().fold(f64::NEG_INFINITY, f64::max),
-                Between::MeanOther => {
-                    let all: f64 = (0..n_groups).filter(|&g| g != own).map(|g| row[g]).sum();
-                    all / (groups.codes.len() - size) as f64
-                }
+                Between::Nearest => others.map(|g| row[g] / groups.sizes[g] as f64).fold(f64::INFINITY, f64::min),
+                Between::MeanOther => others.map(|g| row[g]).sum::<f64>() / (groups.codes.len() - size) as f64,
             };
             let larger = within.max(outside);
             if larger > 0.0 { (outside - within) / larger } else { 0.0 }
@@ -305,11 +290,7 @@ fn add(row: &[f32], column_sums: &mut [f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn coded(codes: &[u32]) -> Coded {
-        let levels = codes.iter().max().map_or(0, |&m| m as usize + 1);
-        Coded { codes: codes.to_vec(), levels: (0..levels).map(|l| format!("level {l}")).collect() }
-    }
+    use crate::testing::coded;
 
     /// The definition, pair by pair in f64.
     fn plain(x: &Dense, codes: &[u32], distance: Distance, between: Between) -> Vec<f64> {
@@ -337,7 +318,6 @@ mod tests {
                 let rest: Vec<(f64, f64)> = (0..n_groups).filter(|&g| g != own).map(|g| sums[g]).collect();
                 let b = match between {
                     Between::Nearest => rest.iter().map(|s| s.0 / s.1).fold(f64::INFINITY, f64::min),
-                    Between::Furthest => rest.iter().map(|s| s.0 / s.1).fold(0.0, f64::max),
                     Between::MeanOther => rest.iter().map(|s| s.0).sum::<f64>() / rest.iter().map(|s| s.1).sum::<f64>(),
                 };
                 (b - a) / a.max(b)
@@ -357,8 +337,8 @@ mod tests {
         // A group larger than a block, one of a single cell, others in between.
         let codes: Vec<u32> = (0..700).map(|i| if i == 13 { 3 } else { [0, 1, 0, 2, 0][i % 5] }).collect();
         for distance in [Distance::Euclidean, Distance::Cosine] {
-            for between in [Between::Nearest, Between::MeanOther, Between::Furthest] {
-                let s = silhouette_samples(&x, &coded(&codes), distance, between).unwrap();
+            for between in [Between::Nearest, Between::MeanOther] {
+                let s = silhouette_samples(&x, &coded(&codes, 4), distance, between).unwrap();
                 for (a, b) in s.iter().zip(plain(&x, &codes, distance, between)) {
                     assert!((a - b).abs() < 2e-6, "{distance:?} {between:?}: {a} against {b}");
                 }
@@ -369,7 +349,7 @@ mod tests {
     #[test]
     fn bits_do_not_depend_on_threads() {
         let x = points(900, 7);
-        let labels = coded(&(0..900).map(|i| (i % 4) as u32).collect::<Vec<_>>());
+        let labels = coded(&(0..900).map(|i| (i % 4) as u32).collect::<Vec<_>>(), 4);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| silhouette_samples(&x, &labels, Distance::Euclidean, Between::Nearest).unwrap())
@@ -380,9 +360,9 @@ mod tests {
     #[test]
     fn bad_input_is_named() {
         let mut x = points(10, 3);
-        let one = coded(&[0; 10]);
+        let one = coded(&[0; 10], 1);
         assert!(matches!(cell_type_asw(&x, &one), Err(Error::TooFewLevels { found: 1, needed: 2, .. })));
-        let two = coded(&[0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+        let two = coded(&[0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 2);
         assert!(matches!(batch_asw(&x, &two, &two), Err(Error::Inconsistent { .. })));
         x.row_mut(4)[1] = f32::NAN;
         assert!(matches!(cell_type_asw(&x, &two), Err(Error::NotFinite { row: 4, column: 1, .. })));

@@ -51,7 +51,7 @@ pub struct Approximate {
 /// The `k` nearest rows of `reference` for each row of `query`, most of them.
 ///
 /// # Errors
-/// As [`knn`]; a recall outside 0 to 1, no sample, no lists or more lists than rows.
+/// As [`knn`](crate::knn); a recall outside 0 to 1, no sample, no lists or more lists than rows.
 pub fn knn_approximate(
     reference: &Dense,
     query: &Dense,

@@ -4,7 +4,7 @@ use scgraft_cells::Coded;
 
 use super::options::{Comparison, Latent, Pairs, ProgramTest, ProgramTestOptions, SkippedComparison};
 use super::stratum::Stratum;
-use crate::error::{Error, Result, check_labels, check_levels, check_matrix, level_sizes};
+use crate::error::{Error, Result, check_labels, check_levels, check_matrix, find_level, level_sizes};
 
 /// Most pairs that are drawn.
 const MOST_PAIRS: usize = 1 << 24;
@@ -77,9 +77,8 @@ pub fn test_programs(
         None => vec![(None, (0..n).collect())],
         Some((name, strata)) => {
             check_labels(name, strata, n)?;
-            let mut cells = vec![Vec::new(); strata.levels.len()];
-            strata.codes.iter().enumerate().for_each(|(i, &s)| cells[s as usize].push(i));
-            strata.levels.iter().cloned().map(Some).zip(cells).filter(|(_, cells)| !cells.is_empty()).collect()
+            let named = strata.levels.iter().cloned().map(Some).zip(strata.members());
+            named.filter(|(_, cells)| !cells.is_empty()).collect()
         }
     };
     for (index, (stratum, cells)) in strata.iter().enumerate() {
@@ -144,16 +143,7 @@ fn check_latent(latent: &Latent) -> Result<()> {
 }
 
 fn find_levels(column: &str, labels: &Coded, names: &[String]) -> Result<Vec<usize>> {
-    names
-        .iter()
-        .map(|name| {
-            labels.levels.iter().position(|l| l == name).ok_or_else(|| Error::UnknownGroup {
-                column: column.to_owned(),
-                group: name.clone(),
-                levels: labels.levels.join(", "),
-            })
-        })
-        .collect()
+    names.iter().map(|name| find_level(column, labels, name)).collect()
 }
 
 #[cfg(test)]

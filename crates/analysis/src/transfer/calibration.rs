@@ -29,8 +29,6 @@ pub struct Reliability {
     /// Expected calibration error: Σ over bins of (share of cells) · |accuracy − confidence| (Naeini et al. 2015,
     /// doi:10.1609/aaai.v29i1.9602).
     pub expected_error: f64,
-    /// The largest |accuracy − confidence| of a bin.
-    pub largest_error: f64,
     /// Brier score of "the label is right": mean of (confidence − right)².
     pub brier: f64,
 }
@@ -38,7 +36,8 @@ pub struct Reliability {
 /// Labels each reference cell by the others: the transfer whose truth is known.
 ///
 /// `reference` are the neighbours of each reference cell among the others ([`crate::knn_self`] without self), or among
-/// those of other studies ([`crate::neighbours::knn_across`]): what to expect of a query from a new study. Gives the transfer and whether each cell's most probable level is its own.
+/// those of other studies ([`crate::neighbours::knn_across`]): what to expect of a query from a new study.
+/// Gives the transfer and whether each cell's most probable level is its own.
 ///
 /// # Errors
 /// As [`transfer_labels`]; labels that are not one for each row of `reference`.
@@ -85,14 +84,9 @@ pub fn reliability(confidence: &[f64], correct: &[bool], n_bins: usize) -> Resul
             accuracy: right as f64 / cells as f64,
         })
         .collect();
-    let gaps =
-        || bins.iter().filter(|b| b.n_cells > 0).map(|b| (b.n_cells as f64 / n, (b.accuracy - b.confidence).abs()));
-    Ok(Reliability {
-        expected_error: gaps().map(|(share, gap)| share * gap).sum(),
-        largest_error: gaps().map(|(_, gap)| gap).fold(0.0, f64::max),
-        brier: brier / n,
-        bins,
-    })
+    let filled = bins.iter().filter(|b| b.n_cells > 0);
+    let expected_error = filled.map(|b| b.n_cells as f64 / n * (b.accuracy - b.confidence).abs()).sum();
+    Ok(Reliability { expected_error, brier: brier / n, bins })
 }
 
 fn check_confidence(confidence: &[f64], correct: &[bool]) -> Result<()> {

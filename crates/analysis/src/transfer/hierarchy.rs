@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use scgraft_cells::Coded;
 
-use super::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
-use crate::Neighbours;
+use super::{LabelTransfer, UNKNOWN};
 use crate::error::{Error, Result};
 
 /// Labels carried over at several depths, and the finest one that is certain for each cell.
@@ -18,7 +17,8 @@ pub struct HierarchicalTransfer {
 }
 
 impl HierarchicalTransfer {
-    /// From transfers at several depths, finest first: each cell gets the finest that is not unknown.
+    /// From transfers at several depths, finest first: each cell gets the finest that is not unknown. The probability of a
+    /// parent is the sum of those of its children, so the fallback never contradicts a certain child.
     pub fn of(depths: Vec<LabelTransfer>) -> Self {
         let n = depths.first().map_or(0, |d| d.best.len());
         let depth = (0..n).map(|i| depths.iter().position(|d| !d.unknown[i]).map(|d| d as u32)).collect();
@@ -29,37 +29,6 @@ impl HierarchicalTransfer {
     pub fn label(&self, i: usize) -> &str {
         self.depth[i].map_or(UNKNOWN, |d| self.depths[d as usize].label(i))
     }
-
-    /// The uncertainty of that label; of the coarsest one where all are unknown.
-    pub fn uncertainty(&self, i: usize) -> f64 {
-        let depth = self.depth[i].map_or(self.depths.len() - 1, |d| d as usize);
-        self.depths[depth].uncertainty[i]
-    }
-}
-
-/// Carries over labels that are nested, `columns` from the finest to the coarsest, and falls back to the parent
-/// where a label is uncertain.
-///
-/// The probability of a parent is the sum of those of its children, so the fallback never contradicts a certain
-/// child.
-///
-/// # Errors
-/// As [`transfer_labels`]; no column; a level with two parents (named, with both).
-pub fn transfer_hierarchy(
-    neighbours: &Neighbours,
-    columns: &[(&str, &Coded)],
-    options: &TransferOptions,
-) -> Result<HierarchicalTransfer> {
-    if columns.is_empty() {
-        return Err(Error::Parameter {
-            name: "columns",
-            value: "none".to_owned(),
-            expected: "at least one label column, finest first",
-        });
-    }
-    let depths = transfer_labels(neighbours, columns, options)?;
-    check_nested(columns)?;
-    Ok(HierarchicalTransfer::of(depths))
 }
 
 /// Refuses label columns that are not nested, finest first.

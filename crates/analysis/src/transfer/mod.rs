@@ -16,14 +16,13 @@ mod hierarchy;
 mod kernel;
 mod labels;
 mod novelty;
-mod pools;
 mod values;
 
 pub use calibrate::{Calibration, calibrate};
 pub use calibration::{Isotonic, Reliability, ReliabilityBin, Temperature, leave_one_out, reliability};
 pub use conformal::{LabelSets, label_sets};
 pub use distance::{OutOfDistribution, out_of_distribution};
-pub use hierarchy::{HierarchicalTransfer, check_nested, transfer_hierarchy};
+pub use hierarchy::{HierarchicalTransfer, check_nested};
 pub use kernel::Kernel;
 pub use labels::{LabelTransfer, TransferOptions, UNKNOWN, transfer_labels};
 pub use novelty::{KnownTypes, Labelled, Novelty, NoveltyOptions, novelty};

@@ -60,15 +60,14 @@ fn parent_where_the_child_is_uncertain() {
     let query = Dense::new(2, 1, vec![0.095, 10.25]);
     let neighbours = knn(&reference, &query, 4).unwrap();
     let options = TransferOptions { kernel: Kernel::Uniform, unknown_above: 0.3, probabilities: false };
-    let found = transfer_hierarchy(&neighbours, &[("fine", &fine), ("coarse", &coarse)], &options).unwrap();
+    let columns = [("fine", &fine), ("coarse", &coarse)];
+    let found = HierarchicalTransfer::of(transfer_labels(&neighbours, &columns, &options).unwrap());
     assert_eq!(found.depth, [Some(1), Some(0)]);
     assert_eq!((found.label(0), found.label(1)), ("L0", "L2"));
-    assert_eq!((found.uncertainty(0), found.depths[0].uncertainty[0]), (0.0, 0.5));
+    assert_eq!([1, 0].map(|depth: usize| found.depths[depth].uncertainty[0]), [0.0, 0.5]);
+    check_nested(&columns).unwrap();
     // The other way round the levels are not nested.
-    assert!(matches!(
-        transfer_hierarchy(&neighbours, &[("coarse", &coarse), ("fine", &fine)], &options),
-        Err(Error::Inconsistent { .. })
-    ));
+    assert!(matches!(check_nested(&[columns[1], columns[0]]), Err(Error::Inconsistent { .. })));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use scgraft_cells::{Csr, Dense, Steps};
 use scgraft_numeric::math::power;
 use scgraft_numeric::random::mix;
 
-use super::UmapOptions;
+use super::C;
 use crate::Neighbours;
 
 /// Groups of cells that move in turn. Fixed: results must not depend on the machine.
@@ -16,29 +16,22 @@ const BLOCK: usize = 256;
 const LANES: usize = 16;
 /// Longest step along an axis, before the step size.
 const LONGEST: f32 = 4.0;
+/// Random cells pushed away for every edge pulled.
+const NEGATIVE_SAMPLES: usize = 5;
 
 /// What every step needs.
 pub(super) struct Settings {
     a: f32,
     b: f32,
-    repulsion: f32,
-    pub learning_rate: f32,
-    negative_samples: usize,
+    /// The first step size; it falls linearly to 0.
+    learning_rate: f32,
     n_epochs: usize,
     seed: u64,
 }
 
 impl Settings {
-    pub fn new(a: f64, b: f64, options: &UmapOptions, n_epochs: usize) -> Self {
-        Settings {
-            a: a as f32,
-            b: b as f32,
-            repulsion: options.repulsion as f32,
-            learning_rate: options.learning_rate as f32,
-            negative_samples: options.negative_samples,
-            n_epochs,
-            seed: options.seed,
-        }
+    pub fn new((a, b): (f64, f64), learning_rate: f32, n_epochs: usize, seed: u64) -> Self {
+        Settings { a: a as f32, b: b as f32, learning_rate, n_epochs, seed }
     }
 
     fn step_size(&self, epoch: usize) -> f32 {
@@ -49,7 +42,7 @@ impl Settings {
     ///
     /// Neighbours in two islands have a mean between them, where no cell is and no step leads out. So the start is the mean
     /// around one of them, the one that the others lie closest to: Σⱼ wⱼ φ(dⱼ) yⱼ / Σⱼ wⱼ φ(dⱼ), φ(d) = 1 / (1 + a d^{2b}).
-    fn start_of<const C: usize>(&self, near: &[u32], weights: &[f32], all: &[[f32; C]]) -> [f32; C] {
+    fn start_of(&self, near: &[u32], weights: &[f32], all: &[[f32; C]]) -> [f32; C] {
         let like = |i: u32, j: u32| {
             let squared = squared_distance(&all[i as usize], &all[j as usize]);
             1.0 / (1.0 + self.a * if squared > 0.0 { power(squared, self.b) } else { 0.0 })
@@ -69,7 +62,7 @@ impl Settings {
     }
 
     /// Pulls `own` towards `other`: 2ab d^{2(b−1)} / (1 + a d^{2b}) along the difference.
-    fn pull<const C: usize>(&self, own: &mut [f32; C], other: &[f32; C], step: f32) {
+    fn pull(&self, own: &mut [f32; C], other: &[f32; C], step: f32) {
         let squared = squared_distance(own, other);
         if squared > 0.0 {
             let power = power(squared, self.b);
@@ -83,7 +76,7 @@ impl Settings {
     /// Pushes `own` away from `n` random cells: 2b / ((0.001 + d²)(1 + a d^{2b})) along the difference.
     ///
     /// Up to [`LANES`] pushes are computed from the same position.
-    fn push<const C: usize>(&self, own: &mut [f32; C], all: &[[f32; C]], n: usize, random: &mut Draws, step: f32) {
+    fn push(&self, own: &mut [f32; C], all: &[[f32; C]], n: usize, random: &mut Draws, step: f32) {
         let mut left = n;
         while left > 0 {
             let n = left.min(LANES);
@@ -105,7 +98,7 @@ impl Settings {
             for lane in 0..LANES {
                 // A cell meeting itself (or its double) has no direction: its differences are 0.
                 let s = squared[lane].max(1e-30);
-                strength[lane] = 2.0 * self.repulsion * self.b / ((0.001 + s) * (self.a * power(s, self.b) + 1.0));
+                strength[lane] = 2.0 * self.b / ((0.001 + s) * (self.a * power(s, self.b) + 1.0));
             }
             for c in 0..C {
                 let mut sum = 0f32;
@@ -144,7 +137,7 @@ impl Draws {
     }
 }
 
-fn squared_distance<const C: usize>(a: &[f32; C], b: &[f32; C]) -> f32 {
+fn squared_distance(a: &[f32; C], b: &[f32; C]) -> f32 {
     let mut sum = 0f32;
     for c in 0..C {
         sum += (a[c] - b[c]) * (a[c] - b[c]);
@@ -169,7 +162,7 @@ fn rates(weights: &[f32], n_epochs: usize) -> Vec<u64> {
 }
 
 /// Optimises the positions `start` (n × C) of the cells of a symmetric graph.
-pub(super) fn fit<const C: usize>(graph: &Csr, start: Vec<f32>, settings: &Settings) -> Dense {
+pub(super) fn fit(graph: &Csr, start: Vec<f32>, settings: &Settings) -> Dense {
     let n = graph.n_rows;
     let rates = rates(&graph.values, settings.n_epochs);
     let mut at: Vec<[f32; C]> = start.chunks_exact(C).map(|p| std::array::from_fn(|c| p[c])).collect();
@@ -194,7 +187,7 @@ pub(super) fn fit<const C: usize>(graph: &Csr, start: Vec<f32>, settings: &Setti
                             pulls += 1;
                         }
                     }
-                    settings.push(&mut own, all, pulls * settings.negative_samples, &mut random, step);
+                    settings.push(&mut own, all, pulls * NEGATIVE_SAMPLES, &mut random, step);
                     *new = own;
                 }
             });
@@ -208,12 +201,7 @@ pub(super) fn fit<const C: usize>(graph: &Csr, start: Vec<f32>, settings: &Setti
 }
 
 /// Places query cells among the fixed cells of `reference`; `weights` as `neighbours`, n × k.
-pub(super) fn place<const C: usize>(
-    reference: &Dense,
-    neighbours: &Neighbours,
-    weights: &[f32],
-    settings: &Settings,
-) -> Dense {
+pub(super) fn place(reference: &Dense, neighbours: &Neighbours, weights: &[f32], settings: &Settings) -> Dense {
     let all: Vec<[f32; C]> = reference.values.chunks_exact(C).map(|p| std::array::from_fn(|c| p[c])).collect();
     let rates = rates(weights, settings.n_epochs.max(1));
     let k = neighbours.k;
@@ -229,7 +217,7 @@ pub(super) fn place<const C: usize>(
                 for (&j, &rate) in near.iter().zip(&rates[span.clone()]) {
                     if due(rate, epoch) {
                         settings.pull(&mut own, &all[j as usize], step);
-                        settings.push(&mut own, &all, settings.negative_samples, &mut random, step);
+                        settings.push(&mut own, &all, NEGATIVE_SAMPLES, &mut random, step);
                     }
                 }
             }
@@ -253,8 +241,7 @@ mod tests {
 
     #[test]
     fn steps_follow_the_gradients() {
-        let s =
-            Settings { a: 1.5, b: 0.9, repulsion: 1.0, learning_rate: 1.0, negative_samples: 1, n_epochs: 1, seed: 0 };
+        let s = Settings { a: 1.5, b: 0.9, learning_rate: 1.0, n_epochs: 1, seed: 0 };
         let (x, y, h) = ([0.7f64, -0.2], [1.1f64, 0.5], 1e-6);
         let phi = |p: [f64; 2]| {
             let d2 = (p[0] - y[0]).powi(2) + (p[1] - y[1]).powi(2);

@@ -34,60 +34,32 @@ const QUERY_EPOCHS: (usize, usize) = (100, 30);
 /// Extent of the picture before it is optimised.
 const EXTENT: f64 = 10.0;
 const JITTER: f64 = 1e-4;
-
-/// Where the cells start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Eigenvectors of the graph; PCA instead when the graph is not in one piece, since
-    /// eigenvectors then say nothing about how the pieces lie.
-    Spectral,
-    /// The first principal components of the embedding.
-    Pca,
-}
+/// Dimensions of a picture.
+const C: usize = 2;
 
 /// Settings of [`umap`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct UmapOptions {
-    /// Dimensions of the picture, 2 or 3.
-    pub n_components: usize,
     /// How tightly cells may be packed.
     pub min_dist: f64,
     /// The scale of the picture.
     pub spread: f64,
     /// Rounds over the edges; `None`: 500 for up to 10,000 cells, 200 for more.
     pub n_epochs: Option<usize>,
-    /// First step size; it falls linearly to 0.
-    pub learning_rate: f64,
-    /// Random cells pushed away for every edge pulled.
-    pub negative_samples: usize,
-    /// Weight of the pushes.
-    pub repulsion: f64,
-    /// Where the cells start.
-    pub start: Start,
     /// Seed of everything random.
     pub seed: u64,
 }
 
 impl Default for UmapOptions {
     fn default() -> Self {
-        UmapOptions {
-            n_components: 2,
-            min_dist: 0.5,
-            spread: 1.0,
-            n_epochs: None,
-            learning_rate: 1.0,
-            negative_samples: 5,
-            repulsion: 1.0,
-            start: Start::Spectral,
-            seed: 0,
-        }
+        UmapOptions { min_dist: 0.5, spread: 1.0, n_epochs: None, seed: 0 }
     }
 }
 
 /// A finished picture, in which other cells can be placed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Umap {
-    /// Cells × 2 (or 3).
+    /// Cells × 2.
     pub embedding: Dense,
     /// The settings it was made with.
     pub options: UmapOptions,
@@ -95,7 +67,7 @@ pub struct Umap {
     pub curve: (f64, f64),
 }
 
-/// Lays out cells in 2 or 3 dimensions.
+/// Lays out cells in the plane.
 ///
 /// `data` is the embedding, cells × dimensions; `neighbours` those of its cells among themselves
 /// (15, the cell itself counted, is usual).
@@ -129,27 +101,27 @@ pub fn umap(data: &Dense, neighbours: &Neighbours, options: &UmapOptions) -> Res
     }
     let graph = connectivities(neighbours)?;
     let (a, b) = curve(options.min_dist, options.spread)?;
-    let start = start(data, &graph, options)?;
+    let start = start(data, &graph, options.seed)?;
     let n_epochs = options.n_epochs.unwrap_or(if data.n_rows <= SMALL_DATA { EPOCHS.0 } else { EPOCHS.1 });
-    let settings = layout::Settings::new(a, b, options, n_epochs);
-    let embedding = match options.n_components {
-        2 => layout::fit::<2>(&graph, start, &settings),
-        _ => layout::fit::<3>(&graph, start, &settings),
-    };
+    let settings = layout::Settings::new((a, b), 1.0, n_epochs, options.seed);
+    let embedding = layout::fit(&graph, start, &settings);
     Ok(Umap { embedding, options: options.clone(), curve: (a, b) })
 }
 
 impl Umap {
-    /// A picture made earlier (cells × 2 or 3), with the settings it was made with, to place other cells in.
+    /// A picture made earlier (cells × 2), with the settings it was made with, to place other cells in.
     ///
     /// # Errors
-    /// A value that is not finite, settings out of range, a picture that has not 2 or 3 dimensions.
+    /// A value that is not finite, settings out of range, a picture that has not 2 dimensions.
     pub fn from_embedding(embedding: Dense, options: &UmapOptions) -> Result<Umap> {
         check_matrix("picture", &embedding)?;
-        let options = UmapOptions { n_components: embedding.n_cols, ..options.clone() };
         options.check()?;
+        if embedding.n_cols != C {
+            let problem = format!("{} columns; expected {C}", embedding.n_cols);
+            return Err(Error::Inconsistent { what: "picture".to_owned(), problem });
+        }
         let curve = curve(options.min_dist, options.spread)?;
-        Ok(Umap { embedding, options, curve })
+        Ok(Umap { embedding, options: options.clone(), curve })
     }
 
     /// Places other cells in this picture; the picture itself does not move.
@@ -171,14 +143,9 @@ impl Umap {
         check_k(neighbours.k)?;
         let epochs = if neighbours.n_rows() <= SMALL_DATA { QUERY_EPOCHS.0 } else { QUERY_EPOCHS.1 };
         let n_epochs = self.options.n_epochs.map_or(epochs, |e| e / 3);
-        let mut settings = layout::Settings::new(self.curve.0, self.curve.1, &self.options, n_epochs);
         // A new cell starts near its place: umap-learn's smaller first step.
-        settings.learning_rate /= 4.0;
-        let weights = memberships(neighbours);
-        Ok(match self.options.n_components {
-            2 => layout::place::<2>(&self.embedding, neighbours, &weights, &settings),
-            _ => layout::place::<3>(&self.embedding, neighbours, &weights, &settings),
-        })
+        let settings = layout::Settings::new(self.curve, 0.25, n_epochs, self.options.seed);
+        Ok(layout::place(&self.embedding, neighbours, &memberships(neighbours), &settings))
     }
 }
 
@@ -188,53 +155,45 @@ impl UmapOptions {
     /// # Errors
     /// A setting outside its range.
     pub fn check(&self) -> Result<()> {
-        let o = self;
-        let wrong = |name, value: f64, expected| Err(Error::Parameter { name, value: value.to_string(), expected });
-        if o.n_components != 2 && o.n_components != 3 {
-            return wrong("n_components", o.n_components as f64, "2 or 3");
+        match self.n_epochs.filter(|n| !(1..=1_000_000).contains(n)) {
+            Some(n) => {
+                let expected = "1 to 1,000,000 rounds";
+                Err(Error::Parameter { name: "epochs", value: n.to_string(), expected })
+            }
+            None => Ok(()),
         }
-        if let Some(n) = o.n_epochs.filter(|n| !(1..=1_000_000).contains(n)) {
-            return wrong("epochs", n as f64, "1 to 1,000,000 rounds");
-        }
-        if !(o.learning_rate > 0.0 && o.learning_rate.is_finite()) {
-            return wrong("learning_rate", o.learning_rate, "a positive number");
-        }
-        if !(o.repulsion >= 0.0 && o.repulsion.is_finite()) {
-            return wrong("repulsion", o.repulsion, "a number of at least 0");
-        }
-        Ok(())
     }
 }
 
-/// Starting positions, scaled to 0 … 10 along each axis, with a little noise to part equal cells.
-fn start(data: &Dense, graph: &Csr, options: &UmapOptions) -> Result<Vec<f32>> {
-    let (n, c) = (data.n_rows, options.n_components);
-    let connected = || strong_components(&graph.indptr, &graph.indices).iter().all(|&x| x == 0);
-    let mut at: Vec<f64> = if options.start == Start::Spectral && connected() {
-        spectral(graph, c, options.seed)?
+/// Starting positions, scaled to 0 … 10 along each axis, with a little noise to part equal cells: eigenvectors of the
+/// graph, or principal components when it is not in one piece, since eigenvectors then say nothing about how the pieces lie.
+fn start(data: &Dense, graph: &Csr, seed: u64) -> Result<Vec<f32>> {
+    let connected = strong_components(&graph.indptr, &graph.indices).iter().all(|&x| x == 0);
+    let mut at: Vec<f64> = if connected {
+        spectral(graph, seed)?
     } else {
-        let k = c.min(data.n_cols).min(n);
+        let k = C.min(data.n_cols);
         let scores = pca(data, k)?.scores;
-        (0..n)
-            .flat_map(|i| (0..c).map(move |j| (i, j)))
+        (0..data.n_rows)
+            .flat_map(|i| (0..C).map(move |j| (i, j)))
             .map(|(i, j)| if j < k { f64::from(scores.row(i)[j]) } else { 0.0 })
             .collect()
     };
     let largest = at.iter().fold(0f64, |m, v| m.max(v.abs()));
     let expansion = if largest > 0.0 { EXTENT / largest } else { 1.0 };
-    let mut noise = Random::half_open(options.seed, 1);
+    let mut noise = Random::half_open(seed, 1);
     at.iter_mut().for_each(|v| *v = *v * expansion + JITTER * noise.normal());
-    for j in 0..c {
-        let column = || at.iter().skip(j).step_by(c);
+    for j in 0..C {
+        let column = || at.iter().skip(j).step_by(C);
         let (low, high) = column().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
         let scale = if high > low { EXTENT / (high - low) } else { 1.0 };
-        at.iter_mut().skip(j).step_by(c).for_each(|v| *v = (*v - low) * scale);
+        at.iter_mut().skip(j).step_by(C).for_each(|v| *v = (*v - low) * scale);
     }
     Ok(at.into_iter().map(|v| v as f32).collect())
 }
 
-/// Eigenvectors 2 … c + 1 of D^{-1/2} W D^{-1/2}, n × c.
-fn spectral(graph: &Csr, c: usize, seed: u64) -> Result<Vec<f64>> {
+/// Eigenvectors 2 and 3 of D^{-1/2} W D^{-1/2}, n × 2.
+fn spectral(graph: &Csr, seed: u64) -> Result<Vec<f64>> {
     let n = graph.n_rows;
     let degree: Vec<f64> = (0..n).map(|i| graph.row(i).1.iter().map(|&w| f64::from(w)).sum()).collect();
     let mut values = Vec::with_capacity(graph.nnz());
@@ -242,9 +201,9 @@ fn spectral(graph: &Csr, c: usize, seed: u64) -> Result<Vec<f64>> {
         let (at, weights) = graph.row(i);
         values.extend(at.iter().zip(weights).map(|(&j, &w)| f64::from(w) / (degree[i] * degree[j as usize]).sqrt()));
     }
-    let search = Search { k: c + 1, block: 4, tolerance: 1e-3, most_restarts: 12, seed };
+    let search = Search { k: C + 1, block: 4, tolerance: 1e-3, most_restarts: 12, seed };
     let found = largest(n, &search, &|v, p, out| multiply(graph, &values, v, p, out))?;
-    Ok(found.vectors.chunks_exact(c + 1).flat_map(|row| row[1..].to_vec()).collect())
+    Ok(found.vectors.chunks_exact(C + 1).flat_map(|row| row[1..].to_vec()).collect())
 }
 
 #[cfg(test)]
@@ -253,10 +212,10 @@ mod tests {
     use crate::{knn, knn_self};
 
     /// Five clouds in eight dimensions.
-    fn clouds(n: usize, seed: u64) -> Dense {
+    fn clouds(n: usize, apart: f64, seed: u64) -> Dense {
         let mut s = Random::half_open(seed, 0);
         let values = (0..n).flat_map(|i| (0..8).map(move |j| (i, j)));
-        let values = values.map(|(i, j)| (s.normal() + if i % 5 == j { 9.0 } else { 0.0 }) as f32).collect();
+        let values = values.map(|(i, j)| (s.normal() + if i % 5 == j { apart } else { 0.0 }) as f32).collect();
         Dense::new(n, 8, values)
     }
 
@@ -276,15 +235,18 @@ mod tests {
 
     #[test]
     fn clouds_stay_apart_and_queries_land_in_theirs() {
-        let x = clouds(500, 1);
-        for start in [Start::Spectral, Start::Pca] {
-            let options = UmapOptions { start, n_epochs: Some(200), ..UmapOptions::default() };
+        // Graphs in one piece start from eigenvectors, those in five from components.
+        for (apart, pieces) in [(4.5, 1), (9.0, 5)] {
+            let x = clouds(500, apart, 1);
+            let graph = connectivities(&knn_self(&x, 15, true).unwrap()).unwrap();
+            assert_eq!(strong_components(&graph.indptr, &graph.indices).iter().max(), Some(&(pieces - 1)));
+            let options = UmapOptions { n_epochs: Some(200), ..UmapOptions::default() };
             let u = umap(&x, &knn_self(&x, 15, true).unwrap(), &options).unwrap();
             let centres = centres(&u.embedding);
             let right = (0..500).filter(|&i| nearest_cloud(u.embedding.row(i), &centres) == i % 5).count();
             assert!(right > 495, "{right} of 500");
             assert!(trustworthiness(&x, &u.embedding, 15).unwrap() > 0.85);
-            let query = clouds(100, 2);
+            let query = clouds(100, apart, 2);
             let placed = u.transform(&knn(&x, &query, 15).unwrap()).unwrap();
             let right = (0..100).filter(|&i| nearest_cloud(placed.row(i), &centres) == i % 5).count();
             assert!(right > 98, "{right} of 100");
@@ -309,14 +271,14 @@ mod tests {
 
     #[test]
     fn bits_depend_on_the_seed_and_not_on_threads() {
-        let x = clouds(600, 3);
+        let x = clouds(600, 9.0, 3);
         let neighbours = knn_self(&x, 10, false).unwrap();
         let run = |threads, seed| {
-            let options = UmapOptions { seed, n_epochs: Some(30), n_components: 3, ..UmapOptions::default() };
+            let options = UmapOptions { seed, n_epochs: Some(30), ..UmapOptions::default() };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let u = umap(&x, &neighbours, &options).unwrap();
-                let placed = u.transform(&knn(&x, &clouds(50, 9), 10).unwrap()).unwrap();
+                let placed = u.transform(&knn(&x, &clouds(50, 9.0, 9), 10).unwrap()).unwrap();
                 (u, placed)
             })
         };
@@ -326,11 +288,11 @@ mod tests {
 
     #[test]
     fn bad_input_is_named() {
-        let x = clouds(20, 4);
-        let near = knn_self(&x, 5, true).unwrap();
-        let options = UmapOptions { n_components: 4, ..UmapOptions::default() };
-        assert!(matches!(umap(&x, &near, &options), Err(Error::Parameter { name: "n_components", .. })));
-        let fewer = knn_self(&clouds(19, 4), 5, true).unwrap();
+        let x = clouds(20, 9.0, 4);
+        assert!(
+            Umap::from_embedding(x.clone(), &UmapOptions::default()).unwrap_err().to_string().contains("8 columns")
+        );
+        let fewer = knn_self(&clouds(19, 9.0, 4), 5, true).unwrap();
         assert!(matches!(
             umap(&x, &fewer, &UmapOptions::default()),
             Err(Error::Length { expected: 20, found: 19, .. })

@@ -2,7 +2,6 @@
 
 use scgraft_numeric::random::Random;
 
-use super::split::rows_by_level;
 use crate::{CellsError, Coded, Labels};
 
 /// Minibatches over some rows: a new seeded order every epoch, the same for the same seed and epoch.
@@ -35,8 +34,7 @@ impl Minibatches {
     /// # Errors
     /// When `batch_size` is 0 or there is no row.
     pub fn stratified(rows: &[usize], condition: &Coded, batch_size: usize, seed: u64) -> Result<Self, CellsError> {
-        let codes: Vec<u32> = rows.iter().map(|&r| condition.codes[r]).collect();
-        let mut strata = rows_by_level(&codes, condition.levels.len());
+        let mut strata = condition.select(rows).members();
         strata.retain(|s| !s.is_empty());
         for position in strata.iter_mut().flatten() {
             *position = rows[*position];

@@ -3,7 +3,7 @@
 use super::columns::Context;
 use super::{Kind, Known, PrepareOptions, PrepareReport, genes, values};
 use crate::{
-    Cells, CellsError, GenePrograms, GeneSet, HvgFlavor, HvgOptions, ProgramOptions, highly_variable, log1p,
+    Cells, CellsError, GenePrograms, GeneSet, HvgFlavor, HvgOptions, ProgramOptions, distinct, highly_variable, log1p,
     normalize_total,
 };
 
@@ -94,9 +94,7 @@ pub fn choose_genes(
 /// Says where the genes of the sets are, when the slot in use has too few of them.
 fn with_way_out(mut error: CellsError, cells: &Cells, sets: &[GeneSet], options: &PrepareOptions) -> CellsError {
     if let CellsError::NoPrograms { hint, .. } = &mut error {
-        let mut wanted: Vec<String> = sets.iter().flat_map(|set| set.genes.iter().cloned()).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let wanted = distinct(sets.iter().flat_map(|set| set.genes.iter().cloned()));
         **hint = genes::way_out(&wanted, cells, options);
     }
     error

@@ -7,7 +7,7 @@ use scgraft_numeric::names::nearest_first;
 
 use super::{Kind, PrepareOptions, PrepareReport, Warning, gene_names, values};
 use crate::orthologs::Dictionary;
-use crate::{Cells, CellsError, Column, Csr, Frame, Hint, Matrix, Setting, Turned};
+use crate::{Cells, CellsError, Column, Csr, Frame, Hint, Matrix, Setting, Turned, each_once};
 
 /// How many names a warning or an error carries.
 const SHOWN: usize = 20;
@@ -58,8 +58,7 @@ fn unique(names: &[String], slot: &str) -> Result<(), CellsError> {
     if repeated.is_empty() {
         return Ok(());
     }
-    let mut seen = HashSet::new();
-    repeated.retain(|name| seen.insert(*name));
+    let repeated = each_once(repeated);
     Err(CellsError::DuplicateGenes {
         slot: slot.into(),
         n: repeated.len(),
@@ -148,7 +147,6 @@ pub(super) fn align(
         genes.iter().zip(&sources).filter(|(_, s)| s.is_empty()).map(|(g, _)| g.clone()).collect();
     report.orthologs = dictionary.as_ref().map(|d| told(d, &keys, &sources, &own, &turned, &wanted));
     report.n_model_genes = genes.len();
-    report.n_data_genes = written.len();
     report.missing_genes = missing;
     let overlap = report.overlap();
     if !(0.0..=1.0).contains(&options.min_overlap) {

@@ -157,7 +157,6 @@ impl Prepared {
 
     /// The cells named, in the order named; every level stays, also those left without a cell.
     pub fn select_cells(&self, rows: &[usize]) -> Prepared {
-        let coded = |c: &Coded| Coded { codes: rows.iter().map(|&r| c.codes[r]).collect(), levels: c.levels.clone() };
         Prepared {
             expression: Arc::new(Selected { of: self.expression.clone(), rows: rows.to_vec() }),
             kind: self.kind,
@@ -165,14 +164,14 @@ impl Prepared {
             genes: self.genes.clone(),
             cells: rows.iter().map(|&r| self.cells[r].clone()).collect(),
             cell_rows: rows.iter().map(|&r| self.cell_rows[r]).collect(),
-            condition: coded(&self.condition),
+            condition: self.condition.select(rows),
             n_known_conditions: self.n_known_conditions,
             labels: self.labels.as_ref().map(|l| Labels {
                 codes: rows.iter().map(|&r| l.codes[r]).collect(),
                 levels: l.levels.clone(),
                 unlabelled: l.unlabelled.clone(),
             }),
-            covariates: self.covariates.iter().map(|(n, c)| (n.clone(), coded(c))).collect(),
+            covariates: self.covariates.iter().map(|(n, c)| (n.clone(), c.select(rows))).collect(),
             continuous: self
                 .continuous
                 .iter()

@@ -30,13 +30,17 @@ pub(super) fn prepare(
             }
         }
     };
-    let mut present = vec![vec![false; names.len()]; condition.levels.len()];
-    for (i, &c) in condition.codes.iter().enumerate() {
-        for (seen, &count) in present[c as usize].iter_mut().zip(counts.row(i)) {
-            *seen |= count > 0.0;
-        }
-    }
+    let present = in_conditions(&counts, condition, |count| count > 0.0);
     Ok(Some(Proteins { names, counts, present }))
+}
+
+/// Which proteins have such a count in a cell, by condition.
+fn in_conditions(counts: &Dense, condition: &Coded, is: impl Fn(f32) -> bool) -> Vec<Vec<bool>> {
+    let mut found = vec![vec![false; counts.n_cols]; condition.levels.len()];
+    for (i, &c) in condition.codes.iter().enumerate() {
+        found[c as usize].iter_mut().zip(counts.row(i)).for_each(|(found, &count)| *found |= is(count));
+    }
+    found
 }
 
 /// A protein without a value in any cell of a condition was not measured there, and is 0. One that some cells of a
@@ -51,12 +55,7 @@ fn not_measured(
     if !counts.values.iter().any(|v| v.is_nan()) {
         return Ok(());
     }
-    let mut measured = vec![vec![false; names.len()]; condition.levels.len()];
-    for (i, &c) in condition.codes.iter().enumerate() {
-        for (seen, count) in measured[c as usize].iter_mut().zip(counts.row(i)) {
-            *seen |= !count.is_nan();
-        }
-    }
+    let measured = in_conditions(counts, condition, |count| !count.is_nan());
     let n_cols = counts.n_cols;
     for (at, value) in counts.values.iter_mut().enumerate().filter(|(_, v)| v.is_nan()) {
         let (i, j) = (at / n_cols, at % n_cols);

@@ -16,8 +16,6 @@ pub struct PrepareReport {
     pub n_model_genes: usize,
     /// What became of the model's genes, where a table of orthologs was used.
     pub orthologs: Option<Turned>,
-    /// Genes of the data, in the slot used.
-    pub n_data_genes: usize,
     /// Conditions of these cells that the model knows.
     pub known_conditions: Vec<String>,
     /// Conditions of these cells that are new; for a reference, all.

@@ -33,8 +33,7 @@ pub fn split(prepared: &Prepared, train_fraction: f64, seed: u64) -> Result<Spli
         });
     }
     let mut out = Split::default();
-    for (stream, mut rows) in (STREAMS..).zip(rows_by_level(&prepared.condition.codes, prepared.condition.levels.len()))
-    {
+    for (stream, mut rows) in (STREAMS..).zip(prepared.condition.members()) {
         Random::new(seed, stream).shuffle(&mut rows);
         let n_validation = (rows.len() as f64 * (1.0 - train_fraction)).round() as usize;
         let (validation, train) = rows.split_at(n_validation.min(rows.len().saturating_sub(1)));
@@ -44,13 +43,4 @@ pub fn split(prepared: &Prepared, train_fraction: f64, seed: u64) -> Result<Spli
     out.train.sort_unstable();
     out.validation.sort_unstable();
     Ok(out)
-}
-
-/// The positions of each code, increasing.
-pub(super) fn rows_by_level(codes: &[u32], n_levels: usize) -> Vec<Vec<usize>> {
-    let mut rows = vec![Vec::new(); n_levels];
-    for (i, &c) in codes.iter().enumerate() {
-        rows[c as usize].push(i);
-    }
-    rows
 }

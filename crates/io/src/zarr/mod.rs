@@ -73,7 +73,7 @@ pub(crate) struct Store {
 /// What stands in a folder.
 struct Node {
     attrs: Map<String, Value>,
-    array: Option<Stored>,
+    array: Option<Arc<Stored>>,
 }
 
 /// An array and its chunks.
@@ -127,7 +127,7 @@ impl Store {
                 Some("group") => Ok(Some(Node { attrs, array: None })),
                 Some("array") => {
                     let array = Array::version3(&about).map_err(|p| self.fail(at, p))?;
-                    Ok(Some(Node { attrs, array: Some(self.stored(at, folder, array)?) }))
+                    Ok(Some(Node { attrs, array: Some(self.stored(at, folder, array)?.into()) }))
                 }
                 other => Err(self.damaged(at, format!("its `zarr.json` is of a node of type {other:?}"))),
             };
@@ -135,7 +135,7 @@ impl Store {
         let attrs = self.json(at, &folder.join(".zattrs"))?.unwrap_or_default();
         if let Some(about) = self.json(at, &folder.join(".zarray"))? {
             let array = Array::version2(&about).map_err(|p| self.fail(at, p))?;
-            return Ok(Some(Node { attrs, array: Some(self.stored(at, folder, array)?) }));
+            return Ok(Some(Node { attrs, array: Some(self.stored(at, folder, array)?.into()) }));
         }
         let group = self.json(at, &folder.join(".zgroup"))?.is_some();
         Ok(group.then_some(Node { attrs, array: None }))
@@ -192,13 +192,12 @@ impl Store {
         }
     }
 
-    /// The array at a path, as a node.
-    fn array(&self, at: &str) -> Result<Arc<Node>> {
-        match self.node(at)? {
-            Some(node) if node.array.is_some() => Ok(node),
-            Some(_) => Err(Error::content(self.path(), at, "values", "a group")),
-            None => Err(Error::content(self.path(), at, "values", "nothing")),
-        }
+    /// The array at a path.
+    fn array(&self, at: &str) -> Result<Arc<Stored>> {
+        let node = self.node(at)?;
+        let found = if node.is_some() { "a group" } else { "nothing" };
+        let array = node.and_then(|node| node.array.clone());
+        array.ok_or_else(|| Error::content(self.path(), at, "values", found))
     }
 
     /// The values of some rows, each made by one of two functions: from the bytes of an element or from a text.
@@ -209,8 +208,8 @@ impl Store {
         of: &(impl Fn(&[u8]) -> std::result::Result<T, String> + Sync),
         text: &(impl Fn(&str) -> T + Sync),
     ) -> Result<Vec<T>> {
-        let node = self.array(at)?;
-        let Some(Stored { array, chunks, most }) = &node.array else { return Ok(Vec::new()) };
+        let stored = self.array(at)?;
+        let Stored { array, chunks, most } = &*stored;
         let shape = &array.shape;
         let all = shape.first().copied().unwrap_or(1);
         let rows = rows.map_or(0..all, |r| (r.start as u64).min(all)..(r.end as u64).min(all));
@@ -381,10 +380,7 @@ impl Reader for Store {
     }
 
     fn info(&self, at: &str) -> Result<Info> {
-        let node = self.array(at)?;
-        let Some(Stored { array, .. }) = &node.array else {
-            return Err(Error::content(self.path(), at, "values", "a group"));
-        };
+        let Stored { array, .. } = &*self.array(at)?;
         Ok(Info {
             shape: array.shape.iter().map(|&d| d as usize).collect(),
             kind: array.element.kind(),
@@ -393,9 +389,8 @@ impl Reader for Store {
     }
 
     fn values(&self, at: &str, rows: Option<Range<usize>>) -> Result<Values> {
-        let (node, info) = (self.array(at)?, self.info(at)?);
-        let Some(Stored { array, .. }) = &node.array else { return Ok(Values::Float(Vec::new())) };
-        let element = &array.element;
+        let (stored, info) = (self.array(at)?, self.info(at)?);
+        let element = &stored.array.element;
         Ok(match &info.kind {
             Type::Float(_) => Values::Float(self.numbers(at, rows, |b| Ok(element.real(b)))?),
             Type::Int(_) | Type::Uint(_) => Values::Int(self.whole(at, element, rows, "whole numbers below 2^63")?),
@@ -432,9 +427,8 @@ impl Reader for Store {
     }
 
     fn f32s(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<f32>> {
-        let (node, info) = (self.array(at)?, self.info(at)?);
-        let Some(Stored { array, .. }) = &node.array else { return Ok(Vec::new()) };
-        let element = &array.element;
+        let (stored, info) = (self.array(at)?, self.info(at)?);
+        let element = &stored.array.element;
         match info.kind {
             Type::Float(_) => self.numbers(at, rows, |b| Ok(element.real(b) as f32)),
             Type::Bool => self.numbers(at, rows, |b| Ok(f32::from(u8::from(b[0] != 0)))),
@@ -463,11 +457,11 @@ impl Reader for Store {
     }
 
     fn usizes(&self, at: &str, rows: Option<Range<usize>>) -> Result<Vec<usize>> {
-        let (node, info) = (self.array(at)?, self.info(at)?);
+        let (stored, info) = (self.array(at)?, self.info(at)?);
         let bad = || self.wrong(at, "whole numbers from 0", &info);
-        match (&node.array, &info.kind) {
-            (Some(Stored { array, .. }), Type::Int(_) | Type::Uint(_)) => {
-                let values = self.whole(at, &array.element, rows, "whole numbers from 0")?;
+        match info.kind {
+            Type::Int(_) | Type::Uint(_) => {
+                let values = self.whole(at, &stored.array.element, rows, "whole numbers from 0")?;
                 values.into_iter().map(|v| usize::try_from(v).map_err(|_| bad())).collect()
             }
             _ => Err(bad()),

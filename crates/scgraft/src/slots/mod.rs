@@ -20,29 +20,29 @@
 //! | `uns["scgraft"]["columns"]` | names of columns of `obsm` that HDF5 cannot hold, as they are |
 //! | `uns["scgraft"]` | names of the programs, directions (by `direction_rule`, and by every rule), settings, history, tests |
 
+mod colors;
+mod labels;
+mod scanpy;
+
 use std::collections::BTreeMap;
 
-use scgraft_analysis::graph::cluster::Clustering;
-use scgraft_analysis::markers::{GroupMarkers, Marker};
-use scgraft_analysis::pca::Pca;
 use scgraft_analysis::programs::{DirectionMethod, Directions};
-use scgraft_analysis::transfer::{HierarchicalTransfer, LabelTransfer, UNKNOWN};
-use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, Frame, HighlyVariable, Slot, Uns};
+use scgraft_cells::{Array, Cells, Column, ConditionSource, Dense, Frame, Uns};
 use scgraft_io::hdf5_names;
 use scgraft_models::{EpochRecord, Model, ProteinEstimates};
-use scgraft_report::color::{self, CATEGORIES, MISSING, Rgb, category};
 use serde_json::Value;
 
-use crate::annotate::{AnnotatedLabels, Annotation, NOT_SAID, RIGHT, WRONG};
-use crate::cluster::{Agreement, Clusters};
 use crate::embedding::program_weights;
 use crate::enrich::Enrichment;
-use crate::expression::Prediction;
 use crate::layout::Layout;
-use crate::markers::MarkerPlan;
 use crate::query::{QUERY_CONDITION, THIN, genes_of};
 use crate::reference::CONDITION_COLUMNS;
 use crate::{Embedding, Error};
+
+pub use colors::colors;
+pub(crate) use colors::colors_of;
+pub use labels::{probabilities_key, put_annotation, put_clusters, put_prediction};
+pub use scanpy::{RANKED, SCANPY_UMAP, put_components, put_graph, put_markers, put_scanpy_layout};
 
 /// `obsm`: posterior means.
 pub const LATENT: &str = "X_scgraft";
@@ -270,70 +270,6 @@ pub fn embedding(cells: &Cells, key: &str) -> Result<Embedding, Error> {
     Ok(out)
 }
 
-/// Where scanpy keeps ranked genes, in `uns`.
-pub const RANKED: &str = "rank_genes_groups";
-/// Where scanpy looks for a picture, in `obsm`.
-pub const SCANPY_UMAP: &str = "X_umap";
-
-/// Puts ranked genes into `uns["rank_genes_groups"]` as scanpy does: records with a field for each group of names, scores,
-/// p-values and log₂ fold changes, tables of the shares of cells that express a gene (`pts`, genes × groups; `pts_rest` of
-/// the other cells), and what was compared. `genes` are those of the expression, which was taken from `slot`.
-pub fn put_markers(cells: &mut Cells, genes: &[String], plan: &MarkerPlan, slot: &Slot, found: &[GroupMarkers]) {
-    let records = |column: &dyn Fn(&GroupMarkers) -> Column| {
-        Uns::Records(found.iter().map(|g| (g.group.clone(), column(g))).collect())
-    };
-    let numbers = |value: fn(&Marker) -> f64| records(&|g| Column::Real(g.genes.iter().map(value).collect()));
-    let names = records(&|g| Column::Text(g.genes.iter().map(|m| Some(genes[m.gene].clone())).collect()));
-    let shares = |share: fn(&Marker) -> f64| {
-        let mut table = Frame::new(genes.to_vec());
-        for g in found {
-            let mut values = vec![0.0; genes.len()];
-            g.genes.iter().for_each(|m| values[m.gene] = share(m));
-            table.set(&g.group, Column::Real(values));
-        }
-        table
-    };
-    let mut pts = shares(|m| m.share_group);
-    let others = shares(|m| m.share_reference);
-    let mut params = BTreeMap::from([
-        ("groupby".to_owned(), Uns::Text(plan.groups.clone())),
-        ("reference".to_owned(), Uns::Text(plan.versus().into())),
-        ("method".to_owned(), Uns::Text("wilcoxon".into())),
-        ("use_raw".to_owned(), Uns::Bool(matches!(slot, Slot::Raw))),
-        ("corr_method".to_owned(), Uns::Text("benjamini-hochberg".into())),
-        ("tie_correct".to_owned(), Uns::Bool(plan.tie_correct)),
-    ]);
-    if let Slot::Layer(name) = slot {
-        params.insert("layer".to_owned(), Uns::Text(name.clone()));
-    }
-    let mut out = BTreeMap::from([
-        ("params".to_owned(), Uns::Map(params)),
-        ("names".to_owned(), names),
-        ("scores".to_owned(), numbers(|m| m.score)),
-        ("pvals".to_owned(), numbers(|m| m.p_value)),
-        ("pvals_adj".to_owned(), numbers(|m| m.p_adjusted)),
-        ("logfoldchanges".to_owned(), numbers(|m| m.log2_fold_change)),
-    ]);
-    if let (Some(group), Some((_, of_group))) = (&plan.versus, others.columns.first()) {
-        // Against one group, its shares stand beside those of the others.
-        pts.set(group, of_group.clone());
-    } else {
-        out.insert("pts_rest".to_owned(), Uns::Frame(others));
-    }
-    out.insert("pts".to_owned(), Uns::Frame(pts));
-    cells.uns.insert(RANKED.to_owned(), Uns::Map(out));
-}
-
-/// Puts a picture where scanpy looks, `obsm["X_umap"]`, too; not where the file has one there that is not ours. Returns
-/// whether it did.
-pub fn put_scanpy_layout(cells: &mut Cells, layout: Layout) -> bool {
-    let free = !cells.obsm.contains_key(SCANPY_UMAP) || note(cells, &format!("umap {SCANPY_UMAP}")).is_some();
-    if free {
-        put_layout(cells, SCANPY_UMAP, layout);
-    }
-    free
-}
-
 /// Puts cells in the plane into `obsm[key]`, and how they were laid out into `uns`.
 pub fn put_layout(cells: &mut Cells, key: &str, layout: Layout) {
     let mut notes = BTreeMap::from([("placed_in_reference".to_owned(), Uns::Bool(layout.placed))]);
@@ -355,84 +291,6 @@ pub fn layout(cells: &Cells, key: &str) -> Option<Layout> {
     let number = |name: &str| if let Some(Uns::Float(v)) = noted(name) { Some(*v) } else { None };
     let placed = matches!(noted("placed_in_reference"), Some(Uns::Bool(true)));
     Some(Layout { coordinates: coordinates.clone(), scale: number("min_dist").zip(number("spread")), placed })
-}
-
-/// Puts principal components where scanpy keeps them: `obsm["X_pca"]`, `uns["pca"]`, and `varm["PCs"]` with
-/// `var["highly_variable"]` where the genes are those of `cells` (`raw` has genes of its own, for which there is no varm).
-pub fn put_components(cells: &mut Cells, pca: Pca, variable: &HighlyVariable, n_genes: usize) {
-    let k = pca.components.n_rows;
-    if n_genes == cells.n_genes() {
-        let mut loadings = Dense::zeros(n_genes, k);
-        let mut is_variable = vec![Some(false); n_genes];
-        for (at, &gene) in variable.chosen.iter().enumerate() {
-            is_variable[gene as usize] = Some(true);
-            (0..k).for_each(|c| loadings.row_mut(gene as usize)[c] = pca.components.row(c)[at]);
-        }
-        cells.varm.insert("PCs".into(), Array::Dense(loadings));
-        cells.var.set("highly_variable", Column::Boolean(is_variable));
-    }
-    let notes = [("variance", pca.variance), ("variance_ratio", pca.variance_ratio)];
-    let notes = notes.map(|(name, v)| (name.to_owned(), Uns::Floats(vec![k], v)));
-    cells.uns.insert("pca".into(), Uns::Map(notes.into()));
-    cells.obsm.insert("X_pca".into(), Array::Dense(pca.scores));
-}
-
-/// Puts what was carried over into `obs`, probabilities of labels into `obsm["<label>_probabilities"]`.
-pub fn put_annotation(cells: &mut Cells, found: &Annotation) {
-    found.labels.iter().for_each(|l| put_labels(cells, &l.transfer));
-    for l in &found.labels {
-        if let Some(novelty) = &l.novelty {
-            cells.obs.set(&format!("{}_novelty", l.transfer.column), Column::Real(novelty.score.clone()));
-        }
-    }
-    for AnnotatedLabels { transfer: t, truth, majority, .. } in &found.labels {
-        if let Some(verdict) = truth.as_ref().and_then(|t| t.verdict.as_ref()) {
-            let words = [RIGHT, WRONG, NOT_SAID].into_iter().filter(|w| verdict.contains(&Some(w)));
-            let words: Vec<String> = words.map(str::to_owned).collect();
-            let code = |v: &Option<&str>| v.and_then(|v| words.iter().position(|w| w == v)).map_or(-1, |at| at as i32);
-            let codes = verdict.iter().map(code).collect();
-            let column = Column::Categorical { codes, categories: words, ordered: false };
-            cells.obs.set(&format!("{}_verdict", t.column), column);
-        }
-        if let Some(majority) = majority {
-            cells.obs.set(&format!("{}_majority", t.column), Column::categories(&majority.labels));
-            cells.obs.set(&format!("{}_majority_share", t.column), Column::Real(majority.share.clone()));
-        }
-    }
-    for AnnotatedLabels { transfer: t, sets, .. } in &found.labels {
-        if let Some(found) = sets {
-            let joined =
-                |set: &Vec<u32>| set.iter().map(|&y| t.levels[y as usize].as_str()).collect::<Vec<_>>().join(" | ");
-            let texts: Vec<String> = found.sets.iter().map(joined).collect();
-            cells.obs.set(&format!("{}_set", t.column), Column::categorical(&texts));
-        }
-    }
-    cells.obs.set("scgraft_distance", Column::Real(found.distance.score.clone()));
-    cells.obs.set("scgraft_distance_quantile", Column::Real(found.distance.quantile.clone()));
-    if let Some(nested) = &found.nested {
-        put_nested(cells, nested);
-    }
-    for (names, values) in &found.numbers {
-        let column = |m: &Dense, j: usize| Column::Real(m.column(j).into_iter().map(f64::from).collect());
-        for (j, name) in names.iter().enumerate() {
-            cells.obs.set(&format!("{name}_pred"), column(&values.mean, j));
-            cells.obs.set(&format!("{name}_sd"), column(&values.sd, j));
-        }
-    }
-}
-
-/// Puts the labels of a model's own classifier into `obs`, with probabilities into `obsm["<name>_probabilities"]`.
-pub fn put_prediction(cells: &mut Cells, name: &str, prediction: &Prediction, with_probabilities: bool) {
-    cells.obs.set(&format!("{name}_pred"), Column::categorical(&prediction.names()));
-    cells.obs.set(&format!("{name}_uncertainty"), Column::Real(prediction.uncertainty.clone()));
-    if with_probabilities {
-        put_table(cells, &probabilities_key(name), &prediction.levels, &prediction.probabilities);
-    }
-}
-
-/// The entry of `obsm` with the probabilities of the labels of a column.
-pub fn probabilities_key(column: &str) -> String {
-    hdf5_names(&[format!("{column}_probabilities")]).swap_remove(0)
 }
 
 /// Puts values into `obsm` as a table with named columns. Where HDF5 cannot hold a name (`T/x`), the column is stored
@@ -477,65 +335,6 @@ pub fn put_proteins(cells: &mut Cells, names: &[String], estimates: &ProteinEsti
     }
 }
 
-fn put_labels(cells: &mut Cells, t: &LabelTransfer) {
-    cells.obs.set(&format!("{}_pred", t.column), Column::categorical(&t.labels()));
-    let best: Vec<&str> = t.best.iter().map(|&b| t.levels[b as usize].as_str()).collect();
-    cells.obs.set(&format!("{}_best", t.column), Column::categorical(&best));
-    cells.obs.set(&format!("{}_uncertainty", t.column), Column::Real(t.uncertainty.clone()));
-    // Of one type one colour, in either column.
-    let palette = t.levels.iter().enumerate().map(|(i, level)| (level.clone(), category(i)));
-    let known: Vec<(String, Rgb)> = colors(cells, &t.column).into_iter().chain(palette).collect();
-    ["pred", "best"].iter().for_each(|end| put_colors(cells, &format!("{}_{end}", t.column), &known));
-    if let Some(p) = &t.probabilities {
-        put_table(cells, &probabilities_key(&t.column), &t.levels, p);
-    }
-}
-
-fn put_nested(cells: &mut Cells, nested: &HierarchicalTransfer) {
-    let Some(finest) = nested.depths.first().map(|d| d.column.clone()) else { return };
-    let n = nested.depth.len();
-    let labels: Vec<&str> = (0..n).map(|i| nested.label(i)).collect();
-    let columns: Vec<&str> =
-        nested.depth.iter().map(|d| d.map_or(UNKNOWN, |d| nested.depths[d as usize].column.as_str())).collect();
-    cells.obs.set(&format!("{finest}_nested"), Column::categorical(&labels));
-    cells.obs.set(&format!("{finest}_nested_column"), Column::categorical(&columns));
-}
-
-/// Puts clusters into `obs[key]` (`obs["<key>_<resolution>"]` of several), as categories in the order of their numbers, and
-/// gives the names of the columns.
-pub fn put_clusters(cells: &mut Cells, key: &str, found: &Clusters) -> Vec<String> {
-    let several = found.clusterings.len() > 1;
-    let put = |(c, _): &(Clustering, Option<Agreement>)| {
-        let name = if several { format!("{key}_{}", c.resolution) } else { key.to_owned() };
-        let categories = (0..c.n_clusters).map(|c| c.to_string()).collect();
-        let codes = c.codes.iter().map(|&c| c as i32).collect();
-        cells.obs.set(&name, Column::Categorical { codes, categories, ordered: false });
-        put_colors(cells, &name, &[]);
-        name
-    };
-    found.clusterings.iter().map(put).collect()
-}
-
-/// Puts the graph of clusters where scanpy keeps it: distances and connectivities in `obsp`, what they are in
-/// `uns["neighbors"]`. `key` is the embedding that they are of, an entry of `obsm`.
-pub fn put_graph(cells: &mut Cells, found: &Clusters, key: &str) {
-    cells.obsp.insert("distances".into(), found.neighbours.to_csr());
-    cells.obsp.insert("connectivities".into(), found.connectivities.clone());
-    let text = |t: &str| Uns::Text(t.to_owned());
-    let params = BTreeMap::from([
-        ("n_neighbors".to_owned(), Uns::Int(found.neighbours.k as i64)),
-        ("method".to_owned(), text("umap")),
-        ("metric".to_owned(), text("euclidean")),
-        ("use_rep".to_owned(), text(key)),
-    ]);
-    let notes = BTreeMap::from([
-        ("connectivities_key".to_owned(), text("connectivities")),
-        ("distances_key".to_owned(), text("distances")),
-        ("params".to_owned(), Uns::Map(params)),
-    ]);
-    cells.uns.insert("neighbors".into(), Uns::Map(notes));
-}
-
 /// Puts a note of any kind into `uns["scgraft"][name]`, replacing one of that name.
 pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     let notes = cells.uns.entry(NOTES.into()).or_insert_with(|| Uns::Map(BTreeMap::new()));
@@ -545,38 +344,6 @@ pub fn put_note(cells: &mut Cells, name: &str, value: Uns) {
     if let Uns::Map(notes) = notes {
         notes.insert(name.to_owned(), value);
     }
-}
-
-/// The colours that a file has for the categories of a column of obs, `uns["<column>_colors"]` as scanpy keeps them; none
-/// where there are none, or not one for each.
-pub fn colors(cells: &Cells, column: &str) -> Vec<(String, Rgb)> {
-    let Some(Uns::Texts(texts)) = cells.uns.get(&format!("{column}_colors")) else { return Vec::new() };
-    let Some(Column::Categorical { categories, .. }) = cells.obs.column(column) else { return Vec::new() };
-    let colors: Option<Vec<Rgb>> = texts.iter().map(|t| Rgb::of_css(t)).collect();
-    let colors = colors.filter(|c| c.len() == categories.len()).unwrap_or_default();
-    categories.iter().cloned().zip(colors).collect()
-}
-
-/// A colour for each category: its own where `known` has one, that of what is unknown, else the first of the palette that none
-/// has.
-pub(crate) fn colors_of<'c>(
-    categories: impl Iterator<Item = &'c String> + Clone,
-    known: impl Fn(&str) -> Option<Rgb>,
-) -> Vec<Rgb> {
-    let given = |name: &String| known(name).or_else(|| (name == UNKNOWN).then_some(color::UNKNOWN));
-    let taken: Vec<Rgb> = categories.clone().filter_map(given).collect();
-    // Of the palette and its paler rounds; those of very many categories come again.
-    let palette = || (0..4 * CATEGORIES.len()).map(category);
-    let mut free = palette().filter(|color| !taken.contains(color)).chain(palette().cycle());
-    categories.map(|name| given(name).or_else(|| free.next()).unwrap_or(MISSING)).collect()
-}
-
-/// Gives the categories of a column of obs colours ([`colors_of`]), where scanpy looks for them.
-fn put_colors(cells: &mut Cells, column: &str, known: &[(String, Rgb)]) {
-    let Some(Column::Categorical { categories, .. }) = cells.obs.column(column) else { return };
-    let own = |name: &str| known.iter().find(|k| k.0 == name).map(|k| k.1);
-    let colors = colors_of(categories.iter(), own).into_iter().map(Rgb::css).collect();
-    cells.uns.insert(format!("{column}_colors"), Uns::Texts(colors));
 }
 
 /// A note in `uns["scgraft"]`.
@@ -641,21 +408,4 @@ pub fn put_test(cells: &mut Cells, name: &str, found: &Enrichment) {
 pub fn tests(cells: &Cells) -> Vec<(String, Frame)> {
     let Some(Uns::Map(tests)) = note(cells, "tests") else { return Vec::new() };
     tests.iter().filter_map(|(n, t)| if let Uns::Frame(f) = t { Some((n.clone(), f.clone())) } else { None }).collect()
-}
-
-#[cfg(test)]
-mod color_tests {
-    use super::*;
-
-    #[test]
-    fn no_two_categories_have_one_colour() {
-        let names: Vec<String> = ["novel", "Unknown", "a", "b"].map(str::to_owned).to_vec();
-        let known = |name: &str| ["a", "b"].iter().position(|k| *k == name).map(category);
-        let found = colors_of(names.iter(), known);
-        assert_eq!(found, [category(2), color::UNKNOWN, category(0), category(1)]);
-        let many: Vec<String> = (0..300).map(|i| i.to_string()).collect();
-        assert_eq!(colors_of(many.iter(), |_| None).len(), 300);
-        let all = colors_of(many[..160].iter(), |_| None);
-        assert_eq!(colors_of(many.iter(), |name| all.get(name.parse::<usize>().unwrap()).copied()).len(), 300);
-    }
 }

@@ -20,18 +20,18 @@
 //! the second sum is left out. Distances to single cells of the reference, as in [`super::out_of_distribution`], mix up three
 //! things: noise of one cell, the shift of a batch, and a type that is new.
 
-use std::collections::HashMap;
-use std::ops::Range;
+mod pools;
+mod types;
 
-use rayon::prelude::*;
 use scgraft_cells::{Coded, Csr, Dense, Steps};
-use scgraft_numeric::eigen::{self, Eigenpairs};
-use scgraft_numeric::gemm::{Accum, Mat, matmul};
 use serde::{Deserialize, Serialize};
 
-use super::pools::Pools;
+use pools::Pools;
+use types::Types;
+
 use crate::error::{Error, Result, check_labels};
 use crate::neighbours::Search;
+use crate::quantile::{quantile, quantile_of_sorted};
 
 /// Settings of a novelty score.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,17 +86,8 @@ impl Novelty {
     pub fn is_new(&self, i: usize) -> bool {
         self.score[i] > 1.0
     }
-
-    /// How many cells are.
-    pub fn n_new(&self) -> usize {
-        self.score.iter().filter(|s| **s > 1.0).count()
-    }
 }
 
-/// Rounds of 3 and 4.
-const ROUNDS: usize = 3;
-/// Fewest cells, and smallest share of a batch, whose mean says how far a type has moved.
-const MOVED: (usize, usize) = (5, 100);
 /// The quantile that sets the scale of a batch's distances: most cells may be new.
 const SCALE: f64 = 0.25;
 /// Which of the studies' thresholds is taken: a new study is rather like those that are harder to place than the median.
@@ -187,15 +178,14 @@ impl KnownTypes {
         check_labels(studies.0, studies.1, x.n_rows)?;
         check_counts(counts, x.n_rows)?;
         let rows = sample(labels.1, studies.1);
-        let part = |c: &Coded| Coded { codes: rows.iter().map(|&i| c.codes[i]).collect(), levels: c.levels.clone() };
-        let (labels, studies) = (part(labels.1), part(studies.1));
+        let (labels, studies) = (labels.1.select(&rows), studies.1.select(&rows));
         let own = (rows.len() < x.n_rows).then(|| (x.select_rows(&rows), counts.map(|c| c.select_rows(&rows))));
         let (x, counts) = own.as_ref().map_or((x, counts), |(x, counts)| (x, counts.as_ref()));
 
         let dims = active(x);
         let x = select(x, &dims);
         let mut pools = Pools::zeros(x.n_rows, x.n_cols, counts.map_or(0, |c| c.n_cols));
-        let groups = groups(&studies);
+        let groups = studies.members();
         // Each study is pooled, then held against the others.
         let steps = Steps::new("learning the known types", 2 * groups.len() + 1);
         for rows in &groups {
@@ -280,7 +270,7 @@ impl KnownTypes {
         let x = select(query, &self.dims);
         let mut score = vec![0.0; query.n_rows];
         let parts_of = |batch: &Vec<usize>| batch.len().div_ceil(MOST).max(1);
-        let batches = groups(batches.1);
+        let batches = batches.1.members();
         let steps = Steps::new("judging how new cells are", batches.iter().map(parts_of).sum());
         for batch in batches {
             let parts = parts_of(&batch);
@@ -392,174 +382,6 @@ fn curves(
     Ok((found, n))
 }
 
-/// Types of some cells: their centroids, on axes in which their spread is a sphere.
-struct Types {
-    codes: Vec<u32>,
-    /// S^(−1/2)/√a, dimension × axis.
-    axes: Dense,
-    /// 1/√(v_g b)
-    weights: Vec<f32>,
-    /// Type × (axes, genes).
-    centroids: Dense,
-}
-
-impl Types {
-    /// 2, and the means a and b.
-    fn of(pools: &Pools, rows: &[usize], labels: &Coded, shrinkage: f64) -> Result<Self> {
-        let (d, g) = (pools.x.n_cols, pools.genes.n_cols);
-        let means = Means::of(pools, rows, labels);
-        let codes: Vec<u32> = (0..means.n.len() as u32).filter(|&t| means.n[t as usize] > 0).collect();
-        if codes.len() < 2 || d == 0 {
-            return Err(Error::Inconsistent {
-                what: "labels for a novelty score".into(),
-                problem: format!("{} types; it takes two at least", codes.len()),
-            });
-        }
-        let n = rows.len() as f64;
-        let centred = Mat::from_fn(rows.len(), d, |r, j| {
-            f64::from(pools.x.row(rows[r])[j]) - means.x[labels.codes[rows[r]] as usize][j]
-        });
-        let mut spread = Mat::<f64>::zeros(d, d);
-        matmul(spread.as_mut(), Accum::Replace, centred.as_ref().transpose(), centred.as_ref(), 1.0 / n);
-        let trace: f64 = (0..d).map(|j| spread[(j, j)]).sum::<f64>().max(f64::MIN_POSITIVE);
-        let mut shrunk = spread.clone();
-        (0..d).for_each(|j| shrunk[(j, j)] += shrinkage * trace / d as f64);
-        let Eigenpairs { values, vectors, .. } = eigenpairs(&shrunk)?;
-        let axis = |j: usize, a: usize| vectors[j * d + a] / values[a].max(f64::MIN_POSITIVE).sqrt();
-        // a = tr(S₀ S⁻¹), S₀ the spread as it was.
-        let of_axis = |a: usize| -> f64 {
-            (0..d).map(|i| axis(i, a) * (0..d).map(|j| spread[(i, j)] * axis(j, a)).sum::<f64>()).sum()
-        };
-        let scale = 1.0 / (0..d).map(of_axis).sum::<f64>().max(f64::MIN_POSITIVE).sqrt();
-        let axes = Dense::new(d, d, (0..d * d).map(|at| (axis(at / d, at % d) * scale) as f32).collect());
-
-        let mut within = vec![0f64; g];
-        for &i in rows {
-            let mean = &means.genes[labels.codes[i] as usize];
-            for ((w, &v), m) in within.iter_mut().zip(pools.genes.row(i)).zip(mean) {
-                *w += (f64::from(v) - m).powi(2) / n;
-            }
-        }
-        let usual = within.iter().sum::<f64>() / g.max(1) as f64;
-        let spread_of = |w: f64| (w + usual).max(f64::MIN_POSITIVE);
-        let b = within.iter().map(|&w| w / spread_of(w)).sum::<f64>().max(f64::MIN_POSITIVE);
-        let weights: Vec<f32> = within.iter().map(|&w| (1.0 / (spread_of(w) * b).sqrt()) as f32).collect();
-
-        let mut centroids = Dense::zeros(codes.len(), d + g);
-        for (row, &t) in codes.iter().enumerate() {
-            let mean: Vec<f32> = means.x[t as usize].iter().map(|&v| v as f32).collect();
-            let genes: Vec<f32> = means.genes[t as usize].iter().map(|&v| v as f32).collect();
-            place(&mean, &genes, &axes, &weights, centroids.row_mut(row));
-        }
-        Ok(Types { codes, axes, weights, centroids })
-    }
-
-    fn has(&self, label: u32) -> bool {
-        self.codes.contains(&label)
-    }
-
-    /// 3 and 4: mean distance d̄ of each cell of one batch and which type is nearest; without the batch's shift where that is
-    /// not wanted. Only pools of these cells enter the mean.
-    fn distances(&self, pools: &Pools, rows: &[usize], shift: bool) -> Vec<(f64, u32)> {
-        let width = self.centroids.n_cols;
-        let mut placed = Dense::zeros(rows.len(), width);
-        placed.values.par_chunks_mut(width).zip(rows.par_iter()).for_each(|(out, &i)| {
-            place(pools.x.row(i), pools.genes.row(i), &self.axes, &self.weights, out);
-        });
-        let n_types = self.codes.len();
-        let mut common = vec![0f32; width];
-        let mut nearest = self.nearest(&placed, &common);
-        for _ in 0..if shift { ROUNDS } else { 0 } {
-            let mut sums = vec![(0usize, vec![0f64; width]); n_types];
-            for (row, near) in placed.values.chunks_exact(width).zip(&nearest) {
-                let sum = &mut sums[near.1];
-                sum.0 += 1;
-                sum.1.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
-            }
-            let fewest = MOVED.0.max(rows.len() / MOVED.1);
-            let moved: Vec<usize> = (0..n_types).filter(|&t| sums[t].0 >= fewest).collect();
-            if moved.is_empty() {
-                break;
-            }
-            let shift_of = |t: usize, a: usize| sums[t].1[a] / sums[t].0 as f64 - f64::from(self.centroids.row(t)[a]);
-            let median = |a: usize| quantile(&moved.iter().map(|&t| shift_of(t, a)).collect::<Vec<_>>(), 0.5) as f32;
-            common = (0..width).map(median).collect();
-            nearest = self.nearest(&placed, &common);
-        }
-        let distances: HashMap<usize, f64> = rows.iter().copied().zip(nearest.iter().map(|d| d.0)).collect();
-        let mean = |i: &usize| {
-            let near = pools.near[*i].iter().filter_map(|&j| distances.get(&(j as usize)));
-            let (sum, n) = near.fold((0.0, 0), |(sum, n), d| (sum + d, n + 1));
-            sum / f64::from(n)
-        };
-        rows.iter().zip(&nearest).map(|(i, d)| (mean(i), self.codes[d.1])).collect()
-    }
-
-    fn nearest(&self, placed: &Dense, common: &[f32]) -> Vec<(f64, usize)> {
-        let mut there = self.centroids.clone();
-        there.values.chunks_exact_mut(common.len()).for_each(|c| c.iter_mut().zip(common).for_each(|(c, s)| *c += s));
-        let one = |row: &[f32]| {
-            let to = |c: &[f32]| c.iter().zip(row).map(|(c, v)| f64::from(v - c).powi(2)).sum::<f64>();
-            let squares = there.values.chunks_exact(common.len()).map(to).enumerate();
-            let (t, square) = squares.fold((0, f64::INFINITY), |best, (t, d)| if d < best.1 { (t, d) } else { best });
-            (square.sqrt(), t)
-        };
-        placed.values.par_chunks(common.len()).map(one).collect()
-    }
-}
-
-/// A pool on the axes and weights of types.
-fn place(x: &[f32], genes: &[f32], axes: &Dense, weights: &[f32], out: &mut [f32]) {
-    let (on_axes, on_genes) = out.split_at_mut(x.len());
-    on_axes.fill(0.0);
-    for (j, v) in x.iter().enumerate() {
-        on_axes.iter_mut().zip(axes.row(j)).for_each(|(o, a)| *o += v * a);
-    }
-    on_genes.iter_mut().zip(genes).zip(weights).for_each(|((o, v), w)| *o = v * w);
-}
-
-/// Means over the cells of each type.
-struct Means {
-    n: Vec<usize>,
-    x: Vec<Vec<f64>>,
-    genes: Vec<Vec<f64>>,
-}
-
-impl Means {
-    fn of(pools: &Pools, rows: &[usize], labels: &Coded) -> Means {
-        let types = labels.levels.len();
-        let mut means = Means {
-            n: vec![0; types],
-            x: vec![vec![0.0; pools.x.n_cols]; types],
-            genes: vec![vec![0.0; pools.genes.n_cols]; types],
-        };
-        for &i in rows {
-            let t = labels.codes[i] as usize;
-            means.n[t] += 1;
-            for (sum, row) in [(&mut means.x[t], pools.x.row(i)), (&mut means.genes[t], pools.genes.row(i))] {
-                sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
-            }
-        }
-        for t in 0..types {
-            let n = means.n[t].max(1) as f64;
-            means.x[t].iter_mut().chain(&mut means.genes[t]).for_each(|v| *v /= n);
-        }
-        means
-    }
-}
-
-fn eigenpairs(m: &Mat<f64>) -> Result<Eigenpairs> {
-    let n = m.nrows();
-    let whole = eigen::Search { k: n, block: n, tolerance: 1e-9, most_restarts: 1, seed: 0 };
-    Ok(eigen::largest(n, &whole, &|v, p, out| {
-        for i in 0..n {
-            for c in 0..p {
-                out[i * p + c] = (0..n).map(|j| m[(i, j)] * v[j * p + c]).sum();
-            }
-        }
-    })?)
-}
-
 /// Dimensions in which cells differ.
 fn active(x: &Dense) -> Vec<usize> {
     let sd = |j: usize| {
@@ -577,143 +399,5 @@ fn select(x: &Dense, dims: &[usize]) -> Dense {
     Dense::new(x.n_rows, dims.len(), values)
 }
 
-/// Rows of each level.
-fn groups(codes: &Coded) -> Vec<Vec<usize>> {
-    let mut out = vec![Vec::new(); codes.levels.len()];
-    codes.codes.iter().enumerate().for_each(|(i, &c)| out[c as usize].push(i));
-    out
-}
-
-/// The quantile q of some values, between neighbours by interpolation; 0 of none.
-fn quantile(values: &[f64], q: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    between(&sorted, q, |v| *v)
-}
-
-fn quantile_of_sorted(sorted: &[f32], q: f64) -> f64 {
-    between(sorted, q, |v| f64::from(*v))
-}
-
-fn between<T>(sorted: &[T], q: f64, number: impl Fn(&T) -> f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let at = q * last as f64;
-    let Range { start, end } = at.floor() as usize..at.ceil() as usize;
-    let low = number(&sorted[start]);
-    low + (at - start as f64) * (number(&sorted[end]) - low)
-}
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{coded, normals};
-
-    /// Cells of types at corners of a cube; each study moved by its own step, each type seen in each.
-    fn cells(types: &[u32], per_type: usize, studies: u32, step: f32, seed: u64) -> (Dense, Coded, Coded) {
-        let n = types.len() * per_type * studies as usize;
-        let noise = normals(n * 6, seed);
-        let (mut values, mut labels, mut study) = (Vec::new(), Vec::new(), Vec::new());
-        for i in 0..n {
-            let (s, t) = (i as u32 % studies, types[i / studies as usize % types.len()]);
-            for d in 0..6 {
-                let corner = if t >> d & 1 == 1 { 6.0 } else { 0.0 };
-                values.push(corner + step * (s + 1) as f32 * if d == 5 { 1.0 } else { 0.3 } + noise[i * 6 + d] as f32);
-            }
-            labels.push(t);
-            study.push(s);
-        }
-        (Dense::new(n, 6, values), coded(&labels, 8), coded(&study, studies as usize))
-    }
-
-    #[test]
-    fn a_new_type_is_new_and_a_moved_batch_is_not() {
-        let called = |seed: u64| -> [f64; 2] {
-            let (x, labels, studies) = cells(&[0, 1, 2, 3, 4], 60, 3, 0.5, 2 * seed);
-            let reference = Labelled { x: &x, labels: ("type", &labels), studies: ("study", &studies) };
-            // A batch that moved further than any study, with a type that nobody knows.
-            let (query, truth, _) = cells(&[0, 1, 2, 3, 4, 7], 100, 1, 3.0, 2 * seed + 1);
-            let one = coded(&vec![0; query.n_rows], 1);
-            let options = NoveltyOptions::default();
-            let found = novelty(&reference, &query, ("batch", &one), None, &options, &Search::Exact).unwrap();
-            assert_eq!(found.n_held_out, 3);
-            [true, false].map(|new| {
-                let own: Vec<usize> = (0..query.n_rows).filter(|&i| (truth.codes[i] == 7) == new).collect();
-                own.iter().filter(|&&i| found.is_new(i)).count() as f64 / own.len() as f64
-            })
-        };
-        // Cells of one type are called together, so that a single draw of 500 known cells says little: the mean of ten.
-        let all: Vec<[f64; 2]> = (0..10).map(called).collect();
-        let mean = |at: usize| all.iter().map(|c| c[at]).sum::<f64>() / 10.0;
-        assert!(mean(0) > 0.95, "{all:?}");
-        assert!((0.02..0.08).contains(&mean(1)), "{all:?}");
-    }
-
-    #[test]
-    fn a_reference_of_one_study_and_few_cells_are_enough() {
-        let (x, labels, studies) = cells(&[0, 1, 2], 40, 1, 0.0, 3);
-        let reference = Labelled { x: &x, labels: ("type", &labels), studies: ("study", &studies) };
-        let (query, _, batches) = cells(&[0, 6], 4, 1, 0.0, 4);
-        let found =
-            novelty(&reference, &query, ("batch", &batches), None, &NoveltyOptions::default(), &Search::Exact).unwrap();
-        assert_eq!((found.n_held_out, found.score.len()), (0, 8));
-        assert!((0..8).all(|i| found.score[i].is_finite()));
-        let wrong = NoveltyOptions { false_alarms: 0.0, ..NoveltyOptions::default() };
-        assert!(novelty(&reference, &query, ("batch", &batches), None, &wrong, &Search::Exact).is_err());
-    }
-
-    /// Counts of 30 genes; those of type t are 3t, 3t + 1 and 3t + 2.
-    fn counts(labels: &Coded, seed: u64) -> Csr {
-        let noise = normals(labels.codes.len() * 30, seed);
-        let of = |i: usize, g: usize| {
-            let mean: f64 = if g / 3 == labels.codes[i] as usize { 30.0 } else { 5.0 };
-            (mean + noise[i * 30 + g] * mean.sqrt()).round().max(0.0) as f32
-        };
-        let values =
-            (0..labels.codes.len()).flat_map(|i| (0..30).map(move |g| (i, g))).map(|(i, g)| of(i, g)).collect();
-        Dense::new(labels.codes.len(), 30, values).to_csr()
-    }
-
-    #[test]
-    fn a_type_that_the_map_does_not_tell_from_another_is_found_in_its_expression() {
-        let (x, labels, studies) = cells(&[0, 1, 2, 3, 4, 5, 6], 60, 3, 0.5, 5);
-        let reference = Labelled { x: &x, labels: ("type", &labels), studies: ("study", &studies) };
-        // Type 7 lies where type 2 does.
-        let (mut query, truth, batches) = cells(&[0, 1, 2, 3, 4, 5, 6, 7], 100, 1, 1.0, 6);
-        let (like, _, _) = cells(&[0, 1, 2, 3, 4, 5, 6, 2], 100, 1, 1.0, 6);
-        let new: Vec<bool> = truth.codes.iter().map(|&t| t == 7).collect();
-        (0..query.n_rows).filter(|&i| new[i]).for_each(|i| query.row_mut(i).copy_from_slice(like.row(i)));
-        let (known, asked) = (counts(&labels, 7), counts(&truth, 8));
-        let options = NoveltyOptions::default();
-        let share = |found: &Novelty, of: bool| {
-            let own: Vec<usize> = (0..new.len()).filter(|&i| new[i] == of).collect();
-            own.iter().filter(|&&i| found.is_new(i)).count() as f64 / own.len() as f64
-        };
-        let blind = novelty(&reference, &query, ("batch", &batches), None, &options, &Search::Exact).unwrap();
-        assert!(blind.n_genes == 0 && share(&blind, true) < 0.3, "{}", share(&blind, true));
-        let both = Some([&known, &asked]);
-        let found = novelty(&reference, &query, ("batch", &batches), both, &options, &Search::Exact).unwrap();
-        assert_eq!(found.n_genes, 30);
-        assert!(share(&found, true) > 0.95, "{}", share(&found, true));
-        assert!(share(&found, false) < 0.12, "{}", share(&found, false));
-
-        // As it is carried by a model, and with a gene of no type lacking, it judges alike.
-        let known = KnownTypes::learn(&reference, Some(&known), &options, &Search::Exact).unwrap();
-        let carried: KnownTypes = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
-        assert_eq!(carried, known);
-        assert!(carried.judges(6) && !carried.judges(5));
-        assert!(!KnownTypes { dims: vec![99], ..carried.clone() }.judges(6), "a file may say anything");
-        assert!(!KnownTypes { n_genes: usize::MAX, ..carried.clone() }.judges(6));
-        let lacking: Vec<bool> = (0..30).map(|g| g == 29).collect();
-        let judge = |lacking| {
-            carried.judge(&query, ("batch", &batches), Some((&asked, lacking)), 0.05, &Search::Exact).unwrap()
-        };
-        assert_eq!(judge(None), found);
-        let less = judge(Some(&lacking[..]));
-        assert!(less.n_genes == 29 && share(&less, true) > 0.95 && share(&less, false) < 0.12);
-        assert!(carried.judge(&query, ("batch", &batches), None, 0.05, &Search::Exact).is_err());
-    }
-
-    #[test]
-    fn quantiles_interpolate() {
-        assert_eq!([0.0, 0.25, 0.5, 1.0].map(|q| quantile(&[3.0, 1.0, 2.0], q)), [1.0, 1.5, 2.0, 3.0]);
-    }
-}
+mod tests;
