@@ -50,7 +50,7 @@ def stored(
     out = with_obs(adata, adata.obs.columns if every else obs, what)
     for name in dict.fromkeys([key, f"{key}_var", *obsm]):
         if name in adata.obsm:
-            value, ours = adata.obsm[name], name.startswith(key)
+            value, ours = adata.obsm[name], name in (key, f"{key}_var", f"{key}_umap")
             table = isinstance(value, pd.DataFrame) and not ours
             out.set_obsm(LATENT + name[len(key) :] if ours else name, frame(value) if table else dense(value, f'obsm["{name}"]'))
     notes = notes_of(adata, key)

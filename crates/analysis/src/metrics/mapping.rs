@@ -82,17 +82,19 @@ impl Cloud {
     }
 }
 
-fn check(reference: &Dense, query: &Dense) -> Result<()> {
-    check_matrix("reference embedding", reference)?;
-    check_matrix("query embedding", query)?;
-    if reference.n_cols != query.n_cols {
+/// The cell types of both sides.
+fn sides(reference: (&Dense, &Coded), query: (&Dense, &Coded)) -> Result<[Groups; 2]> {
+    check_matrix("reference embedding", reference.0)?;
+    check_matrix("query embedding", query.0)?;
+    if reference.0.n_cols != query.0.n_cols {
         return Err(Error::Dimensions {
             what: "query embedding".to_owned(),
-            expected: reference.n_cols,
-            found: query.n_cols,
+            expected: reference.0.n_cols,
+            found: query.0.n_cols,
         });
     }
-    Ok(())
+    let there = Groups::new("reference cell type", reference.1, reference.0.n_rows, 1)?;
+    Ok([there, Groups::new("query cell type", query.1, query.0.n_rows, 1)?])
 }
 
 fn centroid(x: &Dense, cells: &[usize]) -> Vec<f64> {
@@ -117,9 +119,7 @@ fn large_enough(groups: &Groups, d: usize) -> impl Iterator<Item = usize> + '_ {
 /// # Errors
 /// Values that are not finite, dimensions or lengths that differ, no such type.
 pub fn label_distance(reference: &Dense, reference_labels: &Coded, query: &Dense, query_labels: &Coded) -> Result<f64> {
-    check(reference, query)?;
-    let there = Groups::new("reference cell type", reference_labels, reference.n_rows, 1)?;
-    let here = Groups::new("query cell type", query_labels, query.n_rows, 1)?;
+    let [there, here] = sides((reference, reference_labels), (query, query_labels))?;
     let centroids: BTreeMap<&str, Vec<f64>> =
         there.names.iter().map(String::as_str).zip(there.members().iter().map(|c| centroid(reference, c))).collect();
     let members = here.members();
@@ -150,9 +150,7 @@ pub fn unseen_label_distance(
     query: &Dense,
     query_labels: &Coded,
 ) -> Result<f64> {
-    check(reference, query)?;
-    let there = Groups::new("reference cell type", reference_labels, reference.n_rows, 1)?;
-    let here = Groups::new("query cell type", query_labels, query.n_rows, 1)?;
+    let [there, here] = sides((reference, reference_labels), (query, query_labels))?;
     let centroids: Vec<Vec<f64>> = there.members().iter().map(|c| centroid(reference, c)).collect();
     let members = here.members();
     let mut shares = Vec::new();
@@ -189,9 +187,7 @@ pub fn unseen_cell_distance(
     query: &Dense,
     query_labels: &Coded,
 ) -> Result<f64> {
-    check(reference, query)?;
-    let there = Groups::new("reference cell type", reference_labels, reference.n_rows, 1)?;
-    let here = Groups::new("query cell type", query_labels, query.n_rows, 1)?;
+    let [there, here] = sides((reference, reference_labels), (query, query_labels))?;
     let mut clouds = Vec::new();
     for cells in there.members().iter().filter(|c| c.len() > 1) {
         let cloud = Cloud::new(reference, cells)?;
