@@ -207,6 +207,7 @@ pub fn annotate(
     let on_grid = Embedding { mean: mean_on_grid(&reference.embedding.mean), ..reference.embedding.clone() };
     let reference = &Placed { embedding: &on_grid, ..*reference };
     let shared = shared(reference.embedding, query.embedding)?.mean;
+    plan.across.iter().try_for_each(|column| find(reference.cells, reference.name, column).map(|_| ()))?;
     let across = if plan.across.is_empty() { slots::condition_columns(query.cells) } else { plan.across.clone() };
     let (studies, batches) = (joined(reference.cells, &across), joined(query.cells, &across));
     let of = |name: &String| types(reference.cells, reference.name, name, plan.unlabelled.as_deref());

@@ -19,6 +19,7 @@ fn one_study_without_a_column_is_one_condition() {
         let annotate = ["annotate", "one.h5ad", "mapped.h5ad", "--labels", "cell_type", "--coverage", "0.9", "--json"];
         let told = scgraft(at, &annotate).good().json();
         assert_eq!(told["labels"][0]["cells"], 100, "{told}");
+        scgraft(at, &[&annotate[..], &["--across", "bacth"]].concat()).says(&["one.h5ad", "`bacth`", "`batch`"]);
         scgraft(at, &["enrich", "mapped.h5ad", "--reference", "one.h5ad", "--versus", "reference"]).good();
         let evaluate = ["evaluate", "mapped.h5ad", "--reference", "one.h5ad", "--labels", "cell_type", "--json"];
         let told = scgraft(at, &evaluate).good().json();
